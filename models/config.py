@@ -1,0 +1,179 @@
+"""What a wav2vec 2.0 network looks like: one frozen dataclass, its presets, and the arithmetic of its frames.
+
+Sources: P is the paper (arXiv 2006.11477), R the reference configurations published with fairseq.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
+
+SAMPLE_RATE = 16_000  # Hz, of every waveform that enters a model
+
+ConvLayer = tuple[int, int, int]  # channels, kernel (input steps), stride (input steps)
+Count = TypeVar("Count")  # an int, or a tensor of them
+
+
+@dataclass(frozen=True)
+class Wav2Vec2Config:
+    """The architecture and its regularisation. The defaults are BASE (P §4.2; R wav2vec2_base_librispeech)."""
+
+    conv_layers: tuple[ConvLayer, ...] = (
+        (512, 10, 5),
+        *((512, 3, 2),) * 4,
+        *((512, 2, 2),) * 2,
+    )
+    """Channels, kernel and stride of each block of the feature encoder; steps of its input (P §4.2)."""
+    conv_bias: bool = False
+    """Whether the convolutions of the feature encoder carry a bias (R: only LV-60k)."""
+    conv_norm: Literal["group", "layer"] = "group"
+    """`group`: each channel over time, after the first convolution only; `layer`: over channels, after all (R)."""
+    normalize_waveform: bool = False
+    """Whether each utterance is brought to zero mean and unit variance first (R `normalize`: only LV-60k)."""
+
+    width: int = 768
+    """Width of the context network, d (P §4.2)."""
+    ffn_width: int = 3072
+    """Inner width of the feed-forward parts (P §4.2)."""
+    num_layers: int = 12
+    """Transformer blocks (P §4.2)."""
+    num_heads: int = 12
+    """Attention heads. P prints 8 for BASE; every released checkpoint has 12 (R)."""
+    norm_order: Literal["post", "pre"] = "post"
+    """Where a block normalises: after its residual sums, or before its parts (R `layer_norm_first`: LV-60k)."""
+    position_kernel: int = 128
+    """Frames that the convolution of relative positions sees (P §4.2)."""
+    position_groups: int = 16
+    """Groups of that convolution (P §4.2)."""
+
+    dropout: float = 0.1
+    """After attention, after the feed-forward part and before the first block (P §4.2)."""
+    attention_dropout: float = 0.1
+    """On the attention probabilities (R)."""
+    activation_dropout: float = 0.0
+    """Inside the feed-forward part (R: 0 in pretraining, 0.1 in fine-tuning)."""
+    feature_dropout: float = 0.1
+    """On the projected features, the input of the context network (R `dropout_input`)."""
+    final_dropout: float = 0.0
+    """Before the output layer (R `final_dropout`)."""
+    layer_drop: float = 0.05
+    """Probability that a whole block is skipped in training (P §4.2)."""
+
+    codebooks: int = 2
+    """Groups of the product quantizer, G (P §4.2)."""
+    codebook_entries: int = 320
+    """Entries in each codebook, V (P §4.2)."""
+    codebook_width: int = 256
+    """Width of a quantized vector before its projection, all codebooks together: G · d/G (P §4.2)."""
+    target_width: int = 256
+    """Width in which context and target are compared, f (R `final_dim`)."""
+
+    def __post_init__(self) -> None:
+        if not self.conv_layers or any(min(layer) < 1 for layer in self.conv_layers):
+            raise ValueError(f"conv_layers needs (channels, kernel, stride) of at least 1, got {self.conv_layers}")
+        if self.conv_norm not in ("group", "layer"):
+            raise ValueError(f"conv_norm is 'group' or 'layer', got {self.conv_norm!r}")
+        if self.norm_order not in ("post", "pre"):
+            raise ValueError(f"norm_order is 'post' or 'pre', got {self.norm_order!r}")
+        for name, divisor in (("num_heads", self.num_heads), ("position_groups", self.position_groups)):
+            if divisor < 1 or self.width % divisor:
+                raise ValueError(f"width {self.width} cannot be divided by {name} {divisor}")
+        if self.codebooks < 1 or self.codebook_width % self.codebooks:
+            raise ValueError(f"codebook_width {self.codebook_width} cannot be divided by codebooks {self.codebooks}")
+
+    @property
+    def stride(self) -> int:
+        """Samples from one frame to the next: 320 (20 ms) for every published model."""
+        product = 1
+        for _, _, stride in self.conv_layers:
+            product *= stride
+        return product
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples that one frame sees: 400 (25 ms) for every published model."""
+        return self.samples_for(1)
+
+    def samples_for(self, frames: int) -> int:
+        """The fewest samples that give `frames` frames."""
+        for _, kernel, stride in reversed(self.conv_layers):
+            frames = (frames - 1) * stride + kernel
+        return frames
+
+    def frame_lengths(self, samples: Count) -> Count:
+        """How many frames `samples` give; takes and returns an int or an integer tensor, 0 where none fits."""
+        length: Any = samples
+        for _, kernel, stride in self.conv_layers:
+            length = (length - kernel) // stride + 1
+            length = max(length, 0) if isinstance(length, int) else length.clamp(min=0)
+        result: Count = length
+        return result
+
+
+def base() -> Wav2Vec2Config:
+    """BASE, ~95 M parameters (P §4.2)."""
+    return Wav2Vec2Config()
+
+
+def large() -> Wav2Vec2Config:
+    """LARGE as trained on LibriSpeech, ~317 M parameters (P §4.2)."""
+    return replace(
+        base(),
+        width=1024,
+        ffn_width=4096,
+        num_layers=24,
+        num_heads=16,
+        layer_drop=0.2,
+        codebook_width=768,
+        target_width=768,
+    )
+
+
+def large_lv60k() -> Wav2Vec2Config:
+    """LARGE as trained on LV-60k: layer-norm feature encoder, pre-norm blocks, normalised input (R)."""
+    return replace(
+        large(),
+        conv_bias=True,
+        conv_norm="layer",
+        normalize_waveform=True,
+        norm_order="pre",
+        dropout=0.0,
+        attention_dropout=0.0,
+        feature_dropout=0.0,
+        layer_drop=0.0,
+    )
+
+
+def tiny() -> Wav2Vec2Config:
+    """The frames of BASE in a network of a few thousand weights, for tests."""
+    return replace(
+        base(),
+        conv_layers=tuple((16, kernel, stride) for _, kernel, stride in base().conv_layers),
+        width=32,
+        ffn_width=64,
+        num_layers=2,
+        num_heads=4,
+        position_kernel=16,
+        position_groups=4,
+        codebook_entries=8,
+        codebook_width=16,
+        target_width=16,
+    )
+
+
+def demo() -> Wav2Vec2Config:
+    """The model that ships: the LV-60k layout, small enough to train on two cores in an hour."""
+    return replace(
+        large_lv60k(),
+        conv_layers=((64, 10, 5), (128, 3, 2), *((256, 3, 2),) * 3, *((256, 2, 2),) * 2),
+        width=256,
+        ffn_width=1024,
+        num_layers=8,
+        num_heads=4,
+        position_kernel=64,
+        codebook_width=256,
+        target_width=256,
+    )
+
+
+PRESETS = {"base": base, "large": large, "large-lv60k": large_lv60k, "tiny": tiny, "demo": demo}

@@ -1,0 +1,128 @@
+"""The context network: a Transformer whose positions come from a convolution (paper §2, §4.2).
+
+Shapes: B batch, T frames, D width, H heads. Frames past an utterance's own never reach a valid one: they are zero
+for the positional convolution, as its own padding is, and hidden from attention.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.config import Wav2Vec2Config
+from models.feature_encoder import NORM_EPS
+
+
+class ContextNetwork(nn.Module):
+    """Relative positions added by a convolution, then Transformer blocks, some of them skipped in training."""
+
+    def __init__(self, config: Wav2Vec2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.position = PositionalConvolution(config.width, config.position_kernel, config.position_groups)
+        self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.02)  # as BERT (R)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """(B, T, D) and (B, T) true where a frame is real, None when all are -> (B, T, D)."""
+        if valid is not None:
+            x = x * valid.unsqueeze(-1)
+        x = x + self.position(x)
+        if self.config.norm_order == "post":
+            x = self.norm(x)
+        x = F.dropout(x, self.config.dropout, self.training)
+        attend = None if valid is None else valid[:, None, None, :]  # (B, 1, 1, T): keys that may be seen
+        for block in self.blocks:
+            if self.training and float(torch.rand(())) < self.config.layer_drop:
+                continue
+            x = block(x, attend)
+        return self.norm(x) if self.config.norm_order == "pre" else x
+
+
+class PositionalConvolution(nn.Module):
+    """A wide grouped convolution over time, weight-normalised over its kernel axis, and GELU."""
+
+    def __init__(self, width: int, kernel: int, groups: int) -> None:
+        super().__init__()
+        self.kernel, self.groups = kernel, groups
+        self.weight_v = nn.Parameter(torch.empty(width, width // groups, kernel))
+        nn.init.normal_(self.weight_v, std=(4.0 / (kernel * width)) ** 0.5)  # (R)
+        self.weight_g = nn.Parameter(self.weight_v.detach().norm(dim=(0, 1), keepdim=True))  # (1, 1, k)
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def weight(self) -> Tensor:
+        """The kernel (D, D / groups, k): each of its k slices has the length that `weight_g` gives it."""
+        return self.weight_v * (self.weight_g / self.weight_v.norm(dim=(0, 1), keepdim=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D); an even kernel would give one frame more, which is dropped."""
+        # As a convolution of images of height 1, channels last: the layout x already has.
+        image = x.transpose(1, 2).unsqueeze(2)  # (B, D, 1, T)
+        padding = (0, self.kernel // 2)
+        y = F.conv2d(image, self.weight().unsqueeze(2), self.bias, padding=padding, groups=self.groups)
+        return F.gelu(y[..., : x.shape[1]].squeeze(2).transpose(1, 2))
+
+
+class Block(nn.Module):
+    """Attention and a feed-forward part, each with a residual sum and a norm, after or before."""
+
+    def __init__(self, config: Wav2Vec2Config) -> None:
+        super().__init__()
+        self.pre_norm = config.norm_order == "pre"
+        self.dropout = config.dropout
+        self.attention = Attention(config.width, config.num_heads, config.attention_dropout)
+        self.attention_norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.feed_forward = FeedForward(config.width, config.ffn_width, config.activation_dropout)
+        self.feed_forward_norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+
+    def forward(self, x: Tensor, attend: Tensor | None) -> Tensor:
+        """(B, T, D) and the keys that may be seen, (B, 1, 1, T) or None for all -> (B, T, D)."""
+        if self.pre_norm:
+            x = x + self._drop(self.attention(self.attention_norm(x), attend))
+            return x + self._drop(self.feed_forward(self.feed_forward_norm(x)))
+        x = self.attention_norm(x + self._drop(self.attention(x, attend)))
+        return self.feed_forward_norm(x + self._drop(self.feed_forward(x)))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.output = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, attend: Tensor | None) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        query, key, value = (self._split(part(x)) for part in (self.query, self.key, self.value))
+        dropout = self.dropout if self.training else 0.0
+        y = F.scaled_dot_product_attention(query, key, value, attn_mask=attend, dropout_p=dropout)
+        return self.output(y.transpose(1, 2).flatten(2))  # (B, H, T, D/H) -> (B, T, D)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, T, D) -> (B, H, T, D/H)
+
+
+class FeedForward(nn.Module):
+    """Two linear maps around a GELU."""
+
+    def __init__(self, width: int, inner: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.expand = nn.Linear(width, inner)
+        self.contract = nn.Linear(inner, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        return self.contract(F.dropout(F.gelu(self.expand(x)), self.dropout, self.training))

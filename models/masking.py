@@ -1,0 +1,35 @@
+"""Span masks over time and over channels: a pure function of shape, lengths and generator (paper §3.1, App. B)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def sample_spans(
+    lengths: Tensor, size: int, *, probability: float, span: int, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw starts without replacement and mask the `span` positions from each; spans may overlap.
+
+    lengths: (B,) valid positions of each row. size: positions of a row, N.
+    probability: share of the valid positions that start a span (0.065 for BASE pretraining).
+    Returns (B, N) bool on the device of `lengths`, true where masked; never true past a row's length, and a row
+    with any valid position keeps at least one start. A row's expected number of starts is probability · length:
+    the fraction is settled by a coin, so that short rows are masked as much as long ones.
+    """
+    if not 0 <= probability <= 1:
+        raise ValueError(f"a mask probability lies between 0 and 1, got {probability}")
+    if span < 1:
+        raise ValueError(f"a mask span has at least 1 position, got {span}")
+    device = lengths.device
+    keys = torch.rand(len(lengths), size, generator=generator, device=device)
+    coins = torch.rand(len(lengths), generator=generator, device=device)
+    if probability == 0:
+        return torch.zeros(len(lengths), size, dtype=torch.bool, device=device)
+    valid = torch.arange(size, device=device) < lengths[:, None]
+    starts = (lengths * probability + coins).floor().clamp(min=1)
+    rank = keys.masked_fill(~valid, 2.0).argsort(1).argsort(1)  # valid positions first, in random order
+    is_start = (rank < starts[:, None]) & valid
+    reach = is_start.long().cumsum(1)
+    before = torch.nn.functional.pad(reach, (span, 0))[:, :size]  # starts up to `span` positions earlier
+    return (reach > before) & valid
