@@ -154,7 +154,7 @@ def tiny() -> Wav2Vec2Config:
         num_layers=2,
         num_heads=4,
         position_kernel=16,
-        position_groups=4,
+        position_groups=2,
         codebook_entries=8,
         codebook_width=16,
         target_width=16,
@@ -165,7 +165,7 @@ def demo() -> Wav2Vec2Config:
     """The model that ships: the LV-60k layout, small enough to train on two cores in an hour."""
     return replace(
         large_lv60k(),
-        conv_layers=((64, 10, 5), (128, 3, 2), *((256, 3, 2),) * 3, *((256, 2, 2),) * 2),
+        conv_layers=((64, 10, 5), (96, 3, 2), (128, 3, 2), (192, 3, 2), (256, 3, 2), *((256, 2, 2),) * 2),
         width=256,
         ffn_width=1024,
         num_layers=8,

@@ -49,14 +49,22 @@ class PositionalConvolution(nn.Module):
 
     def __init__(self, width: int, kernel: int, groups: int) -> None:
         super().__init__()
+        self.folded: Tensor | None
         self.kernel, self.groups = kernel, groups
         self.weight_v = nn.Parameter(torch.empty(width, width // groups, kernel))
         nn.init.normal_(self.weight_v, std=(4.0 / (kernel * width)) ** 0.5)  # (R)
         self.weight_g = nn.Parameter(self.weight_v.detach().norm(dim=(0, 1), keepdim=True))  # (1, 1, k)
         self.bias = nn.Parameter(torch.zeros(width))
+        self.register_buffer("folded", None, persistent=False)
+
+    def fold(self) -> None:
+        """Keep the kernel as one tensor from now on: for networks that learn no more."""
+        self.folded = self.weight().detach().contiguous()
 
     def weight(self) -> Tensor:
         """The kernel (D, D / groups, k): each of its k slices has the length that `weight_g` gives it."""
+        if self.folded is not None:
+            return self.folded
         return self.weight_v * (self.weight_g / self.weight_v.norm(dim=(0, 1), keepdim=True))
 
     def forward(self, x: Tensor) -> Tensor:

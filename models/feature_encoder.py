@@ -46,6 +46,7 @@ class FeatureEncoder(nn.Module):
         if self.config.conv_norm == "group":  # over all samples: fitting may cut some that no frame of the end needs
             moments = self.layers[0].moments(waveforms, lengths)
         x = _fit(waveforms, self._exact_samples(frames[-1])).unsqueeze(-1)
+        x = x.to(self.layers[0].conv.weight.dtype)  # the waveform itself stays float32 for its statistics
         for layer in self.layers:
             x = layer(x, moments)
         return x
@@ -104,7 +105,7 @@ class ConvBlock(nn.Module):
             elif torch.is_grad_enabled():
                 y = y + window @ part
             else:
-                y.baddbmm_(window, part.expand(batch, -1, -1))
+                y.baddbmm_(window.to(y.dtype), part.to(y.dtype).expand(batch, -1, -1))
         assert y is not None  # a kernel has at least one tap
         return y if self.conv.bias is None else y + self.conv.bias.to(y.dtype)
 
