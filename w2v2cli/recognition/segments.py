@@ -1,0 +1,111 @@
+"""From windows of a recording to segments that can be searched: joined without a seam, cut where nobody speaks.
+
+A long recording is read in overlapping windows; only the frames of a window that have context on both sides are kept,
+so that the joined frames are those of one long utterance. They are then cut into segments that a beam search
+can hold, at the longest pause between two words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.config import SAMPLE_RATE, Wav2Vec2Config
+
+WHOLE_SECONDS = 40.0  # a recording up to this long is one window and one segment; LibriSpeech's longest is 35 s
+WINDOW_SECONDS = 30.0
+CONTEXT_SECONDS = 3.0  # at each edge of a window; its frames there are dropped
+SHORTEST_SEGMENT_SECONDS = 8.0
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a recording, and which of its frames are kept."""
+
+    samples: np.ndarray  # (S,) float32 at 16 kHz
+    keep_from: int
+    """First frame kept, of the window's own."""
+    keep_to: int | None
+    """Frame after the last one kept; None keeps all."""
+    last: bool
+    """Whether the recording ends with it."""
+
+
+def windows(chunks: Iterator[np.ndarray], config: Wav2Vec2Config) -> Iterator[Window]:
+    """Cut a stream of samples into windows whose kept frames follow each other without gap or overlap.
+
+    Holds at most `WHOLE_SECONDS` and one chunk. A recording up to that length comes whole.
+    """
+    stride = config.stride
+    whole = int(WHOLE_SECONDS * SAMPLE_RATE)
+    context = int(CONTEXT_SECONDS * SAMPLE_RATE) // stride  # frames
+    inner = int(WINDOW_SECONDS * SAMPLE_RATE) // stride - 2 * context  # frames kept of a window within
+    buffer = np.zeros(0, np.float32)
+    before = 0  # frames of context that the buffer begins with
+    for chunk in chunks:
+        buffer = np.concatenate([buffer, chunk])
+        while len(buffer) > whole:
+            samples = config.samples_for(before + inner + context)
+            yield Window(buffer[:samples], before, before + inner, last=False)
+            buffer = buffer[(before + inner - context) * stride :]
+            before = context
+    yield Window(buffer, before, None, last=True)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a recording's frames that is searched as one utterance."""
+
+    start: int
+    """First frame, of the recording's."""
+    emission: np.ndarray  # (T, V) float32 log-probabilities
+
+
+class Segmenter:
+    """Joins the kept frames of a recording's windows, in order, and gives out segments as soon as they are certain."""
+
+    def __init__(self, frame_rate: float, blank: int, word_boundary: int | None) -> None:
+        """frame_rate: frames per second of the emissions."""
+        self.shortest = int(SHORTEST_SEGMENT_SECONDS * frame_rate)
+        self.longest = int(WINDOW_SECONDS * frame_rate)
+        self.whole = int(WHOLE_SECONDS * frame_rate)
+        self.blank, self.word_boundary = blank, word_boundary
+        self.start = 0
+        self.pending: list[np.ndarray] = []
+
+    def add(self, emission: np.ndarray, last: bool) -> Iterator[Segment]:
+        """Take (T, V) more frames; yields the segments that are complete, all of them with the last window."""
+        self.pending.append(emission)
+        frames = np.concatenate(self.pending)
+        while len(frames) > self.whole:
+            cut = self.cut(frames[: self.longest])
+            yield Segment(self.start, frames[:cut])
+            self.start, frames = self.start + cut, frames[cut:]
+        self.pending = [frames]
+        if last:
+            self.pending = []
+            if len(frames):
+                yield Segment(self.start, frames)
+
+    def cut(self, frames: np.ndarray) -> int:
+        """Where (T, V) frames are best cut: in the middle of the longest pause that lies between two words.
+
+        A pause is a run of frames whose best symbol is the blank or the word boundary; it lies between words
+        when the boundary is among them. Where no word ends, the longest run of blanks has to do.
+        """
+        best = frames.argmax(1)
+        silent = (best == self.blank) | (best == self.word_boundary)
+        silent[: self.shortest] = False
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], silent, [False]]).astype(np.int8)))
+        runs = [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+        between = [run for run in runs if (best[slice(*run)] == self.word_boundary).any()]
+        if not runs:
+            return len(frames)
+        first, end = max(between or runs, key=lambda run: run[1] - run[0])
+        if not between:
+            return (first + end) // 2
+        # After the boundary symbol: before it stands the end of a word, after it the next one may begin.
+        boundary = first + int(np.flatnonzero(best[first:end] == self.word_boundary)[-1]) + 1
+        return max(boundary, (first + end) // 2)
