@@ -1,0 +1,1 @@
+"""What words are likely, and the search for them: log-probabilities in, hypotheses out."""

@@ -1,0 +1,79 @@
+"""What a search finds, and how it is told to search."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word and where it was heard."""
+
+    text: str
+    start: int
+    """First frame of its first symbol."""
+    end: int
+    """Frame after its last one."""
+    confidence: float
+    """Geometric mean of the posterior of the word's symbols on their frames, in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One reading of an utterance, its acoustic and language model parts kept apart."""
+
+    words: tuple[Word, ...]
+    symbols: tuple[int, ...]
+    """The path with repeats and blanks removed."""
+    frames: tuple[int, ...]
+    """The frame at which each of `symbols` begins."""
+    acoustic_score: float
+    """Sum of log-probabilities along the path, natural log."""
+    lm_score: float
+    """log p of the language model, unweighted, in the model's own base (KenLM: 10)."""
+    score: float
+    """What the search maximised: see `DecodingWeights`."""
+
+    @property
+    def text(self) -> str:
+        """The words joined by spaces."""
+        return " ".join(word.text for word in self.words)
+
+
+@dataclass(frozen=True)
+class DecodingWeights:
+    """score = acoustic + lm_weight · LM + word_score · words + unk_score · unknown words + sil_score · silences.
+
+    The defaults are the paper's before tuning (§4.4: LM weight 2, word insertion -1).
+    """
+
+    lm_weight: float = 2.0
+    word_score: float = -1.0
+    unk_score: float = -math.inf
+    """Added for each word the language model does not know; minus infinity forbids them."""
+    sil_score: float = 0.0
+    """Added for each word boundary."""
+
+
+@dataclass(frozen=True)
+class BeamOptions:
+    """How wide a beam search looks."""
+
+    beam: int = 500
+    """Hypotheses kept after each frame."""
+    beam_tokens: int | None = None
+    """Best symbols of a frame that are tried; None tries all."""
+    beam_threshold: float = 50.0
+    """A hypothesis whose score lies further below the best is dropped."""
+    nbest: int = 1
+    """Hypotheses returned for each utterance."""
+
+    def __post_init__(self) -> None:
+        for flag, value in (("--beam", self.beam), ("--nbest", self.nbest), ("--beam-tokens", self.beam_tokens)):
+            if value is not None and value < 1:
+                raise ValueError(f"{flag} must be at least 1, got {value}.")
+        if not self.beam_threshold > 0:
+            raise ValueError(f"--beam-threshold must be above 0, got {self.beam_threshold:g}.")
+        if self.nbest > self.beam:
+            raise ValueError(f"--nbest {self.nbest} asks for more than --beam {self.beam} keeps.")

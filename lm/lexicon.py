@@ -1,0 +1,66 @@
+"""Words and how the acoustic model spells them."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lm.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """Spellings by word, and the words that the alphabet cannot write."""
+
+    spellings: dict[str, tuple[tuple[int, ...], ...]]
+    """Indices of each spelling, the word boundary at its end where the alphabet has one."""
+    unspellable: tuple[str, ...] = ()
+
+    @classmethod
+    def from_words(cls, words: Iterable[str], vocabulary: Vocabulary) -> Lexicon:
+        """Spell every word by its characters, as the published models do."""
+        return cls._built(((word, tuple(word)) for word in words), vocabulary)
+
+    @classmethod
+    def read(cls, path: Path, vocabulary: Vocabulary) -> Lexicon:
+        """Read `word<TAB>s p e l l i n g |` lines, gzip by name; a word may come with several spellings.
+
+        Raises ValueError with the line for one that has no spelling, and when the alphabet can write none.
+        """
+        return cls._built(_lines(path), vocabulary)
+
+    @classmethod
+    def _built(cls, lines: Iterable[tuple[str, tuple[str, ...]]], vocabulary: Vocabulary) -> Lexicon:
+        index, letters = vocabulary.index, vocabulary.letters
+        end = () if vocabulary.word_boundary is None else (vocabulary.word_boundary,)
+        boundary = None if vocabulary.word_boundary is None else vocabulary.symbols[vocabulary.word_boundary]
+        spellings: dict[str, tuple[tuple[int, ...], ...]] = {}
+        unspellable: list[str] = []
+        for word, symbols in lines:
+            if symbols and symbols[-1] == boundary:
+                symbols = symbols[:-1]
+            if not symbols or not letters.issuperset(symbols):
+                unspellable.append(word)
+                continue
+            spelling = tuple([index[symbol] for symbol in symbols]) + end
+            known = spellings.get(word, ())
+            if spelling not in known:
+                spellings[word] = (*known, spelling)
+        return cls(spellings, tuple(unspellable))
+
+    def __len__(self) -> int:
+        return len(self.spellings)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+    with opened as file:
+        for number, line in enumerate(file, 1):
+            word, *symbols = line.split()  if line.strip() else ("",)
+            if not word:
+                continue
+            if not symbols:
+                raise ValueError(f"{path}, line {number}: the word {word!r} has no spelling beside it.")
+            yield word, tuple(symbols)

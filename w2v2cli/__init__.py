@@ -1,0 +1,3 @@
+"""The command line: files, devices, terminals, processes."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Recordings, corpora, and names that resolve to files."""
