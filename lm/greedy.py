@@ -10,64 +10,48 @@ from lm.hypothesis import Hypothesis, Word
 from lm.vocabulary import Vocabulary
 
 
-def greedy_search(
-    emissions: np.ndarray, lengths: Sequence[int], vocabulary: Vocabulary
-) -> list[list[Hypothesis]]:
+Run = tuple[int, int, int]  # first frame, frame after the last, symbol
+
+
+def greedy_search(emissions: np.ndarray, lengths: Sequence[int], vocabulary: Vocabulary) -> list[list[Hypothesis]]:
     """(B, T, V) float32 log-probabilities, (B,) frames in each -> one hypothesis for each utterance."""
     found = []
     for emission, length in zip(emissions, lengths, strict=True):
-        path = emission[:length].argmax(1) if length else np.zeros(0, np.int64)
-        score = float(emission[np.arange(length), path].sum(dtype=np.float64))
-        found.append([hypothesis_from_path(emission[:length], path, vocabulary, acoustic_score=score)])
+        frames = emission[:length]
+        path = frames.argmax(1) if length else np.zeros(0, np.int64)
+        runs = spoken_runs(path, vocabulary)
+        words = [timed_word(frames, word, vocabulary) for word in split_words(runs, vocabulary)]
+        score = float(frames[np.arange(length), path].sum(dtype=np.float64))
+        symbols, starts = tuple(symbol for _, _, symbol in runs), tuple(start for start, _, _ in runs)
+        found.append([Hypothesis(tuple(words), symbols, starts, score, 0.0, score)])
     return found
 
 
-def hypothesis_from_path(
-    emission: np.ndarray,
-    path: np.ndarray,
-    vocabulary: Vocabulary,
-    *,
-    acoustic_score: float,
-    lm_score: float = 0.0,
-    score: float | None = None,
-    words: Sequence[str] | None = None,
-) -> Hypothesis:
-    """Read words and times off a path of one symbol a frame.
-
-    emission: (T, V) log-probabilities; path: (T,) indices. words: what the words are called, in order, where a lexicon
-    knows better than the spelling (homophones, word pieces); their number must be that of the path's words.
-    """
-    changes = np.flatnonzero(np.diff(path, prepend=-1))
-    ends = np.append(changes[1:], len(path))
-    spoken = [(int(a), int(b), int(path[a])) for a, b in zip(changes, ends, strict=True) if path[a] != vocabulary.blank]
-    spans = _word_spans(spoken, vocabulary)
-    frame_scores = emission[np.arange(len(path)), path] if len(path) else np.zeros(0, np.float32)
-    texts = words if words is not None else [vocabulary.text(symbol for _, _, symbol in span) for span in spans]
-    timed = []
-    for span, text in zip(spans, texts, strict=True):
-        on = np.concatenate([frame_scores[a:b] for a, b, _ in span])
-        confidence = float(np.exp(min(on.mean(dtype=np.float64), 0.0)))
-        timed.append(Word(text, span[0][0], span[-1][1], confidence))
-    return Hypothesis(
-        tuple(word for word in timed if word.text),
-        tuple(symbol for _, _, symbol in spoken),
-        tuple(start for start, _, _ in spoken),
-        acoustic_score,
-        lm_score,
-        acoustic_score if score is None else score,
-    )
+def spoken_runs(path: np.ndarray, vocabulary: Vocabulary) -> list[Run]:
+    """The runs of equal symbols on a path of one symbol a frame, (T,), without those of the blank."""
+    starts = np.flatnonzero(np.diff(path, prepend=-1))
+    ends = np.append(starts[1:], len(path))
+    runs = zip(starts.tolist(), ends.tolist(), path[starts].tolist(), strict=True)
+    return [run for run in runs if run[2] != vocabulary.blank]
 
 
-def _word_spans(
-    spoken: Sequence[tuple[int, int, int]], vocabulary: Vocabulary
-) -> list[list[tuple[int, int, int]]]:
-    """Group (start, end, symbol) runs into words; without a word boundary every symbol stands for itself."""
+def timed_word(emission: np.ndarray, runs: Sequence[Run], vocabulary: Vocabulary, text: str | None = None) -> Word:
+    """The word that `runs` of a (T, V) emission make; `text` where a lexicon calls it other than it is spelled."""
+    scores = np.concatenate([emission[start:end, symbol] for start, end, symbol in runs])
+    confidence = float(np.exp(min(scores.mean(dtype=np.float64), 0.0)))
+    spelled = vocabulary.text(symbol for _, _, symbol in runs) if text is None else text
+    return Word(spelled, runs[0][0], runs[-1][1], confidence)
+
+
+def split_words(runs: Sequence[Run], vocabulary: Vocabulary) -> list[list[Run]]:
+    """Runs by word; without a word boundary every symbol stands for itself."""
+    letters = [run for run in runs if vocabulary.symbols[run[2]] in vocabulary.letters]
     if vocabulary.word_boundary is None:
-        return [[run] for run in spoken]
-    spans: list[list[tuple[int, int, int]]] = [[]]
-    for run in spoken:
+        return [[run] for run in letters]
+    words: list[list[Run]] = [[]]
+    for run in runs:
         if run[2] == vocabulary.word_boundary:
-            spans.append([])
+            words.append([])
         elif vocabulary.symbols[run[2]] in vocabulary.letters:
-            spans[-1].append(run)
-    return [span for span in spans if span]
+            words[-1].append(run)
+    return [word for word in words if word]

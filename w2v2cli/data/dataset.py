@@ -77,13 +77,10 @@ def read_labelled(
 
 
 def spell(text: str, vocabulary: Vocabulary) -> tuple[int, ...]:
-    """Label ids of a transcript, words joined by the word boundary; ValueError for what cannot be spelled."""
-    ids: list[int] = []
-    for word in normalize_text(text).split():
-        if ids and vocabulary.word_boundary is not None:
-            ids.append(vocabulary.word_boundary)
-        ids.extend(vocabulary.spell(word))
-    return tuple(ids)
+    """Label ids of a transcript, the word boundary after every word, the last one too: as in fairseq's `.ltr` files, and
+    what a lexicon search looks for. ValueError for what cannot be spelled."""
+    end = () if vocabulary.word_boundary is None else (vocabulary.word_boundary,)
+    return tuple(i for word in normalize_text(text).split() for i in (*vocabulary.spell(word), *end))
 
 
 def path_length(labels: Sequence[int]) -> int:

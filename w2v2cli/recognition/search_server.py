@@ -1,0 +1,110 @@
+"""The process that search workers are forked from: it reads lexicon and language model once, and they share its memory.
+
+It never imports torch, so it is ready while the parent still does. Protocol over the control socket: the server sends
+("ready", warnings) or ("failed", sentence); then for each byte it receives it forks a worker and sends back the worker's
+process id with the parent's end of the worker's own socket. A worker answers each emission with ("found", hypotheses)
+or ("failed", sentence). Whoever finds its socket closed ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from lm.hypothesis import Hypothesis
+from lm.vocabulary import Vocabulary
+from w2v2cli.recognition.search_spec import SearchSpec
+
+Search = Callable[[np.ndarray, list[int]], list[list[Hypothesis]]]
+PR_SET_PDEATHSIG = 1
+
+
+def main(control_fd: int) -> None:
+    """Serve until the control socket closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it ends us
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for dead workers
+    die_with_parent()
+    control = socket.socket(fileno=control_fd)
+    messages = Connection(os.dup(control_fd))
+    spec: SearchSpec = messages.recv()
+    try:
+        with stderr_closed():
+            search, warnings = build_search(spec)
+    except (ValueError, OSError) as error:
+        messages.send(("failed", str(error)))
+        return
+    messages.send(("ready", warnings))
+    while control.recv(1):
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            control.close()
+            messages.close()
+            work(search, Connection(theirs.detach()))
+            os._exit(0)
+        theirs.close()
+        socket.send_fds(control, [pid.to_bytes(8, "little")], [ours.fileno()])
+        ours.close()
+
+
+def work(search: Search, tasks: Connection) -> None:
+    """Search emissions until no more come."""
+    die_with_parent()
+    while True:
+        try:
+            frames, symbols = tasks.recv()
+            emission = np.frombuffer(tasks.recv_bytes(), np.float32).reshape(1, frames, symbols)
+        except (EOFError, ConnectionError):
+            return
+        try:
+            tasks.send(("found", search(emission, [frames])[0]))
+        except ValueError as error:
+            tasks.send(("failed", str(error)))
+
+
+def build_search(spec: SearchSpec) -> tuple[Search, list[str]]:
+    """A search as `spec` describes it, and what its files gave reason to say; ValueError or OSError when it cannot be."""
+    from lm.arpa import read_unigrams
+    from lm.flashlight_search import FlashlightSearch
+    from lm.lexicon import Lexicon
+
+    vocabulary = Vocabulary.from_labels(spec.labels)
+    lexicon = None
+    if spec.lexicon is not None:
+        lexicon = Lexicon.read(spec.lexicon, vocabulary)
+    elif spec.spell_words and spec.lm is not None:
+        lexicon = Lexicon.from_words(read_unigrams(spec.lm), vocabulary)
+    search = FlashlightSearch(vocabulary, spec.weights, spec.options, lexicon, spec.lm)
+    return search, search.warnings
+
+
+class stderr_closed:
+    """KenLM draws a progress bar on the process's stderr while it reads; here it has nowhere to go."""
+
+    def __enter__(self) -> None:
+        sys.stderr.flush()
+        self.kept = os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+
+    def __exit__(self, *_: object) -> None:
+        os.dup2(self.kept, 2)
+        os.close(self.kept)
+
+
+def die_with_parent() -> None:
+    """On Linux, have the kernel end this process with its parent, even if the parent is killed in the middle of a search.
+
+    Elsewhere a process notices when it next looks at its socket.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

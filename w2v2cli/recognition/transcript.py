@@ -1,0 +1,193 @@
+"""What was said in a recording, and the formats it is written in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from lm.hypothesis import Hypothesis
+
+Format = Literal["txt", "json", "jsonl", "srt", "vtt", "tsv"]
+Timestamps = Literal["word", "segment"]
+
+CUE_CHARACTERS = 84  # two lines of 42, the usual limit of subtitles
+LINE_CHARACTERS = 42
+CUE_SECONDS = 7.0
+
+
+@dataclass(frozen=True)
+class TimedWord:
+    """A word, when it was said (seconds from the recording's start), and how sure the model is, in [0, 1]."""
+
+    text: str
+    start: float
+    end: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another reading of a segment."""
+
+    text: str
+    acoustic_score: float
+    lm_score: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a recording that was searched as one utterance; times in seconds."""
+
+    start: float
+    end: float
+    words: tuple[TimedWord, ...]
+    acoustic_score: float
+    """Natural log, of the path."""
+    lm_score: float
+    """Of the language model, unweighted, log10."""
+    score: float
+    """What the search maximised."""
+    alternatives: tuple[Alternative, ...] = ()
+    """The rest of the n-best list."""
+
+    @property
+    def text(self) -> str:
+        """The words joined by spaces."""
+        return " ".join(word.text for word in self.words)
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The segments of a recording in order."""
+
+    recording: str
+    seconds: float
+    segments: tuple[Segment, ...]
+
+    @property
+    def text(self) -> str:
+        """All words joined by spaces."""
+        return " ".join(segment.text for segment in self.segments if segment.words)
+
+    @property
+    def words(self) -> tuple[TimedWord, ...]:
+        """All words in order."""
+        return tuple(word for segment in self.segments for word in segment.words)
+
+
+def segment_from(hypotheses: Sequence[Hypothesis], *, start: float, frame_seconds: float, frames: int) -> Segment:
+    """The segment that an n-best list describes; `start` is the time of its first frame, `frames` their number."""
+    best = hypotheses[0]
+    words = tuple(
+        TimedWord(
+            word.text,
+            round(start + word.start * frame_seconds, 3),
+            round(start + word.end * frame_seconds, 3),
+            round(word.confidence, 4),
+        )
+        for word in best.words
+    )
+    others = tuple(Alternative(h.text, h.acoustic_score, h.lm_score, h.score) for h in hypotheses[1:])
+    end = start + frames * frame_seconds
+    scores = (best.acoustic_score, best.lm_score, best.score)
+    return Segment(round(start, 3), round(end, 3), words, *scores, others)
+
+
+def render(transcript: Transcript, form: Format, timestamps: Timestamps = "segment") -> str:
+    """A transcript as the text of a file in `form`, with a line break at its end.
+
+    txt: one line. json: one indented object. jsonl: one object on one line. srt, vtt: subtitles, a cue for each word or for
+    each stretch that fits a screen. tsv: start, end (milliseconds), text under a heading.
+    """
+    writers: dict[str, Callable[[Transcript, Timestamps], str]] = {
+        "txt": lambda t, _: t.text + "\n",
+        "json": lambda t, _: json.dumps(as_json(t), indent=2, ensure_ascii=False) + "\n",
+        "jsonl": lambda t, _: json.dumps(as_json(t), ensure_ascii=False) + "\n",
+        "srt": _srt,
+        "vtt": _vtt,
+        "tsv": _tsv,
+    }
+    return writers[form](transcript, timestamps)
+
+
+def as_json(transcript: Transcript) -> dict[str, Any]:
+    """A transcript as plain values, the text of the whole and of each segment beside their parts."""
+    plain = asdict(transcript)
+    for segment, values in zip(transcript.segments, plain["segments"], strict=True):
+        values["text"] = segment.text
+    return {"recording": plain["recording"], "seconds": round(transcript.seconds, 3), "text": transcript.text} | {
+        "segments": plain["segments"]
+    }
+
+
+@dataclass(frozen=True)
+class Cue:
+    """What stands on the screen for a while; times in seconds."""
+
+    start: float
+    end: float
+    text: str
+
+
+def cues(transcript: Transcript, timestamps: Timestamps) -> Iterator[Cue]:
+    """A cue for each word, or for as many words of a segment as fit two lines and seven seconds."""
+    for segment in transcript.segments:
+        pending: list[TimedWord] = []
+        for word in segment.words:
+            text = " ".join(w.text for w in (*pending, word))
+            full = len(text) > CUE_CHARACTERS or (pending and word.end - pending[0].start > CUE_SECONDS)
+            if pending and (full or timestamps == "word"):
+                yield _cue(pending)
+                pending = []
+            pending.append(word)
+        if pending:
+            yield _cue(pending)
+
+
+def _cue(words: Sequence[TimedWord]) -> Cue:
+    return Cue(words[0].start, max(words[-1].end, words[0].start), " ".join(word.text for word in words))
+
+
+def _srt(transcript: Transcript, timestamps: Timestamps) -> str:
+    blocks = (
+        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{_two_lines(cue.text)}\n"
+        for number, cue in enumerate(cues(transcript, timestamps), 1)
+    )
+    return "\n".join(blocks)
+
+
+def _vtt(transcript: Transcript, timestamps: Timestamps) -> str:
+    blocks = [
+        f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{_escaped(_two_lines(cue.text))}\n"
+        for cue in cues(transcript, timestamps)
+    ]
+    return "\n".join(["WEBVTT\n", *blocks])
+
+
+def _tsv(transcript: Transcript, timestamps: Timestamps) -> str:
+    rows = (f"{cue.start * 1000:.0f}\t{cue.end * 1000:.0f}\t{cue.text}\n" for cue in cues(transcript, timestamps))
+    return "".join(["start\tend\ttext\n", *rows])
+
+
+def _clock(seconds: float, decimal: str) -> str:
+    milliseconds = round(seconds * 1000)
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}{decimal}{rest % 1000:03}"
+
+
+def _two_lines(text: str) -> str:
+    """Broken at the space nearest the middle when it is too long for one line."""
+    if len(text) <= LINE_CHARACTERS:
+        return text
+    spaces = [i for i, character in enumerate(text) if character == " "]
+    if not spaces:
+        return text
+    middle = min(spaces, key=lambda i: abs(i - len(text) / 2))
+    return f"{text[:middle]}\n{text[middle + 1 :]}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
