@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import glob
+import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +23,11 @@ from w2v2cli.errors import UserError
 Source = Path  # a file, or STDIN
 STDIN = Path("-")
 SUFFIXES = frozenset(".wav .flac .ogg .oga .opus .mp3 .aiff .aif .aifc .au .caf .w64 .rf64 .wave".split())
+FOREIGN = frozenset(".m4a .m4b .mp4 .aac .wma .webm .mkv .mka .mov .amr .3gp .ac3 .ape .wv .spx".split())
 SLOWEST, FASTEST = 1_000, 768_000  # Hz; what lies outside is no recording of speech but a damaged header
-SPOOL_BYTES = 64 * 2**20  # of stdin kept in memory; the rest goes to a temporary file
+SPOOL_BYTES = 64 * 2**20  # of a pipe kept in memory; the rest goes to a temporary file
+PIECE = 4096  # frames decoded at a time: how closely the place is known where a damaged file breaks off
+UNKNOWN_LENGTH = 2**63 - 1  # frames, in libsndfile's words for FLAC that was written into a pipe
 
 
 class AudioError(UserError):
@@ -38,13 +43,19 @@ class AudioInfo:
     """Hz, of the file."""
     channels: int
     frames: int
-    """Samples of one channel, at the file's rate."""
+    """Samples of one channel, at the file's rate; MP3 without a table of contents gives an estimate."""
 
 
 def probe(source: Source) -> AudioInfo:
-    """Read a recording's header; AudioError when it has none that makes sense."""
+    """Read a recording's header; AudioError when it has none that makes sense.
+
+    A length that the header leaves open is found by decoding. Stdin can be read only once, and this reads it.
+    """
     with _opened(source) as file:
-        return AudioInfo(file.frames / file.samplerate, file.samplerate, file.channels, file.frames)
+        frames = file.frames
+        if frames == UNKNOWN_LENGTH:
+            frames = sum(len(piece) for piece in _pieces(file, _name(source)))
+        return AudioInfo(frames / file.samplerate, file.samplerate, file.channels, frames)
 
 
 def read_audio(source: Source) -> np.ndarray:
@@ -55,93 +66,166 @@ def read_audio(source: Source) -> np.ndarray:
 def stream_audio(source: Source, chunk_seconds: float) -> Iterator[np.ndarray]:
     """A recording in pieces of about `chunk_seconds`: (S,) float32, mono, 16 kHz, without gap or seam.
 
-    Channels are averaged. Raises AudioError, naming the file and the trouble, for what cannot be read; a file that
-    breaks off gives what stands before and then raises.
+    Integer formats come within [-1, 1]; float formats as they are stored. Channels are averaged. Raises AudioError,
+    naming the file and the trouble, for what cannot be read; a file that breaks off gives what stands before the place
+    and then raises. What is missing from formats that do not promise a length (MP3, Ogg, WAV from a pipe) is not noticed.
     """
     with _opened(source) as file:
-        yield from resampled(_mono(file, source, chunk_seconds), file.samplerate)
+        block = max(int(chunk_seconds * file.samplerate), 1)
+        yield from resampled(_gathered(_pieces(file, _name(source)), block), file.samplerate)
 
 
-def _mono(file: soundfile.SoundFile, source: Source, chunk_seconds: float) -> Iterator[np.ndarray]:
-    """Averaged channels at the file's own rate, checked as they come."""
-    block = max(int(chunk_seconds * file.samplerate), 1)
-    done = 0
+def _gathered(pieces: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """Small pieces joined to at least `size` samples; what came before trouble is given before the trouble."""
+    held: list[np.ndarray] = []
+    trouble = None
     while True:
         try:
-            samples = file.read(block, dtype="float32", always_2d=True)
+            piece = next(pieces, None)
+        except AudioError as error:
+            piece, trouble = None, error
+        if piece is not None:
+            held.append(piece)
+        if held and (piece is None or sum(map(len, held)) >= size):
+            yield np.concatenate(held)
+            held = []
+        if piece is None:
+            break
+    if trouble is not None:
+        raise trouble
+
+
+def _pieces(file: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
+    """Averaged channels at the file's own rate, checked as they come."""
+    done, rate = 0, file.samplerate
+    promised = f" of {file.frames / rate:.1f} s" if file.frames != UNKNOWN_LENGTH else ""
+    while True:
+        try:
+            samples = file.read(PIECE, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            raise AudioError(f"{source} breaks off after {done / file.samplerate:.1f} s: {error.error_string}") from None
+            raise AudioError(f"{name} breaks off after {done / rate:.1f} s{promised}: {_reason(error)}.") from None
         if not len(samples):
             break
-        if not np.isfinite(samples).all():
-            raise AudioError(f"{source} holds samples that are no numbers (NaN or infinity).")
+        finite = np.isfinite(samples).all(axis=1)
+        if not finite.all():
+            at = (done + int(finite.argmin())) / rate
+            raise AudioError(f"{name} holds samples that are no numbers (NaN or infinity), the first at {at:.3f} s.")
         done += len(samples)
         yield samples[:, 0] if file.channels == 1 else samples.mean(axis=1)
-    # Compressed formats only estimate their length; a tenth of a second is nobody's word.
-    if done < file.frames - file.samplerate / 10 and file.format != "MP3":
-        seconds, promised = done / file.samplerate, file.frames / file.samplerate
-        raise AudioError(f"{source} is cut short: it holds {seconds:.1f} s of the {promised:.1f} s its header promises.")
+    if file.frames == UNKNOWN_LENGTH or file.format == "MP3":
+        if not done:
+            raise AudioError(f"{name} holds no samples.")
+    elif done < file.frames - rate / 10:  # a tenth of a second is nobody's word
+        raise AudioError(f"{name} is cut short: it holds {done / rate:.1f} s{promised} that its header promises.")
+
+
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]
+    """A file read from front to end. soundfile seeks after every read where it may, which loses streams that cannot."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 @contextmanager
 def _opened(source: Source) -> Iterator[soundfile.SoundFile]:
     """A recording's decoder, its header checked."""
+    name = _name(source)
     with _bytes(source) as stream:
         try:
-            file = soundfile.SoundFile(stream)
-        except (soundfile.LibsndfileError, TypeError) as error:
-            reason = getattr(error, "error_string", str(error)).rstrip(".")
-            raise AudioError(f"{source} is no audio that can be read: {reason}.") from None
+            # A descriptor where there is one: errors of the disk reach us instead of dying in a callback.
+            file = _Forward(stream if isinstance(stream, tempfile.SpooledTemporaryFile) else stream.fileno(), closefd=False)
+        except soundfile.LibsndfileError as error:
+            hint = "."
+            if source.suffix.lower() in FOREIGN:
+                hint = f"; convert it first: ffmpeg -i {source.name} {source.stem}.flac"
+            raise AudioError(f"{name} is no audio that can be read: {_reason(error)}{hint}") from None
         with file:
             if file.channels < 1:
-                raise AudioError(f"{source} has no channel.")
+                raise AudioError(f"{name} has no channel.")
             if not SLOWEST <= file.samplerate <= FASTEST:
                 raise AudioError(
-                    f"{source} says it has {file.samplerate} samples a second; {SLOWEST} to {FASTEST} can be read."
+                    f"{name} says it has {file.samplerate} samples a second; {SLOWEST} to {FASTEST} can be read."
                 )
             if file.frames == 0:
-                raise AudioError(f"{source} holds no samples.")
+                raise AudioError(f"{name} holds no samples.")
             yield file
 
 
 @contextmanager
 def _bytes(source: Source) -> Iterator[IO[bytes]]:
-    """A recording's bytes; AudioError in the system's words when there are none."""
+    """A recording's bytes, from the first one on, where a decoder can seek; AudioError in the system's words."""
     if source == STDIN:
-        with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
-            shutil.copyfileobj(sys.stdin.buffer, spool)
-            if not spool.tell():
-                raise AudioError("Nothing came in on stdin.")
-            spool.seek(0)
+        if sys.stdin is None:  # closed by whoever started us
+            raise AudioError("Nothing came in on stdin.")
+        with _spooled(sys.stdin.buffer, "stdin") as spool:
             yield spool
         return
-    if source.is_dir():
-        known = " ".join(sorted(SUFFIXES))
-        raise AudioError(f"The folder {source} holds no recordings (looked for {known}).")
     try:
-        stream = source.open("rb")
+        if os.path.isdir(source):
+            os.listdir(source)
+            known = " ".join(sorted(SUFFIXES))
+            raise AudioError(f"The folder {source} holds no recordings (looked for {known}).")
+        stream = source.open("rb", buffering=0)
     except OSError as error:
         raise AudioError(f"{source} cannot be opened: {error.strerror}.") from None
     with stream:
+        if not stream.seekable():  # a named pipe, or a shell's <(...)
+            with _spooled(stream, str(source)) as spool:
+                yield spool
+            return
         if not stream.read(1):
             raise AudioError(f"{source} is an empty file.")
         stream.seek(0)
         yield stream
 
 
+@contextmanager
+def _spooled(pipe: IO[bytes], name: str) -> Iterator[IO[bytes]]:
+    """All that comes out of a pipe."""
+    with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
+        try:
+            shutil.copyfileobj(pipe, spool)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise AudioError(f"{name} cannot be read: {error.strerror}.") from None
+            place = tempfile.gettempdir()
+            raise AudioError(f"{name} does not fit into {place}: the disk is full; TMPDIR names another.") from None
+        if not spool.tell():
+            raise AudioError(f"Nothing came in on {name}.")
+        spool.seek(0)
+        yield spool
+
+
+def _name(source: Source) -> str:
+    return "stdin" if source == STDIN else str(source)
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    """libsndfile's own words, ready to stand inside a sentence."""
+    return str(error.error_string).removeprefix("Error : ").rstrip(".")
+
+
 def find_recordings(inputs: Iterable[str | Path]) -> list[Source]:
     """Files as named, the recordings in folders and their subfolders by name, what patterns match; no file twice.
 
     What does not exist, and a folder without recordings, stays in the list: reading it says what is wrong with it.
+    Hidden files and folders are passed over unless they are named.
     """
     found: dict[Source, None] = {}
-    for item in inputs:
-        path = Path(item)
-        within: Sequence[Path] = [path]
-        if path.is_dir():
-            files = (p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-            within = sorted(p for p in files if p.is_file()) or [path]
-        elif not path.exists() and glob.has_magic(str(item)):
-            within = sorted(Path(p) for p in glob.glob(str(item), recursive=True)) or [path]
-        found.update(dict.fromkeys(within))
+    for item in map(str, inputs):
+        matches = [item]
+        if not os.path.lexists(item) and glob.has_magic(item):
+            matches = sorted(glob.glob(item, recursive=True)) or [item]
+        for match in matches:
+            found.update(dict.fromkeys(_within(Path(match)) or [Path(match)]))
     return list(found)
+
+
+def _within(folder: Path) -> list[Path]:
+    """The recordings of a folder, and its subfolders that cannot be listed; nothing for a file."""
+    closed: list[Path] = []
+    files: list[Path] = []
+    for root, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(str(error.filename)))):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(root, n) for n in names if Path(n).suffix.lower() in SUFFIXES and not n.startswith(".")]
+    return sorted(files + [path for path in closed if path.is_dir()])

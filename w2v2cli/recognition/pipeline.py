@@ -69,12 +69,9 @@ class _Progress:
 class Pipeline:
     """The acoustic model and the search, joined. Both are owned and closed by the caller."""
 
-    def __init__(
-        self, model: AcousticModel, pool: SearchPool, blank: int, word_boundary: int | None, batch_seconds: float = 0
-    ) -> None:
+    def __init__(self, model: AcousticModel, pool: SearchPool, batch_seconds: float = 0) -> None:
         """batch_seconds: padded audio that runs at once; 0 takes the device's figure."""
         self.model, self.pool = model, pool
-        self.blank, self.word_boundary = blank, word_boundary
         self.budget = int((batch_seconds or model.batch_seconds) * SAMPLE_RATE)
         self.timings = Timings()
 
@@ -106,8 +103,9 @@ class Pipeline:
     def _progress(self, waiting: deque[_Progress], recording: Recording) -> _Progress:
         """The entry of a recording in the line, a new one at its end if its first window has come just now."""
         if not waiting or waiting[-1].recording is not recording:
-            frame_rate = 1 / self.seconds_per_frame
-            waiting.append(_Progress(recording, Segmenter(frame_rate, self.blank, self.word_boundary)))
+            vocabulary = self.pool.vocabulary
+            segmenter = Segmenter(1 / self.seconds_per_frame, vocabulary.blank, vocabulary.word_boundary)
+            waiting.append(_Progress(recording, segmenter))
         return waiting[-1]
 
     def _lots(self, reader: Reader, samples: int) -> Iterator[list[Job]]:

@@ -43,8 +43,8 @@ class SearchPool:
     def __init__(self, spec: SearchSpec, workers: int = 0, warn: Callable[[str], None] = lambda sentence: None) -> None:
         """workers: 0 takes one for each core. warn: hears what lexicon and language model give reason to say."""
         self.spec, self.warn = spec, warn
-        self.workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._vocabulary = Vocabulary.from_labels(spec.labels)
+        self.workers = workers or usable_cores()
+        self.vocabulary = Vocabulary.from_labels(spec.labels)
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._room = threading.BoundedSemaphore(IN_FLIGHT * self.workers)
         self._pids: set[int] = set()
@@ -97,7 +97,7 @@ class SearchPool:
         """
         future: Future[Found] = Future()
         if self.spec.engine == "greedy":
-            future.set_result(greedy_search(emission[None], [len(emission)], self._vocabulary)[0])
+            future.set_result(greedy_search(emission[None], [len(emission)], self.vocabulary)[0])
             return future
         self._room.acquire()
         future.add_done_callback(lambda _: self._room.release())
@@ -160,3 +160,8 @@ class SearchPool:
                 raise EOFError
             self._pids.add(int.from_bytes(pid, "little"))
         return Connection(descriptors[0])
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

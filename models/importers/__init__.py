@@ -1,0 +1,1 @@
+"""Checkpoints of other programs: read as data, never as code."""

@@ -1,0 +1,48 @@
+"""What a person sees while a command runs, on stderr: stdout belongs to results."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Advance(Protocol):
+    """Move a progress bar to `done` of `total` (None: unknown), perhaps under a new label."""
+
+    def __call__(self, done: float, total: float | None, label: str = "") -> None: ...
+
+
+def say(sentence: str) -> None:
+    """One line on stderr."""
+    sys.stderr.write(f"{sentence}\n")
+
+
+def stderr_console() -> Console:
+    """A rich console on stderr; it keeps to plain text where stderr is no terminal."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def progress(label: str, unit: str = "") -> Iterator[Advance]:
+    """A bar while stderr is a terminal, nothing otherwise: logs of cron jobs stay clean."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, label="": None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn(f"{{task.completed:.0f}}{unit}"), TimeElapsedColumn())
+    with Progress(*columns, console=stderr_console(), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        described = label
+
+        def advance(done: float, total: float | None, label: str = "") -> None:
+            bar.update(task, completed=done, total=total, description=label or described)
+
+        yield advance
