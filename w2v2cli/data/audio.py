@@ -22,8 +22,10 @@ from w2v2cli.errors import UserError
 
 Source = Path  # a file, or STDIN
 STDIN = Path("-")
-SUFFIXES = frozenset(".wav .flac .ogg .oga .opus .mp3 .aiff .aif .aifc .au .caf .w64 .rf64 .wave".split())
-FOREIGN = frozenset(".m4a .m4b .mp4 .aac .wma .webm .mkv .mka .mov .amr .3gp .ac3 .ape .wv .spx".split())
+SUFFIXES = frozenset(
+    (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64", ".rf64")
+)
+FOREIGN = frozenset((".m4a", ".m4b", ".mp4", ".aac", ".wma", ".webm", ".mkv", ".mka", ".mov", ".amr", ".3gp", ".ac3"))
 SLOWEST, FASTEST = 1_000, 768_000  # Hz; what lies outside is no recording of speech but a damaged header
 SPOOL_BYTES = 64 * 2**20  # of a pipe kept in memory; the rest goes to a temporary file
 PIECE = 4096  # frames decoded at a time: how closely the place is known where a damaged file breaks off
@@ -68,7 +70,7 @@ def stream_audio(source: Source, chunk_seconds: float) -> Iterator[np.ndarray]:
 
     Integer formats come within [-1, 1]; float formats as they are stored. Channels are averaged. Raises AudioError,
     naming the file and the trouble, for what cannot be read; a file that breaks off gives what stands before the place
-    and then raises. What is missing from formats that do not promise a length (MP3, Ogg, WAV from a pipe) is not noticed.
+    and then raises. An MP3, Ogg, WAV or AIFF file that was cut reads like a shorter one: libsndfile does not tell.
     """
     with _opened(source) as file:
         block = max(int(chunk_seconds * file.samplerate), 1)
@@ -133,7 +135,8 @@ def _opened(source: Source) -> Iterator[soundfile.SoundFile]:
     with _bytes(source) as stream:
         try:
             # A descriptor where there is one: errors of the disk reach us instead of dying in a callback.
-            file = _Forward(stream if isinstance(stream, tempfile.SpooledTemporaryFile) else stream.fileno(), closefd=False)
+            spooled = isinstance(stream, tempfile.SpooledTemporaryFile)
+            file = _Forward(stream if spooled else stream.fileno(), closefd=False)
         except soundfile.LibsndfileError as error:
             hint = "."
             if source.suffix.lower() in FOREIGN:
@@ -223,9 +226,13 @@ def find_recordings(inputs: Iterable[str | Path]) -> list[Source]:
 
 def _within(folder: Path) -> list[Path]:
     """The recordings of a folder, and its subfolders that cannot be listed; nothing for a file."""
-    closed: list[Path] = []
     files: list[Path] = []
-    for root, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(str(error.filename)))):
+
+    def note(error: OSError) -> None:
+        if not isinstance(error, NotADirectoryError | FileNotFoundError):
+            files.append(Path(str(error.filename)))
+
+    for root, folders, names in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".")]
         files += [Path(root, n) for n in names if Path(n).suffix.lower() in SUFFIXES and not n.startswith(".")]
-    return sorted(files + [path for path in closed if path.is_dir()])
+    return sorted(files)

@@ -11,12 +11,17 @@ from w2v2cli.errors import UserError
 
 
 def write_file(path: Path, text: str) -> None:
+    """Write text as `write_bytes` does, in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write `path`, beside it first and then renamed; UserError, the old file untouched, when the system cannot."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_text(text, encoding="utf-8")
+            beside.write_bytes(content)
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)

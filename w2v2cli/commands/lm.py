@@ -1,0 +1,136 @@
+"""`w2v2 lm`: language models made from text, and what is in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from w2v2cli.console import say
+from w2v2cli.errors import UsageError, UserError, exits
+
+app = typer.Typer(help="Build language models and look into them.", no_args_is_help=True)
+
+
+def split_prune(args: Sequence[str]) -> list[str]:
+    """`--prune 0 0 1 1`, as `lmplz` takes it, becomes `--prune 0,0,1,1`: an option has one value here."""
+    args = list(args)
+    if args[:2] != ["lm", "build"] or "--prune" not in args:
+        return args
+    at = args.index("--prune") + 1
+    end = at
+    while end < len(args) and args[end].isdigit():
+        end += 1
+    return args if end - at < 2 else [*args[:at], ",".join(args[at:end]), *args[end:]]
+
+
+@app.command()
+def build(
+    texts: Annotated[list[Path], typer.Argument(help="Text files, gzip by name, or folders of them.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The ARPA file to write, gzip by name.")],
+    order: Annotated[int, typer.Option(help="Words in the longest n-gram.")] = 4,
+    prune: Annotated[
+        str, typer.Option(help="For each order, occurrences up to which n-grams are left out: 0 0 1 1.")
+    ] = "0",
+    lexicon: Annotated[Path | None, typer.Option(help="Also write the words' spellings here.")] = None,
+    normalize: Annotated[
+        bool, typer.Option(help="Split text into sentences and spell it as transcripts are; else a line is a sentence as it is.")
+    ] = True,
+) -> None:
+    """Estimate an n-gram model from text: modified Kneser-Ney, the same figures as KenLM's lmplz."""
+    with exits():
+        from lm.arpa import write_arpa
+        from lm.kneser_ney import count_ngrams, estimate
+
+        try:
+            thresholds = [int(value) for value in prune.replace(",", " ").split()]
+        except ValueError:
+            raise UsageError(f"--prune takes whole numbers, got {prune!r}.") from None
+        if order < 1:
+            raise UsageError(f"--order must be at least 1, got {order}.")
+        files = list(_files(texts))
+        try:
+            model = estimate(count_ngrams(_sentences(files, normalize), order), thresholds, say)
+            write_arpa(model, output)
+            if lexicon is not None:
+                _write_lexicon(model.vocabulary, lexicon)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        except OSError as error:
+            raise UserError(f"{error.filename or output} cannot be written or read: {error.strerror}.") from None
+        sizes = ", ".join(f"{len(level.words)} {n}-grams" for n, level in enumerate(model.orders, 1))
+        say(f"{output}: {sizes}.")
+
+
+def _files(texts: Sequence[Path]) -> Iterator[Path]:
+    for path in texts:
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.name.endswith((".txt", ".txt.gz")))
+            if not found:
+                raise UserError(f"The folder {path} holds no .txt or .txt.gz.")
+            yield from found
+        elif path.is_file():
+            yield path
+        else:
+            raise UserError(f"There is no text at {path}.")
+
+
+def _sentences(files: Sequence[Path], normalize: bool) -> Iterator[list[str]]:
+    import gzip
+
+    from lm.normalization import normalize_text, sentences
+
+    for path in files:
+        try:
+            opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+            with opened as file:
+                if not normalize:
+                    for line in file:
+                        yield line.split()
+                    continue
+                text = file.read()
+        except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+            raise UserError(f"{path} is no whole UTF-8 text: {error}.") from None
+        for sentence in sentences(text):
+            if words := normalize_text(sentence).split():
+                yield words
+
+
+def _write_lexicon(vocabulary: Sequence[str], path: Path) -> None:
+    import gzip
+
+    from w2v2cli.recognition.output import write_bytes
+
+    words = sorted(word for word in vocabulary if not word.startswith("<"))
+    content = "".join(f"{word}\t{' '.join(word)} |\n" for word in words).encode()
+    write_bytes(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+
+
+@app.command()
+def info(path: Annotated[str, typer.Argument(help="An ARPA or KenLM file, or 4gram for the one that ships.")]) -> None:
+    """Say what a language model holds."""
+    with exits():
+        from lm.arpa import ArpaError, has_unknown, read_counts
+        from w2v2cli.data.store import resolve_lm, resolve_model
+
+        location = resolve_lm(path, resolve_model("demo"), lexicon=None) if path == "4gram" else None
+        file = Path(path) if location is None or location.lm is None else location.lm
+        if not file.is_file():
+            raise UsageError(f"There is no language model at {file}.")
+        typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+        if not file.name.endswith((".arpa", ".arpa.gz")):
+            import kenlm
+
+            try:
+                typer.echo(f"a KenLM file of order {kenlm.Model(str(file)).order}")
+            except OSError as error:
+                raise UserError(f"{file} is neither ARPA by name nor a KenLM file: {error}.") from None
+            return
+        try:
+            for n, count in enumerate(read_counts(file), 1):
+                typer.echo(f"{n}-grams: {count}")
+            typer.echo(f"unknown words: {'have a probability' if has_unknown(file) else 'have none (no <unk>)'}")
+        except ArpaError as error:
+            raise UserError(str(error)) from error

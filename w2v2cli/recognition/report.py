@@ -1,0 +1,139 @@
+"""Error rates as people and scripts read them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from w2v2cli.recognition.error_rate import ErrorCounts, bootstrap_interval
+from w2v2cli.recognition.evaluation import Evaluation, Scored
+from w2v2cli.recognition.recognizer import RecognitionOptions
+
+STYLES = {"substitute": "yellow", "delete": "red", "insert": "blue"}
+SPEAKERS_SHOWN = 20
+
+
+def json_report(results: Sequence[Evaluation], options: RecognitionOptions, seed: int) -> dict[str, Any]:
+    """What scripts read: settings once, figures for each corpus; rates are ratios."""
+    return {
+        "model": options.model.name,
+        "lm": options.lm.name,
+        "search": {
+            "engine": options.engine,
+            "beam": options.beam.beam,
+            "beam_threshold": options.beam.beam_threshold,
+            "lm_weight": options.weights.lm_weight,
+            "word_score": options.weights.word_score,
+        },
+        "results": [_json_result(result, seed) for result in results],
+    }
+
+
+def _json_result(result: Evaluation, seed: int) -> dict[str, Any]:
+    low, high = bootstrap_interval([scored.alignment.words for scored in result.utterances], seed)
+    return {
+        "data": result.name,
+        "note": result.note,
+        "utterances": len(result.utterances),
+        "failed": len(result.failures),
+        "wer": result.words.rate,
+        "wer_interval_95": [low, high],
+        "words": _json_counts(result.words),
+        "cer": result.characters.rate,
+        "characters": _json_counts(result.characters),
+        "speakers": {name: counts.rate for name, counts in result.by_speaker().items()},
+        "audio_seconds": round(result.audio_seconds, 3),
+        "wall_seconds": round(result.wall_seconds, 3),
+        "times_real_time": round(result.audio_seconds / max(result.wall_seconds, 1e-9), 2),
+    }
+
+
+def _json_counts(counts: ErrorCounts) -> dict[str, int]:
+    return {
+        "reference": counts.reference,
+        "substitutions": counts.substitutions,
+        "deletions": counts.deletions,
+        "insertions": counts.insertions,
+    }
+
+
+def utterance_rows(result: Evaluation) -> Iterator[dict[str, Any]]:
+    """A row for each utterance: what was said, what was heard, and the errors."""
+    for scored in result.utterances:
+        yield {
+            "data": result.name,
+            "id": scored.id,
+            "reference": scored.alignment.reference,
+            "hypothesis": scored.alignment.hypothesis,
+            "words": _json_counts(scored.alignment.words),
+        }
+
+
+def print_report(results: Sequence[Evaluation], options: RecognitionOptions, worst: int, seed: int) -> None:
+    """The tables, on stdout: totals, speakers, the worst utterances."""
+    console = Console(file=sys.stdout, highlight=False)
+    search = "greedy" if options.engine == "greedy" else f"beam {options.beam.beam}"
+    weights = f", LM weight {options.weights.lm_weight:g}, word score {options.weights.word_score:g}"
+    settings = f"{options.model.name}, LM {options.lm.name}, {search}{weights if options.lm.lm else ''}"
+    console.print(_totals(results, settings, seed))
+    for result in results:
+        if result.note:
+            console.print(f"{result.name}: {result.note}")
+    for result in results:
+        if len(result.by_speaker()) > 1:
+            console.print(_speakers(result))
+        for scored in result.worst(worst):
+            console.print(_aligned(scored))
+
+
+def _totals(results: Sequence[Evaluation], settings: str, seed: int) -> Table:
+    table = Table(title=settings)
+    for column in ("data", "utterances", "words", "WER %", "95%", "sub", "del", "ins", "CER %", "× real time"):
+        table.add_column(column, justify="left" if column == "data" else "right")
+    for result in results:
+        words = result.words
+        low, high = bootstrap_interval([scored.alignment.words for scored in result.utterances], seed)
+        table.add_row(
+            result.name + (" (shipped miniature)" if result.note else ""),
+            str(len(result.utterances)),
+            str(words.reference),
+            f"{words.rate * 100:.2f}",
+            f"{low * 100:.1f} to {high * 100:.1f}",
+            str(words.substitutions),
+            str(words.deletions),
+            str(words.insertions),
+            f"{result.characters.rate * 100:.2f}",
+            f"{result.audio_seconds / max(result.wall_seconds, 1e-9):.1f}",
+        )
+    return table
+
+
+def _speakers(result: Evaluation) -> Table:
+    speakers = result.by_speaker()
+    table = Table(title=f"{result.name} by speaker, the worst {SPEAKERS_SHOWN}" if len(speakers) > SPEAKERS_SHOWN else
+                  f"{result.name} by speaker")  # fmt: skip
+    for column in ("speaker", "words", "WER %"):
+        table.add_column(column, justify="left" if column == "speaker" else "right")
+    for speaker, counts in list(speakers.items())[:SPEAKERS_SHOWN]:
+        table.add_row(speaker, str(counts.reference), f"{counts.rate * 100:.2f}")
+    return table
+
+
+def _aligned(scored: Scored) -> Text:
+    """An utterance with its errors in colour and, for those who see none, in signs: -deleted- +inserted+ said>heard."""
+    words = scored.alignment.words
+    text = Text(f"{scored.id} ({words.errors} errors in {words.reference} words) ", style="bold")
+    for operation, reference, hypothesis in scored.alignment.steps():
+        shown = {
+            "equal": reference,
+            "delete": f"-{reference}-",
+            "insert": f"+{hypothesis}+",
+            "substitute": f"{reference}>{hypothesis}",
+        }[operation]
+        text.append(f"{shown} ", style=f"not bold {STYLES.get(operation, '')}".strip())
+    return text
