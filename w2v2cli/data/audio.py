@@ -23,7 +23,8 @@ from w2v2cli.errors import UserError
 Source = Path  # a file, or STDIN
 STDIN = Path("-")
 SUFFIXES = frozenset(
-    (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64", ".rf64")
+    [".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3"]
+    + [".aiff", ".aif", ".aifc", ".au", ".caf"]
 )
 FOREIGN = frozenset((".m4a", ".m4b", ".mp4", ".aac", ".wma", ".webm", ".mkv", ".mka", ".mov", ".amr", ".3gp", ".ac3"))
 SLOWEST, FASTEST = 1_000, 768_000  # Hz; what lies outside is no recording of speech but a damaged header
@@ -100,6 +101,7 @@ def _gathered(pieces: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
 def _pieces(file: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
     """Averaged channels at the file's own rate, checked as they come."""
     done, rate = 0, file.samplerate
+    average = np.full(file.channels, 1 / file.channels, np.float32)
     promised = f" of {file.frames / rate:.1f} s" if file.frames != UNKNOWN_LENGTH else ""
     while True:
         try:
@@ -108,12 +110,11 @@ def _pieces(file: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
             raise AudioError(f"{name} breaks off after {done / rate:.1f} s{promised}: {_reason(error)}.") from None
         if not len(samples):
             break
-        finite = np.isfinite(samples).all(axis=1)
-        if not finite.all():
-            at = (done + int(finite.argmin())) / rate
+        if not np.isfinite(samples).all():
+            at = (done + int(np.isfinite(samples).all(axis=1).argmin())) / rate
             raise AudioError(f"{name} holds samples that are no numbers (NaN or infinity), the first at {at:.3f} s.")
         done += len(samples)
-        yield samples[:, 0] if file.channels == 1 else samples.mean(axis=1)
+        yield samples[:, 0] if file.channels == 1 else samples @ average
     if file.frames == UNKNOWN_LENGTH or file.format == "MP3":
         if not done:
             raise AudioError(f"{name} holds no samples.")
