@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-CLIP := w2v2cli/shipped/recordings/LJ001-0074.flac
+CLIP := w2v2cli/shipped/recordings/LJ001-0103.flac
 
 .PHONY: demo test check bench clean
 

@@ -76,7 +76,7 @@ def load(path: Path) -> Any:
         what = next((name for name in named.groups() if name), None) if named else None
         reason = f"asks to run {what}" if what else "is no checkpoint that can be read safely"
         raise CheckpointError(f"{path} {reason}: it was not opened any further.") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged or no PyTorch file: {str(error).splitlines()[0]}.") from None
 
 

@@ -20,7 +20,7 @@ from w2v2cli.data.batching import batches_by_length
 from w2v2cli.data.corpora import Utterance
 from w2v2cli.data.dataset import LabelledRecording, LeftOut, budget_samples, collate, read_labelled
 from w2v2cli.errors import UserError
-from w2v2cli.recognition.error_rate import count_errors
+from w2v2cli.recognition.error_rate import align, total
 from w2v2cli.training.config import FinetuneConfig
 from w2v2cli.training.loop import Finetuning
 
@@ -73,6 +73,7 @@ def finetune(
     valid: Sequence[Utterance],
     folder: Path,
     *,
+    device: torch.device,
     report: Callable[[dict[str, Any]], None],
     left_out: Callable[[LeftOut], None],
     metadata: dict[str, Any],
@@ -83,7 +84,7 @@ def finetune(
     cannot be trained on. Raises UserError when nothing is left to train or validate on.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model = build(start, run, vocabulary)
+    model = build(start, run, vocabulary).to(device)
     recordings, bad = read_labelled(train, vocabulary, model.config, fastest=max(run.speeds))
     held_out, worse = read_labelled(valid, vocabulary, model.config)
     for utterance in (*bad, *worse):
@@ -126,5 +127,5 @@ def greedy_error_rates(
         for i, found in zip(indices, greedy_search(emissions, frames.tolist(), vocabulary), strict=True):
             references.append(recordings[i].utterance.text or "")
             hypotheses.append(found[0].text)
-    words, characters = count_errors(references, hypotheses)
-    return {"wer": words.rate, "cer": characters.rate}
+    aligned = [align(reference, hypothesis) for reference, hypothesis in zip(references, hypotheses, strict=True)]
+    return {"wer": total(a.words for a in aligned).rate, "cer": total(a.characters for a in aligned).rate}

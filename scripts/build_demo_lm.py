@@ -1,0 +1,85 @@
+"""Build the 4-gram and the lexicon that ship with the demo model.
+
+    python scripts/build_demo_lm.py SHARED_DATA OUT_DIR
+
+SHARED_DATA holds `novels/`, `more-books/` (a gzip text each) and `ljspeech/transcripts.tsv`. Held-out utterances of LJSpeech
+are kept out by the rule of `w2v2cli.data.splits`; sentences of books that share five words in a row with one are dropped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from lm.arpa import write_arpa
+from lm.kneser_ney import count_ngrams, estimate
+from lm.normalization import normalize_text, sentences
+from w2v2cli.data.corpora import read_corpus
+from w2v2cli.data.splits import split_of
+
+ORDER = 4
+PRUNE = (0, 1, 2, 3)
+LEAST = 3  # occurrences of a word that is kept; rarer ones become <unk>
+REPEATS = 3  # of the training transcripts, whose style the demo's recordings have
+OVERLAP = 5  # words in a row
+
+
+def fivegrams(words: list[str]) -> Iterator[tuple[str, ...]]:
+    """Every run of five words."""
+    return zip(*(words[i:] for i in range(OVERLAP)), strict=False)
+
+
+def book_sentences(folders: list[Path]) -> Iterator[list[str]]:
+    """Normalised sentences of all books, in the order of their names."""
+    for folder in folders:
+        for path in sorted(folder.glob("*.txt.gz")):
+            with gzip.open(path, "rt", encoding="utf-8") as file:
+                for sentence in sentences(file.read()):
+                    if words := normalize_text(sentence).split():
+                        yield words
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shared", type=Path)
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args()
+    utterances = read_corpus(args.shared / "ljspeech")
+    transcripts = {u.id: normalize_text(u.text or "").split() for u in utterances}
+    secret = {gram for name, words in transcripts.items() if split_of(name) != "train" for gram in fivegrams(words)}
+    text = [words for name, words in transcripts.items() if split_of(name) == "train"] * REPEATS
+    dropped = 0
+    for words in book_sentences([args.shared / "novels", args.shared / "more-books"]):
+        if secret.isdisjoint(fivegrams(words)):
+            text.append(words)
+        else:
+            dropped += 1
+    counts = Counter(word for words in text for word in words)
+    known = {word for word, count in counts.items() if count >= LEAST}
+    model = estimate(count_ngrams(_split_at_rare(text, known), ORDER), PRUNE, print)
+    write_arpa(model, args.out / "demo-4gram.arpa.gz")
+    lines = "".join(f"{word}\t{' '.join(word)} |\n" for word in sorted(known))
+    (args.out / "demo-lexicon.txt.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
+    sizes = ", ".join(f"{len(order.words)} {n}-grams" for n, order in enumerate(model.orders, 1))
+    print(f"{sum(counts.values())} words, {dropped} sentences dropped for overlap; {len(known)} words kept; {sizes}")
+
+
+def _split_at_rare(text: list[list[str]], known: set[str]) -> Iterator[list[str]]:
+    """Sentences without the rare words: what stands on either side of one is a sentence of its own."""
+    for words in text:
+        piece: list[str] = []
+        for word in words:
+            if word in known:
+                piece.append(word)
+            elif piece:
+                yield piece
+                piece = []
+        if piece:
+            yield piece
+
+
+if __name__ == "__main__":
+    main()
