@@ -1,10 +1,16 @@
-"""Names that resolve to files: models and language models, shipped, fetched or the user's own."""
+"""Names that resolve to files: models and language models, shipped, fetched or the user's own.
+
+Fetched files lie in `home()`: models/NAME/ as their repository has them, and lm/4-gram.arpa.gz. Their hashes are not
+known here; `downloads` says what is checked instead.
+"""
 
 from __future__ import annotations
 
 import difflib
+import gzip
 import os
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -37,7 +43,8 @@ PUBLISHED = {
 LM_NAMES = ("none", "4gram")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that a repository has
 SMALL_FILES = ("config.json", "preprocessor_config.json", "vocab.json")
-OPTIONAL = frozenset({"vocab.json"})  # a pretrained model has none
+PRETRAINED = frozenset({"base", "large", "large-lv60k"})  # they may have no vocab.json
+ARPA_START, KENLM_START = b"\\data\\", b"mmap lm http://kheafield.com/code"
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class ModelLocation:
     path: Path
     """A file, or a Hugging Face folder."""
     family: Family | None
-    """Which language model goes by `4gram` with it; None for a model we do not know."""
+    """Which language model goes by `4gram` with it; None for a file or folder of the user's own."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +66,20 @@ class LmLocation:
     name: str
     lm: Path | None
     lexicon: Path | None
-    """Spellings; None spells the language model's own words by their characters."""
+    """Spellings; None spells the language model's own words (an ARPA file's unigrams) by their characters."""
 
 
 def home() -> Path:
     """Where fetched files live: $W2V2_HOME, else w2v2 in the user's cache."""
     if os.environ.get("W2V2_HOME"):
-        return Path(os.environ["W2V2_HOME"])
+        return Path(os.environ["W2V2_HOME"]).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "w2v2"
 
 
 def offline() -> bool:
     """Whether the user forbade the network, by W2V2_OFFLINE or HF_HUB_OFFLINE."""
-    return any(os.environ.get(name, "0") not in ("", "0") for name in ("W2V2_OFFLINE", "HF_HUB_OFFLINE"))
+    said = (os.environ.get(name, "").lower() for name in ("W2V2_OFFLINE", "HF_HUB_OFFLINE"))
+    return any(value not in ("", "0", "false", "no", "off") for value in said)
 
 
 def model_names() -> list[str]:
@@ -80,10 +88,12 @@ def model_names() -> list[str]:
 
 
 def resolve_model(name: str, tell: Tell = lambda file, done, total: None) -> ModelLocation:
-    """A model by name, folder or file, fetched if it must be; an unknown one is answered with the nearest names.
+    """A model by name, by its Hugging Face repository, folder or file, fetched if it must be.
 
-    A path goes before a name when it holds a separator or exists and is no known name.
+    A known name goes before a path (`./base` is the path). UsageError names the nearest names; UserError, DownloadError
+    among them, says why a model cannot be fetched.
     """
+    name = next((known for known, repository in PUBLISHED.items() if repository == name), name)
     if name == "demo":
         return ModelLocation(name, _shipped(DEMO_MODEL), "demo")
     if name in PUBLISHED:
@@ -91,9 +101,7 @@ def resolve_model(name: str, tell: Tell = lambda file, done, total: None) -> Mod
     path = Path(name).expanduser()
     if path.exists():
         return ModelLocation(name, path, None)
-    if os.sep in name or path.suffix:
-        raise UsageError(f"There is no model at {name}.")
-    raise UsageError(f"There is no model {name!r}{_nearest(name, model_names())}")
+    raise UsageError(_unknown("model", name, model_names()))
 
 
 def resolve_lm(
@@ -102,7 +110,11 @@ def resolve_lm(
     lexicon: Path | None = None,
     tell: Tell = lambda file, done, total: None,
 ) -> LmLocation:
-    """A language model by name or path, for a model; `lexicon` replaces the one that goes with it."""
+    """A language model by name or path, for a model; `lexicon` replaces the one that goes with it.
+
+    UsageError for an unknown name, with the nearest ones, for a file that is no language model, and for a `4gram` where
+    none goes with the model; UserError when one cannot be fetched.
+    """
     if lexicon is not None and not lexicon.is_file():
         raise UsageError(f"There is no lexicon at {lexicon}.")
     if name == "none":
@@ -117,18 +129,34 @@ def resolve_lm(
             "(w2v2 lm build makes one)."
         )
     path = Path(name).expanduser()
-    if path.is_file():
-        if lexicon is None and not path.name.endswith((".arpa", ".arpa.gz")):
-            raise UsageError(f"{name} does not list its words as an ARPA file does: give them by --lexicon.")
-        return LmLocation(name, path, lexicon)
-    if os.sep in name or path.suffix:
-        raise UsageError(f"There is no language model at {name}.")
-    raise UsageError(f"There is no language model {name!r}{_nearest(name, LM_NAMES)}")
+    if not path.is_file():
+        raise UsageError(_unknown("language model", name, LM_NAMES))
+    if not _lists_words(path) and lexicon is None:
+        raise UsageError(f"{name} does not list its words as an ARPA file does: give them by --lexicon.")
+    return LmLocation(name, path, lexicon)
 
 
-def _nearest(name: str, names: list[str] | tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(names)}, or a path."
+def _lists_words(path: Path) -> bool:
+    """Whether a language model is ARPA and not KenLM's binary; UsageError when it is neither."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            start = file.read(4096).lstrip()
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    if not start.startswith((ARPA_START, KENLM_START)):
+        raise UsageError(f"{path} is neither an ARPA file nor a binary of KenLM's.")
+    return start.startswith(ARPA_START)
+
+
+def _unknown(what: str, name: str, names: Sequence[str]) -> str:
+    """The sentence for a name or path that leads nowhere."""
+    path = Path(name)
+    if os.sep in name or path.suffix in (".pt", ".bin", ".safetensors", ".arpa", ".gz", ".binary", ".klm"):
+        return f"There is no {what} at {name}."
+    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+    return f"There is no {what} {name!r}; " + (
+        f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}, or a path."
+    )
 
 
 def _shipped(path: Path) -> Path:
@@ -140,32 +168,42 @@ def _shipped(path: Path) -> Path:
 def _published(name: str, tell: Tell) -> Path:
     """The folder of a published model, complete."""
     folder = home() / "models" / name
-    root = f"{os.environ.get('HF_ENDPOINT', HUGGING_FACE).rstrip('/')}/{PUBLISHED[name]}/resolve/main"
-    weights = next((file for file in WEIGHTS if (folder / file).is_file()), None)
-    if weights and all((folder / file).is_file() for file in SMALL_FILES if file not in OPTIONAL):
-        return folder
+    root = f"{(os.environ.get('HF_ENDPOINT') or HUGGING_FACE).rstrip('/')}/{PUBLISHED[name]}/resolve/main"
+    small = [file for file in SMALL_FILES if file != "vocab.json" or name not in PRETRAINED]
+    missing = [file for file in small if not (folder / file).is_file()]
+    if any((folder / file).is_file() for file in WEIGHTS):
+        if not missing:
+            return folder
+    else:
+        missing.append(" or ".join(WEIGHTS))
     if offline():
-        files = ", ".join(f"{root}/{file}" for file in (*SMALL_FILES, WEIGHTS[0]))
-        raise UserError(f"{name} is not on this machine and the network is off: fetch {files} into {folder}.")
+        raise UserError(
+            f"{name} is not whole on this machine and the network is off: fetch {', '.join(missing)} from {root} "
+            f"and put it into {folder}."
+        )
     for file in SMALL_FILES:
         try:
             _get(root, folder, file, tell)
         except NotThere:
-            if file not in OPTIONAL:
+            if file in small:
                 raise
-    try:
-        _get(root, folder, WEIGHTS[0], tell)
-    except NotThere:
-        _get(root, folder, WEIGHTS[1], tell)
+    if not (folder / WEIGHTS[1]).is_file():
+        try:
+            _get(root, folder, WEIGHTS[0], tell)
+        except NotThere:
+            _get(root, folder, WEIGHTS[1], tell)
     return folder
 
 
 def _librispeech_lm(tell: Tell) -> Path:
-    url = os.environ.get("W2V2_LIBRISPEECH_LM", LIBRISPEECH_LM)
+    """The LibriSpeech 4-gram; the words of its ARPA are its vocabulary, openslr's lexicon spells them in phones."""
+    url = os.environ.get("W2V2_LIBRISPEECH_LM") or LIBRISPEECH_LM
     root, _, file = url.rpartition("/")
     path = home() / "lm" / file
     if not path.is_file() and offline():
-        raise UserError(f"The LibriSpeech 4-gram is not on this machine and the network is off: fetch {url} to {path}.")
+        raise UserError(
+            f"The LibriSpeech 4-gram is not on this machine and the network is off: fetch {url} and put it at {path}."
+        )
     return _get(root, path.parent, file, tell)
 
 
