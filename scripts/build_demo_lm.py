@@ -21,7 +21,7 @@ from w2v2cli.data.corpora import read_corpus
 from w2v2cli.data.splits import split_of
 
 ORDER = 4
-PRUNE = (0, 1, 2, 3)
+PRUNE = (0, 2, 3, 4)
 LEAST = 3  # occurrences of a word that is kept; rarer ones become <unk>
 REPEATS = 3  # of the training transcripts, whose style the demo's recordings have
 OVERLAP = 5  # words in a row

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import warnings
 from collections import OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,8 @@ def load(path: Path) -> Any:
     ]
     allowed = [argparse.Namespace, OrderedDict, defaultdict, dict, list, set, int, (Any, "typing.Any"), *stand_ins]
     try:
-        with torch.serialization.safe_globals(allowed):
+        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # it reads it, or the error below says no
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)|global[s]? ([\w.]+)|class ([\w.]+)", str(error))

@@ -47,6 +47,8 @@ def transformers_config(config: Wav2Vec2Config) -> Any:
         do_stable_layer_norm=config.norm_order == "pre",
         num_conv_pos_embeddings=config.position_kernel,
         num_conv_pos_embedding_groups=config.position_groups,
+        num_codevector_groups=config.codebooks,
+        num_codevectors_per_group=config.codebook_entries,
         codevector_dim=config.codebook_width,
         proj_codevector_dim=config.target_width,
         vocab_size=32,

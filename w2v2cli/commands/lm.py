@@ -21,7 +21,7 @@ def split_prune(args: Sequence[str]) -> list[str]:
         return args
     at = args.index("--prune") + 1
     end = at
-    while end < len(args) and args[end].isdigit():
+    while end < len(args) and args[end].isdigit() and len(args[end]) < 4:
         end += 1
     return args if end - at < 2 else [*args[:at], ",".join(args[at:end]), *args[end:]]
 

@@ -1,0 +1,157 @@
+"""`w2v2 transcribe` and `w2v2 eval` as a shell runs them, on the model that ships."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+SHIPPED = Path(__file__).parents[2] / "w2v2cli" / "shipped"
+CLIPS = sorted((SHIPPED / "recordings").glob("*.flac"))
+COMMAND = [sys.executable, "-m", "w2v2cli"]
+flashlight = pytest.mark.skipif(sys.version_info >= (3, 13), reason="flashlight-text has no build for this Python")
+
+
+def w2v2(*args, **options) -> subprocess.CompletedProcess:
+    return subprocess.run([*COMMAND, *map(str, args)], capture_output=True, text=True, timeout=300, **options)
+
+
+@flashlight
+def test_the_cards_first_line(tmp_path):
+    shutil.copy(CLIPS[0], tmp_path / "audio.flac")
+    root = str(Path(__file__).parents[2])
+    result = w2v2(*"transcribe audio.flac --lm 4gram --beam 1500".split(), cwd=tmp_path, env={**os.environ, "PYTHONPATH": root})
+    assert result.returncode == 0 and result.stderr == ""
+    assert result.stdout.count("\n") == 1 and result.stdout.strip().replace(" ", "").isalpha()
+
+
+@flashlight
+def test_the_cards_third_line(tmp_path):
+    root = str(Path(__file__).parents[2])
+    env = {**os.environ, "PYTHONPATH": root, "W2V2_HOME": str(tmp_path)}
+    result = w2v2(*"eval --split test-other --json --beam 50".split(), cwd=tmp_path, env=env)
+    assert result.returncode == 0
+    [report] = json.loads(result.stdout)["results"]
+    assert report["data"] == "test-other" and "not LibriSpeech" in report["note"]
+    assert report["words"]["reference"] > 100 and report["wer_interval_95"][0] <= report["wer"] <= report["wer_interval_95"][1]
+
+
+@flashlight
+def test_the_4gram_helps_on_the_readers_own_held_out_recordings(tmp_path):
+    rates = {}
+    for lm in ("none", "4gram"):
+        result = w2v2("eval", "--split", "test-clean", "--lm", lm, "--beam", 100, "--json", "--data", SHIPPED / "corpus")
+        rates[lm] = json.loads(result.stdout)["results"][0]["wer"]
+    assert rates["4gram"] < 0.9 * rates["none"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Good recordings, and one of every kind of bad ones."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for clip in CLIPS[:2]:
+        shutil.copy(clip, folder)
+    (folder / "text.wav").write_text("this is no recording")
+    (folder / "empty.flac").touch()
+    return folder
+
+
+def test_one_bad_file_among_many(folder):
+    result = w2v2("transcribe", folder)
+    assert result.returncode == 1
+    assert result.stdout.count("\n") == 2
+    assert "empty.flac is an empty file" in result.stderr and "text.wav is no audio" in result.stderr
+    assert result.stderr.endswith("Error: 2 of 4 recordings could not be transcribed (see above).\n")
+
+
+def test_files_for_each_recording_and_only_the_missing_ones_again(folder, tmp_path):
+    out = tmp_path / "out"
+    assert w2v2("transcribe", *CLIPS[:2], "--format", "srt", "--output-dir", out).returncode == 0
+    names = sorted(path.name for path in out.iterdir())
+    assert names == [f"{clip.stem}.srt" for clip in CLIPS[:2]]
+    (out / names[0]).write_text("kept")
+    (out / names[1]).unlink()
+    again = w2v2("transcribe", *CLIPS[:2], "--format", "srt", "--output-dir", out, "--skip-existing")
+    assert again.returncode == 0 and again.stdout == ""
+    assert (out / names[0]).read_text() == "kept" and "-->" in (out / names[1]).read_text()
+
+
+def test_stdin_and_a_reader_that_goes_away():
+    with CLIPS[0].open("rb") as file:
+        piped = subprocess.run([*COMMAND, "transcribe", "-"], stdin=file, capture_output=True, text=True, timeout=120)
+    assert piped.returncode == 0 and piped.stdout == w2v2("transcribe", CLIPS[0]).stdout
+    script = f"{sys.executable} -m w2v2cli transcribe {CLIPS[0]} {CLIPS[1]} | true"
+    closed = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120)
+    assert closed.stderr == ""
+
+
+def test_long_recordings_lose_and_double_nothing(tmp_path):
+    """Forty times the same clips in one file: as many words as one by one, give or take a cut inside a word."""
+    pieces = [np.concatenate([soundfile.read(clip)[0], np.zeros(8000)]) for clip in CLIPS]
+    soundfile.write(tmp_path / "long.flac", np.concatenate(pieces * 10), 16_000)
+    soundfile.write(tmp_path / "once.flac", np.concatenate(pieces), 16_000)
+    result = w2v2("transcribe", tmp_path / "long.flac", tmp_path / "once.flac", "--format", "jsonl")
+    long, once = (json.loads(line) for line in result.stdout.splitlines())
+    assert len(long["segments"]) > 3
+    letters = len(long["text"].replace(" ", ""))
+    assert letters == pytest.approx(10 * len(once["text"].replace(" ", "")), rel=0.03)
+    starts = [word["start"] for segment in long["segments"] for word in segment["words"]]
+    assert starts == sorted(starts)
+
+
+def test_silence_and_ten_milliseconds(tmp_path):
+    soundfile.write(tmp_path / "short.wav", np.zeros(160), 16_000)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(32_000), 16_000)
+    result = w2v2("transcribe", tmp_path / "short.wav", tmp_path / "silent.wav")
+    assert result.returncode == 0 and result.stdout.count("\n") == 2 and result.stdout.startswith("\n")
+
+
+@flashlight
+def test_ctrl_c_ends_everything_within_two_seconds(tmp_path):
+    pieces = [soundfile.read(clip)[0] for clip in CLIPS] * 40
+    soundfile.write(tmp_path / "long.flac", np.concatenate(pieces), 16_000)
+    process = subprocess.Popen(
+        [*COMMAND, "transcribe", str(tmp_path / "long.flac"), "--lm", "4gram"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    time.sleep(8)
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert time.monotonic() - began < 2
+    assert process.returncode == 130 and "Traceback" not in errors
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def test_model_info_and_conversion(tmp_path):
+    facts = json.loads(w2v2("model", "info", "demo", "--json").stdout)
+    assert facts["parameters"] > 1e6 and "licence" in facts
+    assert w2v2("model", "convert", "demo", tmp_path / "hf", "--to", "huggingface").returncode == 0
+    assert w2v2("model", "convert", tmp_path / "hf", tmp_path / "back.safetensors", "--half").returncode == 0
+    ours = w2v2("transcribe", CLIPS[0]).stdout
+    assert w2v2("transcribe", CLIPS[0], "--model", tmp_path / "back.safetensors").stdout == ours
+
+
+def test_building_a_language_model_and_using_it(tmp_path):
+    (tmp_path / "a.txt").write_text("The cat sat. The cat ran! A dog sat on the mat. The dog ran. " * 3)
+    result = w2v2("lm", "build", "--order", 3, "--prune", 0, 0, 1, tmp_path / "a.txt", "-o", tmp_path / "a.arpa.gz")
+    assert result.returncode == 0 and "fallback" in result.stderr
+    info = w2v2("lm", "info", tmp_path / "a.arpa.gz").stdout
+    assert "3-grams:" in info and "have a probability" in info
+    if sys.version_info < (3, 13):
+        heard = w2v2("transcribe", CLIPS[0], "--lm", tmp_path / "a.arpa.gz").stdout.split()
+        assert set(heard) <= {"THE", "CAT", "SAT", "RAN", "A", "DOG", "ON", "MAT"}
+
+
+def test_doctor():
+    result = w2v2("doctor", "--json")
+    assert result.returncode == 0
+    assert {"python", "torch", "cpu", "W2V2_HOME"} <= {finding["what"] for finding in json.loads(result.stdout)}

@@ -1,0 +1,59 @@
+"""Who may import whom: w2v2cli.app -> commands -> training -> recognition -> data -> {lm, models}."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LEVELS = ["w2v2cli.app", "w2v2cli.commands", "w2v2cli.training", "w2v2cli.recognition", "w2v2cli.data"]
+FREE = {"w2v2cli", "w2v2cli.errors", "w2v2cli.console", "w2v2cli.__main__"}  # the command line's own, any level may use
+HEAVY = {"torch", "torchaudio", "numpy", "soundfile", "jiwer", "safetensors", "kenlm", "flashlight", "transformers", "rich"}
+FILES = sorted(path for top in ("w2v2cli", "lm", "models") for path in (ROOT / top).rglob("*.py"))
+
+
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path, top_only: bool = False) -> Iterator[str]:
+    tree = ast.parse(path.read_text())
+    for node in tree.body if top_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def level(name: str) -> int | None:
+    for index, prefix in enumerate(LEVELS):
+        if name == prefix or name.startswith(f"{prefix}."):
+            return index
+    return None
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_imports_go_down(path):
+    own = module(path)
+    for name in imports(path):
+        top = name.split(".")[0]
+        if own.startswith("lm"):
+            assert top not in ("models", "w2v2cli"), f"{own} imports {name}"
+        elif own.startswith("models"):
+            assert top not in ("lm", "w2v2cli"), f"{own} imports {name}"
+        elif top == "w2v2cli" and own not in FREE:
+            here, there = level(own), level(name)
+            assert there is None or here is None or there >= here, f"{own} imports {name}"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if module(p).startswith(("w2v2cli.app", "w2v2cli.commands"))], ids=module)
+def test_commands_import_nothing_heavy_before_they_run(path):
+    names = {name.split(".")[0] for name in imports(path, top_only=True)}
+    assert not names & HEAVY
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_files_stay_readable(path):
+    assert len(path.read_text().splitlines()) <= 320

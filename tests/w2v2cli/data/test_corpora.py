@@ -1,0 +1,106 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from w2v2cli.data.corpora import CorpusError, read_corpus
+from w2v2cli.data.librispeech import MINIATURE, find_splits
+from w2v2cli.data.splits import split_of
+from w2v2cli.errors import UsageError
+
+
+def recording(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.zeros(1600), 16_000)
+    return path
+
+
+def test_librispeech_trees(tmp_path):
+    for name in ("84-1-0000", "84-1-0001", "9-2-0000"):
+        speaker, chapter, _ = name.split("-")
+        recording(tmp_path / "dev-clean" / speaker / chapter / f"{name}.flac")
+        with (tmp_path / "dev-clean" / speaker / chapter / f"{speaker}-{chapter}.trans.txt").open("a") as file:
+            file.write(f"{name} SOME WORDS\n")
+    found = read_corpus(tmp_path)
+    assert [(u.id, u.text, u.speaker) for u in found] == [
+        ("84-1-0000", "SOME WORDS", "84"), ("84-1-0001", "SOME WORDS", "84"), ("9-2-0000", "SOME WORDS", "9"),
+    ]  # fmt: skip
+
+
+def test_fairseq_manifests(tmp_path):
+    recording(tmp_path / "audio" / "a.wav")
+    recording(tmp_path / "audio" / "b.wav")
+    (tmp_path / "dev.tsv").write_text(f"{tmp_path}/audio\na.wav\t1600\nb.wav\t1600\n")
+    assert [u.text for u in read_corpus(tmp_path / "dev.tsv")] == [None, None]
+    (tmp_path / "dev.ltr").write_text("O N E | T W O |\nT H R E E |\n")
+    assert [u.text for u in read_corpus(tmp_path / "dev.tsv")] == ["ONE TWO", "THREE"]
+    (tmp_path / "dev.wrd").write_text("ONE\n")
+    with pytest.raises(CorpusError, match="lists 2 recordings, but .*dev.wrd has 1 lines"):
+        read_corpus(tmp_path / "dev.tsv")
+
+
+def test_jsonl(tmp_path):
+    recording(tmp_path / "a.wav")
+    rows = [{"audio_filepath": "a.wav", "text": "one"}, {"audio": str(tmp_path / "a.wav"), "id": 7, "speaker": "x"}]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [(u.id, u.text, u.speaker) for u in read_corpus(tmp_path / "m.jsonl")] == [("a", "one", None), ("7", None, "x")]
+
+
+def test_our_tables(shared_data):
+    found = read_corpus(shared_data / "ljspeech")
+    assert len(found) == 356 and found[1].text == "in being comparatively modern."
+    assert {split_of(u.id) for u in found} == {"train", "dev", "test"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("gone.jsonl", None, "There is no corpus at"),
+        ("a.jsonl", "{", "line 1 is no JSON"),
+        ("a.jsonl", '{"text": "a"}', "names no recording"),
+        ("a.jsonl", '{"audio": "gone.wav"}', "1 of 1 recordings are missing, .*gone.wav first"),
+        ("a.jsonl", "\n", "is empty"),
+        ("a.tsv", "/root\nno tab here\n", "should be a path and a number of samples"),
+        ("a.tsv", "id\tseconds\ttext\na\tb\n", "line 2 should be id, seconds and text"),
+        ("a.csv", "x", "is no corpus"),
+    ],
+)
+def test_what_is_no_corpus_is_refused(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(CorpusError, match=message):
+        read_corpus(tmp_path / name)
+
+
+def test_a_folder_without_any_list(tmp_path):
+    with pytest.raises(CorpusError, match=r"neither \*.trans.txt files"):
+        read_corpus(tmp_path)
+
+
+def test_where_a_split_is_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("W2V2_HOME", str(tmp_path / "home"))
+    [part] = find_splits("test-other", None)
+    assert "not LibriSpeech" in part.note and len(part.utterances) > 5
+    assert [p.name for p in find_splits("all", None)] == ["dev-clean", "dev-other", "test-clean", "test-other"]
+    shutil.copytree(MINIATURE / "test-other", tmp_path / "disk" / "LibriSpeech" / "test-other")
+    monkeypatch.setenv("W2V2_DATA", str(tmp_path / "disk"))
+    assert find_splits("test-other", None)[0].note is None
+    assert find_splits("test-other", tmp_path / "disk" / "LibriSpeech")[0].note is None
+    with pytest.raises(CorpusError, match="has no test-clean"):
+        find_splits("test-clean", tmp_path / "disk")
+    with pytest.raises(UsageError, match="--split takes"):
+        find_splits("test", None)
+
+
+def test_the_shipped_clean_splits_hold_nothing_that_was_trained_on(shared_data):
+    import hashlib
+
+    def digest(path):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    training = {digest(u.path) for u in read_corpus(shared_data / "ljspeech") if split_of(u.id) == "train"}
+    for part in find_splits("all", MINIATURE):
+        assert not {digest(u.path) for u in part.utterances} & training

@@ -1,0 +1,76 @@
+"""The program as a shell sees it: exit codes, whole outputs, and what is imported to answer."""
+
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from w2v2cli.app import app
+
+
+def w2v2(*args: str, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "w2v2cli", *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+
+
+WRONG = [
+    (["transcribe", "--bem", "5", "a.wav"], "Error: No such option: --bem"),
+    (["transcrib"], "Error: No such command 'transcrib'. Did you mean 'transcribe'?"),
+    (["transcribe"], "Error: Missing argument"),
+    (["transcribe", "a.wav", "--beam", "0"], "Error: --beam must be at least 1, got 0."),
+    (["transcribe", "a.wav", "--beam", "-3"], "Error: --beam must be at least 1, got -3."),
+    (["transcribe", "a.wav", "--beam", "2", "--nbest", "3"], "Error: --nbest 3 asks for more than --beam 2 keeps."),
+    (["transcribe", "a.wav", "--beam-threshold", "0"], "Error: --beam-threshold must be above 0, got 0."),
+    (["transcribe", "a.wav", "--beam-tokens", "0"], "Error: --beam-tokens must be at least 1, got 0."),
+    (["transcribe", "a.wav", "--format", "doc"], "Error: --format takes txt, json, jsonl, srt, vtt, tsv; got 'doc'."),
+    (["transcribe", "a.wav", "--timestamps", "hour"], "Error: --timestamps takes word or segment, got 'hour'."),
+    (["transcribe", "a.wav", "--skip-existing"], "Error: --skip-existing looks for files in --output-dir: name one."),
+    (["transcribe", "a.wav", "--search", "greedy", "--lm", "4gram"], "Error: --search greedy looks at no language model"),
+    (["transcribe", "a.wav", "--search", "fast"], "Error: --search takes auto, greedy or flashlight, got 'fast'."),
+    (["transcribe", "a.wav", "--model", "base-960"], "Error: There is no model 'base-960'; did you mean base-960h"),
+    (["transcribe", "a.wav", "--model", "no/such.pt"], "Error: There is no model at no/such.pt."),
+    (["transcribe", "a.wav", "--lm", "4-gram"], "Error: There is no language model '4-gram'; did you mean 4gram?"),
+    (["transcribe", "a.wav", "--lm", "no/such.arpa"], "Error: There is no language model at no/such.arpa."),
+    (["transcribe", "a.wav", "--lexicon", "no.txt"], "Error: There is no lexicon at no.txt."),
+    (["transcribe", "a.wav", "--workers", "-1"], "Error: --workers cannot be negative, got -1."),
+    (["eval"], "Error: Name a --split of LibriSpeech, or a corpus by --data."),
+    (["eval", "--split", "test"], "Error: --split takes dev-clean, dev-other, test-clean, test-other or all, got 'test'."),
+    (["lm", "build", "a.txt", "-o", "a.arpa", "--order", "0"], "Error: --order must be at least 1, got 0."),
+    (["model", "convert", "demo", "a.bin"], "Error: a.bin should end in .safetensors."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("args", "message"), WRONG, ids=[" ".join(args) for args, _ in WRONG])
+def test_a_wrong_call_is_one_sentence_and_exit_code_2(args, message):
+    result = w2v2(*args)
+    assert result.stderr.startswith(message)
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+    assert result.returncode == 2
+
+
+@pytest.mark.parametrize("args", [["--help"], ["transcribe", "--help"], ["transcribe", "--bem"], ["--version"]])
+def test_help_and_mistakes_are_answered_without_importing_anything_heavy(args):
+    script = f"import sys; sys.argv = ['w2v2', *{args!r}]\nfrom w2v2cli.app import main\ntry: main()\nexcept SystemExit: pass\n"
+    script += "print(sorted({'torch', 'numpy', 'soundfile', 'kenlm', 'flashlight', 'jiwer'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert result.stdout.endswith("[]\n")
+
+
+
+OPTIONS = {
+    "transcribe": "model lm lexicon format output-dir timestamps skip-existing search beam beam-threshold beam-tokens lm-weight "
+    "word-score unk-score sil-score nbest device precision batch-seconds workers",
+    "eval": "split data model lm lexicon json output worst seed search beam beam-threshold beam-tokens lm-weight word-score "
+    "unk-score sil-score device precision batch-seconds workers",
+    "finetune": "output valid model recipe updates peak-lr batch-seconds precision seed device log-every",
+    "doctor": "json",
+}
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_the_options_of_a_command_are_a_promise(command):
+    found = typer.main.get_command(app).commands[command].params
+    names = {opt.removeprefix("--") for param in found for opt in param.opts if opt.startswith("--")}
+    assert names - {"no-skip-existing"} == set(OPTIONS[command].split())
