@@ -1,6 +1,9 @@
 # `make demo` and `make test` need Python 3.10 to 3.13, a C++ compiler and cmake; they make everything else.
 
-PYTHON ?= python3
+# The first that is here of 3.12 and before, else 3.13, for which flashlight-text has no build.
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python3.13; do \
+	$$p -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13 + ('$$p' == 'python3.13')))" 2>/dev/null \
+	&& echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -28,6 +31,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.cold_start
 
 $(INSTALLED): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.10 to 3.13 was not found; name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[dev]'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import itertools
 import os
 import re
@@ -49,8 +50,6 @@ def _open_to_write(path: Path, zipped: bool) -> Iterator[IO[str]]:
         return
     # No name and no time in the header: the same model gives the same bytes.
     with path.open("wb") as raw, gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as zipped_file:
-        import io
-
         with io.TextIOWrapper(zipped_file, encoding="utf-8") as file:
             yield file
 

@@ -1,30 +1,46 @@
 """Beam search by flashlight-text: with a lexicon and a word n-gram, or without either.
 
-score = acoustic + lm_weight · LM + word_score · words + sil_score · boundaries, over the best alignment of each word sequence
-(no log-add). Look-ahead in the lexicon takes the best word below each node (max smearing).
+score = acoustic + lm_weight · LM + word_score · words + sil_score · boundary frames, over the best alignment of each
+word sequence (no log-add). Look-ahead in the lexicon takes the best word below each node (max smearing). A path reads
+`boundary* (word boundary+)*`: letters at the end that no boundary follows make no word, and win only when no hypothesis
+in the beam ends with a whole one. A boundary on the first frame goes on with the silence before the utterance, and a
+language model of symbols does not score it. Where the alphabet has no boundary, a word's last symbol has one frame.
 Collobert et al. (2016), "Wav2Letter"; Pratap et al. (2019), "Wav2Letter++".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lm.greedy import Run, split_words, spoken_runs, timed_word
-from lm.hypothesis import BeamOptions, DecodingWeights, Hypothesis
+from lm.greedy import Run, split_words, spoken_runs, timed_word, valid_frames
+from lm.hypothesis import BeamOptions, DecodingWeights, Hypothesis, Word
 from lm.lexicon import Lexicon
+from lm.ngram import check_file, why_unreadable
 from lm.vocabulary import Vocabulary
 
-FEWEST_KNOWN = 0.9  # share of the lexicon that the language model should know; below, somebody mixed up files
+FEWEST_SPELLED = 0.9  # share of the lexicon's words that the alphabet should spell
+FEWEST_KNOWN = 0.9  # share of them that the language model should know; below, somebody mixed up files
+STRANGERS = 0.01  # a share that chance explains: the two have nothing to do with each other
+PROBES = 20  # words looked up in the other case, to tell the user when that is all that is wrong
+EXAMPLES = 5
 UNK = "<unk>"
 
 
 class SearchError(ValueError):
     """A search that cannot be set up from what it was given."""
+
+
+class Flashlight(NamedTuple):
+    """The three extension modules of flashlight-text."""
+
+    decoder: Any
+    dictionary: Any
+    kenlm: Any
 
 
 @dataclass
@@ -37,28 +53,31 @@ class FlashlightSearch:
     lexicon: Lexicon | None = None
     """None searches over symbols, free of any lexicon."""
     lm_path: Path | None = None
-    """A KenLM model, ARPA or binary: of words with a lexicon, of symbols without one."""
+    """A KenLM model, ARPA (gzip or not) or binary: of words with a lexicon, of symbols without one."""
     warnings: list[str] = field(default_factory=list)
     """What the user should know of the files, in sentences."""
 
     def __post_init__(self) -> None:
-        self._text = _flashlight()
+        self._flashlight = import_flashlight()
         self._words: list[str] = []
-        if self.lexicon is None:
-            self._decoder = self._lexicon_free()
-        else:
-            self._decoder = self._with_lexicon(self.lexicon)
+        self._decoder = self._lexicon_free() if self.lexicon is None else self._with_lexicon(self.lexicon)
 
     def __call__(self, emissions: np.ndarray, lengths: Sequence[int]) -> list[list[Hypothesis]]:
-        """(B, T, V) float32 log-probabilities, (B,) frames in each -> up to `nbest` hypotheses each, best first."""
-        return [self._search(emission[:length]) for emission, length in zip(emissions, lengths, strict=True)]
+        """(B, T, V) float32 log-probabilities, (B,) frames in each -> up to `nbest` hypotheses each, best first.
 
-    def _search(self, emission: np.ndarray) -> list[Hypothesis]:
-        frames = np.ascontiguousarray(emission, dtype=np.float32)
+        Hypotheses of one utterance differ in their words. Raises ValueError for emissions of another vocabulary.
+        """
+        return [
+            self._search(valid_frames(emission, length, self.vocabulary))
+            for emission, length in zip(emissions, lengths, strict=True)
+        ]
+
+    def _search(self, frames: np.ndarray) -> list[Hypothesis]:
+        frames = np.ascontiguousarray(frames, dtype=np.float32)
         if not len(frames):
             return [Hypothesis((), (), (), 0.0, 0.0, 0.0)]
         found: dict[tuple[str, ...], Hypothesis] = {}
-        for result in self._decoder.decode(frames.ctypes.data, *frames.shape):
+        for result in self._decoder.decode(frames.ctypes.data, *frames.shape):  # sorted, best first
             hypothesis = self._hypothesis(frames, result)
             found.setdefault(tuple(word.text for word in hypothesis.words), hypothesis)
             if len(found) == self.options.nbest:
@@ -67,8 +86,7 @@ class FlashlightSearch:
 
     def _hypothesis(self, frames: np.ndarray, result: Any) -> Hypothesis:
         # The decoder writes a symbol before the first frame and one after the last.
-        path = np.array(result.tokens[1 : len(frames) + 1])
-        runs = spoken_runs(path, self.vocabulary)
+        runs = spoken_runs(np.array(result.tokens[1 : len(frames) + 1]), self.vocabulary)
         if self.lexicon is None:
             groups = split_words(runs, self.vocabulary)
             words = [timed_word(frames, group, self.vocabulary) for group in groups]
@@ -84,8 +102,11 @@ class FlashlightSearch:
             result.score,
         )
 
-    def _completed_words(self, frames: np.ndarray, runs: list[Run], completed: list[tuple[int, int]]) -> Any:
-        """Words by the frame on which the lexicon completed them: theirs are the letters since the word before."""
+    def _completed_words(self, frames: np.ndarray, runs: list[Run], completed: list[tuple[int, int]]) -> Iterator[Word]:
+        """Words by the frame on which the lexicon completed them: theirs are the letters since the word before.
+
+        A word outside the lexicon is called what its letters spell.
+        """
         letters = [run for run in runs if self.vocabulary.symbols[run[2]] in self.vocabulary.letters]
         at = 0
         for frame, index in completed:
@@ -93,114 +114,141 @@ class FlashlightSearch:
             while at < len(letters) and letters[at][0] <= frame:
                 at += 1
             if at > first:
-                yield timed_word(frames, letters[first:at], self.vocabulary, self._words[index])
+                text = None if self._words[index] == UNK else self._words[index]
+                yield timed_word(frames, letters[first:at], self.vocabulary, text)
 
     def _with_lexicon(self, lexicon: Lexicon) -> Any:
-        text = self._text
-        if not lexicon.spellings:
-            example = f", not even {lexicon.unspellable[0]!r}" if lexicon.unspellable else ""
-            raise SearchError(
-                f"The alphabet ({' '.join(sorted(self.vocabulary.letters))}) can spell no word of the lexicon{example}."
-            )
-        self._words = [*lexicon.spellings, UNK] if UNK not in lexicon.spellings else list(lexicon.spellings)
-        dictionary = text.Dictionary(self._words)
-        unknown = dictionary.get_index(UNK)
-        self._lm = text.ZeroLM() if self.lm_path is None else _kenlm(text, self.lm_path, dictionary)
+        self._check_spelling(lexicon)
+        self._words = [*(word for word in lexicon.spellings if word != UNK), UNK]
+        unknown = len(self._words) - 1  # flashlight wants an index for it, whether or not it may be said
+        probes = [word.swapcase() for word in sorted(self._words[:-1], key=len)[:PROBES]]
+        probes = [word for word in dict.fromkeys(probes) if word not in lexicon.spellings]
+        self._lm = self._language_model([*self._words, *probes])
         start = self._lm.start(False)
-        trie = text.Trie(len(self.vocabulary.symbols), self._sil)
-        scores = []
-        for index, word in enumerate(self._words):
-            if word == UNK:
-                continue
-            _, score = self._lm.score(start, index)
-            scores.append(score)
-            for spelling in lexicon.spellings[word]:
-                trie.insert(list(spelling), index, score)
-        trie.smear(text.SmearingMode.MAX)
+        scores = [self._lm.score(start, index)[1] for index in range(len(self._words) + len(probes))]
         if self.lm_path is not None:
-            self._check_words(scores, self._lm.score(start, unknown)[1])
-        if lexicon.unspellable:
-            examples = ", ".join(lexicon.unspellable[:5])
-            self.warnings.append(
-                f"{len(lexicon.unspellable)} words cannot be spelled in the model's alphabet and are left out: {examples}."
-            )
-        options = text.LexiconDecoderOptions(
-            self.options.beam,
-            self.options.beam_tokens or len(self.vocabulary.symbols),
-            self.options.beam_threshold,
-            self.weights.lm_weight,
-            self.weights.word_score,
-            self.weights.unk_score,
-            self.weights.sil_score,
-            False,
-            text.CriterionType.CTC,
+            self._check_words(scores, probes)
+        decoder = self._flashlight.decoder
+        trie = decoder.Trie(len(self.vocabulary.symbols), self._silence)
+        spellings = lexicon.spellings
+        for index, (word, score) in enumerate(zip(self._words[:-1], scores, strict=False)):
+            for spelling in spellings[word]:
+                trie.insert(spelling, index, score)
+        trie.smear(decoder.SmearingMode.MAX)
+        options = decoder.LexiconDecoderOptions(
+            beam_size=self.options.beam,
+            beam_size_token=self._beam_tokens,
+            beam_threshold=self.options.beam_threshold,
+            lm_weight=self.weights.lm_weight,
+            word_score=self.weights.word_score,
+            unk_score=self.weights.unk_score,
+            sil_score=self.weights.sil_score,
+            log_add=False,
+            criterion_type=decoder.CriterionType.CTC,
         )
-        return text.LexiconDecoder(options, trie, self._lm, self._sil, self.vocabulary.blank, unknown, [], False)
-
-    def _check_words(self, scores: list[float], unknown: float) -> None:
-        """Hold the lexicon against the language model: a word it does not know has the score of <unk>."""
-        known = [score != unknown for score in scores]
-        share = sum(known) / len(known)
-        strangers = [word for word, is_known in zip(self._words, known, strict=False) if not is_known]
-        if share == 0:
-            raise SearchError(
-                f"{self.lm_path} knows no word of the lexicon, not even {', '.join(map(repr, strangers[:3]))}: "
-                "is one in upper case and the other in lower case?"
-            )
-        if share < FEWEST_KNOWN:
-            self.warnings.append(
-                f"{self.lm_path} does not know {1 - share:.0%} of the lexicon's words, {', '.join(strangers[:5])} among them."
-            )
+        return decoder.LexiconDecoder(options, trie, self._lm, self._silence, self.vocabulary.blank, unknown, [], False)
 
     def _lexicon_free(self) -> Any:
-        text = self._text
-        if self.lm_path is None:
-            self._lm = text.ZeroLM()
-        else:
-            self._lm = _kenlm(text, self.lm_path, text.Dictionary(list(self.vocabulary.symbols)))
-        options = text.LexiconFreeDecoderOptions(
-            self.options.beam,
-            self.options.beam_tokens or len(self.vocabulary.symbols),
-            self.options.beam_threshold,
-            self.weights.lm_weight,
-            self.weights.sil_score,
-            False,
-            text.CriterionType.CTC,
+        symbols = list(self.vocabulary.symbols)
+        self._lm = self._language_model([*symbols, UNK] if UNK not in symbols else symbols)
+        if self.lm_path is not None:
+            self._check_symbols()
+        decoder = self._flashlight.decoder
+        options = decoder.LexiconFreeDecoderOptions(
+            beam_size=self.options.beam,
+            beam_size_token=self._beam_tokens,
+            beam_threshold=self.options.beam_threshold,
+            lm_weight=self.weights.lm_weight,
+            sil_score=self.weights.sil_score,
+            log_add=False,
+            criterion_type=decoder.CriterionType.CTC,
         )
-        return text.LexiconFreeDecoder(options, self._lm, self._sil, self.vocabulary.blank, [])
+        return decoder.LexiconFreeDecoder(options, self._lm, self._silence, self.vocabulary.blank, [])
+
+    def _language_model(self, words: list[str]) -> Any:
+        """flashlight's KenLM over `words` by index, or its ZeroLM."""
+        if self.lm_path is None:
+            return self._flashlight.decoder.ZeroLM()
+        check_file(self.lm_path)
+        try:
+            return self._flashlight.kenlm.KenLM(str(self.lm_path), self._flashlight.dictionary.Dictionary(words))
+        except RuntimeError as error:
+            raise SearchError(why_unreadable(self.lm_path, str(error))) from None
 
     @property
-    def _sil(self) -> int:
+    def _silence(self) -> int:
         """What stands between words; phones have nothing, and the blank serves."""
         boundary = self.vocabulary.word_boundary
         return self.vocabulary.blank if boundary is None else boundary
 
+    @property
+    def _beam_tokens(self) -> int:
+        return min(self.options.beam_tokens or len(self.vocabulary.symbols), len(self.vocabulary.symbols))
 
-def _kenlm(text: Any, path: Path, dictionary: Any) -> Any:
-    if not path.is_file():
-        raise SearchError(f"There is no language model at {path}.")
-    try:
-        return text.KenLM(str(path), dictionary)
-    except RuntimeError as error:
-        raise SearchError(f"{path} cannot be read as a KenLM model: {error}.") from None
+    def _check_spelling(self, lexicon: Lexicon) -> None:
+        """Hold the lexicon against the alphabet."""
+        left_out = lexicon.unspellable
+        if not lexicon.spellings:
+            alphabet = " ".join(sorted(self.vocabulary.letters))
+            if not left_out:
+                raise SearchError("The lexicon holds no word.")
+            other_case = [word for word in left_out if self.vocabulary.can_spell([word.swapcase()])]
+            why = f"; it could spell {other_case[0].swapcase()!r}: the letters differ in case" if other_case else ""
+            raise SearchError(
+                f"The model's alphabet ({alphabet}) can spell none of the lexicon's {len(left_out)} words, "
+                f"{_examples(left_out)} for example{why}."
+            )
+        if left_out:
+            share = len(left_out) / (len(left_out) + len(lexicon))
+            mixed_up = ": do model and lexicon belong together?" if share > 1 - FEWEST_SPELLED else "."
+            self.warnings.append(
+                f"{len(left_out)} of the lexicon's words ({share:.1%}) cannot be spelled in the model's alphabet "
+                f"and are left out, {_examples(left_out)} for example{mixed_up}"
+            )
+
+    def _check_words(self, scores: list[float], probes: list[str]) -> None:
+        """Hold the lexicon against the language model: a word it does not know has the score of <unk>."""
+        count = len(self._words) - 1
+        unknown = scores[count]
+        strangers = [word for word, score in zip(self._words, scores[:count], strict=False) if score == unknown]
+        share = 1 - len(strangers) / count
+        if share >= FEWEST_KNOWN:
+            return
+        told = f"{self.lm_path} knows {count - len(strangers)} of the lexicon's {count} words ({share:.0%})"
+        known = [probe for probe, score in zip(probes, scores[count + 1 :], strict=True) if score != unknown]
+        if known and share < 0.5:
+            raise SearchError(
+                f"{told}: not {known[0].swapcase()!r}, but {known[0]!r}. Bring language model and lexicon to one case."
+            )
+        if share < STRANGERS:
+            raise SearchError(f"{told}: not {_examples(strangers)} for example. Do they belong together?")
+        self.warnings.append(f"{told}; it lacks {_examples(strangers)} for example. Do they belong together?")
+
+    def _check_symbols(self) -> None:
+        """Hold a language model of symbols against the alphabet."""
+        start, index = self._lm.start(False), self.vocabulary.index
+        unknown = self._lm.score(start, index.get(UNK, len(index)))[1]
+        letters = sorted(self.vocabulary.letters)
+        missing = [letter for letter in letters if self._lm.score(start, index[letter])[1] == unknown]
+        if len(missing) > len(letters) * (1 - FEWEST_KNOWN):
+            raise SearchError(
+                f"Without a lexicon the language model is one of symbols, but {self.lm_path} does not know "
+                f"{len(missing)} of the alphabet's {len(letters)}, {_examples(missing)} for example: give a lexicon."
+            )
 
 
-def _flashlight() -> Any:
-    """flashlight-text's decoder, dictionary and KenLM under one name."""
+def _examples(words: Sequence[str]) -> str:
+    return ", ".join(repr(word) for word in words[:EXAMPLES])
+
+
+def import_flashlight() -> Flashlight:
+    """flashlight-text, which not every Python has; SearchError says what to do without."""
     try:
         from flashlight.lib.text import decoder, dictionary
         from flashlight.lib.text.decoder import kenlm
     except ImportError:
         raise SearchError(
-            "Beam search needs flashlight-text, which has no build for this Python: use Python 3.10 to 3.12, "
-            "or --search greedy."
+            "Beam search needs flashlight-text, which is not installed (it has no build for Python 3.13 and later): "
+            "use Python 3.10 to 3.12, or --search greedy without a language model."
         ) from None
-
-    class Text:
-        Dictionary = dictionary.Dictionary
-        KenLM = kenlm.KenLM
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(decoder, name)
-
-    return Text()
+    return Flashlight(decoder, dictionary, kenlm)

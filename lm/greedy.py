@@ -9,15 +9,17 @@ import numpy as np
 from lm.hypothesis import Hypothesis, Word
 from lm.vocabulary import Vocabulary
 
-
 Run = tuple[int, int, int]  # first frame, frame after the last, symbol
 
 
 def greedy_search(emissions: np.ndarray, lengths: Sequence[int], vocabulary: Vocabulary) -> list[list[Hypothesis]]:
-    """(B, T, V) float32 log-probabilities, (B,) frames in each -> one hypothesis for each utterance."""
+    """(B, T, V) float32 log-probabilities, (B,) frames in each -> one hypothesis for each utterance.
+
+    Raises ValueError where the emissions do not belong to the vocabulary or are no numbers.
+    """
     found = []
     for emission, length in zip(emissions, lengths, strict=True):
-        frames = emission[:length]
+        frames = valid_frames(emission, length, vocabulary)
         path = frames.argmax(1) if length else np.zeros(0, np.int64)
         runs = spoken_runs(path, vocabulary)
         words = [timed_word(frames, word, vocabulary) for word in split_words(runs, vocabulary)]
@@ -27,11 +29,24 @@ def greedy_search(emissions: np.ndarray, lengths: Sequence[int], vocabulary: Voc
     return found
 
 
+def valid_frames(emission: np.ndarray, length: int, vocabulary: Vocabulary) -> np.ndarray:
+    """(T, V) padded -> (length, V), checked to be log-probabilities of the vocabulary's symbols."""
+    frames = emission[:length]
+    if frames.shape != (length, len(vocabulary.symbols)):
+        raise ValueError(
+            f"An emission of {length} frames over {len(vocabulary.symbols)} symbols was expected, got {frames.shape}."
+        )
+    if np.isnan(frames).any():
+        at = int(np.isnan(frames).any(1).argmax())
+        raise ValueError(f"The acoustic model's output is no number from frame {at} on: its weights are damaged.")
+    return frames
+
+
 def spoken_runs(path: np.ndarray, vocabulary: Vocabulary) -> list[Run]:
     """The runs of equal symbols on a path of one symbol a frame, (T,), without those of the blank."""
     starts = np.flatnonzero(np.diff(path, prepend=-1))
-    ends = np.append(starts[1:], len(path))
-    runs = zip(starts.tolist(), ends.tolist(), path[starts].tolist(), strict=True)
+    edges = [*starts.tolist(), len(path)]
+    runs = zip(edges[:-1], edges[1:], path[starts].tolist(), strict=True)
     return [run for run in runs if run[2] != vocabulary.blank]
 
 

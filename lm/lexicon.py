@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from lm.vocabulary import Vocabulary
+
+
+class LexiconError(ValueError):
+    """A lexicon that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,8 @@ class Lexicon:
     def read(cls, path: Path, vocabulary: Vocabulary) -> Lexicon:
         """Read `word<TAB>s p e l l i n g |` lines, gzip by name; a word may come with several spellings.
 
-        Raises ValueError with the line for one that has no spelling, and when the alphabet can write none.
+        Words that the alphabet cannot write are kept apart in `unspellable`, not refused. Raises LexiconError with
+        the line for one that has no spelling, and for a file that is no text.
         """
         return cls._built(_lines(path), vocabulary)
 
@@ -55,12 +61,14 @@ class Lexicon:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as file:
-        for number, line in enumerate(file, 1):
-            word, *symbols = line.split()  if line.strip() else ("",)
-            if not word:
-                continue
-            if not symbols:
-                raise ValueError(f"{path}, line {number}: the word {word!r} has no spelling beside it.")
-            yield word, tuple(symbols)
+    number = 0
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                word, *symbols = line.split() or ("",)
+                if symbols:
+                    yield word, tuple(symbols)
+                elif word:
+                    raise LexiconError(f"{path}, line {number}: the word {word!r} has no spelling beside it.")
+    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise LexiconError(f"The lexicon {path} is damaged or no text after line {number}: {error}.") from None

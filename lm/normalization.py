@@ -54,9 +54,11 @@ def normalize_text(text: str) -> str:
 
 def _spoken_number(match: re.Match[str]) -> str:
     currency, whole, decimals, ordinal = match.groups()
-    if len(whole) > 15:
-        return " ".join(_ONES[int(digit)] for digit in whole if digit != ",")
-    words = _year(int(whole)) if _is_year(match) else cardinal(int(whole.replace(",", "")))
+    digits = whole.replace(",", "")
+    if len(digits) > 15:  # beyond the named scales: digit by digit
+        words = " ".join(_ONES[int(digit)] for digit in digits)
+    else:
+        words = _year(int(digits)) if _is_year(match) else cardinal(int(digits))
     if decimals:
         words += " POINT " + " ".join(_ONES[int(digit)] for digit in decimals)
     elif ordinal:

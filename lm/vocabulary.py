@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 # The output alphabet of the published English models, in index order.
-CHARACTERS = tuple("<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z".split())
+CHARACTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ")
 
-BLANKS = ("<blank>", "<blk>", "[PAD]", "<pad>", "<s>", "-")  # the first one that a model has is its blank
+BLANKS = ("<blank>", "<blk>", "[PAD]", "<pad>", "<s>", "-", "")  # the first one that a model has is its blank
 BOUNDARIES = ("|", "<space>", " ")
 UNKNOWN = ("<unk>", "[UNK]")
-SPECIAL = frozenset((*BLANKS[:-1], *UNKNOWN, "<s>", "</s>", "<bos>", "<eos>", "<mask>"))
+BRACKETS = (("<", ">"), ("[", "]"))  # around the names of symbols that write nothing: </s>, [PAD]
 
 
 class SpellingError(ValueError):
@@ -56,7 +56,7 @@ class Vocabulary:
     def letters(self) -> frozenset[str]:
         """The symbols that words are written with."""
         special = {self.symbols[i] for i in (self.blank, self.word_boundary, self.unknown) if i is not None}
-        return frozenset(self.symbols) - special - SPECIAL
+        return frozenset(symbol for symbol in self.symbols if symbol not in special and not _is_name(symbol))
 
     def spell(self, word: str) -> tuple[int, ...]:
         """Indices of a word's symbols, without a boundary; SpellingError names the characters that are missing."""
@@ -78,6 +78,10 @@ class Vocabulary:
             elif self.symbols[i] in self.letters:
                 parts.append(self.symbols[i])
         return " ".join("".join(parts).split())
+
+
+def _is_name(symbol: str) -> bool:
+    return len(symbol) > 2 and (symbol[0], symbol[-1]) in BRACKETS
 
 
 def _first(labels: Sequence[str], names: Iterable[str]) -> int | None:

@@ -9,7 +9,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LEVELS = ["w2v2cli.app", "w2v2cli.commands", "w2v2cli.training", "w2v2cli.recognition", "w2v2cli.data"]
 FREE = {"w2v2cli", "w2v2cli.errors", "w2v2cli.console", "w2v2cli.__main__"}  # the command line's own, any level may use
-HEAVY = {"torch", "torchaudio", "numpy", "soundfile", "jiwer", "safetensors", "kenlm", "flashlight", "transformers", "rich"}
+HEAVY = {
+    "torch",
+    "torchaudio",
+    "numpy",
+    "soundfile",
+    "jiwer",
+    "safetensors",
+    "kenlm",
+    "flashlight",
+    "transformers",
+    "rich",
+}
 FILES = sorted(path for top in ("w2v2cli", "lm", "models") for path in (ROOT / top).rglob("*.py"))
 
 
@@ -22,7 +33,8 @@ def imports(path: Path, top_only: bool = False) -> Iterator[str]:
     for node in tree.body if top_only else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, f"{module(path)} line {node.lineno}: imports are written in full"
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
@@ -48,7 +60,19 @@ def test_imports_go_down(path):
             assert there is None or here is None or there >= here, f"{own} imports {name}"
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if module(p).startswith(("w2v2cli.app", "w2v2cli.commands"))], ids=module)
+def test_every_module_of_the_command_line_has_a_level():
+    modules = [module(path) for path in FILES if module(path).startswith("w2v2cli")]
+    assert [name for name in modules if name not in FREE and level(name) is None] == []
+
+
+def test_no_folder_of_tests_is_a_package():
+    # With an __init__.py, tests/models would be imported in the place of models.
+    assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if module(p).startswith(("w2v2cli.app", "w2v2cli.commands"))], ids=module
+)
 def test_commands_import_nothing_heavy_before_they_run(path):
     names = {name.split(".")[0] for name in imports(path, top_only=True)}
     assert not names & HEAVY

@@ -13,9 +13,12 @@ from w2v2cli.commands.doctor import doctor
 from w2v2cli.commands.evaluate import evaluate
 from w2v2cli.commands.finetune import finetune
 from w2v2cli.commands.transcribe import transcribe
+from w2v2cli.errors import exits
 
 # Typer brings a Click of its own or takes the installed one; either way this is the base of a call's errors.
-CallError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+CallError = next(
+    base for base in typer.BadParameter.__mro__ if issubclass(base, Exception) and base.__name__ == "ClickException"
+)
 
 app = typer.Typer(
     name="w2v2",
@@ -43,13 +46,28 @@ app.command()(doctor)
 
 def main() -> None:
     """Run the program; a call that cannot be understood is answered in one line with exit code 2."""
+    args = lm.split_prune(sys.argv[1:])
     try:
-        code = app(args=lm.split_prune(sys.argv[1:]), standalone_mode=False)
+        with exits():  # help and completion write to pipes and disks too
+            code = app(args=args, standalone_mode=False)
     except CallError as error:
-        message = error.format_message()  # type: ignore[attr-defined]
+        message = _sentence(error, args)
         if message:
-            sys.stderr.write(f"Error: {message.rstrip('.?!')}{message[-1] if message[-1] in '?!' else '.'}\n")
+            sys.stderr.write(f"Error: {message}\n")
         sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:
         sys.exit(130)
     sys.exit(code)
+
+
+def _sentence(error: Exception, args: list[str]) -> str:
+    """What was wrong with the call, and the value that was given where Typer leaves it out."""
+    message: str = error.format_message().rstrip()  # type: ignore[attr-defined]
+    names = getattr(getattr(error, "param", None), "opts", [])
+    pairs = [arg.split("=", 1) for arg in args if "=" in arg] + [
+        list(pair) for pair in zip(args, args[1:], strict=False)
+    ]
+    given = [value for name, value in pairs if name in names]
+    if given and repr(given[-1]) not in message:
+        message = f"{message.rstrip('.')}; got {given[-1]!r}"
+    return message if not message or message[-1] in ".?!" else f"{message}."

@@ -37,7 +37,12 @@ def progress(label: str, unit: str = "") -> Iterator[Advance]:
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn(f"{{task.completed:.0f}}{unit}"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn(f"{{task.completed:.0f}}{unit}"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=stderr_console(), transient=True) as bar:
         task = bar.add_task(label, total=None)
         described = label

@@ -16,7 +16,7 @@ def text(seed: int = 0, sentences: int = 400) -> list[list[str]]:
 
 
 def test_a_bigram_model_by_hand():
-    """`a b` and `a b`, `a c`: worked out on paper with the fallback discounts 0.5, 1, 1.5."""
+    """Sentences `a b`, `a b` and `a c`, worked out on paper; the words take the fallback discounts 0.5, 1, 1.5."""
     model = estimate(count_ngrams([["a", "b"], ["a", "b"], ["a", "c"]], 2), tell=lambda sentence: None)
     ids = {word: i for i, word in enumerate(model.vocabulary)}
     # Distinct words before: a 1 (<s>), b 1 (a), c 1 (a), </s> 2 (b, c); sum 5. Taken: 0.5 · 3 + 1 = 2.5.
@@ -24,11 +24,13 @@ def test_a_bigram_model_by_hand():
     unigram = {"a": 0.5 / 5 + uniform, "</s>": 1 / 5 + uniform, "<unk>": uniform}
     for word, expected in unigram.items():
         assert 10 ** model.orders[0].log_prob[ids[word]] == pytest.approx(expected)
-    # After a: b twice, c once; taken 1 + 0.5 of 3.
+    # Of the five pairs two occur once, two twice, one three times: Y = 2 / (2 + 2·2) = 1/3, and of a single one
+    # 1 - 2Y·2/2 = 1/3 is taken, of a double one 2 - 3Y·1/2 = 3/2. After a: b twice, c once.
     pairs = {tuple(model.vocabulary[i] for i in row): k for k, row in enumerate(model.orders[1].words)}
-    expected = (2 - 1) / 3 + 1.5 / 3 * (0.5 / 5 + uniform)
+    left = (3 / 2 + 1 / 3) / 3
+    expected = (2 - 3 / 2) / 3 + left * (0.5 / 5 + uniform)
     assert 10 ** model.orders[1].log_prob[pairs["a", "b"]] == pytest.approx(expected)
-    assert 10 ** model.orders[0].backoff[ids["a"]] == pytest.approx(0.5)
+    assert 10 ** model.orders[0].backoff[ids["a"]] == pytest.approx(left)
 
 
 @pytest.mark.parametrize("prune", [(), (0, 0, 1), (0, 1, 2)], ids=str)

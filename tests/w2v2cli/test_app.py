@@ -1,7 +1,10 @@
 """The program as a shell sees it: exit codes, whole outputs, and what is imported to answer."""
 
+import os
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import typer
@@ -17,6 +20,7 @@ def w2v2(*args: str, **options) -> subprocess.CompletedProcess:
 WRONG = [
     (["transcribe", "--bem", "5", "a.wav"], "Error: No such option: --bem"),
     (["transcrib"], "Error: No such command 'transcrib'. Did you mean 'transcribe'?"),
+    (["model", "lst"], "Error: No such command 'lst'. Did you mean 'list'?"),
     (["transcribe"], "Error: Missing argument"),
     (["transcribe", "a.wav", "--beam", "0"], "Error: --beam must be at least 1, got 0."),
     (["transcribe", "a.wav", "--beam", "-3"], "Error: --beam must be at least 1, got -3."),
@@ -58,6 +62,42 @@ def test_help_and_mistakes_are_answered_without_importing_anything_heavy(args):
     assert result.stdout.endswith("[]\n")
 
 
+@pytest.mark.parametrize("written", [["--beam", "x"], ["--beam=x"]])
+def test_a_value_of_the_wrong_kind_is_named(written):
+    result = w2v2("transcribe", "a.wav", *written)
+    assert "--beam" in result.stderr and "'x'" in result.stderr
+    assert result.stderr.count("\n") == 1 and result.returncode == 2
+
+
+def test_the_version_is_that_of_the_package():
+    assert w2v2("--version").stdout == f"w2v2 {version('w2v2')}\n"
+
+
+def test_a_folder_named_models_beside_the_user_is_not_imported(tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "__init__.py").write_text("raise RuntimeError('the wrong models')")
+    command = [sys.executable, "-P", "-m", "w2v2cli", "model", "info", "demo", "--json"]
+    if sys.version_info < (3, 11):  # -P is of 3.11; the console script is as safe
+        command = [str(Path(sys.executable).with_name("w2v2")), *command[4:]]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "found"), [("trans", "transcribe"), ("transcribe --beam-t", "--beam-threshold"), ("lm bu", "build")]
+)
+def test_a_shell_completes_commands_and_options(words, found):
+    line = ["w2v2", *words.split()]
+    asked = {"_W2V2_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(line), "COMP_CWORD": str(len(line) - 1)}
+    program = Path(sys.executable).with_name("w2v2")
+    result = subprocess.run([program], capture_output=True, text=True, env=os.environ | asked, timeout=60)
+    assert found in result.stdout.split()
+    assert result.stderr == ""
+
+
+def test_the_completion_script_is_for_this_program():
+    assert "_W2V2_COMPLETE=complete_bash" in w2v2("--show-completion", "bash").stdout
+
 
 OPTIONS = {
     "transcribe": "model lm lexicon format output-dir timestamps skip-existing search beam beam-threshold beam-tokens lm-weight "
@@ -66,11 +106,18 @@ OPTIONS = {
     "unk-score sil-score device precision batch-seconds workers",
     "finetune": "output valid model recipe updates peak-lr batch-seconds precision seed device log-every",
     "doctor": "json",
+    "model list": "",
+    "model info": "json",
+    "model convert": "to half",
+    "lm build": "output order prune lexicon normalize",
+    "lm info": "",
 }
 
 
 @pytest.mark.parametrize("command", OPTIONS)
 def test_the_options_of_a_command_are_a_promise(command):
-    found = typer.main.get_command(app).commands[command].params
-    names = {opt.removeprefix("--") for param in found for opt in param.opts if opt.startswith("--")}
-    assert names - {"no-skip-existing"} == set(OPTIONS[command].split())
+    found = typer.main.get_command(app)
+    for name in command.split():
+        found = found.commands[name]
+    names = {opt.removeprefix("--") for param in found.params for opt in param.opts if opt.startswith("--")}
+    assert names == set(OPTIONS[command].split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import asdict, dataclass
 from typing import Annotated
@@ -12,6 +13,8 @@ import typer
 from w2v2cli.errors import exits
 
 FREE_GB = 5.0  # below, a published model and the LibriSpeech 4-gram may not fit
+
+MODULES = {"flashlight-text": "flashlight.lib.text.decoder"}  # where a package's module is not called like it
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,13 @@ class Finding:
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="A JSON list in place of lines.")] = False) -> None:
     """Versions, devices, precisions, files; exit code 1 when something needed is missing."""
     with exits():
-        findings = [*_packages(), *_devices(), *_files()]
+        findings = _packages()
+        broken = {finding.what for finding in findings if not finding.fine}
+        if "torch" not in broken:
+            findings += _devices()
+        if "soundfile" not in broken:
+            findings.append(_audio_formats())
+        findings += _files()
         if as_json:
             typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
         else:
@@ -40,19 +49,36 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="A JSON list in 
 
 
 def _packages() -> list[Finding]:
+    from importlib.metadata import requires
+
+    version, python = sys.version_info, sys.version.split()[0]
+    good = (3, 10) <= version[:2] < (3, 14)
+    findings = [Finding("python", python, good, "" if good else "make clean test PYTHON=python3.12")]
+    for requirement in requires("w2v2") or ():
+        spec, _, marker = (part.strip() for part in requirement.partition(";"))
+        name = re.split(r"[^\w-]", spec, maxsplit=1)[0]
+        if name == "flashlight-text" and version >= (3, 13):
+            findings.append(Finding(name, "has no build for this Python; beam search needs Python 3.10 to 3.12"))
+        elif "extra ==" not in marker:
+            findings.append(_package(name, spec))
+    return findings
+
+
+def _package(name: str, spec: str) -> Finding:
+    """A package is fine when it can be imported: torch and torchaudio of two builds are both there, and neither works."""
+    from importlib import import_module
     from importlib.metadata import PackageNotFoundError, version
 
-    python = ".".join(map(str, sys.version_info[:3]))
-    findings = [Finding("python", python, (3, 10) <= sys.version_info[:2] <= (3, 13), "")]
-    for name in ("torch", "torchaudio", "soundfile", "kenlm", "flashlight-text", "jiwer", "safetensors"):
+    try:
+        module = import_module(MODULES.get(name, name))
+    except (ImportError, OSError) as error:
         try:
-            findings.append(Finding(name, version(name)))
+            found = f"{version(name)} cannot be imported: {str(error).splitlines()[0]}"
         except PackageNotFoundError:
-            if name == "flashlight-text" and sys.version_info >= (3, 13):
-                findings.append(Finding(name, "has no build for this Python; beam search needs Python 3.10 to 3.12"))
-            else:
-                findings.append(Finding(name, "missing", False, f"pip install {name}"))
-    return findings
+            found = "missing"
+        return Finding(name, found, False, f"{sys.executable} -m pip install --force-reinstall '{spec}'")
+    library = getattr(module, "__libsndfile_version__", None)
+    return Finding(name, version(name) + (f", libsndfile {library}" if library else ""))
 
 
 def _devices() -> list[Finding]:
@@ -61,14 +87,15 @@ def _devices() -> list[Finding]:
     findings = []
     flags = [name for name in ("avx512_bf16", "amx_bf16") if _cpu_has(name)]
     bf16 = f"bf16 in hardware ({', '.join(flags)})" if flags else "bf16 in software, slower than fp32"
-    findings.append(Finding("cpu", f"{torch.get_num_threads()} threads; {bf16}"))
+    findings.append(Finding("cpu", f"{torch.get_num_threads()} threads; fp32, {bf16}"))
     if not torch.cuda.is_available():
         findings.append(Finding("cuda", "no GPU that torch can use; everything runs on the CPU"))
     for index in range(torch.cuda.device_count()):
         name, (major, minor) = torch.cuda.get_device_name(index), torch.cuda.get_device_capability(index)
         memory = torch.cuda.get_device_properties(index).total_memory / 2**30
-        bf16 = "fp16, bf16" if torch.cuda.is_bf16_supported() else "fp16, no bf16"
-        findings.append(Finding(f"cuda:{index}", f"{name}, {memory:.0f} GiB, capability {major}.{minor}, {bf16}"))
+        # torch emulates bf16 on older GPUs and says yes; capability 8.0 (Ampere) has it in hardware.
+        halves = "fp32, fp16, bf16" if major >= 8 else "fp32, fp16"
+        findings.append(Finding(f"cuda:{index}", f"{name}, {memory:.0f} GiB, capability {major}.{minor}; {halves}"))
     return findings
 
 
@@ -79,21 +106,29 @@ def _cpu_has(flag: str) -> bool:
     return info.is_file() and flag in info.read_text()
 
 
+def _audio_formats() -> Finding:
+    import soundfile
+
+    wanted = {"WAV", "FLAC", "OGG", "MP3", "AIFF"}
+    found = wanted & set(soundfile.available_formats())
+    lacking = f"; not {', '.join(sorted(wanted - found))}" if wanted - found else ""
+    mend = f"{sys.executable} -m pip install --upgrade soundfile" if lacking else ""
+    return Finding("audio formats", ", ".join(sorted(found)) + lacking, not lacking, mend)
+
+
 def _files() -> list[Finding]:
     import shutil
-
-    import soundfile
 
     from w2v2cli.data.store import DEMO_LEXICON, DEMO_LM, DEMO_MODEL, home
 
     missing = [path.name for path in (DEMO_MODEL, DEMO_LM, DEMO_LEXICON) if not path.is_file()]
     shipped = f"missing: {', '.join(missing)}" if missing else "model, 4-gram and lexicon are here"
+    restore = f"git -C {DEMO_MODEL.parent} checkout -- . (or install w2v2 again from its clone)" if missing else ""
     folder = home()
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free / 1e9
     mend = "" if free >= FREE_GB else "set W2V2_HOME to a disk with more room"
     return [
-        Finding("audio formats", ", ".join(sorted(set(soundfile.available_formats()) & {"WAV", "FLAC", "OGG", "MP3", "AIFF"}))),
-        Finding("shipped files", shipped, not missing, "pip install --force-reinstall --no-deps w2v2" if missing else ""),
+        Finding("shipped files", shipped, not missing, restore),
         Finding("W2V2_HOME", f"{folder}, {free:.0f} GB free", True, mend),
     ]

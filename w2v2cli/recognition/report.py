@@ -16,6 +16,7 @@ from w2v2cli.recognition.recognizer import RecognitionOptions
 
 STYLES = {"substitute": "yellow", "delete": "red", "insert": "blue"}
 SPEAKERS_SHOWN = 20
+PIPE_WIDTH = 110  # characters
 
 
 def json_report(results: Sequence[Evaluation], options: RecognitionOptions, seed: int) -> dict[str, Any]:
@@ -76,14 +77,15 @@ def utterance_rows(result: Evaluation) -> Iterator[dict[str, Any]]:
 
 def print_report(results: Sequence[Evaluation], options: RecognitionOptions, worst: int, seed: int) -> None:
     """The tables, on stdout: totals, speakers, the worst utterances."""
-    console = Console(file=sys.stdout, highlight=False)
+    # A file or a pipe has no width; the totals need this much.
+    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     search = "greedy" if options.engine == "greedy" else f"beam {options.beam.beam}"
     weights = f", LM weight {options.weights.lm_weight:g}, word score {options.weights.word_score:g}"
     settings = f"{options.model.name}, LM {options.lm.name}, {search}{weights if options.lm.lm else ''}"
     console.print(_totals(results, settings, seed))
     for result in results:
         if result.note:
-            console.print(f"{result.name}: {result.note}")
+            console.print(f"* {result.note}")
     for result in results:
         if len(result.by_speaker()) > 1:
             console.print(_speakers(result))
@@ -99,7 +101,7 @@ def _totals(results: Sequence[Evaluation], settings: str, seed: int) -> Table:
         words = result.words
         low, high = bootstrap_interval([scored.alignment.words for scored in result.utterances], seed)
         table.add_row(
-            result.name + (" (shipped miniature)" if result.note else ""),
+            result.name + ("*" if result.note else ""),
             str(len(result.utterances)),
             str(words.reference),
             f"{words.rate * 100:.2f}",

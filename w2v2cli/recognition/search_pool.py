@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -37,7 +37,7 @@ class SearchPool:
     """A context manager that searches emissions in `workers` processes, the same for one or ten thousand.
 
     Entering it returns at once: the server process reads lexicon and language model meanwhile. The best path is so
-    cheap that it runs in this process.
+    cheap that it runs in this process. Enter it in a thread that outlives it: on Linux the processes end with that thread.
     """
 
     def __init__(self, spec: SearchSpec, workers: int = 0, warn: Callable[[str], None] = lambda sentence: None) -> None:
@@ -48,7 +48,7 @@ class SearchPool:
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._room = threading.BoundedSemaphore(IN_FLIGHT * self.workers)
         self._pids: set[int] = set()
-        self._lock = threading.Lock()  # of the control socket and of `_pids`
+        self._lock = threading.Lock()  # of the control socket, of `_pids` and of closing
         self._ready = threading.Event()
         self._failure: str | None = None
         self._closed = False
@@ -58,8 +58,18 @@ class SearchPool:
             return self
         ours, theirs = socket.socketpair()
         # The parent's own path, given by hand: a folder named `models` or `lm` where the user stands is not ours.
-        start = f"import sys; sys.path[:] = {sys.path!r}; from w2v2cli.recognition.search_server import main; main({theirs.fileno()})"
-        self._server = subprocess.Popen([sys.executable, "-c", start], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        start = (
+            f"import sys; sys.path[:] = {sys.path!r}; "
+            f"from w2v2cli.recognition.search_server import main; main({theirs.fileno()}, {os.getpid()})"
+        )
+        with _interrupts_held():
+            self._server = subprocess.Popen(
+                [sys.executable, "-c", start],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # it will fork, so it must stay a single thread
+            )
         theirs.close()
         self._control = ours
         self._messages = Connection(os.dup(ours.fileno()))
@@ -73,8 +83,9 @@ class SearchPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End every process at once, whatever it is doing."""
-        self._closed = True
+        """End every process at once, whatever it is doing; searches that are not done fail."""
+        with self._lock:
+            self._closed = True
         if self.spec.engine == "greedy":
             return
         self._server.kill()
@@ -83,7 +94,7 @@ class SearchPool:
             for pid in self._pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        for _ in range(self.workers):
+        for _thread in range(self.workers):
             self._tasks.put(None)
         for thread in self._threads:
             thread.join()
@@ -93,15 +104,22 @@ class SearchPool:
     def submit(self, emission: np.ndarray) -> Future[Found]:
         """Search a (T, V) float32 emission; the future holds its hypotheses, best first, or raises SearchFailed.
 
-        Waits while `IN_FLIGHT` emissions for each worker are on their way.
+        Waits while `IN_FLIGHT` emissions for each worker are on their way. The emission must not change meanwhile.
         """
         future: Future[Found] = Future()
         if self.spec.engine == "greedy":
-            future.set_result(greedy_search(emission[None], [len(emission)], self.vocabulary)[0])
+            try:
+                future.set_result(greedy_search(emission[None], [len(emission)], self.vocabulary)[0])
+            except ValueError as error:
+                future.set_exception(SearchFailed(str(error)))
             return future
         self._room.acquire()
         future.add_done_callback(lambda _: self._room.release())
-        self._tasks.put((np.ascontiguousarray(emission, np.float32), future))
+        with self._lock:
+            if self._closed:
+                future.set_exception(SearchFailed("The search was stopped."))
+            else:
+                self._tasks.put((np.ascontiguousarray(emission, np.float32), future))
         return future
 
     def wait_until_ready(self) -> None:
@@ -127,39 +145,79 @@ class SearchPool:
     def _feed(self) -> None:
         """A thread: keep one worker busy, and replace it if it dies."""
         self._ready.wait()
-        worker: Connection | None = None
+        worker: _Worker | None = None
         while (task := self._tasks.get()) is not None:
             emission, future = task
-            if self._failure is not None:
-                future.set_exception(SearchFailed(self._failure))
+            if not future.set_running_or_notify_cancel():
                 continue
-            for _ in range(TRIES):
-                try:
+            try:
+                if self._failure is not None:
+                    raise SearchFailed(self._failure)
+                for _ in range(TRIES):
                     worker = worker or self._fork()
-                    worker.send(emission.shape)
-                    worker.send_bytes(emission.tobytes())
-                    outcome, found = worker.recv()
-                    break
-                except (EOFError, OSError):
-                    worker = None
-            else:
-                outcome, found = "failed", f"A search process was killed {TRIES} times over the same utterance."
-            if outcome == "found":
-                future.set_result(found)
-            else:
-                future.set_exception(SearchFailed(found))
+                    try:
+                        future.set_result(worker.search(emission))
+                        break
+                    except (EOFError, ConnectionError):
+                        self._bury(worker)
+                        worker = None
+                else:
+                    raise SearchFailed(f"A search process was killed {TRIES} times over the same utterance.")
+            except BaseException as error:  # whatever it is, the one who waits for the result hears of it
+                future.set_exception(error)
+        if worker is not None:
+            worker.connection.close()
 
-    def _fork(self) -> Connection:
-        """A new worker's socket; OSError or EOFError when there is no server any more."""
+    def _fork(self) -> _Worker:
+        """A new worker; SearchFailed when there is no server any more."""
         with self._lock:
             if self._closed:
-                raise EOFError
-            self._control.sendall(b"+")
-            pid, descriptors, _, _ = socket.recv_fds(self._control, 8, 1)
+                raise SearchFailed("The search was stopped.")
+            try:
+                self._control.sendall(b"+")
+                pid, descriptors, _, _ = socket.recv_fds(self._control, 8, 1)
+            except OSError:
+                descriptors = []
             if not descriptors:
-                raise EOFError
-            self._pids.add(int.from_bytes(pid, "little"))
-        return Connection(descriptors[0])
+                raise SearchFailed("The process that holds lexicon and language model was killed: is memory short?")
+            worker = _Worker(int.from_bytes(pid, "little"), Connection(descriptors[0]))
+            self._pids.add(worker.pid)
+        return worker
+
+    def _bury(self, worker: _Worker) -> None:
+        """Forget a worker that died."""
+        worker.connection.close()
+        with self._lock:
+            self._pids.discard(worker.pid)
+            if self._closed:
+                raise SearchFailed("The search was stopped.")
+
+
+class _Worker:
+    """A search process, from its parent's side."""
+
+    def __init__(self, pid: int, connection: Connection) -> None:
+        self.pid, self.connection = pid, connection
+
+    def search(self, emission: np.ndarray) -> Found:
+        """One utterance there and back; EOFError or ConnectionError when the process is gone, SearchFailed as it says."""
+        self.connection.send(emission.shape)
+        self.connection.send_bytes(emission.tobytes())
+        outcome, found = self.connection.recv()
+        if outcome == "failed":
+            raise SearchFailed(found)
+        result: Found = found
+        return result
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back while a process is born: it inherits this and has time to ignore it; ours comes right after."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def usable_cores() -> int:

@@ -9,10 +9,12 @@ or ("failed", sentence). Whoever finds its socket closed ends.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
@@ -26,14 +28,17 @@ Search = Callable[[np.ndarray, list[int]], list[list[Hypothesis]]]
 PR_SET_PDEATHSIG = 1
 
 
-def main(control_fd: int) -> None:
-    """Serve until the control socket closes."""
+def main(control_fd: int, parent: int) -> None:
+    """Serve the process `parent` until the control socket closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer: it ends us
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for dead workers
-    die_with_parent()
+    die_with(parent)
     control = socket.socket(fileno=control_fd)
     messages = Connection(os.dup(control_fd))
-    spec: SearchSpec = messages.recv()
+    try:
+        spec: SearchSpec = messages.recv()
+    except EOFError:
+        return
     try:
         with stderr_closed():
             search, warnings = build_search(spec)
@@ -41,6 +46,13 @@ def main(control_fd: int) -> None:
         messages.send(("failed", str(error)))
         return
     messages.send(("ready", warnings))
+    serve(search, control, messages)
+
+
+def serve(search: Search, control: socket.socket, messages: Connection) -> None:
+    """Fork a worker for each byte that comes."""
+    gc.freeze()  # or a worker's first collection would write to, and so copy, every page of the lexicon
+    server = os.getpid()
     while control.recv(1):
         ours, theirs = socket.socketpair()
         pid = os.fork()
@@ -48,8 +60,11 @@ def main(control_fd: int) -> None:
             ours.close()
             control.close()
             messages.close()
-            work(search, Connection(theirs.detach()))
-            os._exit(0)
+            die_with(server)
+            try:
+                work(search, Connection(theirs.detach()))
+            finally:
+                os._exit(0)
         theirs.close()
         socket.send_fds(control, [pid.to_bytes(8, "little")], [ours.fileno()])
         ours.close()
@@ -57,17 +72,24 @@ def main(control_fd: int) -> None:
 
 def work(search: Search, tasks: Connection) -> None:
     """Search emissions until no more come."""
-    die_with_parent()
     while True:
         try:
             frames, symbols = tasks.recv()
             emission = np.frombuffer(tasks.recv_bytes(), np.float32).reshape(1, frames, symbols)
         except (EOFError, ConnectionError):
             return
+        answer: tuple[str, object]
         try:
-            tasks.send(("found", search(emission, [frames])[0]))
+            answer = ("found", search(emission, [frames])[0])
         except ValueError as error:
-            tasks.send(("failed", str(error)))
+            answer = ("failed", str(error))
+        except Exception as error:  # a fault of ours: shown in full, and no reason to search the same thing again
+            traceback.print_exc()
+            answer = ("failed", f"The search broke down: {type(error).__name__}: {error}")
+        try:
+            tasks.send(answer)
+        except ConnectionError:
+            return
 
 
 def build_search(spec: SearchSpec) -> tuple[Search, list[str]]:
@@ -101,10 +123,12 @@ class stderr_closed:
         os.close(self.kept)
 
 
-def die_with_parent() -> None:
-    """On Linux, have the kernel end this process with its parent, even if the parent is killed in the middle of a search.
+def die_with(parent: int) -> None:
+    """On Linux, have the kernel end this process with its parent, even in the middle of a search.
 
     Elsewhere a process notices when it next looks at its socket.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(0)

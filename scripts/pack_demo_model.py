@@ -1,0 +1,32 @@
+"""Turn the best checkpoint of the demo run into the file that ships: half precision, its card inside.
+
+    python scripts/pack_demo_model.py RUN/best.safetensors w2v2cli/shipped/demo.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+
+CARD = {
+    "source": "trained with this repository (scripts/ and w2v2 finetune)",
+    "data": "LJSpeech 1.1, 31 minutes of one reader (public domain), and 11 hours of synthetic speech (flite, espeak-ng)",
+    "licence": "MIT; the data is public domain",
+    "knows": "one reader's voice",
+    "card": "w2v2cli/shipped/MODEL_CARD.md",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("target", type=Path)
+    args = parser.parse_args()
+    read = load_checkpoint(args.checkpoint)
+    save_checkpoint(args.target, Checkpoint(read.config, read.weights, read.labels, CARD), half=True)
+
+
+if __name__ == "__main__":
+    main()

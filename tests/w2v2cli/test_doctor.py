@@ -1,0 +1,54 @@
+"""The doctor on this machine, and on one that lacks things."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from w2v2cli.commands import doctor
+from w2v2cli.data import store
+
+
+def findings(*, script: str = "") -> tuple[int, dict[str, dict]]:
+    program = f"import sys\n{script}\nsys.argv = ['w2v2', 'doctor', '--json']\nfrom w2v2cli.app import main\nmain()"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert result.stderr == ""
+    return result.returncode, {finding["what"]: finding for finding in json.loads(result.stdout)}
+
+
+def test_this_machine_has_what_is_needed():
+    code, found = findings()
+    assert code == 0
+    assert found["torch"]["found"] == version("torch")
+    assert {"cpu", "audio formats", "shipped files", "W2V2_HOME", "kenlm"} <= set(found)
+    assert not any(finding["mend"] for name, finding in found.items() if name != "W2V2_HOME")
+
+
+def test_without_torch_the_rest_is_still_looked_at():
+    code, found = findings(script="sys.modules['torch'] = None  # import torch now fails as if it were not there")
+    assert code == 1
+    assert not found["torch"]["fine"]
+    assert found["torch"]["mend"].endswith("'torch<2.12,>=2.11'")
+    assert found["shipped files"]["fine"] and "cpu" not in found
+
+
+def test_a_package_that_is_not_installed_is_missing():
+    found = doctor._package("no-such-package", "no-such-package>=1")
+    assert (found.found, found.fine) == ("missing", False)
+    assert found.mend == f"{sys.executable} -m pip install --force-reinstall 'no-such-package>=1'"
+
+
+def test_a_shipped_file_that_is_gone_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(store, "DEMO_LM", tmp_path / "gone.arpa.gz")
+    found = next(finding for finding in doctor._files() if finding.what == "shipped files")
+    assert found.found == "missing: gone.arpa.gz"
+    assert not found.fine and "checkout" in found.mend
+
+
+@pytest.mark.parametrize("folder", ["here", "not/yet/made"])
+def test_the_home_need_not_exist(monkeypatch, tmp_path, folder):
+    monkeypatch.setenv("W2V2_HOME", str(tmp_path / folder))
+    found = next(finding for finding in doctor._files() if finding.what == "W2V2_HOME")
+    assert found.found.startswith(str(tmp_path / folder)) and found.found.endswith("GB free")
