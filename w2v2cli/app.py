@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from w2v2cli.commands.doctor import doctor
 from w2v2cli.commands.evaluate import evaluate
 from w2v2cli.commands.finetune import finetune
 from w2v2cli.commands.transcribe import transcribe
-from w2v2cli.errors import exits
+from w2v2cli.errors import INTERRUPTED, exits
 
 # Typer brings a Click of its own or takes the installed one; either way this is the base of a call's errors.
 CallError = next(
@@ -50,13 +51,20 @@ def main() -> None:
     try:
         with exits():  # help and completion write to pipes and disks too
             code = app(args=args, standalone_mode=False)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            # All our processes have ended by now; torch takes seconds to take itself apart, and nobody waits for that.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
+        raise
     except CallError as error:
         message = _sentence(error, args)
         if message:
             sys.stderr.write(f"Error: {message}\n")
         sys.exit(2)
     except typer.Abort:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     sys.exit(code)
 
 

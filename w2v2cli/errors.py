@@ -16,6 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
+
+
 class UserError(Exception):
     """A job that failed; the message is the sentence its user reads."""
 
@@ -53,7 +56,7 @@ def exits() -> Iterator[None]:
         sys.stderr.write(f"Error: The disk is full: {error.filename or 'the output'} cannot be written.\n")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _reader_has_gone() -> bool:
