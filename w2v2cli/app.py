@@ -50,7 +50,7 @@ def main() -> None:
     args = lm.split_prune(sys.argv[1:])
     try:
         with exits():  # help and completion write to pipes and disks too
-            code = app(args=args, standalone_mode=False)
+            code = app(args=args, prog_name="w2v2", standalone_mode=False)
     except SystemExit as end:
         if end.code == INTERRUPTED:
             # All our processes have ended by now; torch takes seconds to take itself apart, and nobody waits for that.

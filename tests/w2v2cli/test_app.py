@@ -83,9 +83,10 @@ def test_a_folder_named_models_beside_the_user_is_not_imported(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize(
-    ("words", "found"), [("trans", "transcribe"), ("transcribe --beam-t", "--beam-threshold"), ("lm bu", "build")]
-)
+COMPLETED = [("trans", "transcribe"), ("transcribe --beam-t", "--beam-threshold"), ("lm bu", "build")]
+
+
+@pytest.mark.parametrize(("words", "found"), COMPLETED)
 def test_a_shell_completes_commands_and_options(words, found):
     line = ["w2v2", *words.split()]
     asked = {"_W2V2_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(line), "COMP_CWORD": str(len(line) - 1)}
