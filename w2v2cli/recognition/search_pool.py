@@ -23,6 +23,7 @@ from w2v2cli.errors import UserError
 from w2v2cli.recognition.search_spec import SearchSpec
 
 IN_FLIGHT = 16  # emissions for each worker that may wait before `submit` does
+STOPPED = "The search was stopped."
 TRIES = 2  # of an emission whose worker died under it
 
 Found = list[Hypothesis]
@@ -117,7 +118,7 @@ class SearchPool:
         future.add_done_callback(lambda _: self._room.release())
         with self._lock:
             if self._closed:
-                future.set_exception(SearchFailed("The search was stopped."))
+                future.set_exception(SearchFailed(STOPPED))
             else:
                 self._tasks.put((np.ascontiguousarray(emission, np.float32), future))
         return future
@@ -134,7 +135,8 @@ class SearchPool:
         try:
             outcome, message = self._messages.recv()
         except (EOFError, OSError):
-            outcome, message = "failed", "The search process ended before it had read its files: is memory short?"
+            early = "The search process ended before it had read its files: is memory short?"
+            outcome, message = "failed", STOPPED if self._closed else early
         if outcome == "failed":
             self._failure = message
         elif not self._closed:
@@ -159,8 +161,8 @@ class SearchPool:
                         future.set_result(worker.search(emission))
                         break
                     except (EOFError, ConnectionError):
-                        self._bury(worker)
-                        worker = None
+                        dead, worker = worker, None
+                        self._bury(dead)
                 else:
                     raise SearchFailed(f"A search process was killed {TRIES} times over the same utterance.")
             except BaseException as error:  # whatever it is, the one who waits for the result hears of it
@@ -172,7 +174,7 @@ class SearchPool:
         """A new worker; SearchFailed when there is no server any more."""
         with self._lock:
             if self._closed:
-                raise SearchFailed("The search was stopped.")
+                raise SearchFailed(STOPPED)
             try:
                 self._control.sendall(b"+")
                 pid, descriptors, _, _ = socket.recv_fds(self._control, 8, 1)
@@ -190,7 +192,7 @@ class SearchPool:
         with self._lock:
             self._pids.discard(worker.pid)
             if self._closed:
-                raise SearchFailed("The search was stopped.")
+                raise SearchFailed(STOPPED)
 
 
 class _Worker:
