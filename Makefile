@@ -1,6 +1,6 @@
 # `make demo` and `make test` need Python 3.10 to 3.13, a C++ compiler and cmake; they make everything else.
 
-# The first that is here of 3.12 and before, else 3.13, for which flashlight-text has no build.
+# The first that is here of 3.12 and before, else 3.13, for which flashlight-text and kenlm have no build.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python3.13; do \
 	$$p -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13 + ('$$p' == 'python3.13')))" 2>/dev/null \
 	&& echo $$p && break; done)

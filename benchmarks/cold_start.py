@@ -46,7 +46,13 @@ with SearchPool(settings.search_spec(quick_labels(settings.model.path))) as pool
     found = time.perf_counter()
 print(imported - began, loaded - imported, ready - loaded, forward - ready, found - forward)
 """
-NAMES = ("import", "model", "language model and lexicon (what is left to wait)", "audio and forward", "search, beam 1500")
+NAMES = (
+    "import",
+    "model",
+    "language model and lexicon (what is left to wait)",
+    "audio and forward",
+    "search, beam 1500",
+)
 
 
 def main() -> None:

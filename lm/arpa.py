@@ -44,13 +44,10 @@ def write_arpa(model: BackoffModel, path: Path) -> None:
 
 @contextmanager
 def _open_to_write(path: Path, zipped: bool) -> Iterator[IO[str]]:
-    if not zipped:
-        with path.open("w", encoding="utf-8") as file:
-            yield file
-        return
-    # No name and no time in the header: the same model gives the same bytes.
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) as zipped_file:
-        with io.TextIOWrapper(zipped_file, encoding="utf-8") as file:
+    with path.open("wb") as raw:
+        # No name and no time in the header: the same model gives the same bytes.
+        binary = gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) if zipped else raw
+        with io.TextIOWrapper(binary, encoding="utf-8") as file:
             yield file
 
 
@@ -113,7 +110,7 @@ def has_unknown(path: Path) -> bool:
 def _header(file: IO[str], path: Path) -> list[int]:
     if next((line for line in file if line.strip()), "").strip() != "\\data\\":
         raise ArpaError(f"{path} is no ARPA file: it does not begin with \\data\\.")
-    counts = []
+    counts: list[int] = []
     for line in file:
         if not line.strip():
             break

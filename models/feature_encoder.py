@@ -7,6 +7,8 @@ on a CPU than a one-dimensional convolution and needs no change of layout betwee
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,16 +25,17 @@ class FeatureEncoder(nn.Module):
         super().__init__()
         channels = [1, *(channels for channels, _, _ in config.conv_layers)]
         self.config = config
-        self.layers = nn.ModuleList()
+        blocks = []
         for i, (_, kernel, stride) in enumerate(config.conv_layers):
-            norm: nn.Module | None = None
+            norm: nn.GroupNorm | nn.LayerNorm | None = None
             if config.conv_norm == "layer":
                 norm = nn.LayerNorm(channels[i + 1], eps=NORM_EPS)
             elif i == 0:
                 norm = nn.GroupNorm(channels[i + 1], channels[i + 1], eps=NORM_EPS)
             conv = nn.Conv1d(channels[i], channels[i + 1], kernel, stride, bias=config.conv_bias)
             nn.init.kaiming_normal_(conv.weight)
-            self.layers.append(ConvBlock(conv, norm))
+            blocks.append(ConvBlock(conv, norm))
+        self.layers: Sequence[ConvBlock] = nn.ModuleList(blocks)  # type: ignore[assignment]
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """(B, S) waveforms, (B,) samples in each -> (B, T, C); frames past an utterance's own hold no meaning.
@@ -61,7 +64,7 @@ class FeatureEncoder(nn.Module):
 class ConvBlock(nn.Module):
     """One convolution, its norm if it has one, and GELU."""
 
-    def __init__(self, conv: nn.Conv1d, norm: nn.Module | None) -> None:
+    def __init__(self, conv: nn.Conv1d, norm: nn.GroupNorm | nn.LayerNorm | None) -> None:
         super().__init__()
         self.conv = conv
         self.norm = norm

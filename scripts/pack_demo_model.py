@@ -1,6 +1,6 @@
 """Turn the best checkpoint of the demo run into the file that ships: half precision, its card inside.
 
-    python scripts/pack_demo_model.py RUN/best.safetensors w2v2cli/shipped/demo.safetensors
+python scripts/pack_demo_model.py RUN/best.safetensors w2v2cli/shipped/demo.safetensors
 """
 
 from __future__ import annotations

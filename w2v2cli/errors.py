@@ -15,7 +15,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 
 

@@ -200,5 +200,3 @@ def _json(path: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} is no JSON: {error}.") from None
     return values
-
-

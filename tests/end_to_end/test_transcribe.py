@@ -27,7 +27,9 @@ def w2v2(*args, **options) -> subprocess.CompletedProcess:
 def test_the_cards_first_line(tmp_path):
     shutil.copy(CLIPS[0], tmp_path / "audio.flac")
     root = str(Path(__file__).parents[2])
-    result = w2v2(*"transcribe audio.flac --lm 4gram --beam 1500".split(), cwd=tmp_path, env={**os.environ, "PYTHONPATH": root})
+    result = w2v2(
+        *"transcribe audio.flac --lm 4gram --beam 1500".split(), cwd=tmp_path, env={**os.environ, "PYTHONPATH": root}
+    )
     assert result.returncode == 0 and result.stderr == ""
     assert result.stdout.count("\n") == 1 and result.stdout.strip().replace(" ", "").isalpha()
 
@@ -40,14 +42,19 @@ def test_the_cards_third_line(tmp_path):
     assert result.returncode == 0
     [report] = json.loads(result.stdout)["results"]
     assert report["data"] == "test-other" and "not LibriSpeech" in report["note"]
-    assert report["words"]["reference"] > 100 and report["wer_interval_95"][0] <= report["wer"] <= report["wer_interval_95"][1]
+    assert (
+        report["words"]["reference"] > 100
+        and report["wer_interval_95"][0] <= report["wer"] <= report["wer_interval_95"][1]
+    )
 
 
 @flashlight
 def test_the_4gram_helps_on_the_readers_own_held_out_recordings(tmp_path):
     rates = {}
     for lm in ("none", "4gram"):
-        result = w2v2("eval", "--split", "test-clean", "--lm", lm, "--beam", 100, "--json", "--data", SHIPPED / "corpus")
+        result = w2v2(
+            "eval", "--split", "test-clean", "--lm", lm, "--beam", 100, "--json", "--data", SHIPPED / "corpus"
+        )
         rates[lm] = json.loads(result.stdout)["results"][0]["wer"]
     assert rates["4gram"] < 0.9 * rates["none"]
 

@@ -35,4 +35,9 @@ def test_cardinals(number, words):
 
 def test_sentences_of_running_text():
     text = 'He came. "What?" she said. Mr. Smith, J. K. Jones and I\nwent home!\n\nA new one'
-    assert list(sentences(text)) == ["He came.", '"What?" she said.', "Mr. Smith, J. K. Jones and I went home!", "A new one"]
+    assert list(sentences(text)) == [
+        "He came.",
+        '"What?" she said.',
+        "Mr. Smith, J. K. Jones and I went home!",
+        "A new one",
+    ]

@@ -30,9 +30,7 @@ def test_the_rule_by_hand():
 def test_padding_is_never_masked_and_short_rows_are_masked_all_the_same():
     lengths = torch.tensor([50, 10, 3, 1, 0])
     for seed in range(50):
-        mask = sample_spans(
-            lengths, 60, probability=0.065, span=10, generator=torch.Generator().manual_seed(seed)
-        )
+        mask = sample_spans(lengths, 60, probability=0.065, span=10, generator=torch.Generator().manual_seed(seed))
         assert not (mask & (torch.arange(60) >= lengths[:, None])).any()
         assert mask[:4].any(1).all()
         assert not mask[4].any()

@@ -129,9 +129,15 @@ def fairseq_file(config: Wav2Vec2Config, layout: str, finetuned: bool) -> tuple[
 def their_key(name: str, config: Wav2Vec2Config) -> str:
     """fairseq's name of a weight, found by trying its table the other way round."""
     for theirs, ours in FAIRSEQ:
-        if theirs.startswith("feature_extractor.conv_layers.{i}.2.") != (".norm." in name and "feature_encoder" in name):
+        if theirs.startswith("feature_extractor.conv_layers.{i}.2.") != (
+            ".norm." in name and "feature_encoder" in name
+        ):
             continue
-        if ".2.1." in theirs and config.conv_norm == "group" or (".2." in theirs and ".2.1." not in theirs and config.conv_norm == "layer"):
+        if (
+            ".2.1." in theirs
+            and config.conv_norm == "group"
+            or (".2." in theirs and ".2.1." not in theirs and config.conv_norm == "layer")
+        ):
             continue
         for i in range(100):
             if ours.format(i=i) == name:
@@ -166,5 +172,3 @@ def fairseq_settings(config: Wav2Vec2Config, layout: str, finetuned: bool) -> di
     inner_cfg = {"model": network, "task": {"normalize": normalize}, "optimization": {"lr": [0.0005]}}
     outer = {"model": {"_name": "wav2vec_ctc", "w2v_args": inner_cfg}, "task": {"normalize": normalize}}
     return {"args": None, "cfg": outer if finetuned else inner_cfg}
-
-

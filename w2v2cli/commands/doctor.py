@@ -57,7 +57,7 @@ def _packages() -> list[Finding]:
     for requirement in requires("w2v2") or ():
         spec, _, marker = (part.strip() for part in requirement.partition(";"))
         name = re.split(r"[^\w-]", spec, maxsplit=1)[0]
-        if name == "flashlight-text" and version >= (3, 13):
+        if "python_version < '3.13'" in marker.replace('"', "'") and version >= (3, 13):
             findings.append(Finding(name, "has no build for this Python; beam search needs Python 3.10 to 3.12"))
         elif "extra ==" not in marker:
             findings.append(_package(name, spec))

@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 def finetune(
     train: Annotated[
-        list[str], typer.Argument(help="Corpora to train on; CORPUS@8 is read eight times an epoch.", metavar="CORPUS...")
+        list[str],
+        typer.Argument(help="Corpora to train on; CORPUS@8 is read eight times an epoch.", metavar="CORPUS..."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run; an existing one is continued.")],
     valid: Annotated[
         Path | None, typer.Option(help="Corpus to validate on; else the dev part of the first, by its ids.")
     ] = None,
-    model: Annotated[str, typer.Option(help="Checkpoint to start from, or a preset for random weights.")] = "demo-config",
+    model: Annotated[
+        str, typer.Option(help="Checkpoint to start from, or a preset for random weights.")
+    ] = "demo-config",
     recipe: Annotated[str, typer.Option(help="Named settings of the run.")] = "demo",
     updates: Annotated[int | None, typer.Option(help="In place of the recipe's.")] = None,
     peak_lr: Annotated[float | None, typer.Option(help="In place of the recipe's.")] = None,
@@ -48,10 +51,14 @@ def finetune(
         if precision not in (None, "fp32", "bf16"):
             raise UsageError(f"--precision takes fp32 or bf16, got {precision!r}.")
         run = RECIPES[recipe]()
-        given = {"batch_seconds": batch_seconds, "precision": precision, "seed": seed}
-        run = replace(run, **{name: value for name, value in given.items() if value is not None})
-        schedule = {"updates": updates, "peak": peak_lr}
-        run = replace(run, schedule=replace(run.schedule, **{k: v for k, v in schedule.items() if v is not None}))
+        schedule = replace(run.schedule, updates=updates or run.schedule.updates, peak=peak_lr or run.schedule.peak)
+        run = replace(
+            run,
+            schedule=schedule,
+            batch_seconds=batch_seconds or run.batch_seconds,
+            precision=precision or run.precision,
+            seed=run.seed if seed is None else seed,
+        )
         _run(train, output, valid, model, recipe, run, device, log_every)
 
 

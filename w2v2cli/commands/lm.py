@@ -36,7 +36,10 @@ def build(
     ] = "0",
     lexicon: Annotated[Path | None, typer.Option(help="Also write the words' spellings here.")] = None,
     normalize: Annotated[
-        bool, typer.Option(help="Split text into sentences and spell it as transcripts are; else a line is a sentence as it is.")
+        bool,
+        typer.Option(
+            help="Split text into sentences and spell it as transcripts are; else a line is a sentence as it is."
+        ),
     ] = True,
 ) -> None:
     """Estimate an n-gram model from text: modified Kneser-Ney, the same figures as KenLM's lmplz."""

@@ -92,8 +92,18 @@ def recognition_options(
         location = resolve_model(model, tell)
         language_model = resolve_lm(lm, location, lexicon, tell)
     weights = DecodingWeights(lm_weight, word_score, unk_score, sil_score)
+    if precision not in ("auto", "fp32", "bf16", "fp16"):
+        raise UsageError(f"--precision takes auto, fp32, bf16 or fp16, got {precision!r}.")
     return RecognitionOptions(
-        location, language_model, weights, options, search, device, precision, batch_seconds, workers
+        location,
+        language_model,
+        weights,
+        options,
+        search,
+        device,
+        precision,  # type: ignore[arg-type] # one of them, as just seen
+        batch_seconds,
+        workers,
     )
 
 

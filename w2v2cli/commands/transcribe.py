@@ -22,7 +22,9 @@ FORMATS = ("txt", "json", "jsonl", "srt", "vtt", "tsv")
 
 
 def transcribe(
-    inputs: Annotated[list[str], typer.Argument(help="Recordings, folders, patterns, or - for stdin.", metavar="FILES|DIRS|-")],
+    inputs: Annotated[
+        list[str], typer.Argument(help="Recordings, folders, patterns, or - for stdin.", metavar="FILES|DIRS|-")
+    ],
     model: o.Model = "demo",
     lm: o.Lm = "none",
     lexicon: o.Lexicon = None,

@@ -62,7 +62,7 @@ def _find(split: str, data: Path | None) -> Part:
 
 def _below(root: Path, split: str) -> Path | None:
     """A split's folder below `root`, with or without the archives' own top folder."""
-    candidates = (root / split, root / "LibriSpeech" / split, root / "data" / "LibriSpeech" / split)
+    candidates: tuple[Path, ...] = (root / split, root / "LibriSpeech" / split, root / "data" / "LibriSpeech" / split)
     if root.name == split:
         candidates = (root, *candidates)
     return next((path for path in candidates if path.is_dir()), None)

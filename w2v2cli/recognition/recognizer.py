@@ -17,6 +17,7 @@ from w2v2cli.recognition.search_spec import Engine, SearchSpec
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
+    from w2v2cli.recognition.emissions import Precision
     from w2v2cli.recognition.pipeline import Pipeline
 
 
@@ -31,7 +32,7 @@ class RecognitionOptions:
     search: str = "auto"
     """`greedy`, `flashlight`, or `auto`: greedy where there is neither a language model nor a lexicon."""
     device: str = "auto"
-    precision: str = "auto"
+    precision: Precision = "auto"
     batch_seconds: float = 0.0
     """Padded audio that runs at once; 0 takes the device's figure."""
     workers: int = 0

@@ -10,7 +10,9 @@ from models.wav2vec2 import SpanMask, Wav2Vec2ForCTC
 from w2v2cli.data.dataset import Batch
 
 
-def ctc_objective(model: Wav2Vec2ForCTC, batch: Batch, blank: int, mask: SpanMask, precision: str) -> tuple[Tensor, int]:
+def ctc_objective(
+    model: Wav2Vec2ForCTC, batch: Batch, blank: int, mask: SpanMask, precision: str
+) -> tuple[Tensor, int]:
     """The CTC loss of a batch summed over its utterances, in nats, and the number of labels it is spread over.
 
     The forward runs under autocast for `bf16`; the loss is float32 always (paper §3.3).

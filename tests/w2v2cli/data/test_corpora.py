@@ -45,7 +45,10 @@ def test_jsonl(tmp_path):
     recording(tmp_path / "a.wav")
     rows = [{"audio_filepath": "a.wav", "text": "one"}, {"audio": str(tmp_path / "a.wav"), "id": 7, "speaker": "x"}]
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert [(u.id, u.text, u.speaker) for u in read_corpus(tmp_path / "m.jsonl")] == [("a", "one", None), ("7", None, "x")]
+    assert [(u.id, u.text, u.speaker) for u in read_corpus(tmp_path / "m.jsonl")] == [
+        ("a", "one", None),
+        ("7", None, "x"),
+    ]
 
 
 def test_our_tables(shared_data):

@@ -1,0 +1,65 @@
+"""Emissions as a CTC model makes them, from text: peaks with blanks between, and letters mistaken for others like them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lm.vocabulary import Vocabulary
+
+# Letters that models take for one another: English writes the same sound with each of a group.
+ALIKE = ("AEIOUY", "CKQSZX", "TDH", "BPVFM", "GJ", "NM", "LR", "WUV", "SC'")
+GAP = (1.5, 1.2)  # blank frames after a symbol, mean and spread: with the peak, 15 letters a second at 49 frames
+FLOOR = (-11.0, 1.6)  # log-odds of what nobody said
+PEAK = (0.0, 1.5)  # log-odds of the likeliest symbol of a frame, less the blank where that is another
+SECOND = (-3.0, 2.0)  # log-odds of the truth where a rival beat it
+RIVAL = (-6.0, 2.5)  # log-odds of the rivals of a symbol that was heard right
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Draws emissions; the same seed gives the same ones."""
+
+    vocabulary: Vocabulary
+    mistaken: float
+    """Share of letters and boundaries that another symbol beats, or the blank."""
+    seed: int = 0
+
+    def __call__(self, texts: list[str]) -> list[np.ndarray]:
+        """A (T, V) float32 array of log-probabilities for each text."""
+        generator = np.random.default_rng(self.seed)
+        return [self._emission(text, generator) for text in texts]
+
+    def _emission(self, text: str, generator: np.random.Generator) -> np.ndarray:
+        symbols = [self.vocabulary.index["|" if character == " " else character] for character in f"{text} "]
+        gaps = np.maximum(1, generator.normal(*GAP, len(symbols)).round().astype(int))
+        holds = 1 + (generator.random(len(symbols)) < 0.25)
+        starts = 5 + np.concatenate([[0], np.cumsum(gaps + holds)[:-1]])
+        frames = int(starts[-1] + holds[-1] + 5)
+        odds = generator.normal(*FLOOR, (frames, len(self.vocabulary.symbols)))
+        odds[:, self.vocabulary.blank] = 0.0
+        for symbol, start, hold in zip(symbols, starts, holds, strict=True):
+            self._say(odds[start : start + hold], symbol, generator)
+        odds -= np.log(np.exp(odds).sum(1, keepdims=True))
+        return odds.astype(np.float32)
+
+    def _say(self, odds: np.ndarray, symbol: int, generator: np.random.Generator) -> None:
+        """Write one symbol into its frames, (hold, V)."""
+        blank = self.vocabulary.blank
+        rivals = self._rivals(symbol)
+        odds[:, blank] = generator.normal(-4.0, 2.0)
+        odds[:, rivals] = generator.normal(*RIVAL, len(rivals))
+        if generator.random() >= self.mistaken:
+            odds[:, rivals] = np.minimum(odds[:, rivals], -1.0)
+            odds[:, symbol] = abs(generator.normal(*PEAK))
+            odds[:, blank] = min(odds[0, blank], -0.5)
+            return
+        odds[:, symbol] = min(-0.2, generator.normal(*SECOND))
+        winner = generator.choice([*rivals, blank])
+        odds[:, winner] = abs(generator.normal(*PEAK))
+
+    def _rivals(self, symbol: int) -> list[int]:
+        name = self.vocabulary.symbols[symbol]
+        alike = {letter for group in ALIKE if name in group for letter in group} - {name}
+        return sorted(self.vocabulary.index[letter] for letter in alike if letter in self.vocabulary.index)
