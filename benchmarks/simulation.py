@@ -10,10 +10,10 @@ from lm.vocabulary import Vocabulary
 
 # Letters that models take for one another: English writes the same sound with each of a group.
 ALIKE = ("AEIOUY", "CKQSZX", "TDH", "BPVFM", "GJ", "NM", "LR", "WUV", "SC'")
-GAP = (1.5, 1.2)  # blank frames after a symbol, mean and spread: with the peak, 15 letters a second at 49 frames
+GAP = (2.0, 1.2)  # blank frames after a symbol, mean and spread: with the peak, 15 letters a second at 49 frames
 FLOOR = (-11.0, 1.6)  # log-odds of what nobody said
 PEAK = (0.0, 1.5)  # log-odds of the likeliest symbol of a frame, less the blank where that is another
-SECOND = (-3.0, 2.0)  # log-odds of the truth where a rival beat it
+SECOND = (-7.0, 4.0)  # log-odds of the truth where a rival beat it
 RIVAL = (-6.0, 2.5)  # log-odds of the rivals of a symbol that was heard right
 
 

@@ -20,7 +20,7 @@ from w2v2cli.errors import UsageError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-BATCH_SECONDS = {"cpu": 20.0, "cuda": 320.0}  # a CPU is busy with one utterance, a GPU wants many
+BATCH_SECONDS = {"cpu": 1.0, "cuda": 320.0}  # a CPU is busy with one utterance, a GPU wants many
 
 
 @dataclass(frozen=True)
