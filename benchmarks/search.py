@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--word-score", type=float, default=-1.0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--utterances", type=int, default=40)
-    parser.add_argument("--mistaken", type=float, default=0.025, help="share of symbols that another one beats")
+    parser.add_argument("--mistaken", type=float, default=0.02, help="share of symbols that another one beats")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="for scripts")
     args = parser.parse_args()
