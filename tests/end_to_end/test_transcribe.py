@@ -120,6 +120,12 @@ def test_silence_and_ten_milliseconds(tmp_path):
     assert result.returncode == 0 and result.stdout.count("\n") == 2 and result.stdout.startswith("\n")
 
 
+def running(group: int) -> list[str]:
+    """Processes of a group that have not ended; one that waits to be buried by init has."""
+    lines = subprocess.run(["ps", "-A", "-o", "pgid=,stat=,pid="], capture_output=True, text=True).stdout.splitlines()
+    return [line for line in lines if line.split()[0] == str(group) and not line.split()[1].startswith("Z")]
+
+
 @flashlight
 def test_ctrl_c_ends_everything_within_two_seconds(tmp_path):
     pieces = [soundfile.read(clip)[0] for clip in CLIPS] * 40
@@ -134,8 +140,8 @@ def test_ctrl_c_ends_everything_within_two_seconds(tmp_path):
     _, errors = process.communicate(timeout=10)
     assert time.monotonic() - began < 2
     assert process.returncode == 130 and "Traceback" not in errors
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+    while running(process.pid):
+        assert time.monotonic() - began < 2
 
 
 def test_model_info_and_conversion(tmp_path):
