@@ -124,8 +124,12 @@ def info(path: Annotated[str, typer.Argument(help="An ARPA or KenLM file, or 4gr
             raise UsageError(f"There is no language model at {file}.")
         typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
         if not file.name.endswith((".arpa", ".arpa.gz")):
-            import kenlm
-
+            try:
+                import kenlm
+            except ImportError:
+                raise UserError(
+                    f"{file} is no ARPA file by name, and reading KenLM's own needs Python 3.10 to 3.12."
+                ) from None
             try:
                 typer.echo(f"a KenLM file of order {kenlm.Model(str(file)).order}")
             except OSError as error:
