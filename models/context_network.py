@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from models.config import Wav2Vec2Config
 from models.feature_encoder import NORM_EPS
 
+# oneDNN's grouped convolution in bfloat16 returns garbage for narrower groups (torch 2.11, CPUs with AMX).
+NARROWEST_BF16_GROUP = 16  # channels
+
 
 class ContextNetwork(nn.Module):
     """Relative positions added by a convolution, then Transformer blocks, some of them skipped in training."""
@@ -69,10 +72,17 @@ class PositionalConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D); an even kernel would give one frame more, which is dropped."""
+        weight = self.weight()
+        if x.device.type == "cpu" and x.shape[-1] // self.groups < NARROWEST_BF16_GROUP:
+            with torch.autocast("cpu", enabled=False):
+                return self._convolved(x.float(), weight.float(), self.bias.float()).to(x.dtype)
+        return self._convolved(x, weight, self.bias)
+
+    def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         # As a convolution of images of height 1, channels last: the layout x already has.
         image = x.transpose(1, 2).unsqueeze(2)  # (B, D, 1, T)
         padding = (0, self.kernel // 2)
-        y = F.conv2d(image, self.weight().unsqueeze(2), self.bias, padding=padding, groups=self.groups)
+        y = F.conv2d(image, weight.unsqueeze(2), bias, padding=padding, groups=self.groups)
         return F.gelu(y[..., : x.shape[1]].squeeze(2).transpose(1, 2))
 
 

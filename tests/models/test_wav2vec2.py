@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from models.config import base, demo, large, large_lv60k, tiny
+from models.context_network import PositionalConvolution
 from models.inference import prepare_for_inference
 from models.wav2vec2 import SpanMask, Wav2Vec2ForCTC, normalize
 
@@ -53,6 +54,20 @@ def test_preparing_for_inference_changes_no_more_than_rounding(model):
     for row, length in enumerate(frames):
         error = (rough[row, :length].float() - expected[row, :length]).norm() / expected[row, :length].norm()
         assert error < 0.05
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("width", "groups"), [(32, 4), (128, 16), (256, 16)])
+def test_positions_in_bfloat16_are_those_of_float32_for_groups_of_any_width(width, groups):
+    """oneDNN's bfloat16 convolution returns garbage for groups of 8 channels."""
+    torch.manual_seed(0)
+    position = PositionalConvolution(width, 16, groups)
+    x = torch.randn(2, 149, width)
+    expected = position(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        autocast = position(x)
+    for rough in (autocast, position.bfloat16()(x.bfloat16())):
+        assert (rough.float() - expected).norm() / expected.norm() < 0.02
 
 
 def test_every_parameter_learns(model):
