@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from models.context_network import PositionalConvolution
 from models.wav2vec2 import Wav2Vec2ForCTC
@@ -20,8 +19,3 @@ def prepare_for_inference(network: Wav2Vec2ForCTC, device: torch.device, dtype: 
         if isinstance(module, PositionalConvolution):
             module.fold()
     return network.to(dtype) if dtype != torch.float32 else network
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Trainable numbers in a network."""
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,6 @@ from w2v2cli.console import progress, say
 from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
-    from w2v2cli.data.audio import Source
     from w2v2cli.recognition.pipeline import Outcome
     from w2v2cli.recognition.recognizer import RecognitionOptions
 
@@ -86,7 +85,7 @@ def _run(
     failed: list[Outcome] = []
     if sources:
         with recognizer(settings, warn=lambda sentence: say(f"Warning: {sentence}")) as pipeline:
-            for outcome in _counted(pipeline.transcribe(sources), sources):
+            for outcome in _counted(pipeline.transcribe(sources), len(sources)):
                 if outcome.transcript is None:
                     failed.append(outcome)
                     continue
@@ -101,9 +100,9 @@ def _run(
         raise UserError(f"{len(failed)} of {len(sources)} recordings could not be transcribed (see above).")
 
 
-def _counted(outcomes, sources: Sequence[Source]):  # type: ignore[no-untyped-def]
+def _counted(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
     """The outcomes, a progress bar moving along with them."""
-    with progress("Transcribing", f"/{len(sources)}") as advance:
+    with progress("Transcribing", f"/{total}") as advance:
         for done, outcome in enumerate(outcomes, 1):
-            advance(done, len(sources))
+            advance(done, total)
             yield outcome

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from models.checkpoint import Checkpoint, build_ctc
-from models.config import SAMPLE_RATE
 from models.inference import prepare_for_inference
 from models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2cli.errors import UsageError
@@ -89,8 +88,3 @@ def resolve_precision(name: Precision, device: torch.device) -> torch.dtype:
     if device.type == "cpu":
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-
-
-def seconds_to_samples(seconds: float) -> int:
-    """Samples at the models' rate."""
-    return round(seconds * SAMPLE_RATE)
