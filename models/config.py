@@ -54,6 +54,8 @@ class Wav2Vec2Config:
     """Inside the feed-forward part (R: 0 in pretraining, 0.1 in fine-tuning)."""
     feature_dropout: float = 0.1
     """On the projected features, the input of the context network (R `dropout_input`)."""
+    quantizer_dropout: float = 0.1
+    """On the normalised features that the quantizer of the targets sees (P §4.2; R `dropout_features`)."""
     final_dropout: float = 0.0
     """Before the output layer (R `final_dropout`)."""
     layer_drop: float = 0.05
@@ -65,6 +67,10 @@ class Wav2Vec2Config:
     """Entries in each codebook, V (P §4.2)."""
     codebook_width: int = 256
     """Width of a quantized vector before its projection, all codebooks together: G · d/G (P §4.2)."""
+    quantized_inputs: bool = False
+    """Whether the context network sees quantized features (an ablation, P §5.4)."""
+    quantized_targets: bool = True
+    """Whether the targets of pretraining are quantized (P §5.4)."""
     target_width: int = 256
     """Width in which context and target are compared, f (R `final_dim`)."""
 
@@ -140,6 +146,7 @@ def large_lv60k() -> Wav2Vec2Config:
         dropout=0.0,
         attention_dropout=0.0,
         feature_dropout=0.0,
+        quantizer_dropout=0.0,
         layer_drop=0.0,
     )
 

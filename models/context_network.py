@@ -6,9 +6,12 @@ for the positional convolution, as its own padding is, and hidden from attention
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from models.config import Wav2Vec2Config
 from models.feature_encoder import NORM_EPS
@@ -23,6 +26,7 @@ class ContextNetwork(nn.Module):
     def __init__(self, config: Wav2Vec2Config) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False  # whether the backward pass runs each block again instead of keeping what it computed
         self.position = PositionalConvolution(config.width, config.position_kernel, config.position_groups)
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
@@ -31,8 +35,13 @@ class ContextNetwork(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)  # as BERT (R)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
-        """(B, T, D) and (B, T) true where a frame is real, None when all are -> (B, T, D)."""
+    def forward(self, x: Tensor, valid: Tensor | None, kept: Sequence[bool] | None = None) -> Tensor:
+        """(B, T, D) and (B, T) true where a frame is real, None when all are -> (B, T, D).
+
+        kept: which blocks run; by default all of them, and in training those that LayerDrop draws.
+        """
+        if kept is None and self.training:
+            kept = draw_kept(len(self.blocks), self.config.layer_drop)
         if valid is not None:
             x = x * valid.unsqueeze(-1)
         x = x + self.position(x)
@@ -40,11 +49,19 @@ class ContextNetwork(nn.Module):
             x = self.norm(x)
         x = F.dropout(x, self.config.dropout, self.training)
         attend = None if valid is None else valid[:, None, None, :]  # (B, 1, 1, T): keys that may be seen
-        for block in self.blocks:
-            if self.training and float(torch.rand(())) < self.config.layer_drop:
+        for i, block in enumerate(self.blocks):
+            if kept is not None and not kept[i]:
                 continue
-            x = block(x, attend)
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, attend, use_reentrant=False)
+            else:
+                x = block(x, attend)
         return self.norm(x) if self.config.norm_order == "pre" else x
+
+
+def draw_kept(blocks: int, layer_drop: float, generator: torch.Generator | None = None) -> list[bool]:
+    """LayerDrop: which blocks run, each one but with probability `layer_drop`. Drawn on the CPU."""
+    return [draw >= layer_drop for draw in torch.rand(blocks, generator=generator).tolist()]
 
 
 class PositionalConvolution(nn.Module):

@@ -118,7 +118,7 @@ class ConvBlock(nn.Module):
         Only frames that lie whole within an utterance's own samples count.
         """
         frames = waveforms.unfold(1, self.kernel, self.stride)  # (B, T, k)
-        count = (lengths - self.kernel) // self.stride + 1
+        count = (lengths.to(frames.device, non_blocking=True) - self.kernel) // self.stride + 1
         valid = (torch.arange(frames.shape[1], device=frames.device) < count[:, None]).unsqueeze(-1)
         with torch.autocast(frames.device.type, enabled=False):
             total = count.double()[:, None]

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SpanMask:
+    """How training hides parts of the input (paper §3.1; fine-tuning: App. B)."""
+
+    time_probability: float
+    """Share of frames that start a masked span, p. fairseq's `mask_prob` is p · M."""
+    time_span: int = 10
+    """Frames in a span, M."""
+    channel_probability: float = 0.0
+    """Share of channels that start a span of channels set to zero."""
+    channel_span: int = 64
+    """Channels in a span."""
 
 
 def sample_spans(

@@ -5,7 +5,7 @@ Shapes: B batch, S samples, T frames, C encoder channels, D width, V labels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,21 +14,8 @@ from torch import Tensor, nn
 from models.config import Wav2Vec2Config
 from models.context_network import ContextNetwork
 from models.feature_encoder import NORM_EPS, FeatureEncoder
-from models.masking import sample_spans
-
-
-@dataclass(frozen=True)
-class SpanMask:
-    """How training hides parts of the input (paper §3.1; fine-tuning: App. B)."""
-
-    time_probability: float
-    """Share of frames that start a masked span."""
-    time_span: int = 10
-    """Frames in a span, M."""
-    channel_probability: float = 0.0
-    """Share of channels that start a span of channels set to zero."""
-    channel_span: int = 64
-    """Channels in a span."""
+from models.masking import SpanMask, sample_spans
+from models.quantizer import GumbelQuantizer, Quantized
 
 
 class Wav2Vec2(nn.Module):
@@ -40,22 +27,35 @@ class Wav2Vec2(nn.Module):
         channels = config.conv_layers[-1][0]
         self.feature_encoder = FeatureEncoder(config)
         self.feature_norm = nn.LayerNorm(channels, eps=NORM_EPS)
-        self.feature_projection = nn.Linear(channels, config.width)
+        if config.quantized_inputs:
+            self.input_quantizer = GumbelQuantizer(
+                channels, config.codebooks, config.codebook_entries, config.codebook_width
+            )
+        self.feature_projection = nn.Linear(
+            config.codebook_width if config.quantized_inputs else channels, config.width
+        )
         self.mask_vector = nn.Parameter(torch.empty(config.width).uniform_())
         self.context_network = ContextNetwork(config)
 
-    def forward(self, waveforms: Tensor, lengths: Tensor, mask: SpanMask | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        waveforms: Tensor,
+        lengths: Tensor,
+        mask: SpanMask | None = None,
+        kept_blocks: Sequence[bool] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """(B, S) float waveforms at 16 kHz, (B,) samples in each -> (B, T, D), (B,) frames in each.
 
-        What lies past an utterance's own samples never changes its result. Raises ValueError for an utterance
-        too short for one frame.
+        lengths: best on the CPU, where reading them makes nobody wait for a GPU; the frames come back on its device.
+        mask: spans drawn from torch's own generator. kept_blocks: which Transformer blocks run; by default LayerDrop
+        draws them in training. What lies past an utterance's own samples never changes its result. Raises ValueError
+        for an utterance too short for one frame.
         """
-        frames = self._frame_lengths(lengths)
-        features = self.encode(waveforms, lengths)
-        projected = self.project(features)
+        frames = self.frame_lengths(lengths)
+        x, _ = self.inputs(self.feature_norm(self.encode(waveforms, lengths)))
         if mask is not None:
-            projected = self.hide(projected, frames, mask)
-        return self.contextualise(projected, frames), frames
+            x = self.hide(x, *self.spans(frames, mask, x.device))
+        return self.contextualise(x, frames, kept_blocks), frames
 
     def encode(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """(B, S) -> (B, T, C): the latent features z."""
@@ -63,28 +63,41 @@ class Wav2Vec2(nn.Module):
             waveforms = normalize(waveforms, lengths)
         return self.feature_encoder(waveforms, lengths)
 
-    def project(self, features: Tensor) -> Tensor:
-        """(B, T, C) -> (B, T, D): normalised and brought to the width of the context network."""
-        return F.dropout(
-            self.feature_projection(self.feature_norm(features)), self.config.feature_dropout, self.training
-        )
+    def inputs(
+        self, normed: Tensor, temperature: float | None = None, noise: Tensor | None = None
+    ) -> tuple[Tensor, Quantized | None]:
+        """(B, T, C) normalised features -> (B, T, D) in the width of the context network.
 
-    def hide(self, x: Tensor, frames: Tensor, mask: SpanMask) -> Tensor:
-        """(B, T, D) -> (B, T, D) with spans of frames replaced by the trained vector and spans of channels by zero."""
-        hidden = sample_spans(frames, x.shape[1], probability=mask.time_probability, span=mask.time_span)
-        x = torch.where(hidden.unsqueeze(-1), self.mask_vector.to(x.dtype), x)
-        if mask.channel_probability > 0:
-            widths = torch.full_like(frames, x.shape[2])
-            gone = sample_spans(widths, x.shape[2], probability=mask.channel_probability, span=mask.channel_span)
-            x = x.masked_fill(gone.unsqueeze(1), 0.0)
-        return x
+        Quantized first where the configuration says so (P §5.4, an ablation): then also what was chosen.
+        """
+        quantized = None
+        if self.config.quantized_inputs:
+            quantized = self.input_quantizer(normed.flatten(0, 1), temperature, noise)
+            normed = quantized.vectors.unflatten(0, normed.shape[:2])
+        return F.dropout(self.feature_projection(normed), self.config.feature_dropout, self.training), quantized
 
-    def contextualise(self, x: Tensor, frames: Tensor) -> Tensor:
+    def spans(self, frames: Tensor, mask: SpanMask, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """Draw what is hidden: (B, T) frames, and (B, D) channels if any."""
+        size, width = int(frames.max()), self.config.width
+        hidden = sample_spans(frames, size, probability=mask.time_probability, span=mask.time_span).to(device)
+        if mask.channel_probability == 0:
+            return hidden, None
+        widths = torch.full_like(frames, width)
+        gone = sample_spans(widths, width, probability=mask.channel_probability, span=mask.channel_span)
+        return hidden, gone.to(device)
+
+    def hide(self, x: Tensor, frames: Tensor, channels: Tensor | None = None) -> Tensor:
+        """(B, T, D) with masked (B, T) frames replaced by the trained vector and masked (B, D) channels by zero."""
+        x = torch.where(frames.unsqueeze(-1), self.mask_vector.to(x.dtype), x)
+        return x if channels is None else x.masked_fill(channels.unsqueeze(1), 0.0)
+
+    def contextualise(self, x: Tensor, frames: Tensor, kept_blocks: Sequence[bool] | None = None) -> Tensor:
         """(B, T, D), (B,) frames in each -> (B, T, D): the context vectors c."""
-        valid = torch.arange(x.shape[1], device=x.device) < frames[:, None]
-        return self.context_network(x, None if bool(valid.all()) else valid)
+        full = bool((frames == x.shape[1]).all())
+        return self.context_network(x, None if full else frames_valid(frames, x.shape[1], x.device), kept_blocks)
 
-    def _frame_lengths(self, lengths: Tensor) -> Tensor:
+    def frame_lengths(self, lengths: Tensor) -> Tensor:
+        """(B,) samples -> (B,) frames; ValueError for an utterance without any."""
         frames = self.config.frame_lengths(lengths)
         if bool((frames < 1).any()):
             shortest = int(lengths.min())
@@ -106,16 +119,27 @@ class Wav2Vec2ForCTC(nn.Module):
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
-    def forward(self, waveforms: Tensor, lengths: Tensor, mask: SpanMask | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        waveforms: Tensor,
+        lengths: Tensor,
+        mask: SpanMask | None = None,
+        kept_blocks: Sequence[bool] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """(B, S), (B,) -> logits (B, T, V), (B,) frames in each; see `Wav2Vec2.forward`."""
-        states, frames = self.wav2vec2(waveforms, lengths, mask)
+        states, frames = self.wav2vec2(waveforms, lengths, mask, kept_blocks)
         return self.output(F.dropout(states, self.config.final_dropout, self.training)), frames
+
+
+def frames_valid(lengths: Tensor, size: int, device: torch.device) -> Tensor:
+    """(B,) -> (B, size) bool on `device`: true for the frames (or samples) that an utterance has."""
+    return torch.arange(size, device=device) < lengths.to(device, non_blocking=True)[:, None]
 
 
 def normalize(waveforms: Tensor, lengths: Tensor) -> Tensor:
     """Each utterance of (B, S) to zero mean and unit variance over its own samples, zero past them (R)."""
-    valid = torch.arange(waveforms.shape[1], device=waveforms.device) < lengths[:, None]
-    count = lengths[:, None]
+    valid = frames_valid(lengths, waveforms.shape[1], waveforms.device)
+    count = lengths.to(waveforms.device, non_blocking=True)[:, None]
     centred = (waveforms - (waveforms * valid).sum(1, keepdim=True) / count) * valid
     variance = centred.square().sum(1, keepdim=True) / count
     return centred / (variance + NORM_EPS).sqrt()

@@ -12,10 +12,10 @@ def spans(mask: torch.Tensor) -> list[int]:
 
 def test_about_half_of_a_long_utterance_is_masked_in_spans_as_long_as_the_paper_says():
     generator = torch.Generator().manual_seed(0)
-    lengths = torch.full((500,), 780)  # 15.6 s
+    lengths = torch.full((10_000,), 780)  # 15.6 s
     mask = sample_spans(lengths, 780, probability=0.065, span=10, generator=generator)
     assert mask.float().mean().item() == pytest.approx(0.49, abs=0.01)  # §4.2
-    runs = [run for row in mask for run in spans(row)]
+    runs = [run for row in mask[:1000] for run in spans(row)]
     assert sum(runs) / len(runs) == pytest.approx(14.7, abs=0.4)  # §4.2: mean span 14.7 steps
     assert min(runs[1:-1]) >= 1
 

@@ -9,7 +9,8 @@ import torch
 from models.config import base, demo, large, large_lv60k, tiny
 from models.context_network import PositionalConvolution
 from models.inference import prepare_for_inference
-from models.wav2vec2 import SpanMask, Wav2Vec2ForCTC, normalize
+from models.masking import SpanMask
+from models.wav2vec2 import Wav2Vec2ForCTC, normalize
 
 
 def reduced(config):
@@ -84,7 +85,8 @@ def test_masked_frames_become_the_trained_vector_and_masked_channels_zero():
     torch.manual_seed(0)
     network = Wav2Vec2ForCTC(tiny(), 8).wav2vec2
     x = torch.randn(3, 50, 32)
-    hidden = network.hide(x, torch.tensor([50, 50, 20]), SpanMask(0.1, 5, channel_probability=0.05, channel_span=4))
+    mask = SpanMask(0.1, 5, channel_probability=0.05, channel_span=4)
+    hidden = network.hide(x, *network.spans(torch.tensor([50, 50, 20]), mask, x.device))
     is_zero = (hidden == 0).all(1)  # (B, D)
     assert is_zero.any(1).all()
     changed = (hidden != x) & ~is_zero.unsqueeze(1)

@@ -57,7 +57,7 @@ class AcousticModel:
         for row, i in enumerate(spoken):
             batch[row, : len(waveforms[i])] = torch.from_numpy(waveforms[i])
         with torch.inference_mode():
-            logits, frames = self.network(batch.to(self.device), lengths.to(self.device))
+            logits, frames = self.network(batch.to(self.device), lengths)
             result = logits.float().log_softmax(-1).cpu().numpy()
         for row, (i, length) in enumerate(zip(spoken, frames.tolist(), strict=True)):
             emissions[i] = result[row, :length]

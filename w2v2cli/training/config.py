@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.wav2vec2 import SpanMask
+from models.masking import SpanMask
 from w2v2cli.training.schedule import TriStage
 
 

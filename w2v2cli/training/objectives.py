@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.wav2vec2 import SpanMask, Wav2Vec2ForCTC
+from models.masking import SpanMask
+from models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2cli.data.dataset import Batch
 
 

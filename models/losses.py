@@ -1,0 +1,118 @@
+"""The losses of the paper, as functions of tensors (paper §3.2).
+
+Shapes: B utterances, N masked steps of the longest row, K distractors, F width of the comparison, G codebooks, V entries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.quantizer import perplexities
+
+Diversity = Literal["perplexity", "entropy"]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What telling true latents from distractors came to."""
+
+    loss: Tensor
+    """L_m summed over the masked steps, in nats; a scalar."""
+    correct: Tensor
+    """How many masked steps were told right; a scalar."""
+
+
+def sample_distractors(counts: Tensor, size: int, distractors: int, generator: torch.Generator | None = None) -> Tensor:
+    """For each masked step, other masked steps of the same utterance, uniform, with replacement, never itself (P).
+
+    counts: (B,) masked steps of each utterance. Returns (B, size, K) int64 places among the masked steps of the row, on
+    the device of `counts`. The only masked step of an utterance has no other: its distractors are itself, which the loss
+    does not count.
+    """
+    device = counts.device
+    draws = torch.rand(len(counts), size, distractors, generator=generator, device=device)
+    others = (counts - 1).clamp(min=0)[:, None, None]
+    places = torch.minimum((draws * others).long(), (others - 1).clamp(min=0))  # rounding may not reach the end
+    own = torch.arange(size, device=device)[None, :, None]
+    places = places + (places >= own).long()
+    return torch.minimum(places, (counts - 1).clamp(min=0)[:, None, None])
+
+
+def contrastive_loss(
+    context: Tensor,
+    targets: Tensor,
+    distractors: Tensor,
+    valid: Tensor,
+    *,
+    temperature: float = 0.1,
+    codes: Tensor | None = None,
+) -> Contrast:
+    """L_m: which of 1 + K latents is the one behind the mask, by cosine similarity (P §3.2, eq. 3).
+
+    context, targets: (B, N, F) at the masked steps. distractors: (B, N, K) from `sample_distractors`.
+    valid: (B, N) true where a row has a step. temperature: κ. codes: (B, N, G) the entries behind quantized targets.
+    A distractor with the codes of the positive is the positive, so it does not count (R); a step left without any
+    distractor has loss 0 and counts as told wrong, or a collapsed codebook would look perfect.
+    """
+    with torch.autocast(context.device.type, enabled=False):
+        context, targets = F.normalize(context.float(), dim=-1), F.normalize(targets.float(), dim=-1)
+        # All pairs of an utterance by one product, K of them picked: K vectors of width F a step would be far larger.
+        similarity = context @ targets.transpose(1, 2) / temperature  # (B, N, N)
+        positive = similarity.diagonal(dim1=1, dim2=2).unsqueeze(-1)  # (B, N, 1)
+        negative = similarity.gather(2, distractors)  # (B, N, K)
+        own = torch.arange(context.shape[1], device=context.device)[None, :, None]
+        same = distractors == own
+        if codes is not None:
+            symbol = codes[..., 0]
+            for g in range(1, codes.shape[-1]):
+                symbol = symbol * (codes[..., g].max() + 1) + codes[..., g]
+            rows = symbol.unsqueeze(1).expand(-1, symbol.shape[1], -1)
+            same = same | (rows.gather(2, distractors) == symbol.unsqueeze(-1))
+        negative = negative.masked_fill(same, -torch.inf)
+        losses = torch.cat([positive, negative], -1).logsumexp(-1) - positive.squeeze(-1)  # (B, N)
+        right = (positive > negative).all(-1) & ~same.all(-1)
+        return Contrast(losses.masked_fill(~valid, 0.0).sum(), (right & valid).sum())
+
+
+def diversity_loss(logits: Tensor, definition: Diversity = "perplexity") -> Tensor:
+    """L_d of (N, G, V) quantizer logits: low where a batch uses all entries of every codebook alike; a scalar.
+
+    The distributions are softmaxes without Gumbel noise or temperature, averaged over the N steps. `perplexity` (R, the
+    default everywhere): (GV - Σ_g exp H(p̄_g)) / GV, in [0, 1). `entropy` (P §3.2, eq. 4): Σ_g -H(p̄_g) / GV.
+    """
+    probabilities = logits.float().softmax(-1)
+    size = logits.shape[-2] * logits.shape[-1]
+    found = perplexities(probabilities)
+    if definition == "perplexity":
+        return (size - found.sum()) / size
+    return -found.log().sum() / size
+
+
+def feature_penalty(features: Tensor, valid: Tensor) -> Tensor:
+    """L_f: the mean square of the feature encoder's output (B, T, C), before its norm, over valid (B, T) frames (R)."""
+    squares = features.float().square().mean(-1)
+    return squares.masked_fill(~valid, 0.0).sum() / valid.sum()
+
+
+class _ScaledGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale  # type: ignore[attr-defined]
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] * ctx.scale, None  # type: ignore[attr-defined]
+
+
+def scale_gradient(x: Tensor, scale: float) -> Tensor:
+    """`x` as it is, its gradient times `scale` (γ, P App. B: into the feature encoder)."""
+    if scale == 1.0:
+        return x
+    scaled: Tensor = _ScaledGradient.apply(x, scale)
+    return scaled
