@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 import soundfile
 
-from w2v2cli.data.resampling import resampled
+from w2v2cli.data.resampling import SAMPLE_RATE, resampled, resampled_length
 from w2v2cli.errors import UserError
 
 Source = Path  # a file, or STDIN
@@ -29,6 +29,9 @@ SUFFIXES = frozenset(
 FOREIGN = frozenset((".m4a", ".m4b", ".mp4", ".aac", ".wma", ".webm", ".mkv", ".mka", ".mov", ".amr", ".3gp", ".ac3"))
 SLOWEST, FASTEST = 1_000, 768_000  # Hz; what lies outside is no recording of speech but a damaged header
 SPOOL_BYTES = 64 * 2**20  # of a pipe kept in memory; the rest goes to a temporary file
+ENTERED_ANYWHERE = frozenset(
+    {"FLAC", "WAV", "WAVEX", "NIST", "RF64", "W64", "AIFF", "AU", "CAF"}
+)  # exact to the sample
 PIECE = 4096  # frames decoded at a time: how closely the place is known where a damaged file breaks off
 UNKNOWN_LENGTH = 2**63 - 1  # frames, in libsndfile's words for FLAC that was written into a pipe
 
@@ -66,6 +69,38 @@ def read_audio(source: Source) -> np.ndarray:
     return np.concatenate([np.zeros(0, np.float32), *stream_audio(source, chunk_seconds=60.0)])
 
 
+def measure(source: Source) -> int:
+    """Samples that `read_audio` gives; from the header where it is to be trusted, else by decoding."""
+    with _opened(source) as file:
+        frames = file.frames
+        if file.format == "MP3" or frames == UNKNOWN_LENGTH:
+            frames = sum(len(piece) for piece in _pieces(file, _name(source)))
+        return resampled_length(frames, file.samplerate)
+
+
+def read_part(source: Source, start: int, samples: int | None = None) -> np.ndarray:
+    """`samples` samples from `start` on, to the end by default: (S,) float32 mono at 16 kHz, what `read_audio` gives there.
+
+    A file at 16 kHz that can be entered anywhere is decoded only there, another from its beginning. AudioError, besides
+    those of `stream_audio`, when it ends before `start + samples`.
+    """
+    end = None if samples is None else start + samples
+    held: list[np.ndarray] = [np.zeros(0, np.float32)]
+    with _opened(source) as file:
+        at = 0  # the first sample of the next piece
+        if start and file.samplerate == SAMPLE_RATE and file.format in ENTERED_ANYWHERE and start <= file.frames:
+            at = file.seek(start)
+        for piece in resampled(_pieces(file, _name(source), at), file.samplerate):
+            held.append(piece[max(start - at, 0) : None if end is None else max(end - at, 0)])
+            at += len(piece)
+            if end is not None and at >= end:
+                break
+    if at < (start if end is None else end):
+        wanted = f"from {start} on" if end is None else f"{start} to {end}"
+        raise AudioError(f"{_name(source)} has {at} samples at 16 kHz; {wanted} were asked for.")
+    return np.concatenate(held)
+
+
 def stream_audio(source: Source, chunk_seconds: float) -> Iterator[np.ndarray]:
     """A recording in pieces of about `chunk_seconds`: (S,) float32, mono, 16 kHz, without gap or seam.
 
@@ -98,9 +133,9 @@ def _gathered(pieces: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
         raise trouble
 
 
-def _pieces(file: soundfile.SoundFile, name: str) -> Iterator[np.ndarray]:
-    """Averaged channels at the file's own rate, checked as they come."""
-    done, rate = 0, file.samplerate
+def _pieces(file: soundfile.SoundFile, name: str, done: int = 0) -> Iterator[np.ndarray]:
+    """Averaged channels at the file's own rate, checked as they come; `done` samples were passed over before."""
+    rate = file.samplerate
     average = np.full(file.channels, 1 / file.channels, np.float32)
     promised = f" of {file.frames / rate:.1f} s" if file.frames != UNKNOWN_LENGTH else ""
     while True:
@@ -140,7 +175,9 @@ def _opened(source: Source) -> Iterator[soundfile.SoundFile]:
             file = _Forward(stream if spooled else stream.fileno(), closefd=False)
         except soundfile.LibsndfileError as error:
             hint = "."
-            if source.suffix.lower() in FOREIGN:
+            if _is_shortened(source):
+                hint = f"; it is compressed with shorten, convert it first: sph2pipe -f rif {source.name} {source.name}.wav"
+            elif source.suffix.lower() in FOREIGN:
                 hint = f"; convert it first: ffmpeg -i {source.name} {source.stem}.flac"
             raise AudioError(f"{name} is no audio that can be read: {_reason(error)}{hint}") from None
         with file:
@@ -153,6 +190,15 @@ def _opened(source: Source) -> Iterator[soundfile.SoundFile]:
             if file.frames == 0:
                 raise AudioError(f"{name} holds no samples.")
             yield file
+
+
+def _is_shortened(source: Source) -> bool:
+    """Whether a file is NIST SPHERE with the compression that no library of today reads."""
+    if source == STDIN or not source.is_file():
+        return False
+    with source.open("rb") as file:
+        header = file.read(1024)
+    return header.startswith(b"NIST_1A") and b"shorten" in header
 
 
 @contextmanager

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
+
+from w2v2cli.data.audio import measure, read_part
+from w2v2cli.data.utterance import Utterance
 
 
 class Recordings(Protocol):
@@ -29,3 +33,43 @@ class Recordings(Protocol):
 
     def read(self, index: int, start: int = 0, samples: int | None = None) -> np.ndarray:
         """`samples` samples of recording `index` from `start` on, to its end by default: (S,) float32, mono, 16 kHz."""
+
+
+def read_utterance(utterance: Utterance, start: int = 0, samples: int | None = None) -> np.ndarray:
+    """An utterance, or `samples` samples of it from `start` on: (S,) float32 mono at 16 kHz.
+
+    Only these are decoded where its file is at 16 kHz. AudioError when the file is shorter than the utterance says.
+    """
+    if samples is None and utterance.samples is not None:
+        samples = utterance.samples - start
+    return read_part(utterance.path, utterance.start + start, samples)
+
+
+def utterance_length(utterance: Utterance) -> int:
+    """Samples of an utterance at 16 kHz, from its file where its corpus does not say."""
+    return utterance.samples if utterance.samples is not None else measure(utterance.path) - utterance.start
+
+
+class FileRecordings:
+    """Utterances as `Recordings`, each in a file of its own or a cut of a longer one.
+
+    Lengths that the corpus does not say are read from the files' headers, `jobs` at a time; AudioError names the first
+    file that has none.
+    """
+
+    shards = None
+
+    def __init__(self, utterances: Sequence[Utterance], jobs: int = 8) -> None:
+        self.utterances = utterances
+        self.ids = [utterance.id for utterance in utterances]
+        self.texts = [utterance.text for utterance in utterances]
+        with ThreadPoolExecutor(jobs) as pool:  # libsndfile works outside the interpreter's lock
+            self.lengths = np.fromiter(pool.map(utterance_length, utterances), np.int64, len(utterances))
+
+    def read(self, index: int, start: int = 0, samples: int | None = None) -> np.ndarray:
+        """`samples` samples of recording `index` from `start` on, to its end by default: (S,) float32, mono, 16 kHz."""
+        length = int(self.lengths[index])
+        samples = length - start if samples is None else samples
+        if start < 0 or samples < 0 or start + samples > length:
+            raise IndexError(f"{self.ids[index]} has {length} samples, not {start} to {start + samples}.")
+        return read_utterance(self.utterances[index], start, samples)

@@ -22,8 +22,7 @@ def resampled(chunks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
     if rate == SAMPLE_RATE:
         yield from chunks
         return
-    ratio = Fraction(rate, SAMPLE_RATE).limit_denominator(LARGEST_TERM)
-    old, new = ratio.numerator, ratio.denominator
+    old, new = _terms(rate)
     bank, before = _filter_bank(old, new)  # (K, new)
     received = given = 0
     buffer = np.zeros(before, np.float32)  # starts where the window of the next output period starts
@@ -35,11 +34,23 @@ def resampled(chunks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
             yield _filtered(buffer, bank, old, periods)
             given += periods * new
             buffer = buffer[periods * old :]
-    wanted = -(-received * new // old)
+    wanted = resampled_length(received, rate)
     buffer = np.concatenate([buffer, np.zeros(before + old, np.float32)])
     periods = max((len(buffer) - len(bank)) // old + 1, 0)
     if wanted > given:
         yield _filtered(buffer, bank, old, periods)[: wanted - given]
+
+
+def resampled_length(samples: int, rate: int) -> int:
+    """How many samples at 16 kHz `resampled` makes of so many at `rate` Hz."""
+    old, new = _terms(rate)
+    return -(-samples * new // old)
+
+
+def _terms(rate: int) -> tuple[int, int]:
+    """The ratio of a rate to 16 kHz, in small terms."""
+    ratio = Fraction(rate, SAMPLE_RATE).limit_denominator(LARGEST_TERM)
+    return ratio.numerator, ratio.denominator
 
 
 def _filter_bank(old: int, new: int) -> tuple[np.ndarray, int]:
