@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from w2v2cli import __version__
-from w2v2cli.commands import lm, model
+from w2v2cli.commands import data, lm, model
 from w2v2cli.commands.doctor import doctor
 from w2v2cli.commands.evaluate import evaluate
 from w2v2cli.commands.finetune import finetune
@@ -42,6 +42,7 @@ app.command("eval")(evaluate)
 app.command()(finetune)
 app.add_typer(model.app, name="model")
 app.add_typer(lm.app, name="lm")
+app.add_typer(data.app, name="data")
 app.command()(doctor)
 
 

@@ -88,16 +88,18 @@ def write_jsonl(rows: Iterable[dict[str, Any]], path: Path) -> None:
     _write(path, (json.dumps(row, ensure_ascii=False) for row in rows))
 
 
-def write_fairseq(utterances: Sequence[Utterance], path: Path, root: Path) -> None:
-    """A `.tsv` of recordings below `root`, with `.wrd` and `.ltr` beside it where every utterance has a text.
+def write_fairseq(utterances: Sequence[Utterance], path: Path) -> None:
+    """A `.tsv` of recordings, with `.wrd` and `.ltr` beside it where every utterance has a text.
 
     Needs lengths at the files' own 16 kHz; ValueError for a cut or an unknown length, which the format cannot say.
     """
     for utterance in utterances:
         if utterance.samples is None or utterance.start:
             raise ValueError(f"A fairseq manifest lists whole files of known length, which {utterance.id} is not.")
-    names = [os.path.relpath(u.path.absolute(), root.absolute()) for u in utterances]
-    _write(path, [str(root.absolute()), *(f"{n}\t{u.samples}" for n, u in zip(names, utterances, strict=True))])
+    paths = [u.path.resolve() for u in utterances]
+    root = Path(os.path.commonpath([recording.parent for recording in paths]))
+    rows = (f"{p.relative_to(root)}\t{u.samples}" for p, u in zip(paths, utterances, strict=True))
+    _write(path, [str(root), *rows])
     texts = [u.text for u in utterances if u.text]
     if texts and len(texts) == len(utterances):
         _write(path.with_suffix(".wrd"), texts)
