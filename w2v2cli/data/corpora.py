@@ -88,4 +88,5 @@ def _unlabelled(folder: Path) -> Iterator[Utterance]:
         )
     for path in recordings:
         name = path.relative_to(folder).with_suffix("")
-        yield Utterance(name.as_posix(), path, None, speaker_of(path.stem))
+        reader = next((part for part in path.parts[-3:-2] if part.isdigit()), None)  # SPEAKER/BOOK/FILE
+        yield Utterance(name.as_posix(), path, None, speaker_of(path.stem) or reader)

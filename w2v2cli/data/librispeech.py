@@ -1,16 +1,30 @@
-"""Where the splits of LibriSpeech are, and what stands in for them on a machine that has none."""
+"""Where corpora are that go by a name, and what stands in for LibriSpeech's splits on a machine that has none."""
 
 from __future__ import annotations
 
+import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from w2v2cli.data.corpora import LIBRISPEECH_SPLITS, CorpusError, Utterance, read_corpus
+from w2v2cli.data.librilight import LIMITED, limited_folders
 from w2v2cli.data.store import SHIPPED, home
+from w2v2cli.data.timit import SPLITS, find_timit
 from w2v2cli.errors import UsageError
 
 MINIATURE = SHIPPED / "corpus"
+TRAINING_SPLITS = ("train-clean-100", "train-clean-360", "train-other-500")
+UNLABELLED = ("librilight-small", "librilight-medium", "librilight-large")  # 577, 5 193 and 51 934 hours, as archived
+JOINED = {
+    "train-960": TRAINING_SPLITS,
+    "librilight-600": UNLABELLED[:1],
+    "librilight-6k": UNLABELLED[:2],
+    "librilight-60k": UNLABELLED,
+}
+LIBRISPEECH_NAMES = (*TRAINING_SPLITS, "train-960", *LIBRISPEECH_SPLITS)
+TIMIT_NAMES = tuple(f"timit-{split}" for split in SPLITS)
+TRAINING_NAMES = (*LIBRISPEECH_NAMES, *LIMITED, *UNLABELLED, *[n for n in JOINED if n != "train-960"], *TIMIT_NAMES)
 
 
 @dataclass(frozen=True)
@@ -47,8 +61,7 @@ def _find(split: str, data: Path | None) -> Part:
                 f"{data} has no {split}: give the folder that LibriSpeech's archives were unpacked in, or leave out --split."
             )
         return Part(split, tuple(read_corpus(folder)))
-    roots = [Path(value) for value in (os.environ.get("W2V2_DATA"),) if value]
-    for root in (*roots, home() / "data", Path()):
+    for root in data_roots(None):
         folder = _below(root, split)
         if folder is not None:
             return Part(split, tuple(read_corpus(folder)))
@@ -60,9 +73,64 @@ def _find(split: str, data: Path | None) -> Part:
     return Part(split, utterances, note)
 
 
+def data_roots(data: Path | None) -> list[Path]:
+    """Where corpora are looked for: below `data`, else below $W2V2_DATA, the store and the current folder."""
+    if data is not None:
+        return [data]
+    roots = [Path(value) for value in (os.environ.get("W2V2_DATA"),) if value]
+    return [*roots, home() / "data", Path()]
+
+
+def find_training_corpus(name: str, data: Path | None = None) -> list[Utterance]:
+    """The utterances of a corpus by path or by one of TRAINING_NAMES; a known name goes before a path.
+
+    A name is looked for below `data`, else below $W2V2_DATA, the store and the current folder: first a manifest
+    `manifests/NAME.jsonl` (`w2v2 data prepare` writes it, with lengths), then the corpus's own folders. CorpusError where
+    nothing has it, UsageError for what is neither name nor path.
+    """
+    if name not in TRAINING_NAMES:
+        path = Path(name).expanduser()
+        if not path.exists() and not path.suffix and len(path.parts) == 1:
+            near = difflib.get_close_matches(name.lower(), TRAINING_NAMES, n=3, cutoff=0.5)
+            ending = (
+                f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(TRAINING_NAMES)}, or a path."
+            )
+            raise UsageError(f"There is no corpus {name!r}; {ending}")
+        return read_corpus(path)
+    roots = data_roots(data)
+    for root in roots:
+        found = _named(root, name)
+        if found is not None:
+            return found
+    places = ", ".join(str(root) for root in roots)
+    kind = "timit" if name in TIMIT_NAMES else "librispeech" if name in LIBRISPEECH_NAMES else "librilight"
+    raise CorpusError(
+        f"{name} is not below {places}: give the folder that holds it by --data or $W2V2_DATA; "
+        f"w2v2 data prepare {kind} unpacks it."
+    )
+
+
+def _named(root: Path, name: str) -> list[Utterance] | None:
+    """A corpus of TRAINING_NAMES below `root`; None where it is not there, or not all of it."""
+    manifest = root / "manifests" / f"{name}.jsonl"
+    if manifest.is_file():
+        return read_corpus(manifest)
+    if name in TIMIT_NAMES:
+        return find_timit(root, name.removeprefix("timit-"))
+    if name in LIMITED:
+        folders = limited_folders(root, name)
+        return None if folders is None else [u for folder in folders for u in read_corpus(folder)]
+    if name in JOINED:
+        parts = [_named(root, part) for part in JOINED[name]]
+        return None if None in parts else [utterance for part in parts for utterance in part or ()]
+    folder = _below(root, name.removeprefix("librilight-"))
+    return None if folder is None else read_corpus(folder)
+
+
 def _below(root: Path, split: str) -> Path | None:
     """A split's folder below `root`, with or without the archives' own top folder."""
-    candidates: tuple[Path, ...] = (root / split, root / "LibriSpeech" / split, root / "data" / "LibriSpeech" / split)
+    above = ("", "LibriSpeech", "data/LibriSpeech", "librilight", "LibriLight")
+    candidates = tuple(root / folder / split for folder in above)
     if root.name == split:
         candidates = (root, *candidates)
     return next((path for path in candidates if path.is_dir()), None)

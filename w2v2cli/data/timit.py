@@ -45,13 +45,44 @@ def read_timit(folder: Path, split: str | None = None, with_sa: bool = False) ->
         sentence, speaker = phn.stem.upper(), phn.parent.name.upper()
         if sentence.startswith(SAME_FOR_ALL) and not with_sa:
             continue
-        if split is not None and not _is_of(phn.relative_to(folder.parent), speaker, split):
+        if split is not None and not _is_of(phn.absolute(), speaker, split):
             continue
         recording = next((beside[key] for key in _recordings(sentence) if key in beside), phn.with_suffix(".WAV"))
         text = _text(beside[f"{sentence}.TXT"]) if f"{sentence}.TXT" in beside else None
         if text is None and f"{sentence}.WRD" in beside:
             text = " ".join(line.split()[-1] for line in read_lines(beside[f"{sentence}.WRD"]))
         yield Utterance(f"{speaker}-{sentence}", recording, text, speaker, phones=read_phones(phn))
+
+
+def find_timit(root: Path, split: str) -> list[Utterance] | None:
+    """The utterances of train, dev or test in the TIMIT that lies below `root`; None where there is none.
+
+    CorpusError when recordings of it are missing.
+    """
+    for folder in _trees(root):
+        below = {path.name.upper() for path in folder.iterdir()} if folder.is_dir() else set()
+        if {"TRAIN", "TEST"} <= below and is_timit(folder):
+            utterances = list(read_timit(folder, split))
+            missing = [u.path for u in utterances if not u.path.is_file()]
+            if missing:
+                raise CorpusError(f"{folder}: {len(missing)} recordings are missing, {missing[0]} first.")
+            if utterances:
+                return utterances
+    return None
+
+
+def _trees(root: Path) -> Iterator[Path]:
+    """Folders where TRAIN and TEST may lie: `root`, and up to three folders called TIMIT (or data) into it."""
+    level = [root]
+    for _ in range(4):
+        yield from level
+        level = [
+            path
+            for folder in level
+            if folder.is_dir()
+            for path in sorted(folder.iterdir())
+            if path.name.upper() in ("TIMIT", "DATA", "LDC93S1") and path.is_dir()
+        ]
 
 
 def _labelled(folder: Path) -> Iterator[tuple[Path, dict[str, Path]]]:
@@ -68,7 +99,7 @@ def _recordings(sentence: str) -> Iterator[str]:
 
 
 def _is_of(path: Path, speaker: str, split: str) -> bool:
-    trained_on = any(part.upper() == "TRAIN" for part in path.parts)
+    trained_on = "".join(path.parts[-4:-3]).upper() == "TRAIN"  # TRAIN/DR1/FCJF0/SA1.PHN
     if split == "train":
         return trained_on
     return not trained_on and speaker in (DEV if split == "dev" else CORE_TEST)
