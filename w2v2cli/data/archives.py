@@ -1,0 +1,242 @@
+"""Unpacking what strangers packed: nothing is written outside the folder, and nothing half under its final name.
+
+An archive is unpacked into a hidden folder beside, and what is complete there is renamed into place. Only files and
+folders are made; a link becomes the file that it points to.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import gzip
+import json
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Literal
+
+from w2v2cli.errors import UserError
+
+ENDINGS = (".tar.gz", ".tgz", ".tar", ".zip")
+CHUNK = 1 << 20  # bytes
+SPARE = 64 * 2**20  # bytes of the disk that are left to others
+Kind = Literal["file", "folder", "link", "symlink", "device"]
+Progress = Callable[[int, int | None], None]  # bytes written, bytes in all
+
+
+class ArchiveError(UserError):
+    """An archive that cannot be unpacked, or must not be."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One entry of an archive."""
+
+    name: str
+    kind: Kind
+    size: int
+    """Bytes, unpacked."""
+    target: str = ""
+    """What a link points to."""
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file of that name is one that `unpack` takes."""
+    return name.lower().endswith(ENDINGS)
+
+
+def unpack(archive: Path, folder: Path, progress: Progress = lambda done, total: None) -> bool:
+    """Have an archive's content in `folder`; False when it has been unpacked there before.
+
+    Files that are there already are replaced, others stay. ArchiveError says what is wrong with the archive, which member
+    of it has no place in a corpus, or how much room is missing; `folder` is then as it was.
+    """
+    done, facts = folder / f".unpacked-{archive.name}.json", _facts(archive)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            if _noted(done) == facts:
+                return False
+            staging = folder / f".unpacking-{archive.name}"
+            shutil.rmtree(staging, ignore_errors=True)  # what a killed process left
+            try:
+                staging.mkdir()
+                _extract(archive, staging, progress)
+                _move_into(staging, folder)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+            done.write_text(json.dumps(facts))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ArchiveError(f"The disk is full: {archive.name} does not fit into {folder}.") from None
+        raise ArchiveError(f"{error.filename or folder} cannot be written: {error.strerror or error}.") from None
+    return True
+
+
+def _facts(archive: Path) -> dict[str, int]:
+    try:
+        status = archive.stat()
+    except OSError as error:
+        raise ArchiveError(f"{archive} cannot be opened: {error.strerror}.") from None
+    return {"bytes": status.st_size, "changed": status.st_mtime_ns}
+
+
+def _noted(path: Path) -> object:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Only one process unpacks into a folder."""
+    with (folder / ".unpacking.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArchiveError(f"Another process is unpacking into {folder}: wait for it to end.") from None
+        yield
+
+
+def _extract(archive: Path, staging: Path, progress: Progress) -> None:
+    """All members into an empty folder, each checked before it is written."""
+    room = shutil.disk_usage(staging).free - SPARE
+    written, total = 0, None
+    try:
+        total = unpacked_size(archive)
+        _check_room(archive, staging, total, room)
+        for member, content in _members(archive):
+            path = _place(archive, member, staging)
+            _check_room(archive, staging, written + member.size, room)
+            if member.kind == "folder":
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if content is None:
+                _write_link(archive, member, path, staging)
+                continue
+            path.unlink(missing_ok=True)  # it may share its bytes with a link's target
+            with path.open("wb") as file:
+                while chunk := content.read(CHUNK):
+                    file.write(chunk)
+                    written += len(chunk)
+                    progress(written, total)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, gzip.BadGzipFile, NotImplementedError) as error:
+        raise ArchiveError(f"{archive} is damaged or no archive: {str(error) or type(error).__name__}.") from None
+
+
+def unpacked_size(archive: Path) -> int:
+    """How many bytes an archive needs, at least: exact for .zip and .tar; a .tar.gz says no more than the rest of a
+    division by 4 GiB, and recordings in it hardly shrink."""
+    if archive.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(archive) as file:
+            return sum(info.file_size for info in file.infolist())
+    packed = archive.stat().st_size
+    if archive.name.lower().endswith(".tar"):
+        return packed
+    with archive.open("rb") as gzipped:
+        gzipped.seek(max(packed - 4, 0))
+        size = int.from_bytes(gzipped.read(4), "little")
+    while size < 0.9 * packed:
+        size += 2**32
+    return size
+
+
+def _check_room(archive: Path, folder: Path, needed: int, room: int) -> None:
+    if needed > room:
+        raise ArchiveError(
+            f"{archive.name} needs {needed / 1e9:.2f} GB in {folder.parent}, where {max(room, 0) / 1e9:.2f} GB are free: "
+            "make room or name another folder."
+        )
+
+
+def _members(archive: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
+    """Every entry with its content, in the archive's order; no content for what is no file."""
+    if archive.name.lower().endswith(".zip"):
+        yield from _zip_members(archive)
+        return
+    zipped = not archive.name.lower().endswith(".tar")
+    with gzip.open(archive) if zipped else archive.open("rb") as file:
+        with tarfile.open(fileobj=file, mode="r|") as tar:  # a stream: nothing is read twice
+            for info in tar:
+                content = tar.extractfile(info) if info.isreg() else None
+                yield Member(info.name, _kind(info), info.size, info.linkname), content
+            end = tar.offset
+        if zipped:
+            while file.read(CHUNK):  # gzip's checksum stands at its end
+                pass
+        else:  # tarfile takes a damaged header, and a file that was cut, for the end
+            file.seek(end)
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise EOFError(f"it breaks off after {end} bytes")
+
+
+def _kind(info: tarfile.TarInfo) -> Kind:
+    if info.isreg():
+        return "file"
+    if info.isdir():
+        return "folder"
+    return "symlink" if info.issym() else "link" if info.islnk() else "device"
+
+
+def _zip_members(archive: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
+    with zipfile.ZipFile(archive) as file:
+        for info in file.infolist():
+            if info.flag_bits & 1:
+                raise ArchiveError(f"{archive} is encrypted: unpack it by hand and name its folder.")
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            if info.is_dir():
+                yield Member(info.filename, "folder", 0), None
+            elif kind == stat.S_IFLNK:
+                yield Member(info.filename, "symlink", 0, file.read(info).decode(errors="replace")), None
+            elif kind in (0, stat.S_IFREG):
+                with file.open(info) as content:
+                    yield Member(info.filename, "file", info.file_size), content
+            else:
+                yield Member(info.filename, "device", 0), None
+
+
+def _place(archive: Path, member: Member, folder: Path) -> Path:
+    """Where a member goes; ArchiveError for one that would leave the folder, or is no file, folder or link."""
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts or "\0" in member.name:
+        raise ArchiveError(f"{archive} is not unpacked: its member {member.name!r} would leave the folder.")
+    if member.kind == "device":
+        raise ArchiveError(f"{archive} is not unpacked: its member {member.name!r} is a device, which no corpus holds.")
+    return folder / name
+
+
+def _write_link(archive: Path, member: Member, path: Path, staging: Path) -> None:
+    """The file that a link points to, under the link's name too. There is no link in `staging`, so names do not lie."""
+    above = PurePosixPath(member.name).parent if member.kind == "symlink" else PurePosixPath()
+    target = os.path.normpath(above / member.target)
+    if os.path.isabs(target) or target.split(os.sep)[0] == "..":
+        raise ArchiveError(
+            f"{archive} is not unpacked: its member {member.name!r} is a link out of the folder, to {member.target!r}."
+        )
+    if not (staging / target).is_file():
+        raise ArchiveError(
+            f"{archive} is not unpacked: its member {member.name!r} is a link to {member.target!r}, which is no file before it."
+        )
+    path.unlink(missing_ok=True)
+    os.link(staging / target, path)
+
+
+def _move_into(source: Path, folder: Path) -> None:
+    """Rename what is in `source` into `folder`: whole folders where there is none of that name, else what is in them."""
+    for path in sorted(source.iterdir()):
+        target = folder / path.name
+        if path.is_dir() and target.is_dir():
+            _move_into(path, target)
+        elif path.is_dir() == target.is_dir() or not target.exists():
+            os.replace(path, target)
+        else:
+            raise ArchiveError(f"{target} is in the way of what is unpacked: move it.")
