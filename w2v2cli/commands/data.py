@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from w2v2cli.console import progress, say
 from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
+    from w2v2cli.data.preparation import Prepared
     from w2v2cli.data.scanning import Scan
 
 app = typer.Typer(help="Look into corpora, prepare and make them.", no_args_is_help=True)
@@ -52,6 +54,66 @@ def scan(
         )
         if found.failures:
             raise UserError(f"{len(found.failures)} of {len(utterances)} recordings cannot be read.")
+
+
+@app.command()
+def prepare(
+    corpus: Annotated[str, typer.Argument(help="librispeech, librilight or timit.", metavar="CORPUS")],
+    sources: Annotated[
+        list[str] | None, typer.Argument(help="Its folder, archives or their addresses.", metavar="DIR|URL|ARCHIVE")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Where to unpack; by default the folder named, else the store's data folder."
+        ),
+    ] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="Only this split, fetched if it is not here; may be given more than once.")
+    ] = None,
+    jobs: Jobs = None,
+    hash: Annotated[bool, typer.Option(help="Read every recording for a SHA-256.")] = True,
+) -> None:
+    """Unpack a corpus, fetching it first if asked, and write OUTPUT/manifests/SPLIT.jsonl for each split."""
+    with exits():
+        from w2v2cli.data.preparation import check_call, source_folders, unpack_sources, write_manifests
+        from w2v2cli.data.store import home
+
+        sources, splits = sources or [], split or []
+        check_call(corpus, sources, splits)
+        folders, workers = source_folders(sources), _workers(jobs)
+        if output is None:
+            output = folders[0] if len(sources) == len(folders) == 1 else home() / "data"
+        prepared = []
+        with progress("preparing") as advance:
+            for sentence in unpack_sources(corpus, sources, splits, output, advance):
+                say(sentence)
+            roots = list(dict.fromkeys([output, *folders]))
+            for part in write_manifests(corpus, roots, splits, output, workers, hash, advance):
+                prepared.append(part)
+        _print_summary(prepared)
+        say(f"The manifests are in {output / 'manifests'}.")
+        for part in prepared:
+            _tell(part.found)
+            if part.note:
+                say(part.note)
+        if failed := sum(len(part.found.failures) for part in prepared):
+            raise UserError(f"{failed} recordings cannot be read; the manifests are without them.")
+
+
+def _print_summary(prepared: Sequence[Prepared]) -> None:
+    """A table on stdout: one row for each split."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE)
+    for heading in ("split", "utterances", "hours", "speakers"):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    for part in prepared:
+        found = part.found
+        table.add_row(part.name, str(len(found.utterances)), f"{found.hours:.2f}", str(found.speakers))
+    Console(highlight=False).print(table)
 
 
 def _tell(found: Scan) -> None:

@@ -98,12 +98,14 @@ def _noted(path: Path) -> object:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Only one process unpacks into a folder."""
-    with (folder / ".unpacking.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ArchiveError(f"Another process is unpacking into {folder}: wait for it to end.") from None
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
+    except BlockingIOError:
+        raise ArchiveError(f"Another process is unpacking into {folder}: wait for it to end.") from None
+    finally:
+        os.close(lock)
 
 
 def _extract(archive: Path, staging: Path, progress: Progress) -> None:

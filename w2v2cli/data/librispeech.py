@@ -115,14 +115,19 @@ def _named(root: Path, name: str) -> list[Utterance] | None:
     manifest = root / "manifests" / f"{name}.jsonl"
     if manifest.is_file():
         return read_corpus(manifest)
+    if name in JOINED:
+        parts = [_named(root, part) for part in JOINED[name]]
+        return None if None in parts else [utterance for part in parts for utterance in part or ()]
+    return find_in_folders(root, name)
+
+
+def find_in_folders(root: Path, name: str) -> list[Utterance] | None:
+    """A corpus of TRAINING_NAMES that is none of JOINED, as its own folders below `root` hold it; None where they are not."""
     if name in TIMIT_NAMES:
         return find_timit(root, name.removeprefix("timit-"))
     if name in LIMITED:
         folders = limited_folders(root, name)
         return None if folders is None else [u for folder in folders for u in read_corpus(folder)]
-    if name in JOINED:
-        parts = [_named(root, part) for part in JOINED[name]]
-        return None if None in parts else [utterance for part in parts for utterance in part or ()]
     folder = _below(root, name.removeprefix("librilight-"))
     return None if folder is None else read_corpus(folder)
 
