@@ -112,6 +112,7 @@ OPTIONS = {
     "model convert": "to half",
     "lm build": "output order prune lexicon normalize",
     "lm info": "",
+    "lm score": "normalize upper device",
 }
 
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError, exits
 
+if TYPE_CHECKING:
+    from lm.perplexity import KnowingModel
+
 app = typer.Typer(help="Build language models and look into them.", no_args_is_help=True)
+
+TRANSFORMER_NAMES = (".safetensors", ".pt")
+LmFile = Annotated[
+    str, typer.Argument(help="An ARPA, KenLM or Transformer file (.safetensors, .pt), or 4gram for the one that ships.")
+]
 
 
 def split_prune(args: Sequence[str]) -> list[str]:
@@ -112,17 +121,17 @@ def _write_lexicon(vocabulary: Sequence[str], path: Path) -> None:
 
 
 @app.command()
-def info(path: Annotated[str, typer.Argument(help="An ARPA or KenLM file, or 4gram for the one that ships.")]) -> None:
+def info(path: LmFile) -> None:
     """Say what a language model holds."""
     with exits():
         from lm.arpa import ArpaError, has_unknown, read_counts
-        from w2v2cli.data.store import resolve_lm, resolve_model
 
-        location = resolve_lm(path, resolve_model("demo"), lexicon=None) if path == "4gram" else None
-        file = Path(path) if location is None or location.lm is None else location.lm
-        if not file.is_file():
-            raise UsageError(f"There is no language model at {file}.")
+        file = _lm_file(path)
         typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+        if file.suffix in TRANSFORMER_NAMES:
+            for line in _described(file):
+                typer.echo(line)
+            return
         if not file.name.endswith((".arpa", ".arpa.gz")):
             try:
                 import kenlm
@@ -141,3 +150,98 @@ def info(path: Annotated[str, typer.Argument(help="An ARPA or KenLM file, or 4gr
             typer.echo(f"unknown words: {'have a probability' if has_unknown(file) else 'have none (no <unk>)'}")
         except ArpaError as error:
             raise UserError(str(error)) from error
+
+
+@app.command()
+def score(
+    path: LmFile,
+    text: Annotated[Path, typer.Argument(help="A text file, gzip by name.")],
+    normalize: Annotated[
+        bool,
+        typer.Option(
+            help="Split text into sentences and spell it as transcripts are; else a line is a sentence as it is."
+        ),
+    ] = False,
+    upper: Annotated[
+        bool, typer.Option(help="Spell the words of a Transformer of fairseq's (.pt) in capitals.")
+    ] = True,
+    device: Annotated[str, typer.Option(help="Of a Transformer: auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Print log10 p, unknown words and text of each sentence, then the perplexity of all.
+
+    A sentence's end counts as a word of it; an unknown word counts as <unk>.
+    """
+    with exits():
+        from lm.perplexity import Perplexity, score_text
+        from lm.text_files import read_sentences
+
+        file = _lm_file(path)
+        if not text.is_file():
+            raise UsageError(f"There is no text at {text}.")
+        try:
+            words = sorted({word for sentence in read_sentences(text, normalize=normalize) for word in sentence})
+            model = _open(file, words, upper, device)
+            total = Perplexity()
+            scored = score_text(model, read_sentences(text, normalize=normalize))
+            for sentence, one in zip(read_sentences(text, normalize=normalize), scored, strict=True):
+                typer.echo(f"{one.log_prob / math.log(10):.4f}\t{one.unknown}\t{' '.join(sentence)}")
+                total += one
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        except OSError as error:
+            raise UserError(f"{error.filename or text} cannot be read: {error.strerror}.") from None
+        if not total.sentences:
+            raise UserError(f"{text} holds no sentence.")
+        share = f"{total.unknown} unknown ({total.unknown / max(1, total.words):.1%})"
+        typer.echo(f"\n{total.sentences} sentences, {total.words} words, {share}")
+        typer.echo(f"perplexity per word: {total.including:.2f} with unknown words, {total.excluding:.2f} without")
+
+
+def _lm_file(name: str) -> Path:
+    from w2v2cli.data.store import resolve_lm, resolve_model
+
+    location = resolve_lm(name, resolve_model("demo"), lexicon=None) if name == "4gram" else None
+    file = Path(name) if location is None or location.lm is None else location.lm
+    if not file.is_file():
+        raise UsageError(f"There is no language model at {file}.")
+    return file
+
+
+def _open(file: Path, words: Sequence[str], upper: bool, device: str) -> KnowingModel:
+    """A model that was told of `words`."""
+    if file.suffix not in TRANSFORMER_NAMES:
+        try:
+            from lm.ngram import NgramLM
+
+            return NgramLM(file, words)
+        except ImportError:
+            raise UserError(f"Scoring with {file} needs kenlm, which Python 3.10 to 3.12 have.") from None
+    from lm.transformer_checkpoint import build_transformer
+    from lm.transformer_lm import TransformerLM
+    from lm.transformer_reader import read_transformer
+    from w2v2cli.recognition.emissions import resolve_device
+
+    where = resolve_device(device)
+    checkpoint = read_transformer(file, upper=upper, tell=say)
+    return TransformerLM(build_transformer(checkpoint).to(where), checkpoint.dictionary, words)
+
+
+def _described(file: Path) -> Iterator[str]:
+    from lm.transformer_checkpoint import build_transformer
+    from lm.transformer_reader import read_transformer
+
+    try:
+        checkpoint = read_transformer(file, tell=say)
+        build_transformer(checkpoint)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    config = checkpoint.config
+    yield (
+        f"a word Transformer: {config.blocks} blocks, d={config.width}, FFN {config.inner}, {config.heads} heads, "
+        f"{config.activation}, {checkpoint.parameters / 1e6:.1f} M parameters"
+    )
+    yield f"words: {len(checkpoint.dictionary.words)}, and <unk> for all others"
+    bands = ", ".join(map(str, config.bands))
+    ties = ", tied to the input's" if config.tie_words else ""
+    yield f"softmax: bands to {bands}, by {config.factor:g}{ties}" if config.cutoffs else f"softmax: plain{ties}"
+    yield f"longest history: {config.positions} words"
