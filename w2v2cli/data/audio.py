@@ -33,6 +33,7 @@ ENTERED_ANYWHERE = frozenset(
     {"FLAC", "WAV", "WAVEX", "NIST", "RF64", "W64", "AIFF", "AU", "CAF"}
 )  # exact to the sample
 PIECE = 4096  # frames decoded at a time: how closely the place is known where a damaged file breaks off
+WHOLE_CHUNK = 60.0  # seconds decoded at a time of a recording that is read whole
 UNKNOWN_LENGTH = 2**63 - 1  # frames, in libsndfile's words for FLAC that was written into a pipe
 
 
@@ -66,7 +67,7 @@ def probe(source: Source) -> AudioInfo:
 
 def read_audio(source: Source) -> np.ndarray:
     """A whole recording, (S,) float32 mono at 16 kHz; see `stream_audio`."""
-    return np.concatenate([np.zeros(0, np.float32), *stream_audio(source, chunk_seconds=60.0)])
+    return np.concatenate([np.zeros(0, np.float32), *stream_audio(source, chunk_seconds=WHOLE_CHUNK)])
 
 
 def measure(source: Source) -> int:
@@ -90,7 +91,10 @@ def read_part(source: Source, start: int, samples: int | None = None) -> np.ndar
         at = 0  # the first sample of the next piece
         if start and file.samplerate == SAMPLE_RATE and file.format in ENTERED_ANYWHERE and start <= file.frames:
             at = file.seek(start)
-        for piece in resampled(_pieces(file, _name(source), at), file.samplerate):
+        pieces = _pieces(file, _name(source), at)
+        if file.samplerate != SAMPLE_RATE:
+            pieces = _gathered(pieces, int(WHOLE_CHUNK * file.samplerate))  # the filter's sums round as in `read_audio`
+        for piece in resampled(pieces, file.samplerate):
             held.append(piece[max(start - at, 0) : None if end is None else max(end - at, 0)])
             at += len(piece)
             if end is not None and at >= end:

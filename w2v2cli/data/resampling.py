@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -53,6 +54,7 @@ def _terms(rate: int) -> tuple[int, int]:
     return ratio.numerator, ratio.denominator
 
 
+@lru_cache(maxsize=4)  # making one takes longer than resampling ten seconds with it
 def _filter_bank(old: int, new: int) -> tuple[np.ndarray, int]:
     """(K, new): one output period of `new` samples from a window of K, which advances by `old`; and how many samples
     of the window stand before the period's first."""

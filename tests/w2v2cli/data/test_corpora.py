@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from w2v2cli.data.corpora import CorpusError, read_corpus
-from w2v2cli.data.librispeech import MINIATURE, find_splits
+from w2v2cli.data.corpora import LIBRISPEECH_SPLITS, CorpusError, read_corpus
+from w2v2cli.data.librispeech import MINIATURE, TRAINING_NAMES, TRAINING_SPLITS, find_splits, find_training_corpus
 from w2v2cli.data.splits import split_of
 from w2v2cli.errors import UsageError
 
@@ -107,3 +107,52 @@ def test_the_shipped_clean_splits_hold_nothing_that_was_trained_on(shared_data):
     training = {digest(u.path) for u in read_corpus(shared_data / "ljspeech") if split_of(u.id) == "train"}
     for part in find_splits("all", MINIATURE):
         assert not {digest(u.path) for u in part.utterances} & training
+
+
+def librispeech(folder, speaker):
+    name = f"{speaker}-1-0000"
+    recording(folder / str(speaker) / "1" / f"{name}.flac")
+    (folder / str(speaker) / "1" / f"{speaker}-1.trans.txt").write_text(f"{name} SOME WORDS\n")
+
+
+def test_training_corpora_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("W2V2_HOME", str(tmp_path / "home"))
+    for number, split in enumerate(TRAINING_SPLITS, 1):
+        with pytest.raises(CorpusError, match=r"train-960 is not below .*disk: give .*w2v2 data prepare librispeech"):
+            find_training_corpus("train-960", tmp_path / "disk")
+        librispeech(tmp_path / "disk" / "LibriSpeech" / split, number)
+    assert [u.id for u in find_training_corpus("train-960", tmp_path / "disk")] == ["1-1-0000", "2-1-0000", "3-1-0000"]
+    monkeypatch.setenv("W2V2_DATA", str(tmp_path / "disk"))
+    assert [u.speaker for u in find_training_corpus("train-clean-360")] == ["2"]
+    assert find_training_corpus(str(tmp_path / "disk" / "LibriSpeech" / "train-other-500"))[0].speaker == "3"
+    with pytest.raises(CorpusError, match="librilight-10h is not below .*w2v2 data prepare librilight"):
+        find_training_corpus("librilight-10h")
+    assert set(LIBRISPEECH_SPLITS) | {"timit-train", "librilight-10min"} < set(TRAINING_NAMES)
+
+
+def test_a_prepared_manifest_is_preferred_for_its_lengths(tmp_path):
+    librispeech(tmp_path / "LibriSpeech" / "train-clean-100", 1)
+    assert find_training_corpus("train-clean-100", tmp_path)[0].samples is None
+    (tmp_path / "manifests").mkdir()
+    row = {"audio_filepath": "../LibriSpeech/train-clean-100/1/1/1-1-0000.flac", "samples": 1600, "text": "SOME WORDS"}
+    (tmp_path / "manifests" / "train-clean-100.jsonl").write_text(json.dumps(row))
+    assert find_training_corpus("train-clean-100", tmp_path)[0].samples == 1600
+
+
+def test_names_that_are_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"There is no corpus 'train-clean-10'; did you mean train-clean-100"):
+        find_training_corpus("train-clean-10")
+    with pytest.raises(UsageError, match=r"There is no corpus 'x'; there are train-clean-100, .*, or a path"):
+        find_training_corpus("x")
+    with pytest.raises(CorpusError, match="There is no corpus at data/x"):
+        find_training_corpus("data/x")
+
+
+def test_a_folder_of_recordings_nobody_wrote_down(tmp_path):
+    recording(tmp_path / "a" / "b.wav")
+    recording(tmp_path / "84-1-0000.flac")
+    assert [(u.id, u.text, u.speaker) for u in read_corpus(tmp_path)] == [
+        ("84-1-0000", None, "84"), ("a/b", None, None),
+    ]  # fmt: skip
