@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
-import torch
-import torchaudio
 
-SAMPLE_RATE = 16_000  # Hz
+from w2v2cli.data.audio import read_audio
+from w2v2cli.data.resampling import SAMPLE_RATE
+from w2v2cli.data.synthesis import speak
+
 # Voice, its share. flite's are built from recordings of people, espeak-ng's are formants: fewer of those.
 VOICES = {
     "flite:slt": 0.40,
@@ -81,12 +82,9 @@ def read_aloud(reading: Reading, out: Path) -> float:
         if engine == "flite":
             command = ["flite", "-voice", voice, "--setf", f"duration_stretch={1 / reading.rate:.3f}"]
             subprocess.run([*command, "-t", text, "-o", str(wav)], check=True)
+            samples = read_audio(wav)
         else:
-            command = ["espeak-ng", "-v", voice, "-s", str(int(165 * reading.rate)), "-w", str(wav), text]
-            subprocess.run(command, check=True)
-        samples, rate = soundfile.read(wav, dtype="float32")
-    if rate != SAMPLE_RATE:
-        samples = torchaudio.functional.resample(torch.from_numpy(samples), rate, SAMPLE_RATE).numpy()
+            samples = speak(text, voice, int(165 * reading.rate))
     soundfile.write(out / f"{reading.id}.flac", samples.clip(-1, 1), SAMPLE_RATE, subtype="PCM_16")
     return len(samples) / SAMPLE_RATE
 
@@ -99,7 +97,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)
     readings = plan(args.books, args.hours, args.seed)
     with ThreadPoolExecutor(2) as pool, (args.out / "transcripts.tsv").open("w", encoding="utf-8") as table:
         table.write("id\tseconds\ttext\n")

@@ -101,6 +101,28 @@ def prepare(
             raise UserError(f"{failed} recordings cannot be read; the manifests are without them.")
 
 
+@app.command()
+def synth(
+    text: Annotated[Path, typer.Argument(help="A text file in English, gzip by name.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to make, in LibriSpeech's layout.")],
+    voices: Annotated[int, typer.Option(help="Speakers.")] = 8,
+    utterances: Annotated[
+        int | None, typer.Option(help="How many, drawn from the text's sentences; each sentence once by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same voices, sentences and rates.")] = 0,
+    jobs: Jobs = None,
+) -> None:
+    """Make speech from text with espeak-ng in many voices: a corpus for tests and first tries."""
+    with exits():
+        from w2v2cli.data.synthesis import read_text, synthesize
+
+        workers = _workers(jobs)
+        with progress("speaking") as advance:
+            readings = synthesize(read_text(text), output, voices, utterances, seed, workers, advance)
+        speakers = len({reading.voice.speaker for reading in readings})
+        say(f"{output}: {len(readings)} utterances by {speakers} voices.")
+
+
 def _print_summary(prepared: Sequence[Prepared]) -> None:
     """A table on stdout: one row for each split."""
     from rich.box import SIMPLE
