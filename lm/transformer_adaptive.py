@@ -64,7 +64,7 @@ class AdaptiveSoftmax(nn.Module):
         self.ends = config.bands
         self.words = nn.Parameter(torch.empty(self.ends[0], config.width))
         count = len(self.ends) - 1
-        self.classes = nn.Parameter(torch.empty(count, config.width))
+        self.classes = nn.Parameter(torch.empty(count, config.width)) if count else None
         widths = [int(config.width // config.factor ** (band + 1)) for band in range(count)]
         self.projections = nn.ParameterList(nn.Parameter(torch.empty(config.width, width)) for width in widths)
         self.tails = nn.ParameterList(
@@ -84,7 +84,7 @@ class AdaptiveSoftmax(nn.Module):
     def head(self, hidden: Tensor) -> Tensor:
         """(N, D) -> (N, first band + C) logits."""
         logits = F.linear(hidden, self.words)
-        return logits if not len(self.tails) else torch.cat([logits, F.linear(hidden, self.classes)], 1)
+        return logits if self.classes is None else torch.cat([logits, F.linear(hidden, self.classes)], 1)
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """(N, D) and (N,) word numbers -> the sum of -log p(target), float32."""
@@ -140,6 +140,7 @@ class AdaptiveSoftmax(nn.Module):
 
     def class_logits(self, hidden: Tensor, band: int) -> Tensor:
         """(N, D) -> (N,) float32 logit, in the head, of the class of band 1, 2..."""
+        assert self.classes is not None, "a softmax of one band has no classes"
         return hidden.float() @ self.classes[band - 1].float()
 
 
@@ -151,7 +152,11 @@ def initialize(embedding: AdaptiveInput, softmax: AdaptiveSoftmax) -> None:
     """
     for table in _vectors(embedding, softmax):
         nn.init.normal_(table, std=1 / math.sqrt(table.shape[1]))
-    for matrix in (*embedding.projections, *softmax.projections, *([softmax.classes] if len(softmax.tails) else [])):
+    for matrix in (
+        *embedding.projections,
+        *softmax.projections,
+        *([] if softmax.classes is None else [softmax.classes]),
+    ):
         nn.init.xavier_uniform_(matrix)
 
 

@@ -224,7 +224,10 @@ def _flag(value: Any) -> bool:
 
 
 class Inert:
-    """Stands for a class whose instances are only containers."""
+    """Stands for a class whose instances are only containers; unpickling may leave `__init__` out."""
+
+    args: tuple[Any, ...] = ()
+    state: Any = None
 
     def __init__(self, *args: Any) -> None:
         self.args = args
@@ -278,9 +281,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, argparse.Namespace):
         return {key: _plain(item) for key, item in vars(value).items()}
     if isinstance(value, Inert):
-        state = getattr(value, "state", {})
-        inner = state.get("_content", state.get("_val")) if isinstance(state, dict) else None
-        return _plain(inner if inner is not None else (value.args[0] if value.args else None))
+        inner = value.state.get("_content", value.state.get("_val")) if isinstance(value.state, dict) else None
+        return _plain(value.args[0] if inner is None and value.args else inner)
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

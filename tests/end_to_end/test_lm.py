@@ -1,0 +1,115 @@
+"""`w2v2 lm info` and `w2v2 lm score` on both kinds of language model."""
+
+import math
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from lm.dictionary import SPECIALS, Dictionary
+from lm.language_model import sentence_score
+from lm.transformer import TransformerNetwork
+from lm.transformer_checkpoint import TransformerCheckpoint, network_weights, save_transformer
+from lm.transformer_config import tiny
+from lm.transformer_lm import TransformerLM
+from w2v2cli.app import app
+
+ARPA = """\\data\\
+ngram 1=5
+ngram 2=2
+
+\\1-grams:
+-1.5\t<unk>
+0\t<s>\t-0.4
+-0.7\t</s>
+-0.6\tA\t-0.2
+-0.9\tB\t-0.3
+
+\\2-grams:
+-0.3\t<s> A
+-0.5\tA B
+
+\\end\\
+"""
+
+
+def run(*args):
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("A B\n\nA XX\nB\n")
+    return path
+
+
+@pytest.fixture
+def transformer(tmp_path):
+    torch.manual_seed(0)
+    dictionary = Dictionary((*SPECIALS, "A", "B", *(f"W{i}" for i in range(200))))
+    network = TransformerNetwork(tiny(len(dictionary))).initialize()
+    path = tmp_path / "lm.safetensors"
+    save_transformer(path, TransformerCheckpoint(network.config, dictionary, network_weights(network)))
+    return path, TransformerLM(network, dictionary, ["A", "B", "XX"])
+
+
+def test_score_with_an_ngram_model(tmp_path, text):
+    pytest.importorskip("kenlm")
+    arpa = tmp_path / "lm.arpa"
+    arpa.write_text(ARPA)
+    result = run("lm", "score", arpa, text)
+    assert result.exit_code == 0, result.output
+    everything = -1.8 - 2.7 - 2.3
+    assert result.stdout.splitlines() == [
+        "-1.8000\t0\tA B",
+        "-2.7000\t1\tA XX",
+        "-2.3000\t0\tB",
+        "",
+        "3 sentences, 5 words, 1 unknown (20.0%)",
+        f"perplexity per word: {10 ** (-everything / 8):.2f} with unknown words, "
+        f"{10 ** (-(everything + 1.7) / 7):.2f} without",
+    ]
+
+
+def test_score_with_a_transformer(transformer, text):
+    path, model = transformer
+    result = run("lm", "score", path, text, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    rows = [line.split("\t") for line in result.stdout.splitlines()[:3]]
+    expected = [sentence_score(model, words) / math.log(10) for words in ([0, 1], [0, 2], [1])]
+    assert [float(row[0]) for row in rows] == pytest.approx(expected, abs=1e-3)
+    assert [row[1:] for row in rows] == [["0", "A B"], ["1", "A XX"], ["0", "B"]]
+
+
+def test_info_of_a_transformer(transformer):
+    path, model = transformer
+    result = run("lm", "info", path)
+    assert result.exit_code == 0, result.output
+    weights = sum(weight.numel() for weight in model.network.parameters()) / 1e6
+    assert result.stdout.splitlines()[1:] == [
+        f"a word Transformer: 2 blocks, d=64, FFN 128, 4 heads, relu, {weights:.1f} M parameters",
+        "words: 202, and <unk> for all others",
+        "softmax: bands to 100, 206, by 4, tied to the input's",
+        "longest history: 64 words",
+    ]
+
+
+def test_mistakes_are_sentences(tmp_path, transformer, text):
+    path, _ = transformer
+    cases = [
+        (("lm", "score", path, tmp_path / "none.txt"), 2, "There is no text at"),
+        (("lm", "score", tmp_path / "none.pt", text), 2, "There is no language model at"),
+        (("lm", "score", path, text, "--device", "cuba"), 2, "cuba"),
+    ]
+    (tmp_path / "empty.txt").write_text("\n")
+    cases.append((("lm", "score", path, tmp_path / "empty.txt"), 1, "holds no sentence"))
+    (tmp_path / "latin.txt").write_bytes(b"\xff\n")
+    cases.append((("lm", "score", path, tmp_path / "latin.txt"), 1, "is no whole UTF-8 text"))
+    (tmp_path / "cut.safetensors").write_bytes(path.read_bytes()[:500])
+    cases.append((("lm", "info", tmp_path / "cut.safetensors"), 1, "is damaged or no language model of w2v2"))
+    (tmp_path / "other.pt").write_bytes(b"nothing")
+    cases.append((("lm", "score", tmp_path / "other.pt", text), 1, "needs its dictionary beside it"))
+    for args, code, sentence in cases:
+        result = run(*args)
+        assert (result.exit_code, sentence in result.output) == (code, True), result.output
