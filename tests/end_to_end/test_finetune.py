@@ -65,8 +65,8 @@ def test_a_run_called_again_when_it_is_over_does_nothing(corpus, tmp_path):
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        (("--recipe", "base-10y"), 2, "--recipe takes demo"),
-        (("--precision", "int3"), 2, "--precision takes fp32 or bf16"),
+        (("--recipe", "base-10y"), 2, "timit, scratch, demo; got 'base-10y'"),
+        (("--precision", "int3"), 2, "--precision takes fp32, bf16 or fp16"),
         (("--model", "bass"), 2, "There is no model 'bass'"),
     ],
 )

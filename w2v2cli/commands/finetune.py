@@ -1,121 +1,256 @@
-"""`w2v2 finetune`: CTC training, from random weights or from a checkpoint."""
+"""`w2v2 finetune`: CTC training, from a pretrained checkpoint or from random weights."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from w2v2cli.commands import training as t
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
-    from w2v2cli.data.corpora import Utterance
+    from lm.vocabulary import Vocabulary
+    from w2v2cli.data.recordings import Recordings
+    from w2v2cli.recognition.search_pool import SearchPool
     from w2v2cli.training.config import FinetuneConfig
+    from w2v2cli.training.distributed import Ranks
     from w2v2cli.training.finetuning import Start
+    from w2v2cli.training.loop import Outcome
+
+SHOWN = ("loss", "learning_rate", "gradient_norm", "audio_seconds_per_second")
 
 
 def finetune(
-    train: Annotated[
-        list[str],
-        typer.Argument(help="Corpora to train on; CORPUS@8 is read eight times an epoch.", metavar="CORPUS..."),
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run; an existing one is continued.")],
-    valid: Annotated[
-        Path | None, typer.Option(help="Corpus to validate on; else the dev part of the first, by its ids.")
+    corpora: Annotated[
+        list[str] | None,
+        typer.Argument(help="Corpora by name or path; CORPUS@8 is read eight times an epoch.", metavar="CORPUS..."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder of the run; an existing one is continued.")
     ] = None,
     model: Annotated[
-        str, typer.Option(help="Checkpoint to start from, or a preset for random weights.")
+        str, typer.Option(help="Checkpoint to start from, or base-config, demo-config, ... for random weights.")
     ] = "demo-config",
-    recipe: Annotated[str, typer.Option(help="Named settings of the run.")] = "demo",
-    updates: Annotated[int | None, typer.Option(help="In place of the recipe's.")] = None,
-    peak_lr: Annotated[float | None, typer.Option(help="In place of the recipe's.")] = None,
-    batch_seconds: Annotated[float | None, typer.Option(help="In place of the recipe's.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16, in place of the recipe's.")] = None,
-    seed: Annotated[int | None, typer.Option(help="In place of the recipe's.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    log_every: Annotated[int, typer.Option(help="Updates between two lines.")] = 50,
+    recipe: Annotated[str, typer.Option(help="base-10m, paper-large-100h, timit, demo, ...: see the README.")] = "demo",
+    valid: Annotated[
+        str | None, typer.Option(help="Corpus to validate on; else the dev part of those trained on, by their ids.")
+    ] = None,
+    lm: Annotated[
+        str, typer.Option(help="Validate with this language model too (4gram or a path): beam 50, weights 2 and -1.")
+    ] = "none",
+    lexicon: Annotated[Path | None, typer.Option(help="Its spellings.")] = None,
+    seeds: Annotated[
+        int, typer.Option(help="Runs from this many seeds, the best by validation is kept (paper: 3).", min=1)
+    ] = 1,
+    peak_lr: Annotated[
+        list[float] | None, typer.Option(help="In place of the recipe's; several are tried (paper: 2e-5 and 3e-5).")
+    ] = None,
+    data: t.Data = None,
+    updates: t.Updates = None,
+    seed: t.Seed = None,
+    settings: t.Set = None,
+    batch_seconds: t.BatchSeconds = None,
+    total_batch_hours: t.TotalBatchHours = None,
+    accumulate: t.Accumulate = None,
+    loader_workers: t.LoaderWorkers = None,
+    precision: t.Precision = None,
+    device: t.Device = "auto",
+    compiled: t.Compile = None,
+    recompute: t.Recompute = None,
+    log_every: t.LogEvery = 50,
+    tensorboard: t.Tensorboard = False,
+    dry_run: t.DryRun = False,
+    speed: t.Speed = 1180.0,
 ) -> None:
     """Train a network to transcribe; the best by validation WER is OUTPUT/best.safetensors.
 
-    Utterances whose id falls to dev or test (a fixed rule, see the README) are never trained on. Stopped at any
-    moment, the same call goes on from the last validation.
+    Utterances whose id falls to dev or test (a fixed rule, see the README) are never trained on, but for corpora with
+    splits of their own. Stopped at any moment (also by SIGTERM or SIGUSR1), the same call goes on where it was. On several
+    GPUs: `torchrun --nproc-per-node 8 --no-python w2v2 finetune ...`.
     """
     with exits():
-        from w2v2cli.training.config import RECIPES
+        from w2v2cli.training.config import Changes, changed
+        from w2v2cli.training.recipes import FINETUNING
 
-        if recipe not in RECIPES:
-            raise UsageError(f"--recipe takes {', '.join(RECIPES)}; got {recipe!r}.")
-        if precision not in (None, "fp32", "bf16"):
-            raise UsageError(f"--precision takes fp32 or bf16, got {precision!r}.")
-        run = RECIPES[recipe]()
-        schedule = replace(run.schedule, updates=updates or run.schedule.updates, peak=peak_lr or run.schedule.peak)
-        run = replace(
-            run,
-            schedule=schedule,
-            batch_seconds=batch_seconds or run.batch_seconds,
-            precision=precision or run.precision,
-            seed=run.seed if seed is None else seed,
+        if recipe not in FINETUNING:
+            raise UsageError(f"--recipe takes {', '.join(FINETUNING)}; got {recipe!r}.")
+        others = t.run_options(
+            seed, batch_seconds, total_batch_hours, accumulate, loader_workers, precision, compiled, recompute
         )
-        _run(train, output, valid, model, recipe, run, device, log_every)
+        rates: Sequence[float | None] = peak_lr or [None]
+        configs = [
+            changed(FINETUNING[recipe](), Changes(updates, rate, tuple(settings or ()), others)) for rate in rates
+        ]
+        if dry_run:
+            _plan(configs[0], corpora or [], model, data, speed)
+            return
+        if not corpora or output is None:
+            raise UsageError("Name the corpora to train on, and by -o the folder of the run (or --dry-run).")
+        runs = [replace(config, seed=config.seed + i) for config in configs for i in range(seeds)]
+        job = _Job(corpora, output, model, recipe, valid, lm, lexicon, data, device, log_every, tensorboard)
+        job.run(runs)
 
 
-def _run(
-    train: list[str],
-    output: Path,
-    valid: Path | None,
-    model: str,
-    recipe: str,
-    run: FinetuneConfig,
-    device: str,
-    log_every: int,
-) -> None:
+def _plan(config: FinetuneConfig, corpora: list[str], model: str, data: Path | None, speed: float) -> None:
+    import os
+
+    from w2v2cli.data.dataset import labelled, spell
+    from w2v2cli.training.finetuning import build, regularised
+
+    start = read_start(model)
+    vocabulary = vocabulary_of(config)
+    train = None
+    if corpora:
+        source, _ = sources(corpora, None, data)
+        train, _ = labelled(source, lambda text: spell(text, vocabulary), start.config, max(config.speeds))
+    network = build(start, config, len(vocabulary.symbols))
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    t.print_plan(config, network, regularised(start.config, config), train, world, speed)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A call of the command: what stays the same over all its runs."""
+
+    corpora: list[str]
+    output: Path
+    model: str
+    recipe: str
+    valid: str | None
+    lm: str
+    lexicon: Path | None
+    data: Path | None
+    device: str
+    log_every: int
+    tensorboard: bool
+
+    def run(self, configs: Sequence[FinetuneConfig]) -> None:
+        """Carry out one run, or several and keep the best."""
+        from w2v2cli.recognition.emissions import resolve_device
+        from w2v2cli.training.distributed import joined
+
+        with joined(resolve_device(self.device)) as ranks:
+            train, valid = sources(self.corpora, self.valid, self.data)
+            outcomes: list[tuple[FinetuneConfig, Path, Outcome]] = []
+            for config in configs:
+                folder = self.output
+                if len(configs) > 1:
+                    folder = self.output / f"lr{config.schedule.peak:g}-seed{config.seed}"
+                    if ranks.first:
+                        say(f"Run {len(outcomes) + 1} of {len(configs)}: {folder.name}")
+                outcome = self._run(config, folder, train, valid, ranks)
+                outcomes.append((config, folder, outcome))
+                t.tell_outcome(outcome, folder, ranks)
+                if not outcome.finished:
+                    return
+            if len(configs) > 1 and ranks.first:
+                _select(outcomes, self.output)
+
+    def _run(self, config: FinetuneConfig, folder: Path, train: Recordings, valid: Recordings, ranks: Ranks) -> Outcome:
+        from w2v2cli.data.dataset import labelled, spell
+        from w2v2cli.training.finetuning import Finetuning, build
+        from w2v2cli.training.session import train as fit
+
+        start = read_start(self.model)
+        vocabulary = vocabulary_of(config)
+        learned, bad = labelled(train, lambda text: spell(text, vocabulary), start.config, max(config.speeds))
+        held_out, worse = labelled(valid, lambda text: spell(text, vocabulary), start.config)
+        t.tell_left_out([*bad, *worse], ranks)
+        for what, kept in (("train", learned), ("validate", held_out)):
+            if not len(kept):
+                raise UserError(f"No utterance is left to {what} on: all were left out for the reasons above.")
+        if ranks.first:
+            say(f"Fine-tuning on {len(learned)} utterances, {learned.hours:.2f} h, validating on {len(held_out)}.")
+            say(f"Batch: {t.batch_described(config, ranks.world)}.")
+        metadata = {
+            "recipe": self.recipe, "corpora": self.corpora, "started_from": self.model, "seed": config.seed,
+        }  # fmt: skip
+        with (
+            searching(self.lm, self.lexicon, self.model, vocabulary.symbols) as pool,
+            t.telling(ranks, self.log_every, config.schedule.updates, SHOWN) as telling,
+        ):
+            task = Finetuning(config, start, vocabulary, held_out, pool, metadata)
+            network = build(start, config, len(vocabulary.symbols))
+            return fit(network, task, config, learned, folder, ranks, telling, self.tensorboard)
+
+
+def _select(outcomes: Sequence[tuple[FinetuneConfig, Path, Outcome]], output: Path) -> None:
+    """The paper's selection: the run with the lowest WER on the validation set is kept (§4.3)."""
+    import shutil
+
+    ranked = sorted(outcomes, key=lambda item: item[2].best)
+    typer.echo("peak rate  seed  validation WER")
+    for config, _, outcome in ranked:
+        typer.echo(f"{config.schedule.peak:<9g}  {config.seed:<4}  {outcome.best:.2%}")
+    shutil.copyfile(ranked[0][1] / "best.safetensors", output / "best.safetensors")
+    say(f"The best of them is {output / 'best.safetensors'}.")
+
+
+def sources(corpora: Sequence[str], valid: str | None, data: Path | None) -> tuple[Recordings, Recordings]:
+    """What is trained on and what is validated on.
+
+    With `valid` named, all of the corpora but what is in it. Corpora known by name have splits of their own: LibriSpeech's
+    and Libri-light's are validated on dev-other (paper §4.3), TIMIT's on its dev speakers. Else the ids decide, by `split_of`.
+    """
+    from w2v2cli.data.librispeech import TRAINING_NAMES
+    from w2v2cli.data.recordings import FileRecordings
+    from w2v2cli.data.splits import split_of
+
+    utterances = t.read_utterances(corpora, data)
+    names = {name.rpartition("@")[0] or name for name in corpora}
+    if valid is None and names <= set(TRAINING_NAMES):
+        valid = "timit-dev" if all(name.startswith("timit") for name in names) else "dev-other"
+    if valid is None:
+        learned = [u for u in utterances if split_of(u.id) == "train"]
+        held_out = list({u.id: u for u in utterances if split_of(u.id) == "dev"}.values())
+    else:
+        held_out = t.read_utterances([valid], data)
+        known = {u.id for u in held_out}
+        learned = [u for u in utterances if u.id not in known]
+    return FileRecordings(learned), FileRecordings(held_out)
+
+
+@contextmanager
+def searching(lm: str, lexicon: Path | None, model: str, labels: tuple[str, ...]) -> Iterator[SearchPool | None]:
+    """Search processes with the paper's settings for validation (§4.3: beam 50, weights 2 and -1); None without `lm`."""
+    if lm == "none":
+        yield None
+        return
+    from lm.hypothesis import BeamOptions, DecodingWeights
+    from w2v2cli.data.store import resolve_lm, resolve_model
+    from w2v2cli.recognition.search_pool import SearchPool
+    from w2v2cli.recognition.search_spec import SearchSpec
+
+    location = resolve_lm(lm, resolve_model("demo" if model.endswith("-config") else model), lexicon)
+    spec = SearchSpec(
+        labels=labels,
+        engine="flashlight",
+        lm=location.lm,
+        lexicon=location.lexicon,
+        spell_words=location.lexicon is None,
+        weights=DecodingWeights(2.0, -1.0),
+        options=BeamOptions(50),
+    )
+    with SearchPool(spec, 0, lambda sentence: say(f"Warning: {sentence}")) as pool:
+        yield pool
+
+
+def vocabulary_of(config: FinetuneConfig) -> Vocabulary:
+    """The symbols that a run's output layer writes."""
     from lm.vocabulary import Vocabulary
     from models.importers.labels import STANDARD
-    from w2v2cli.data.corpora import read_corpus
-    from w2v2cli.data.splits import split_of
-    from w2v2cli.recognition.emissions import resolve_device
-    from w2v2cli.training.finetuning import finetune as fit
 
-    corpora = [_corpus(name) for name in train]
-    learned = [u for utterances, times in corpora for u in utterances * times if split_of(u.id) == "train"]
-    held_out = read_corpus(valid) if valid else [u for u in corpora[0][0] if split_of(u.id) == "dev"]
-    start = _start(model)
-    say(f"Training on {len(learned)} utterances an epoch, validating on {len(held_out)}.")
-
-    def report(metrics: dict[str, Any]) -> None:
-        if "wer" in metrics or metrics["update"] % log_every == 0:
-            say("  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
-
-    best = fit(
-        start,
-        run,
-        Vocabulary.from_labels(STANDARD),
-        learned,
-        held_out,
-        output,
-        device=resolve_device(device),
-        report=report,
-        left_out=lambda utterance: say(f"Left out: {utterance.id}: {utterance.reason}."),
-        metadata={"recipe": recipe, "corpora": train, "started_from": model, "seed": run.seed},
-    )
-    say(f"The best checkpoint is {best}.")
+    return Vocabulary.from_labels(STANDARD)
 
 
-def _corpus(name: str) -> tuple[list[Utterance], int]:
-    """A corpus and how often it is read in an epoch."""
-    from w2v2cli.data.corpora import read_corpus
-
-    path, _, times = name.rpartition("@")
-    if path and times.isdigit() and int(times) > 0 and not Path(name).exists():
-        return read_corpus(Path(path)), int(times)
-    return read_corpus(Path(name)), 1
-
-
-def _start(name: str) -> Start:
-    """Random weights of a preset, or a checkpoint."""
+def read_start(name: str) -> Start:
+    """Random weights of a preset (`base-config`), or a checkpoint. UserError for one that cannot be read."""
     from models.config import PRESETS
     from models.importers.reader import read_model
     from w2v2cli.data.store import resolve_model

@@ -1,71 +1,174 @@
-"""What a fine-tuning run does: one frozen dataclass and its named recipes."""
+"""What a training run does: frozen dataclasses, one for each kind of run. Named ones are in `recipes.py`.
+
+P is the paper (arXiv 2006.11477), R the reference configurations published with fairseq.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from models.masking import SpanMask
-from w2v2cli.training.schedule import TriStage
+from models.pretraining import Objective
+from w2v2cli.errors import UsageError
+from w2v2cli.training.schedule import Annealing, TriStage
+
+Precision = Literal["fp32", "bf16", "fp16"]
+Units = Literal["characters", "phones", "pieces"]
 
 
-@dataclass(frozen=True)
-class FinetuneConfig:
-    """One CTC training run. R is fairseq's reference configuration, P the paper."""
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What every training run has."""
 
     schedule: TriStage
     """Learning rate by update."""
-    batch_seconds: float = 200.0
-    """Padded audio in a batch; R: 3.2 M samples."""
+    batch_seconds: float
+    """Padded audio in one micro-batch, on one device."""
+    total_batch_hours: float = 0.0
+    """Padded audio in one update, over all devices and accumulated micro-batches; 0 leaves `accumulate` as it is."""
     accumulate: int = 1
-    """Batches whose gradients make one update."""
+    """Micro-batches of one device whose gradients make one update."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Of Adam (R)."""
+    eps: float = 1e-8
+    """Of Adam (R)."""
+    weight_decay: float = 0.0
+    """Decoupled, on matrices only."""
+    clip_norm: float = 0.0
+    """Largest gradient norm; 0 leaves it alone (R)."""
+    precision: Precision = "bf16"
+    """`bf16` and `fp16` for autocast; losses and norms stay in float32."""
+    compile: bool = False
+    """Whether each block goes through torch.compile: the same results but for rounding."""
+    recompute: bool = False
+    """Whether the backward pass runs each block again instead of keeping what it computed: less memory, more time."""
+    validate_every: int = 1000
+    """Updates between two validations."""
+    save_every: int = 500
+    """Updates between two states on disk; a validation saves one as well."""
+    keep: int = 2
+    """States kept."""
+    loader_workers: int = 0
+    """Processes that read audio ahead on each rank; 0 reads it in the training process itself."""
+    seed: int = 1
+    """Of weights, order of data, masks and dropout."""
+
+    def accumulation(self, world: int) -> int:
+        """Micro-batches one device accumulates so that `world` of them come to the total batch."""
+        if not self.total_batch_hours:
+            return self.accumulate
+        return max(round(self.total_batch_hours * 3600 / (self.batch_seconds * world)), 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(RunConfig):
+    """One self-supervised run."""
+
+    model: str = "base"
+    """The preset of the network."""
+    objective: Objective = Objective()
+    """Masks, distractors and the weights of the losses."""
+    temperature: Annealing = Annealing()
+    """Of the Gumbel softmax (P §4.2)."""
+    crop_seconds: float = 15.625
+    """Longer utterances are cut to a random stretch of this length (P §4.2: 250 000 samples)."""
+    shortest_seconds: float = 2.0
+    """Shorter utterances are left out (R: 32 000 samples)."""
+    quantized_inputs: bool = False
+    """Whether the context network sees quantized features (P §5.4)."""
+    quantized_targets: bool = True
+    """Whether the targets are quantized (P §5.4)."""
+    weight_decay: float = 0.01
+    eps: float = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(RunConfig):
+    """One CTC run."""
+
     mask: SpanMask = SpanMask(time_probability=0.065, channel_probability=0.004)
     """Input hidden in training (P App. B, the 10 h row)."""
     freeze_feature_encoder: bool = True
     """Whether the feature encoder keeps its weights (P §4.3: throughout)."""
     head_only_updates: int = 0
     """First updates in which only the output layer learns (P §4.3: 10 k)."""
-    betas: tuple[float, float] = (0.9, 0.98)
-    """Of Adam (R)."""
-    eps: float = 1e-8
-    """Of Adam (R)."""
-    weight_decay: float = 0.0
-    """Decoupled, on matrices only (R: none in fine-tuning)."""
-    clip_norm: float = 0.0
-    """Largest gradient norm; 0 leaves it alone (R)."""
     dropout: float = 0.0
     """Transformer, input and output dropout in this run (R: 0)."""
+    attention_dropout: float = 0.0
+    """On the attention probabilities in this run (R: 0)."""
     activation_dropout: float = 0.1
     """Inside the feed-forward parts in this run (R)."""
     layer_drop: float = 0.1
     """Probability that a block is skipped in this run (R)."""
     speeds: tuple[float, ...] = (1.0,)
     """Each time an utterance is read it is played at one of these speeds (pitch follows); not in P."""
-    precision: str = "fp32"
-    """`fp32`, or `bf16` for autocast; losses and norms stay in float32."""
-    validate_every: int = 1000
-    """Updates between two validations."""
-    seed: int = 1
-    """Of weights, order of data, masks and dropout."""
+    units: Units = "characters"
+    """What the output layer writes."""
 
 
-def demo() -> FinetuneConfig:
-    """A model like the shipped one: random weights, one reader and synthetic speech, two CPU cores, about two hours.
-
-    So small a network, so briefly trained, underfits: dropout and long masks only slow it down.
-    """
-    return FinetuneConfig(
-        schedule=TriStage(peak=1e-3, updates=6_000, warmup=0.05, constant=0.45, final_scale=0.01),
-        batch_seconds=40.0,
-        mask=SpanMask(time_probability=0.02, time_span=8),
-        freeze_feature_encoder=False,
-        weight_decay=0.01,
-        clip_norm=1.0,
-        activation_dropout=0.0,
-        layer_drop=0.0,
-        speeds=(0.9, 0.95, 1.0, 1.05, 1.1),
-        precision="bf16",
-        validate_every=250,
-    )
+Config = TypeVar("Config", bound=RunConfig)
 
 
-RECIPES = {"demo": demo}
+@dataclass(frozen=True)
+class Changes:
+    """What a command line puts in place of a recipe's values; None and an empty text leave them."""
+
+    updates: int | None = None
+    peak_lr: float | None = None
+    settings: tuple[str, ...] = ()
+    """`name=value` for any field, a dot for those inside: `objective.distractors=50`, `mask.time_probability=0.05`."""
+    others: dict[str, Any] = field(default_factory=dict)
+    """Field to value, None where it stays."""
+
+
+def changed(config: Config, changes: Changes) -> Config:
+    """A recipe with the changes; UsageError names a field that does not exist or a value that does not fit it."""
+    schedule = config.schedule
+    for name, value in (("updates", changes.updates), ("peak", changes.peak_lr)):
+        if value is not None:
+            schedule = _replaced(schedule, name, value)
+    config = replace(config, schedule=schedule, **{k: v for k, v in changes.others.items() if v is not None})
+    for setting in changes.settings:
+        path, separator, text = setting.partition("=")
+        if not separator:
+            raise UsageError(f"--set takes name=value, got {setting!r}.")
+        config = _set(config, path.strip().split("."), text.strip(), setting)
+    return config
+
+
+def _set(config: Any, path: list[str], text: str, setting: str) -> Any:
+    known = {item.name for item in fields(config)}
+    if path[0] == "mask_prob" and "time_probability" in known:  # fairseq's: p · M
+        return _replaced(config, "time_probability", float(text) / config.time_span)
+    if path[0] not in known:
+        raise UsageError(f"--set {setting}: there is no {path[0]}; there are {', '.join(sorted(known))}.")
+    if len(path) > 1:
+        return replace(config, **{path[0]: _set(getattr(config, path[0]), path[1:], text, setting)})
+    kind = get_type_hints(type(config))[path[0]]
+    return _replaced(config, path[0], _parsed(text, kind, setting))
+
+
+def _parsed(text: str, kind: Any, setting: str) -> Any:
+    """The value that a text stands for in a field of this type."""
+    if get_args(kind) and all(isinstance(choice, str) for choice in get_args(kind)):
+        if text in get_args(kind):
+            return text
+        raise UsageError(f"--set {setting}: takes {', '.join(get_args(kind))}.")
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if kind in (int, float, str):
+            return kind(text)
+        if getattr(kind, "__origin__", None) is tuple:
+            return tuple(float(part) for part in text.split(","))
+    except (ValueError, KeyError):
+        raise UsageError(f"--set {setting}: {text!r} is no {getattr(kind, '__name__', kind)}.") from None
+    raise UsageError(f"--set {setting}: name a field inside it, as in objective.distractors=50.")
+
+
+def _replaced(config: Any, name: str, value: Any) -> Any:
+    try:
+        return replace(config, **{name: value})
+    except ValueError as error:
+        raise UsageError(f"{error}.") from None

@@ -1,15 +1,15 @@
-"""One fine-tuning run from names on a command line to a checkpoint on disk."""
+"""CTC fine-tuning as a task of the loop (paper §3.3, §4.3)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lm.greedy import greedy_search
 from lm.vocabulary import Vocabulary
@@ -17,12 +17,16 @@ from models.checkpoint import Checkpoint, save_checkpoint
 from models.config import Wav2Vec2Config
 from models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2cli.data.batching import batches_by_length
-from w2v2cli.data.corpora import Utterance
-from w2v2cli.data.dataset import LabelledRecording, LeftOut, budget_samples, collate, read_labelled
+from w2v2cli.data.dataset import Batch, TrainingSet, budget_samples, collate
 from w2v2cli.errors import UserError
-from w2v2cli.recognition.error_rate import align, total
+from w2v2cli.recognition.error_rate import ErrorCounts, align, total
 from w2v2cli.training.config import FinetuneConfig
-from w2v2cli.training.loop import Finetuning
+from w2v2cli.training.distributed import Ranks
+from w2v2cli.training.loop import DTYPES, Draws, Prepared
+from w2v2cli.training.objectives import ctc_loss
+
+if TYPE_CHECKING:
+    from w2v2cli.recognition.search_pool import SearchPool
 
 VALIDATION_BATCH_SECONDS = 40.0
 
@@ -32,7 +36,7 @@ class Start:
     """The weights a run begins with."""
 
     config: Wav2Vec2Config
-    weights: dict[str, torch.Tensor] | None
+    weights: dict[str, Tensor] | None
     """None draws them at random; an output layer that does not fit the vocabulary is drawn anew."""
 
 
@@ -42,16 +46,16 @@ def regularised(config: Wav2Vec2Config, run: FinetuneConfig) -> Wav2Vec2Config:
         config,
         dropout=run.dropout,
         feature_dropout=run.dropout,
-        attention_dropout=0.0,
+        attention_dropout=run.attention_dropout,
         activation_dropout=run.activation_dropout,
         layer_drop=run.layer_drop,
     )
 
 
-def build(start: Start, run: FinetuneConfig, vocabulary: Vocabulary) -> Wav2Vec2ForCTC:
-    """The network a run begins with, its new weights drawn from the run's seed."""
+def build(start: Start, run: FinetuneConfig, labels: int) -> Wav2Vec2ForCTC:
+    """The network a run begins with, its new weights drawn from the run's seed. UserError where weights are missing."""
     torch.manual_seed(run.seed)
-    model = Wav2Vec2ForCTC(regularised(start.config, run), len(vocabulary.symbols))
+    model = Wav2Vec2ForCTC(regularised(start.config, run), labels)
     if start.weights is None:
         return model
     own = model.state_dict()
@@ -65,67 +69,101 @@ def build(start: Start, run: FinetuneConfig, vocabulary: Vocabulary) -> Wav2Vec2
     return model
 
 
-def finetune(
-    start: Start,
-    run: FinetuneConfig,
-    vocabulary: Vocabulary,
-    train: Sequence[Utterance],
-    valid: Sequence[Utterance],
-    folder: Path,
-    *,
-    device: torch.device,
-    report: Callable[[dict[str, Any]], None],
-    left_out: Callable[[LeftOut], None],
-    metadata: dict[str, Any],
-) -> Path:
-    """Train, validate, keep the best; returns the best checkpoint, FOLDER/best.safetensors.
+@dataclass
+class Finetuning:
+    """Learning to write what was said."""
 
-    Called again with the same folder it goes on where it was stopped. `left_out` hears of every utterance that
-    cannot be trained on. Raises UserError when nothing is left to train or validate on.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    model = build(start, run, vocabulary).to(device)
-    recordings, bad = read_labelled(train, vocabulary, model.config, fastest=max(run.speeds))
-    held_out, worse = read_labelled(valid, vocabulary, model.config)
-    for utterance in (*bad, *worse):
-        left_out(utterance)
-    if not recordings or not held_out:
-        which = "train" if not recordings else "validate"
-        raise UserError(f"No utterance is left to {which} on: all of them were left out for the reasons above.")
-    best = folder / "best.safetensors"
+    run: FinetuneConfig
+    start: Start
+    vocabulary: Vocabulary
+    held_out: TrainingSet
+    """Recordings to validate on."""
+    pool: SearchPool | None = None
+    """Searches with a language model at validation; the best path alone by default."""
+    metadata: dict[str, Any] = field(default_factory=dict)
 
-    def save_best() -> None:
-        weights = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-        save_checkpoint(best, Checkpoint(start.config, weights, vocabulary.symbols, metadata))
+    @property
+    def judged_by(self) -> str:
+        """See `Task`: the word error rate of the best search there is."""
+        return "wer" if self.pool is None else "wer_lm"
 
-    loop = Finetuning(
-        model=model,
-        blank=vocabulary.blank,
-        config=run,
-        recordings=recordings,
-        folder=folder,
-        validate=lambda network: greedy_error_rates(network, held_out, vocabulary, run.precision),
-        report=report,
-        save_best=save_best,
-    )
-    loop.run()
-    return best
+    def prepare(self, batch: Batch, draws: Draws, device: torch.device) -> Prepared:
+        """See `Task`."""
+        del draws  # spans and dropout come from torch's own generator, which the loop seeds for each micro-batch
+        moved = replace(
+            batch,
+            waveforms=batch.waveforms.to(device, non_blocking=True),
+            labels=batch.labels.to(device, non_blocking=True),
+        )
+        return Prepared(moved, int(batch.label_lengths.sum()), None)
 
+    def loss(self, network: nn.Module, prepared: Prepared, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Task`."""
+        batch = prepared.batch
+        logits, frames = network(batch.waveforms, batch.lengths, self.run.mask, draws.kept_blocks)
+        return ctc_loss(logits, frames, batch, self.vocabulary.blank), {}
 
-def greedy_error_rates(
-    network: nn.Module, recordings: Sequence[LabelledRecording], vocabulary: Vocabulary, precision: str
-) -> dict[str, float]:
-    """Word and character error rate of the best path, as ratios."""
-    device = next(network.parameters()).device
-    lengths = [len(recording.waveform) for recording in recordings]
-    references, hypotheses = [], []
-    for indices in batches_by_length(lengths, budget_samples(VALIDATION_BATCH_SECONDS)):
-        batch = collate([recordings[i] for i in indices])
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            logits, frames = network(batch.waveforms.to(device), batch.lengths.to(device))
+    def summary(self, sums: Mapping[str, float], count: float, update: int) -> dict[str, float]:
+        """See `Task`: nats for each label."""
+        return {"loss": sums["loss"] / count}
+
+    def learning(self, network: nn.Module, update: int) -> set[str]:
+        """See `Task`: the output layer alone at first, the feature encoder never where it is frozen."""
+        names = {name for name, _ in network.named_parameters()}
+        if update < self.run.head_only_updates:
+            return {name for name in names if name.startswith("output.")}
+        if self.run.freeze_feature_encoder:
+            return {name for name in names if not name.startswith("wav2vec2.feature_encoder.")}
+        return names
+
+    def validate(self, network: nn.Module, ranks: Ranks) -> dict[str, float]:
+        """See `Task`: word and character error rates of the best path, and of the search with a language model."""
+        batches = batches_by_length(self.held_out.lengths.tolist(), budget_samples(VALIDATION_BATCH_SECONDS))
+        found: dict[str, list[tuple[str, str]]] = {"": [], "_lm": []}  # (reference, hypothesis)
+        searches = []
+        for indices in batches[ranks.rank :: ranks.world]:
+            emissions, frames = self._emissions(network, indices, ranks.device)
+            references = [self.held_out.source.texts[int(self.held_out.kept[i])] or "" for i in indices]
+            best = greedy_search(emissions, frames, self.vocabulary)
+            found[""] += [(text, h[0].text) for text, h in zip(references, best, strict=True)]
+            if self.pool is not None:
+                parts = zip(references, emissions, frames, strict=True)
+                searches += [(text, self.pool.submit(row[:length].copy())) for text, row, length in parts]
+        found["_lm"] = [(text, search.result()[0].text) for text, search in searches]
+        return _error_rates(found, ranks)
+
+    def _emissions(self, network: nn.Module, indices: list[int], device: torch.device) -> tuple[np.ndarray, list[int]]:
+        """(B, T, V) float32 log-probabilities, and the frames of each."""
+        waveforms = [torch.from_numpy(self.held_out.source.read(int(self.held_out.kept[i]))) for i in indices]
+        batch = collate(waveforms, [torch.zeros(0, dtype=torch.long)] * len(indices), [""] * len(indices))
+        dtype = DTYPES[self.run.precision]
+        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            logits, frames = network(batch.waveforms.to(device), batch.lengths)
         emissions: np.ndarray = logits.float().log_softmax(-1).cpu().numpy()
-        for i, found in zip(indices, greedy_search(emissions, frames.tolist(), vocabulary), strict=True):
-            references.append(recordings[i].utterance.text or "")
-            hypotheses.append(found[0].text)
-    aligned = [align(reference, hypothesis) for reference, hypothesis in zip(references, hypotheses, strict=True)]
-    return {"wer": total(a.words for a in aligned).rate, "cer": total(a.characters for a in aligned).rate}
+        return emissions, frames.tolist()
+
+    def save_best(self, network: nn.Module, path: Path) -> None:
+        """See `Task`."""
+        weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+        save_checkpoint(path, Checkpoint(self.start.config, weights, self.vocabulary.symbols, self.metadata))
+
+    def watch(self, metrics: Mapping[str, float]) -> tuple[str, str] | None:
+        """See `Task`."""
+        return None
+
+
+def _error_rates(found: Mapping[str, list[tuple[str, str]]], ranks: Ranks) -> dict[str, float]:
+    """Ratios over all ranks, for each kind of search that was run."""
+    rates: dict[str, float] = {}
+    for suffix, pairs in found.items():
+        aligned = [align(reference, hypothesis) for reference, hypothesis in pairs]
+        counts = (total(a.words for a in aligned), total(a.characters for a in aligned))
+        summed = ranks.total(torch.tensor([_part(c) for c in counts], dtype=torch.float32)).tolist()
+        for name, (errors, length) in zip(("wer", "cer"), summed, strict=True):
+            if length:
+                rates[name + suffix] = errors / length
+    return rates
+
+
+def _part(counts: ErrorCounts) -> tuple[float, float]:
+    return float(counts.errors), float(counts.reference)

@@ -1,126 +1,368 @@
-"""The training loop: batches in, updates out, validated, logged and restartable."""
+"""The training loop, the only one: batches in, updates out, validated, logged, and restartable at any moment.
+
+What is random in an update is drawn from (seed, number of the micro-batch) or (seed, update), never from a generator that
+lives on. So a run that is killed and started again, or spread over other ranks, draws the same numbers.
+"""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.nn.parallel import DistributedDataParallel
 
-from models.wav2vec2 import Wav2Vec2ForCTC
-from w2v2cli.data.dataset import Batch, LabelledRecording, budget_samples, training_batches
-from w2v2cli.training.checkpoints import Position, load_state, save_state
-from w2v2cli.training.config import FinetuneConfig
-from w2v2cli.training.objectives import ctc_objective
+from models.context_network import Block, draw_kept
+from models.feature_encoder import ConvBlock
+from w2v2cli.data.dataset import Batch
+from w2v2cli.errors import UserError
+from w2v2cli.training.checkpoints import Position, StateFolder
+from w2v2cli.training.config import RunConfig
+from w2v2cli.training.distributed import Ranks
+from w2v2cli.training.metrics import MetricLog, Pace
+from w2v2cli.training.signals import StopNotice, stop_notice
+from w2v2cli.training.stream import Step, Stream
 
-Validate = Callable[[nn.Module], dict[str, float]]  # returns at least "wer"
-Report = Callable[[dict[str, Any]], None]
+PATIENCE = 10  # updates in a row that may be lost to losses or gradients that are not finite
+NAMED = 20  # utterances that an error lists before it only counts
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch with everything drawn for it, on the device."""
+
+    batch: Batch
+    count: int
+    """What its summed loss is spread over: masked steps, labels or words."""
+    drawn: Any
+    """Whatever the task drew for it."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The randomness of one micro-batch."""
+
+    update: int
+    host: torch.Generator
+    device: torch.Generator
+    kept_blocks: Sequence[bool] | None
+
+
+class Task(Protocol):
+    """What is trained: how a batch becomes a loss, which weights learn, and how a network is judged."""
+
+    @property
+    def judged_by(self) -> str:
+        """The metric of `validate` whose lowest value is the best."""
+
+    def prepare(self, batch: Batch, draws: Draws, device: torch.device) -> Prepared:
+        """Draw what a batch needs and put it on the device."""
+
+    def loss(self, network: nn.Module, prepared: Prepared, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss summed over `prepared.count`, and sums to be logged over that count (see `summary`)."""
+
+    def summary(self, sums: Mapping[str, float], count: float, update: int) -> dict[str, float]:
+        """What is logged of an update, from the sums over all ranks."""
+
+    def learning(self, network: nn.Module, update: int) -> set[str]:
+        """The names of the parameters that learn in an update."""
+
+    def validate(self, network: nn.Module, ranks: Ranks) -> dict[str, float]:
+        """Metrics on held-out data, the same on every rank."""
+
+    def save_best(self, network: nn.Module, path: Path) -> None:
+        """Write the network as a checkpoint."""
+
+    def watch(self, metrics: Mapping[str, float]) -> tuple[str, str] | None:
+        """What is wrong in a word and in a sentence, if these metrics call for a warning; each word is warned of once."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    finished: bool
+    """Whether the schedule came to its end; if not, a signal stopped it."""
+    signal: str | None
+    update: int
+    best: float
 
 
 @dataclass
-class Finetuning:
-    """One CTC run over a model that it changes in place."""
+class Loop:
+    """One run over a network that it changes in place."""
 
-    model: Wav2Vec2ForCTC
-    blank: int
-    config: FinetuneConfig
-    recordings: list[LabelledRecording]
+    network: nn.Module
+    task: Task
+    config: RunConfig
+    stream: Stream
+    ranks: Ranks
     folder: Path
-    validate: Validate
-    report: Report
-    save_best: Callable[[], None]
-    """Called when a validation gave the lowest WER so far."""
-    position: Position = field(default_factory=Position)
-    best: float = float("inf")
+    report: Callable[[dict[str, Any], Pace], None]
+    """Hears of every update, on the first rank."""
+    warn: Callable[[str], None]
+    tensorboard: bool = False
 
-    def run(self) -> None:
-        """Train until the schedule ends, from where `folder` says an earlier call stopped."""
-        torch.manual_seed(self.config.seed)
-        optimizer = self._optimizer()
-        state = self.folder / "last.pt"
-        if state.exists():
-            self.position, self.best = load_state(state, self.model, optimizer)
-        batches = self._batches()
-        self.model.train()
-        while self.position.update < self.config.schedule.updates:
-            began = time.perf_counter()
-            used = [next(batches) for _ in range(self.config.accumulate)]
-            metrics = self._update(optimizer, used)
-            self.position.update += 1
-            seconds = sum(int(batch.lengths.sum()) for batch in used) / 16_000
-            metrics["audio_seconds_per_second"] = seconds / (time.perf_counter() - began)
-            ends = self.position.update == self.config.schedule.updates
-            if ends or self.position.update % self.config.validate_every == 0:
-                metrics |= self._validated()
-                save_state(state, self.model, optimizer, self.position, self.best)
-            self._log({"update": self.position.update, "epoch": self.position.epoch, **metrics})
+    def __post_init__(self) -> None:
+        self.position = Position()
+        self.best = float("inf")
+        self.skipped = 0
+        self._lost: list[tuple[str, ...]] = []  # utterances of the updates skipped in a row
+        self._states = StateFolder(self.folder, self.config.keep)
+        self._optimizer = build_optimizer(self.network, self.config, self.ranks.device)
+        self._scaler = GradScaler(self.ranks.device.type, enabled=self.config.precision == "fp16")
+        self._learning: set[str] = set()
+        self._running: nn.Module = self.network
+        self._warned: set[str] = set()
 
-    def _update(self, optimizer: torch.optim.Optimizer, batches: list[Batch]) -> dict[str, float]:
-        rate = self.config.schedule.rate(self.position.update)
-        for group in optimizer.param_groups:
+    def run(self) -> Outcome:
+        """Train from where the folder says an earlier call stopped, until the schedule ends or a signal comes."""
+        self._restore()
+        if self.config.compile:
+            compile_blocks(self.network)
+        pace = Pace(self.position.update, self.config.schedule.updates)
+        log = MetricLog(self.folder, self.position.update, self.tensorboard) if self.ranks.first else nullcontext()
+        steps = self.stream.steps(self.position)
+        with stop_notice() as notice, log:
+            while self.position.update < self.config.schedule.updates:
+                metrics, stop = self._update(next(steps), notice)
+                if self._due(self.config.validate_every):
+                    metrics |= self._validate()
+                    self._save()
+                elif stop or self._due(self.config.save_every):
+                    self._save()
+                pace.tick(self.position.update)
+                self._tell(metrics, log, pace)
+                if stop:
+                    break
+        finished = self.position.update >= self.config.schedule.updates
+        return Outcome(finished, notice.name, self.position.update, self.best)
+
+    def _due(self, every: int) -> bool:
+        update = self.position.update
+        return update % every == 0 or update == self.config.schedule.updates
+
+    def _update(self, step: Step, notice: StopNotice) -> tuple[dict[str, float], bool]:
+        """One update of the weights; whether any rank has been asked to stop."""
+        update = self.position.update
+        rate = self.config.schedule.rate(update)
+        for group in self._optimizer.param_groups:
             group["lr"] = rate
-        self._freeze()
-        optimizer.zero_grad()
-        labels = sum(int(batch.label_lengths.sum()) for batch in batches)
-        total = 0.0
-        for batch in batches:
-            loss, _ = ctc_objective(self.model, batch, self.blank, self.config.mask, self.config.precision)
-            (loss / labels).backward()
-            total += float(loss.detach())
-        limit = self.config.clip_norm or float("inf")
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        if torch.isfinite(norm):
-            optimizer.step()
-        return {"loss": total / labels, "learning_rate": rate, "gradient_norm": float(norm)}
-
-    def _freeze(self) -> None:
-        """Which parameters learn in this update."""
-        head_only = self.position.update < self.config.head_only_updates
-        self.model.wav2vec2.requires_grad_(not head_only)
-        if self.config.freeze_feature_encoder:
-            self.model.wav2vec2.feature_encoder.requires_grad_(False)
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        parameters = list(self.model.parameters())
-        groups = [
-            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": self.config.weight_decay},
-            {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+        self._choose_learning(update)
+        self._optimizer.zero_grad()
+        draws = [self._draws(i) for i in range(len(step.batches))]
+        prepared = [
+            self.task.prepare(batch, draw, self.ranks.device) for batch, draw in zip(step.batches, draws, strict=True)
         ]
-        return torch.optim.AdamW(groups, lr=0.0, betas=self.config.betas, eps=self.config.eps)
+        seconds = sum(batch.seconds for batch in step.batches)
+        mine = torch.tensor([sum(p.count for p in prepared), float(bool(notice)), seconds], dtype=torch.float64)
+        count, stops, seconds = self.ranks.total(mine.float()).tolist()
+        sums = self._backward(prepared, draws, count)
+        norm = self._step()
+        self._mind(step, norm, sums)
+        self.position = replace(step.after, update=update + 1, seconds=self.position.seconds + seconds)
+        metrics = {
+            **self.task.summary(sums, count, update),
+            "learning_rate": rate,
+            "gradient_norm": norm,
+            "audio_hours": self.position.seconds / 3600,
+            "seconds": seconds,
+            "skipped": float(self.skipped),
+        }
+        if self._scaler.is_enabled():
+            metrics["loss_scale"] = self._scaler.get_scale()
+        if self.ranks.device.type == "cuda":
+            metrics["memory_gb"] = torch.cuda.max_memory_allocated(self.ranks.device) / 1e9
+        for sentence in (s for batch in step.batches for s in batch.unreadable):
+            self.warn(f"Left out: {sentence}")
+        return metrics, stops > 0
 
-    def _batches(self) -> Iterator[Batch]:
-        """Endless batches from the run's position, which moves along with them."""
-        budget = budget_samples(self.config.batch_seconds)
-        while True:
-            epoch = training_batches(
-                self.recordings,
-                budget=budget,
-                speeds=self.config.speeds,
-                seed=self.config.seed,
-                epoch=self.position.epoch,
-                skip=self.position.batch,
+    def _backward(self, prepared: list[Prepared], draws: list[Draws], count: float) -> dict[str, float]:
+        """Gradients of the loss over `count` from all micro-batches; the sums to be logged, over all ranks."""
+        totals: dict[str, Tensor] = {}
+        dtype = DTYPES[self.config.precision]
+        for i, (part, draw) in enumerate(zip(prepared, draws, strict=True)):
+            torch.manual_seed(self._seed("dropout", self._number(i)))
+            with (
+                self._gathering(last=i == len(prepared) - 1),
+                torch.autocast(self.ranks.device.type, dtype, enabled=dtype != torch.float32),
+            ):
+                loss, sums = self.task.loss(self._running, part, draw)
+            for name, value in {"loss": loss.detach(), **sums}.items():
+                totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value.detach().float()
+            # DDP takes the mean over ranks; what is wanted is the sum over ranks divided by their common count.
+            with self._gathering(last=i == len(prepared) - 1):
+                self._scaler.scale(loss * (self.ranks.world / count)).backward()
+        summed = self.ranks.total(torch.stack(list(totals.values())))
+        return dict(zip(totals, summed.tolist(), strict=True))
+
+    def _gathering(self, last: bool) -> AbstractContextManager[None]:
+        """Ranks exchange gradients once an update, in the backward pass of its last micro-batch."""
+        if last or not isinstance(self._running, DistributedDataParallel):
+            return nullcontext()
+        return self._running.no_sync()
+
+    def _step(self) -> float:
+        """Let the weights learn unless a gradient is not finite; the norm of all gradients."""
+        self._scaler.unscale_(self._optimizer)
+        limit = self.config.clip_norm or float("inf")
+        learning = [p for p in self.network.parameters() if p.grad is not None]
+        norm = float(nn.utils.clip_grad_norm_(learning, limit))
+        if self._scaler.is_enabled() or norm < float("inf"):
+            self._scaler.step(self._optimizer)
+        self._scaler.update()
+        return norm
+
+    def _mind(self, step: Step, norm: float, sums: Mapping[str, float]) -> None:
+        """Count updates that were skipped; UserError names their utterances after ten in a row."""
+        finite = norm < float("inf") and all(abs(value) < float("inf") for value in sums.values())
+        if finite or (self._scaler.is_enabled() and abs(sums["loss"]) < float("inf")):  # the scale falls, as it should
+            self._lost.clear()
+            return
+        self.skipped += 1
+        self._lost.append(tuple(i for batch in step.batches for i in suspects(batch)))
+        if self.ranks.first:
+            self.warn(f"Update {self.position.update + 1} was skipped: its loss or gradient is not finite.")
+        if len(self._lost) >= PATIENCE:
+            found = self.ranks.everyone([name for names in self._lost for name in names])
+            ids = list(dict.fromkeys(name for names in found for name in names))  # type: ignore[attr-defined]
+            more = f" and {len(ids) - NAMED} more" if len(ids) > NAMED else ""
+            raise UserError(
+                f"{PATIENCE} updates in a row were not finite, so the run stops. Their utterances: "
+                f"{', '.join(ids[:NAMED])}{more}. Look at those, or lower --peak-lr."
             )
-            for batch in epoch:
-                self.position.batch += 1
-                yield batch
-            self.position.epoch += 1
-            self.position.batch = 0
 
-    def _validated(self) -> dict[str, float]:
-        self.model.eval()
-        scores = self.validate(self.model)
-        self.model.train()
-        if scores["wer"] < self.best:
-            self.best = scores["wer"]
-            self.save_best()
+    def _choose_learning(self, update: int) -> None:
+        """Switch parameters on and off where the task says so; DDP must be told anew."""
+        learning = self.task.learning(self.network, update)
+        if learning == self._learning:
+            return
+        self._learning = learning
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(name in learning)
+            if name not in learning:
+                parameter.grad = None
+        if self.ranks.world > 1:
+            device_ids = [self.ranks.device] if self.ranks.device.type == "cuda" else None
+            # LayerDrop leaves whole blocks without a gradient, the same ones on every rank.
+            self._running = DistributedDataParallel(self.network, device_ids=device_ids, find_unused_parameters=True)
+
+    def _number(self, i: int) -> int:
+        """The number of this rank's i-th micro-batch of the update, counted over the whole run and all ranks."""
+        return self.position.update * self.stream.per_update + i * self.ranks.world + self.ranks.rank
+
+    def _seed(self, *parts: object) -> int:
+        text = "/".join(map(str, (self.config.seed, *parts)))
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+    def _draws(self, i: int) -> Draws:
+        number, update = self._number(i), self.position.update
+        network: Any = self.network.config
+        blocks = torch.Generator().manual_seed(self._seed("blocks", update))  # the same on every rank
+        return Draws(
+            update,
+            torch.Generator().manual_seed(self._seed("host", number)),
+            torch.Generator(self.ranks.device).manual_seed(self._seed("device", number)),
+            draw_kept(network.num_layers, network.layer_drop, blocks) if network.layer_drop else None,
+        )
+
+    def _validate(self) -> dict[str, float]:
+        self.network.eval()
+        scores = self.task.validate(self.network, self.ranks)
+        self.network.train()
+        if scores[self.task.judged_by] < self.best:
+            self.best = scores[self.task.judged_by]
+            if self.ranks.first:
+                self._keeping(lambda: self.task.save_best(self.network, self.folder / "best.safetensors"))
         return scores
 
-    def _log(self, metrics: dict[str, Any]) -> None:
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
-        self.report(metrics)
+    def _save(self) -> None:
+        if not self.ranks.first:
+            return
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "position": asdict(self.position),
+            "best": self.best,
+            "skipped": self.skipped,
+            "per_update": self.stream.per_update,
+            "world": self.ranks.world,
+        }
+        self._keeping(lambda: self._states.save(state, self.position.update))
+
+    def _keeping(self, write: Callable[[], object]) -> None:
+        """Write to disk; a full one is told and tried again next time, the run goes on."""
+        try:
+            write()
+        except OSError as error:
+            if self.position.update >= self.config.schedule.updates:
+                raise
+            self.warn(
+                f"Update {self.position.update} could not be saved ({error.strerror}); what was saved before stays."
+            )
+
+    def _restore(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.ranks.first:
+            self._states.tidy()
+        self.ranks.wait()
+        state = self._states.load(self.warn if self.ranks.first else lambda sentence: None)
+        self.network.train()
+        if state is None:
+            return
+        self.network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        self.position = Position(**state["position"])
+        self.best, self.skipped = state["best"], state["skipped"]
+        if self.ranks.first and state["per_update"] != self.stream.per_update:
+            self.warn(
+                f"This run went {state['per_update']} micro-batches an update and goes on with {self.stream.per_update}: the "
+                "data left in the epoch comes in the same order, but other batches make an update, and the masks differ."
+            )
+
+    def _tell(self, metrics: dict[str, float], log: MetricLog | nullcontext[None], pace: Pace) -> None:
+        if not self.ranks.first:
+            return
+        per_second = pace.seconds_per_update
+        speed = {"audio_seconds_per_second": metrics.pop("seconds") / per_second} if per_second else {}
+        line = {"update": self.position.update, "epoch": self.position.epoch, **metrics, **speed}
+        if isinstance(log, MetricLog):
+            log.write({k: v if abs(v) < float("inf") else None for k, v in line.items()})
+        warning = self.task.watch(line)
+        if warning is not None and warning[0] not in self._warned:
+            self._warned.add(warning[0])
+            self.warn(warning[1])
+        self.report(line, pace)
+
+
+def build_optimizer(network: nn.Module, config: RunConfig, device: torch.device) -> torch.optim.Optimizer:
+    """AdamW; the decay is for matrices only. Fused into few kernels on a GPU."""
+    parameters = list(network.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=0.0, betas=config.betas, eps=config.eps, fused=device.type == "cuda")
+
+
+def compile_blocks(network: nn.Module) -> None:
+    """torch.compile for each Transformer block and each convolution: all blocks share one compiled form."""
+    for module in network.modules():
+        if isinstance(module, (Block, ConvBlock)):
+            module.compile(dynamic=True)
+
+
+def suspects(batch: Batch) -> Iterator[str]:
+    """The utterances of a batch that hold samples which are no numbers; all of them where none does."""
+    finite = batch.waveforms.isfinite().all(1).tolist()
+    broken = [name for name, whole in zip(batch.ids, finite, strict=True) if not whole]
+    yield from broken or batch.ids

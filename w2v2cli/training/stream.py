@@ -1,0 +1,61 @@
+"""Which micro-batches make an update: an endless stream of epochs, the same for any number of ranks.
+
+An update takes the next K = ranks · accumulation micro-batches of the epoch; the j-th of them goes to rank j mod ranks.
+What an epoch has left over when fewer than K remain is dropped: every update has the same number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from w2v2cli.data.dataset import Batch, Reading, TrainingSet
+from w2v2cli.errors import UserError
+from w2v2cli.training.checkpoints import Position
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one rank reads for one update."""
+
+    batches: tuple[Batch, ...]
+    after: Position
+    """Where the stream stands after it; `update` is left as it was."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The part of one rank."""
+
+    data: TrainingSet
+    reading: Reading
+    rank: int = 0
+    world: int = 1
+    accumulate: int = 1
+    workers: int = 0
+    pin: bool = False
+
+    @property
+    def per_update(self) -> int:
+        """K, the micro-batches of one update over all ranks."""
+        return self.world * self.accumulate
+
+    def steps(self, position: Position) -> Iterator[Step]:
+        """Endless steps from a position on; UserError when an epoch is too small for a single update."""
+        position = replace(position)
+        while True:
+            epoch = self.reading.epoch(self.data, position.epoch)
+            updates = (len(epoch) - position.batch) // self.per_update
+            if len(epoch) < self.per_update:
+                raise UserError(
+                    f"An epoch has {len(epoch)} micro-batches, but an update takes {self.per_update} "
+                    f"({self.world} processes of {self.accumulate}): lower --batch-seconds or the total batch."
+                )
+            first = position.batch + self.rank
+            mine = [first + i * self.world for i in range(updates * self.accumulate)]
+            loaded = epoch.load(mine, self.workers, self.pin)
+            for _ in range(updates):
+                batches = tuple(next(loaded) for _ in range(self.accumulate))
+                position = replace(position, batch=position.batch + self.per_update)
+                yield Step(batches, position)
+            position = replace(position, epoch=position.epoch + 1, batch=0)
