@@ -112,6 +112,9 @@ OPTIONS = {
     "model convert": "to half",
     "lm build": "output order prune lexicon normalize",
     "lm info": "",
+    "data scan": "output jobs hash decode",
+    "data prepare": "output split jobs hash",
+    "data synth": "output voices utterances seed jobs",
     "lm score": "normalize upper device",
 }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from w2v2cli.data.audio import find_recordings
-from w2v2cli.data.librilight import is_librilight, read_librilight
+from w2v2cli.data.librilight import read_librilight
 from w2v2cli.data.manifest import read_fairseq, read_jsonl
-from w2v2cli.data.timit import is_timit, read_timit
+from w2v2cli.data.timit import read_timit
 from w2v2cli.data.utterance import CorpusError, Utterance, audio_beside, read_lines, speaker_of
 
 __all__ = ["LIBRISPEECH_SPLITS", "CorpusError", "Utterance", "list_corpus", "read_corpus"]
@@ -41,13 +42,7 @@ def list_corpus(path: Path) -> list[Utterance]:
 
 def _reader(path: Path) -> Callable[[Path], Iterator[Utterance]]:
     if path.is_dir():
-        if (path / TABLE).is_file():
-            return _table
-        if next(path.rglob("*.trans.txt"), None):
-            return _librispeech
-        if is_timit(path):
-            return read_timit
-        return read_librilight if is_librilight(path) else _unlabelled
+        return _table if (path / TABLE).is_file() else _tree_reader(path)
     if not path.is_file():
         raise CorpusError(f"There is no corpus at {path}.")
     if path.suffix in (".jsonl", ".json"):
@@ -55,6 +50,19 @@ def _reader(path: Path) -> Callable[[Path], Iterator[Utterance]]:
     if path.suffix == ".tsv":
         return _table_file if read_lines(path)[0].split("\t")[:1] == ["id"] else read_fairseq
     raise CorpusError(f"{path} is no corpus: a folder, a .jsonl or a .tsv is.")
+
+
+def _tree_reader(folder: Path) -> Callable[[Path], Iterator[Utterance]]:
+    """What the first file that tells the kind of a tree says; a tree of sixty thousand hours is not walked twice."""
+    for _, folders, names in os.walk(folder):
+        folders.sort()
+        if any(name.endswith(".trans.txt") for name in names):
+            return _librispeech
+        if any(name.upper().endswith(".PHN") for name in names):
+            return read_timit
+        if {f"{name[:-5]}.json" for name in names if name.endswith(".flac")} & set(names):
+            return read_librilight
+    return _unlabelled
 
 
 def _librispeech(folder: Path) -> Iterator[Utterance]:

@@ -21,11 +21,6 @@ LIMITED = {  # name: folders below librispeech_finetuning
 LIMITED_FOLDER = "librispeech_finetuning"
 
 
-def is_librilight(folder: Path) -> bool:
-    """Whether any recording below has a description beside it that says where there is speech."""
-    return next((True for flac in folder.rglob("*.flac") if flac.with_suffix(".json").is_file()), False)
-
-
 def read_librilight(folder: Path, longest: float = LONGEST) -> Iterator[Utterance]:
     """The speech of every `SPEAKER/BOOK/*.flac`, in cuts of at most `longest` seconds; a file without a list of voice
     activity beside it is one utterance.

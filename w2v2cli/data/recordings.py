@@ -63,8 +63,10 @@ class FileRecordings:
         self.utterances = utterances
         self.ids = [utterance.id for utterance in utterances]
         self.texts = [utterance.text for utterance in utterances]
+        self.lengths = np.array([utterance.samples or 0 for utterance in utterances], np.int64)
+        unknown = [index for index, utterance in enumerate(utterances) if utterance.samples is None]
         with ThreadPoolExecutor(jobs) as pool:  # libsndfile works outside the interpreter's lock
-            self.lengths = np.fromiter(pool.map(utterance_length, utterances), np.int64, len(utterances))
+            self.lengths[unknown] = list(pool.map(utterance_length, [utterances[index] for index in unknown]))
 
     def read(self, index: int, start: int = 0, samples: int | None = None) -> np.ndarray:
         """`samples` samples of recording `index` from `start` on, to its end by default: (S,) float32, mono, 16 kHz."""

@@ -7,6 +7,8 @@ import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -20,7 +22,7 @@ from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
 
 FEW = 200  # recordings that one process looks at before others have started
-CHUNK = 32  # recordings handed over at a time
+CHUNK = 8  # recordings handed over at a time: what Ctrl-C waits for
 Progress = Callable[[float, float | None], None]
 
 
@@ -103,21 +105,32 @@ def _looked_at(paths: list[Path], jobs: int, hashed: bool, decoded: bool) -> Ite
         return
     # Forked processes would inherit the lock of a thread that draws the progress bar.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(jobs, mp_context=context)
     try:
         chunks = (paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK))
-        waiting: list[Future[list[tuple[Path, Facts | str]]]] = [
-            pool.submit(_look_at_all, chunk, hashed, decoded) for chunk in islice(chunks, 4 * jobs)
-        ]
+        with _interrupts_held():
+            waiting: list[Future[list[tuple[Path, Facts | str]]]] = [
+                pool.submit(_look_at_all, chunk, hashed, decoded) for chunk in islice(chunks, 4 * jobs)
+            ]
         while waiting:
             yield from waiting.pop(0).result()
             waiting += [pool.submit(_look_at_all, chunk, hashed, decoded) for chunk in islice(chunks, 1)]
+    except BrokenProcessPool:
+        raise UserError(
+            "A process that looked at recordings was killed; is there enough memory? --jobs 1 takes the least."
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Processes started meanwhile never see Ctrl-C, not even as they start; we see one that came when this ends."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _look_at_all(paths: list[Path], hashed: bool, decoded: bool) -> list[tuple[Path, Facts | str]]:

@@ -1,10 +1,13 @@
 import json
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 
+from w2v2cli.data import scanning
 from w2v2cli.data.audio import read_audio
 from w2v2cli.data.corpora import CorpusError, Utterance, read_corpus
 from w2v2cli.data.manifest import write_fairseq, write_jsonl
@@ -144,3 +147,13 @@ def test_a_manifest_that_cannot_be_written_leaves_the_old_one(tmp_path):
 
 def test_rows_of_nothing(tmp_path):
     assert list(manifest_rows(Scan(), tmp_path)) == []
+
+
+def killed(paths, hashed, decoded):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_is_a_sentence(corpus, monkeypatch):
+    monkeypatch.setattr(scanning, "_look_at_all", killed)
+    with pytest.raises(UserError, match="was killed; is there enough memory"):
+        scan(read_corpus(corpus), 2, hashed=True)
