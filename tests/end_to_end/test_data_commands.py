@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -177,8 +178,20 @@ def test_a_split_is_fetched_once(server, tmp_path, monkeypatch):
     told.clear()
     [second] = prepare()
     assert set(told) == {"scanning dev-other"} and first == second
+    shutil.rmtree(tmp_path / "LibriSpeech")
+    (tmp_path / "archives" / "dev-other.tar.gz").unlink()
+    assert prepare() == [first]
     with pytest.raises(UserError, match="dev-clean: not below"):
         list(write_manifests("librispeech", [tmp_path], ["dev-clean"], tmp_path))
+
+
+def test_only_the_splits_asked_for_are_unpacked(tmp_path):
+    split_archive(tmp_path / "dev-clean.tar.gz", "dev-clean")
+    split_archive(tmp_path / "dev-other.tar.gz", "dev-other")
+    result = w2v2("prepare", "librispeech", tmp_path, "--split", "dev-other")
+    assert result.returncode == 0, result.stderr
+    assert sorted(p.name for p in (tmp_path / "LibriSpeech").iterdir()) == ["README.TXT", "dev-other"]
+    assert [p.name for p in (tmp_path / "manifests").iterdir()] == ["dev-other.jsonl"]
 
 
 def test_libri_light_and_timit_from_archives(tmp_path):

@@ -58,21 +58,22 @@ def unpack(archive: Path, folder: Path, progress: Progress = lambda done, total:
     Files that are there already are replaced, others stay. ArchiveError says what is wrong with the archive, which member
     of it has no place in a corpus, or how much room is missing; `folder` is then as it was.
     """
-    done, facts = folder / f".unpacked-{archive.name}.json", _facts(archive)
+    facts = _facts(archive)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
-            if _noted(done) == facts:
+            if was_unpacked(archive.name, folder, facts):
                 return False
             staging = folder / f".unpacking-{archive.name}"
             shutil.rmtree(staging, ignore_errors=True)  # what a killed process left
             try:
                 staging.mkdir()
                 _extract(archive, staging, progress)
+                made = [path.relative_to(staging).as_posix() for path in (*staging.glob("*"), *staging.glob("*/*"))]
                 _move_into(staging, folder)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
-            done.write_text(json.dumps(facts))
+            _note(archive.name, folder).write_text(json.dumps({"archive": facts, "made": sorted(made)}))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ArchiveError(f"The disk is full: {archive.name} does not fit into {folder}.") from None
@@ -88,11 +89,17 @@ def _facts(archive: Path) -> dict[str, int]:
     return {"bytes": status.st_size, "changed": status.st_mtime_ns}
 
 
-def _noted(path: Path) -> object:
+def _note(name: str, folder: Path) -> Path:
+    return folder / f".unpacked-{name}.json"
+
+
+def was_unpacked(name: str, folder: Path, facts: dict[str, int] | None = None) -> bool:
+    """Whether an archive of that name (and that size and time, if given) was unpacked and what it made still stands."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
+        note = json.loads(_note(name, folder).read_text())
+        return facts in (None, note["archive"]) and all((folder / path).exists() for path in note["made"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 @contextmanager

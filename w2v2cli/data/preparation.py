@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from w2v2cli.data.archives import is_archive, unpack
+from w2v2cli.data.archives import is_archive, unpack, was_unpacked
 from w2v2cli.data.corpora import LIBRISPEECH_SPLITS
 from w2v2cli.data.downloads import Wanted, fetch, file_sha256
 from w2v2cli.data.librilight import LIMITED
@@ -106,15 +106,17 @@ def unpack_sources(
 ) -> Iterator[str]:
     """Fetch and unpack what is asked for into `output`; yields a sentence for each thing worth knowing.
 
-    Archives are the sources themselves, those in source folders that go by a published name, and, for splits that are in
-    neither, the published ones.
+    Archives are the sources themselves, those in source folders that go by the published names of the splits (of all when
+    none is named), and, for splits that are in neither and not unpacked yet, the published ones.
     """
     archives: dict[str, str] = {}
     folders = source_folders(sources)
     for source in sources:
         if Path(source) in folders:
             archives |= {
-                name: str(Path(source, name)) for name in _published_names(corpus) if Path(source, name).is_file()
+                name: str(Path(source, name))
+                for name in _published_names(corpus, splits)
+                if Path(source, name).is_file()
             }
         else:
             archives[_file_name(source)] = source
@@ -128,8 +130,8 @@ def unpack_sources(
     for name, source in archives.items():
         path = Path(source)
         if _is_url(source):
-            if (output / f".unpacked-{name}.json").is_file() and not (output / "archives" / name).is_file():
-                continue  # its archive was deleted since
+            if was_unpacked(name, output) and not (output / "archives" / name).is_file():
+                continue  # the archive was deleted since
             path = _fetched(source, output / "archives" / name, SHA256.get(name) if source in official else None, tell)
         if unpack(path, output, _megabytes(tell, f"unpacking {name}")):
             yield f"{name} was unpacked into {output}."
@@ -137,8 +139,9 @@ def unpack_sources(
                 yield f"{path} is not the published file of that name, by its SHA-256."
 
 
-def _published_names(corpus: str) -> list[str]:
-    addresses = (published_archive(corpus, split) for split in SPLITS[corpus])
+def _published_names(corpus: str, splits: Sequence[str]) -> list[str]:
+    """What the archives of the splits are called, of all splits when none is named."""
+    addresses = (published_archive(corpus, split) for split in splits or SPLITS[corpus])
     return list(dict.fromkeys(_file_name(address) for address in addresses if address is not None))
 
 

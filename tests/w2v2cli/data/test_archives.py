@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from w2v2cli.data import archives
-from w2v2cli.data.archives import ArchiveError, unpack
+from w2v2cli.data.archives import ArchiveError, unpack, was_unpacked
 
 FILES = {"LibriSpeech/README.TXT": b"about", "LibriSpeech/dev/1/2/1-2-0000.flac": bytes(range(256)) * 40}
 
@@ -82,6 +82,14 @@ def test_an_archive_that_changed_is_unpacked_again(tmp_path):
     packed(tmp_path / "a.zip", {"LibriSpeech/README.TXT": b"another"})
     assert unpack(tmp_path / "a.zip", tmp_path / "out")
     assert tree(tmp_path / "out")["LibriSpeech/README.TXT"] == b"another"
+
+
+def test_what_was_deleted_since_is_unpacked_again(tmp_path):
+    unpack(packed(tmp_path / "a.tar"), tmp_path)
+    shutil.rmtree(tmp_path / "LibriSpeech" / "dev")
+    assert not was_unpacked("a.tar", tmp_path) and unpack(tmp_path / "a.tar", tmp_path)
+    assert was_unpacked("a.tar", tmp_path) and (tmp_path / "LibriSpeech" / "dev" / "1").is_dir()
+    assert not was_unpacked("b.tar", tmp_path)
 
 
 OUTSIDE = [
