@@ -22,8 +22,9 @@ from w2v2cli.errors import UserError
 from w2v2cli.recognition.error_rate import ErrorCounts, align, total
 from w2v2cli.training.config import FinetuneConfig
 from w2v2cli.training.distributed import Ranks
-from w2v2cli.training.loop import DTYPES, Draws, Prepared
 from w2v2cli.training.objectives import ctc_loss
+from w2v2cli.training.optimization import DTYPES
+from w2v2cli.training.task import Draws, Prepared
 
 if TYPE_CHECKING:
     from w2v2cli.recognition.search_pool import SearchPool
@@ -86,6 +87,11 @@ class Finetuning:
     def judged_by(self) -> str:
         """See `Task`: the word error rate of the best search there is."""
         return "wer" if self.pool is None else "wer_lm"
+
+    @property
+    def blocks(self) -> tuple[int, float]:
+        """See `Task`."""
+        return self.start.config.num_layers, self.run.layer_drop
 
     def prepare(self, batch: Batch, draws: Draws, device: torch.device) -> Prepared:
         """See `Task`."""

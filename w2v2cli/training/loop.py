@@ -7,81 +7,31 @@ lives on. So a run that is killed and started again, or spread over other ranks,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
-from models.context_network import Block, draw_kept
-from models.feature_encoder import ConvBlock
+from models.context_network import draw_kept
 from w2v2cli.data.dataset import Batch
 from w2v2cli.errors import UserError
 from w2v2cli.training.checkpoints import Position, StateFolder
 from w2v2cli.training.config import RunConfig
 from w2v2cli.training.distributed import Ranks
 from w2v2cli.training.metrics import MetricLog, Pace
+from w2v2cli.training.optimization import DTYPES, build_optimizer, compile_blocks
 from w2v2cli.training.signals import StopNotice, stop_notice
 from w2v2cli.training.stream import Step, Stream
+from w2v2cli.training.task import Draws, Prepared, Task
 
 PATIENCE = 10  # updates in a row that may be lost to losses or gradients that are not finite
 NAMED = 20  # utterances that an error lists before it only counts
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A batch with everything drawn for it, on the device."""
-
-    batch: Batch
-    count: int
-    """What its summed loss is spread over: masked steps, labels or words."""
-    drawn: Any
-    """Whatever the task drew for it."""
-
-
-@dataclass(frozen=True)
-class Draws:
-    """The randomness of one micro-batch."""
-
-    update: int
-    host: torch.Generator
-    device: torch.Generator
-    kept_blocks: Sequence[bool] | None
-
-
-class Task(Protocol):
-    """What is trained: how a batch becomes a loss, which weights learn, and how a network is judged."""
-
-    @property
-    def judged_by(self) -> str:
-        """The metric of `validate` whose lowest value is the best."""
-
-    def prepare(self, batch: Batch, draws: Draws, device: torch.device) -> Prepared:
-        """Draw what a batch needs and put it on the device."""
-
-    def loss(self, network: nn.Module, prepared: Prepared, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss summed over `prepared.count`, and sums to be logged over that count (see `summary`)."""
-
-    def summary(self, sums: Mapping[str, float], count: float, update: int) -> dict[str, float]:
-        """What is logged of an update, from the sums over all ranks."""
-
-    def learning(self, network: nn.Module, update: int) -> set[str]:
-        """The names of the parameters that learn in an update."""
-
-    def validate(self, network: nn.Module, ranks: Ranks) -> dict[str, float]:
-        """Metrics on held-out data, the same on every rank."""
-
-    def save_best(self, network: nn.Module, path: Path) -> None:
-        """Write the network as a checkpoint."""
-
-    def watch(self, metrics: Mapping[str, float]) -> tuple[str, str] | None:
-        """What is wrong in a word and in a sentence, if these metrics call for a warning; each word is warned of once."""
 
 
 @dataclass(frozen=True)
@@ -264,13 +214,13 @@ class Loop:
 
     def _draws(self, i: int) -> Draws:
         number, update = self._number(i), self.position.update
-        network: Any = self.network.config
-        blocks = torch.Generator().manual_seed(self._seed("blocks", update))  # the same on every rank
+        blocks, layer_drop = self.task.blocks
+        shared = torch.Generator().manual_seed(self._seed("blocks", update))  # the same on every rank
         return Draws(
             update,
             torch.Generator().manual_seed(self._seed("host", number)),
             torch.Generator(self.ranks.device).manual_seed(self._seed("device", number)),
-            draw_kept(network.num_layers, network.layer_drop, blocks) if network.layer_drop else None,
+            draw_kept(blocks, layer_drop, shared) if layer_drop else None,
         )
 
     def _validate(self) -> dict[str, float]:
@@ -342,23 +292,6 @@ class Loop:
             self._warned.add(warning[0])
             self.warn(warning[1])
         self.report(line, pace)
-
-
-def build_optimizer(network: nn.Module, config: RunConfig, device: torch.device) -> torch.optim.Optimizer:
-    """AdamW; the decay is for matrices only. Fused into few kernels on a GPU."""
-    parameters = list(network.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=config.betas, eps=config.eps, fused=device.type == "cuda")
-
-
-def compile_blocks(network: nn.Module) -> None:
-    """torch.compile for each Transformer block and each convolution: all blocks share one compiled form."""
-    for module in network.modules():
-        if isinstance(module, (Block, ConvBlock)):
-            module.compile(dynamic=True)
 
 
 def suspects(batch: Batch) -> Iterator[str]:

@@ -25,7 +25,8 @@ from models.quantizer import gumbel_noise
 from w2v2cli.data.dataset import Batch, MicroBatches
 from w2v2cli.training.config import PretrainConfig
 from w2v2cli.training.distributed import Ranks
-from w2v2cli.training.loop import DTYPES, Draws, Prepared
+from w2v2cli.training.optimization import DTYPES
+from w2v2cli.training.task import Draws, Prepared
 
 COLLAPSED = 0.02  # of a codebook's entries in use, by their perplexity
 WATCHED = 200  # updates over which a run at chance is noticed
@@ -55,6 +56,11 @@ class Pretraining:
     def __post_init__(self) -> None:
         self.config = network_config(self.run)
         self._accuracy: deque[float] = deque(maxlen=WATCHED)
+
+    @property
+    def blocks(self) -> tuple[int, float]:
+        """See `Task`."""
+        return self.config.num_layers, self.config.layer_drop
 
     def prepare(self, batch: Batch, draws: Draws, device: torch.device) -> Prepared:
         """See `Task`: draws masks and distractors."""

@@ -19,9 +19,10 @@ from w2v2cli.data.dataset import Reading, TrainingSet, budget_samples
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.training.config import FinetuneConfig, PretrainConfig, RunConfig
 from w2v2cli.training.distributed import Ranks
-from w2v2cli.training.loop import Loop, Outcome, Task
+from w2v2cli.training.loop import Loop, Outcome
 from w2v2cli.training.metrics import Pace
 from w2v2cli.training.stream import Stream
+from w2v2cli.training.task import Task
 
 SETTINGS = "run.json"
 # What a continued run may change: how it runs, not what it computes.

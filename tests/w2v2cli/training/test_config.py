@@ -1,0 +1,75 @@
+import pytest
+
+from w2v2cli.errors import UsageError
+from w2v2cli.training.config import Changes, changed
+from w2v2cli.training.recipes import FINETUNING, PRETRAINING
+
+
+def with_settings(*settings):
+    return changed(PRETRAINING["base-960"](), Changes(settings=settings))
+
+
+def test_any_field_can_be_set_by_its_name():
+    config = with_settings(
+        "quantized_targets=false", "objective.distractors=50", "objective.mask.time_probability=0.075",
+        "objective.diversity=entropy", "temperature.end=0.1", "betas=0.9,0.95",
+    )  # fmt: skip
+    assert config.quantized_targets is False
+    assert config.objective.distractors == 50 and config.objective.diversity == "entropy"
+    assert config.objective.mask.time_probability == 0.075 and config.objective.mask.time_span == 10
+    assert config.temperature.end == 0.1 and config.betas == (0.9, 0.95)
+
+
+def test_fairseqs_mask_prob_is_p_times_m():
+    assert with_settings("objective.mask.mask_prob=0.65").objective.mask.time_probability == pytest.approx(0.065)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("distractors", "takes name=value"),
+        ("distractors=5", "there is no distractors"),
+        ("objective.distractors=many", "'many' is no int"),
+        ("objective=3", "name a field inside it"),
+        ("objective.diversity=wide", "takes perplexity, entropy"),
+        ("quantized_inputs=perhaps", "'perhaps' is no bool"),
+        ("schedule.updates=0", "at least 1 update"),
+    ],
+)
+def test_wrong_settings_are_a_sentence(setting, message):
+    with pytest.raises(UsageError, match=message):
+        with_settings(setting)
+
+
+def test_the_total_batch_is_kept_by_any_number_of_devices():
+    config = PRETRAINING["base-960"]()
+    assert config.accumulation(64) == 1 and config.accumulation(8) == 8 and config.accumulation(1) == 66
+    for world in (1, 2, 8, 16, 64):
+        hours = config.batch_seconds * world * config.accumulation(world) / 3600
+        assert hours == pytest.approx(1.6, rel=0.03)
+    assert FINETUNING["base-100h"]().accumulation(2) == 4  # R: update_freq 4 on 2 GPUs
+    assert FINETUNING["large-960h"]().accumulation(24) == 1
+
+
+def test_recipes_have_the_numbers_of_their_sources():
+    base, large = PRETRAINING["base-960"](), PRETRAINING["large-lv60k"]()
+    assert (base.schedule.peak, base.schedule.updates, base.schedule.warmup) == (5e-4, 400_000, 0.08)
+    assert base.crop_seconds * 16_000 == 250_000 and large.crop_seconds * 16_000 == 320_000
+    assert base.batch_seconds * 16_000 == 1_400_000 and base.shortest_seconds * 16_000 == 32_000
+    assert (large.temperature.end, large.objective.encoder_gradient, large.objective.penalty_weight) == (0.1, 0.03, 0)
+    reference, paper = FINETUNING["base-10m"](), FINETUNING["paper-base-10m"]()
+    assert (reference.schedule.updates, paper.schedule.updates) == (13_000, 12_000)
+    assert (reference.mask.time_probability, paper.mask.time_probability) == pytest.approx((0.065, 0.075))
+    assert reference.mask.channel_probability == pytest.approx(0.25 / 64)
+    assert FINETUNING["paper-base-100h"]().schedule.updates == 50_000
+    assert FINETUNING["base-960h"]().head_only_updates == 0
+    assert FINETUNING["paper-base-960h"]().head_only_updates == 10_000
+    timit = FINETUNING["timit"]()
+    assert (timit.units, timit.schedule.updates, timit.mask.channel_probability) == ("phones", 40_000, 0.012)
+
+
+def test_the_temperature_falls_to_its_floor():
+    annealing = PRETRAINING["base-960"]().temperature
+    assert annealing.at(0) == 2.0
+    assert annealing.at(100_000) == pytest.approx(2 * 0.999995**100_000)
+    assert annealing.at(399_999) == 0.5

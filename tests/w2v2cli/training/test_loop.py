@@ -1,0 +1,200 @@
+"""The loop with a task small enough to look through: a network of one matrix."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from w2v2cli.data.dataset import Reading, TrainingSet
+from w2v2cli.errors import UserError
+from w2v2cli.training.config import RunConfig
+from w2v2cli.training.distributed import Ranks
+from w2v2cli.training.loop import Loop
+from w2v2cli.training.schedule import TriStage
+from w2v2cli.training.stream import Stream
+from w2v2cli.training.task import Prepared
+
+
+class Noise:
+    """Recordings whose samples only their index decides."""
+
+    shards = None
+
+    def __init__(self, count=40, broken=()):
+        self.ids = [f"r{i}" for i in range(count)]
+        self.texts = [None] * count
+        self.lengths = np.array([800 + 40 * (i % 7) for i in range(count)])
+        self.broken = broken
+
+    def read(self, index, start=0, samples=None):
+        waveform = np.random.default_rng(index).standard_normal(int(self.lengths[index])).astype(np.float32)
+        if index in self.broken:
+            waveform[3] = np.nan
+        return waveform[start : None if samples is None else start + samples]
+
+
+@dataclass
+class Means:
+    """The mean square of the network's outputs; a dropout makes it random."""
+
+    judged_by = "valid"
+    blocks = (0, 0.0)
+    verdicts: list
+    saved: list
+    frozen: int = 0
+
+    def prepare(self, batch, draws, device):
+        return Prepared(batch, len(batch.ids), None)
+
+    def loss(self, network, prepared, draws):
+        x = prepared.batch.waveforms[:, :8]
+        return nn.functional.dropout(network(x), 0.5).square().mean(1).sum(), {}
+
+    def summary(self, sums, count, update):
+        return {"loss": sums["loss"] / count}
+
+    def learning(self, network, update):
+        return {"bias"} if update < self.frozen else {"weight", "bias"}
+
+    def validate(self, network, ranks):
+        return {"valid": self.verdicts.pop(0)}
+
+    def save_best(self, network, path):
+        self.saved.append(float(network.weight.detach().sum()))
+
+    def watch(self, metrics):
+        return None
+
+
+def loop(folder, updates=12, task=None, source=None, told=None, **config):
+    torch.manual_seed(0)
+    settings = {"batch_seconds": 0.2, "precision": "fp32", "validate_every": 1000, "save_every": 1000} | config
+    run = RunConfig(schedule=TriStage(0.01, updates), **settings)
+    source = source or Noise()
+    data = TrainingSet(source, np.arange(len(source.ids)))
+    stream = Stream(data, Reading(3200, seed=run.seed), accumulate=run.accumulate)
+    return Loop(
+        network=nn.Linear(8, 4),
+        task=task or Means([1.0] * 99, []),
+        config=run,
+        stream=stream,
+        ranks=Ranks(0, 1, torch.device("cpu")),
+        folder=folder,
+        report=lambda metrics, pace: None,
+        warn=(lambda sentence: None) if told is None else told.append,
+    )
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_interrupted_anywhere_goes_on_to_the_same_weights(tmp_path):
+    whole = loop(tmp_path / "whole", 23, save_every=4)
+    whole.run()
+    for kill in (5, 11, 17):
+        broken = loop(tmp_path / "broken", 23, save_every=4)
+        report = broken.report
+
+        def fail(metrics, pace, kill=kill, report=report):
+            if metrics["update"] == kill:
+                raise InterruptedError
+
+        broken.report = fail
+        with pytest.raises(InterruptedError):
+            broken.run()
+    last = loop(tmp_path / "broken", 23, save_every=4)
+    outcome = last.run()
+    assert outcome.finished and outcome.update == 23
+    assert torch.equal(whole.network.weight, last.network.weight)
+    assert [row["loss"] for row in lines(tmp_path / "whole")] == [row["loss"] for row in lines(tmp_path / "broken")]
+
+
+def test_accumulating_equals_one_batch_of_all(tmp_path):
+    """The loss is spread over everything in the update, not over each micro-batch."""
+
+    class Still(Means):
+        def loss(self, network, prepared, draws):
+            return network(prepared.batch.waveforms[:, :8]).square().mean(1).sum(), {}
+
+    split = loop(tmp_path / "split", 3, Still([1.0] * 9, []), accumulate=3)
+    split.run()
+    source = Noise()
+    data = TrainingSet(source, np.arange(40))
+    epoch = Reading(3200, seed=1).epoch(data, 0)
+    torch.manual_seed(0)
+    network = nn.Linear(8, 4)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, betas=(0.9, 0.98), eps=1e-8, weight_decay=0)
+    for update in range(3):
+        batches = [epoch[3 * update + i].waveforms[:, :8] for i in range(3)]
+        optimizer.param_groups[0]["lr"] = TriStage(0.01, 3).rate(update)
+        optimizer.zero_grad()
+        network(torch.cat(batches)).square().mean(1).mean().backward()
+        optimizer.step()
+    torch.testing.assert_close(split.network.weight, network.weight)
+
+
+def test_updates_that_are_not_finite_are_skipped_counted_and_in_the_end_stop_the_run_by_name(tmp_path):
+    told = []
+    run = loop(tmp_path / "some", 12, source=Noise(broken={4}), told=told)
+    run.run()
+    skipped = [sentence for sentence in told if "was skipped" in sentence]
+    assert len(skipped) == run.skipped > 0
+    assert run.network.weight.isfinite().all()
+    assert lines(tmp_path / "some")[-1]["skipped"] == run.skipped
+    with pytest.raises(UserError, match="10 updates in a row.*r[0-9]"):
+        loop(tmp_path / "all", 50, source=Noise(broken=range(40))).run()
+
+
+def test_an_error_names_the_recordings_that_hold_no_numbers(tmp_path):
+    source = Noise(8, broken={2, 5})
+    with pytest.raises(UserError, match=r"utterances: (r2, r5|r5, r2)\. "):
+        loop(tmp_path, 50, source=source, batch_seconds=9.0).stream.steps  # noqa: B018
+        run = loop(tmp_path, 50, source=source)
+        run.stream = Stream(run.stream.data, Reading(10**6), accumulate=1)
+        run.run()
+
+
+def test_the_best_by_validation_is_kept(tmp_path):
+    task = Means([3.0, 1.0, 2.0], [])
+    run = loop(tmp_path, 6, task, validate_every=2)
+    outcome = run.run()
+    assert outcome.best == 1.0 and len(task.saved) == 2
+
+
+def test_parameters_that_do_not_learn_yet_stay_as_they_are(tmp_path):
+    run = loop(tmp_path, 4, Means([1.0] * 9, [], frozen=4))
+    before = run.network.weight.clone()
+    run.run()
+    assert torch.equal(before, run.network.weight)
+    run = loop(tmp_path / "later", 4, Means([1.0] * 9, [], frozen=2))
+    run.run()
+    assert not torch.equal(before, run.network.weight)
+
+
+def test_a_changed_batch_at_a_restart_is_told(tmp_path):
+    loop(tmp_path, 4, save_every=1).run()
+    told = []
+    other = loop(tmp_path, 8, accumulate=2, told=told)
+    other.run()
+    assert any("went 1 micro-batches an update and goes on with 2" in sentence for sentence in told)
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on(tmp_path, monkeypatch):
+    from w2v2cli.training.checkpoints import StateFolder
+
+    told = []
+    run = loop(tmp_path, 6, save_every=2, told=told)
+    save = StateFolder.save
+
+    def full(self, state, update):
+        if update == 4:
+            raise OSError(28, "No space left on device")
+        return save(self, state, update)
+
+    monkeypatch.setattr(StateFolder, "save", full)
+    assert run.run().finished
+    assert told == ["Update 4 could not be saved (No space left on device); what was saved before stays."]

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from w2v2cli.data.dataset import Reading, TrainingSet
+from w2v2cli.errors import UserError
+from w2v2cli.training.checkpoints import Position
+from w2v2cli.training.stream import Stream
+
+
+class Counted:
+    shards = None
+    ids = [f"r{i}" for i in range(60)]
+    texts = [None] * 60
+    lengths = np.array([1000 + 30 * (i % 11) for i in range(60)])
+
+    def read(self, index, start=0, samples=None):
+        return np.full(samples, index, np.float32)
+
+
+def stream(rank=0, world=1, accumulate=1, workers=0):
+    data = TrainingSet(Counted(), np.arange(60))
+    return Stream(data, Reading(4000, seed=3), rank, world, accumulate, workers)
+
+
+def ids(steps, count):
+    return [[batch.ids for batch in next(steps).batches] for _ in range(count)]
+
+
+def flat(found):
+    return [batch for step in found for batch in step]
+
+
+def test_ranks_share_the_micro_batches_of_each_update_whatever_their_number():
+    one = ids(stream(accumulate=4).steps(Position()), 8)
+    two = [ids(stream(rank, 2, 2).steps(Position()), 8) for rank in range(2)]
+    four = [ids(stream(rank, 4, 1).steps(Position()), 8) for rank in range(4)]
+    for update in range(8):
+        expected = sorted(one[update])
+        assert sorted(flat(ranks[update] for ranks in two)) == expected
+        assert sorted(flat(ranks[update] for ranks in four)) == expected
+        assert len(set(flat(ranks[update] for ranks in four))) == 4
+
+
+def test_an_epoch_reads_everything_but_what_does_not_fill_an_update():
+    epoch = len(Reading(4000, seed=3).epoch(stream().data, 0))
+    found = flat(ids(stream(accumulate=2).steps(Position()), epoch // 2))
+    read = [name for batch in found for name in batch]
+    assert len(read) == len(set(read)) >= 60 - 4 * (epoch % 2)
+
+
+def test_epochs_differ_and_come_again_the_same():
+    epoch = len(Reading(4000, seed=3).epoch(stream().data, 0))
+    found = flat(ids(stream().steps(Position()), 2 * epoch))
+    assert found[:epoch] != found[epoch:]
+    assert found == flat(ids(stream().steps(Position()), 2 * epoch))
+
+
+def test_a_stream_goes_on_from_any_position():
+    steps = stream(accumulate=2).steps(Position())
+    before = [next(steps) for _ in range(17)]
+    for at in (3, 9, 14):
+        position = before[at].after
+        again = stream(accumulate=2).steps(position)
+        for step in before[at + 1 :]:
+            assert [b.ids for b in next(again).batches] == [b.ids for b in step.batches]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_any_number_of_workers_reads_the_same(workers):
+    alone, helped = stream().steps(Position()), stream(workers=workers).steps(Position())
+    for _ in range(6):
+        one, other = next(alone).batches[0], next(helped).batches[0]
+        assert one.ids == other.ids and one.waveforms.equal(other.waveforms)
+
+
+def test_an_epoch_too_small_for_an_update_is_an_error():
+    with pytest.raises(UserError, match="An epoch has .* micro-batches, but an update takes 90"):
+        next(stream(accumulate=90).steps(Position()))
