@@ -92,8 +92,10 @@ def epoch_plan(
     draw = _Draw(seed, epoch)
     windows = np.zeros(len(kept), np.int64) if shards is None else _windows(np.asarray(shards)[kept], window, draw)
 
-    bucket = np.floor(np.log(cut) / np.log(BUCKET) + draw.uniform("edges", np.zeros(1, np.int64)))
-    order = np.lexsort((draw.bits("order", kept), -bucket, windows))
+    longest = int(cut.max(initial=1))
+    steps = np.arange(np.log(longest) / np.log(BUCKET) + 1) + draw.uniform("edges", np.zeros(1, np.int64))
+    edges = np.floor(BUCKET**steps).astype(np.int64)  # of the buckets, elsewhere each epoch
+    order = np.lexsort((draw.bits("order", kept), -np.searchsorted(edges, cut), windows))
     kept, cut, windows = kept[order], cut[order], windows[order]
     bounds = _bounds(cut, windows, budget, equal)
 
