@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from lm.dictionary import END, UNKNOWN, Dictionary
+from lm.dictionary import END, PAD, UNKNOWN, Dictionary
 from lm.text_files import TextError, read_sentences
 
 FORMAT = "1"  # of the numbers; a change makes new keys
@@ -60,15 +60,54 @@ class TokenShards:
                 parts.append(numbers[max(0, start - first) : end - first].astype(np.int64))
         return np.concatenate(parts)
 
-    def blocks(self, block: int) -> int:
-        """How many whole blocks of `block` words there are. Raises TextError when there is none."""
-        if self.tokens < block:
-            raise TextError(f"The text has {self.tokens} words, too few for one block of {block}.")
-        return self.tokens // block
+    def ends(self) -> Iterator[np.ndarray]:
+        """For each file the places behind its sentences, in the whole stream; each file ends with a sentence."""
+        for numbers, first in zip(self._maps, self._starts[:-1].tolist(), strict=True):
+            yield first + 1 + np.flatnonzero(numbers == END)
 
-    def block(self, index: int, block: int) -> np.ndarray:
-        """(block + 1,) the word before a block, and the block: every word of the text is predicted once."""
-        return self.read(index * block - 1, (index + 1) * block)
+
+@dataclass(frozen=True)
+class Blocks:
+    """Stretches of a stream, each of which is one row of a batch: every word is in exactly one of them."""
+
+    starts: np.ndarray
+    ends: np.ndarray
+    size: int
+    """Words of the longest that there may be."""
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def contiguous_blocks(shards: TokenShards, size: int) -> Blocks:
+    """Of `size` words each, wherever sentences end; what remains at the end of the stream is left out.
+
+    Raises TextError when there is none.
+    """
+    if shards.tokens < size:
+        raise TextError(f"The text has {shards.tokens} words, too few for one block of {size}.")
+    starts = np.arange(shards.tokens // size, dtype=np.int64) * size
+    return Blocks(starts, starts + size, size)
+
+
+def sentence_blocks(shards: TokenShards, size: int) -> Blocks:
+    """As many whole sentences each as `size` words hold, so that each begins as a sentence to be recognised does.
+
+    A longer sentence is cut. Raises TextError when there is none.
+    """
+    starts: list[int] = []
+    ends: list[int] = []
+    begin = 0
+    for stops in shards.ends():
+        while begin < stops[-1]:
+            at = int(np.searchsorted(stops, begin + size, "right")) - 1
+            stop = int(stops[at]) if at >= 0 and stops[at] > begin else begin + size
+            starts.append(begin)
+            ends.append(stop)
+            begin = stop
+    if not starts:
+        raise TextError("The text has no words to make blocks of.")
+    return Blocks(np.array(starts, np.int64), np.array(ends, np.int64), size)
 
 
 def block_order(blocks: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> np.ndarray:
@@ -81,12 +120,28 @@ def block_order(blocks: int, seed: int, epoch: int, rank: int = 0, world: int = 
 
 
 def token_batches(
-    shards: TokenShards, block: int, batch: int, *, seed: int, epoch: int, rank: int = 0, world: int = 1, skip: int = 0
+    shards: TokenShards,
+    blocks: Blocks,
+    batch: int,
+    *,
+    seed: int,
+    epoch: int,
+    rank: int = 0,
+    world: int = 1,
+    skip: int = 0,
 ) -> Iterator[np.ndarray]:
-    """The (batch, block + 1) int64 batches of an epoch after the first `skip`; the last may have fewer rows."""
-    order = block_order(shards.blocks(block), seed, epoch, rank, world)
+    """The (batch, size + 1) int64 batches of an epoch after the first `skip`; the last may have fewer rows.
+
+    A row is the word before a block and the block, filled up with padding.
+    """
+    order = block_order(len(blocks), seed, epoch, rank, world)
     for start in range(skip * batch, len(order), batch):
-        yield np.stack([shards.block(int(index), block) for index in order[start : start + batch]])
+        chosen = order[start : start + batch]
+        rows = np.full((len(chosen), blocks.size + 1), PAD, np.int64)
+        for row, index in zip(rows, chosen, strict=True):
+            words = shards.read(int(blocks.starts[index]) - 1, int(blocks.ends[index]))
+            row[: len(words)] = words
+        yield rows
 
 
 def count_words(

@@ -57,6 +57,11 @@ class KeyValuePool:
         """Rows in use."""
         return len(self._owner) - len(self._free)
 
+    @property
+    def bytes(self) -> int:
+        """Memory of all rows, in use or not."""
+        return sum(tensor.nbytes for tensor in (*self.keys, *self.values, self.hidden, self.normalizers))
+
     def know_nodes(self, count: int) -> None:
         """Make room for node numbers below `count`."""
         if count > len(self.slot):

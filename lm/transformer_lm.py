@@ -18,6 +18,7 @@ from lm.transformer import TransformerNetwork
 from lm.transformer_cache import KeyValuePool
 from lm.transformer_histories import ROOT, HistoryTree
 
+AHEAD = {"cpu": 32, "cuda": 512}  # rows up to which a forward is filled with expected histories
 GATHERED = 1 << 26  # keys (and values) that one forward copies together for a block
 LOOKAHEAD = 1 << 25  # log-probabilities of whole vocabularies that are computed together
 SENTENCE_TOKENS = 2048  # of sentences that are scored whole, in one forward
@@ -51,10 +52,17 @@ class TransformerLM:
         self._ends = np.array(network.softmax.ends)
         self._tree = HistoryTree(len(dictionary), network.config.positions)
         self._pool = KeyValuePool(network.config, cache_gb, network.softmax.words)
+        self._expected = np.zeros(0, np.int64)
+        self._ahead = AHEAD["cuda" if self._device.type == "cuda" else "cpu"]
         self.forwards = 0
         """Batched forwards so far."""
         self.rows = 0
         """Histories computed so far, those computed again included."""
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory that keys, values and final vectors take now."""
+        return self._pool.bytes
 
     def knows(self, word: str) -> bool:
         """Whether `word` has a number of its own."""
@@ -91,6 +99,15 @@ class TransformerLM:
         A search calls this when utterances end, with the states it still holds; else the tree grows without end.
         """
         self._pool.release(self._tree.retain(states))
+        self._expected = np.zeros(0, np.int64)
+
+    def expect(self, states: Sequence[int]) -> None:
+        """Say which states words will likely be asked after, in place of those said before: those of a beam, say.
+
+        Nothing is computed for it at once: when a forward must run anyway and has room, these histories go with it. On a
+        CPU and for few rows that costs next to nothing, since a forward reads all weights.
+        """
+        self._expected = np.unique(np.asarray(states, np.int64))
 
     @torch.no_grad()
     def score_sentences(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
@@ -150,15 +167,26 @@ class TransformerLM:
         if not len(nodes):
             return
         self._pool.know_nodes(self._tree.room)
-        paths = self._tree.paths(nodes)
-        missing = self._pool.use(paths)
+        missing = self._pool.use(self._tree.paths(nodes))
         if missing is not None:
-            self._compute(missing)
+            self._compute(self._with_expected(nodes, missing) if len(missing) else missing)
             yield nodes
             return
         half = len(nodes) // 2
         yield from self._groups(nodes[:half])
         yield from self._groups(nodes[half:])
+
+    def _with_expected(self, nodes: np.ndarray, missing: np.ndarray) -> np.ndarray:
+        """`missing`, and what of the expected is worth computing with it; the pool holds it and `nodes` all."""
+        expected = self._expected[self._pool.slot[self._expected] < 0]
+        expected = np.setdiff1d(expected, nodes)[: max(0, self._ahead - len(missing))]
+        if not len(expected):
+            return missing
+        more = self._pool.use(self._tree.paths(np.concatenate([nodes, expected])))
+        if more is not None:
+            return more
+        self._pool.use(self._tree.paths(nodes))
+        return missing
 
     def _compute(self, nodes: np.ndarray) -> None:
         """Fill rows for distinct nodes without one, whose ancestors have one or are among them."""

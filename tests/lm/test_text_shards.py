@@ -9,11 +9,19 @@ import numpy as np
 import pytest
 
 from lm import text_shards
-from lm.dictionary import END, SPECIALS, UNKNOWN, Dictionary
+from lm.dictionary import END, PAD, SPECIALS, UNKNOWN, Dictionary
 from lm.language_model import LanguageModelError
 from lm.normalization import normalize_text, sentences
 from lm.text_files import TextError, read_sentences
-from lm.text_shards import TokenShards, block_order, build_shards, count_words, token_batches
+from lm.text_shards import (
+    TokenShards,
+    block_order,
+    build_shards,
+    contiguous_blocks,
+    count_words,
+    sentence_blocks,
+    token_batches,
+)
 
 DICTIONARY = Dictionary((*SPECIALS, "THE", "DOG", "BARKS", "CAT"))
 TEXT = "THE DOG BARKS\nTHE BIRD\n\nCAT CAT\nTHE CAT BARKS\n"
@@ -96,14 +104,32 @@ def test_an_interrupted_build_goes_on(tmp_path, text, monkeypatch):
     assert not list(cache.rglob("*.part"))
 
 
-def test_blocks_predict_each_word_once(tmp_path, text):
+def rows(shards, blocks):
+    return [shards.read(start - 1, end).tolist() for start, end in zip(blocks.starts, blocks.ends, strict=True)]
+
+
+def test_contiguous_blocks_predict_each_word_once(tmp_path, text):
     shards = build_shards([text], DICTIONARY, tmp_path / "cache", normalize=False, shard=5)
-    assert shards.blocks(4) == 3
-    blocks = [shards.block(index, 4).tolist() for index in range(3)]
-    assert [word for block in blocks for word in block[1:]] == NUMBERS[:12]
-    assert [block[0] for block in blocks] == [END, NUMBERS[3], NUMBERS[7]]
+    found = rows(shards, contiguous_blocks(shards, 4))
+    assert [word for row in found for word in row[1:]] == NUMBERS[:12]
+    assert [row[0] for row in found] == [END, NUMBERS[3], NUMBERS[7]]
     with pytest.raises(TextError, match="The text has 14 words, too few for one block of 15"):
-        shards.blocks(15)
+        contiguous_blocks(shards, 15)
+
+
+@pytest.mark.parametrize("shard", [1, 6, 1000])
+@pytest.mark.parametrize("size", [2, 3, 4, 7, 8, 100])
+def test_blocks_of_sentences_predict_each_word_once(tmp_path, text, shard, size):
+    shards = build_shards([text], DICTIONARY, tmp_path / "cache", normalize=False, shard=shard)
+    found = rows(shards, sentence_blocks(shards, size))
+    assert [word for row in found for word in row[1:]] == NUMBERS
+    assert all(1 < len(row) <= size + 1 for row in found)
+    if size >= 4:  # no sentence is longer
+        assert all(row[0] == row[-1] == END for row in found)
+    if (shard, size) == (1000, 7):
+        assert [len(row) - 1 for row in found] == [7, 7]
+    with pytest.raises(TextError, match="no words to make blocks of"):
+        sentence_blocks(TokenShards([]), 5)
 
 
 def test_an_epoch_is_a_function_of_its_numbers_and_ranks_are_disjoint():
@@ -121,11 +147,16 @@ def test_batches_go_on_where_they_stopped(tmp_path):
     path.write_text("THE DOG BARKS CAT\n" * 50)
     shards = build_shards([path], DICTIONARY, tmp_path / "cache", normalize=False, shard=30)
     options = {"seed": 1, "epoch": 2, "rank": 1, "world": 2}
-    batches = list(token_batches(shards, 8, 4, **options))
-    assert [batch.shape for batch in batches] == [(4, 9)] * 3 + [(3, 9)]
-    assert batches[0].dtype == np.int64
-    later = list(token_batches(shards, 8, 4, skip=2, **options))
-    assert [batch.tolist() for batch in later] == [batch.tolist() for batch in batches[2:]]
+    for blocks, shapes in (
+        (contiguous_blocks(shards, 8), [(4, 9)] * 3 + [(3, 9)]),
+        (sentence_blocks(shards, 12), [(4, 13)] * 3),  # two sentences each, of 30 numbers a file
+    ):
+        batches = list(token_batches(shards, blocks, 4, **options))
+        assert [batch.shape for batch in batches] == shapes
+        assert batches[0].dtype == np.int64
+        later = list(token_batches(shards, blocks, 4, skip=2, **options))
+        assert [batch.tolist() for batch in later] == [batch.tolist() for batch in batches[2:]]
+    assert batches[0][0].tolist() == [END, *[4, 5, 6, 7, END] * 2, PAD, PAD]
 
 
 def test_vocabulary_from_counts(tmp_path, text):

@@ -89,9 +89,12 @@ def test_the_objective_is_minus_the_log_probability_of_every_word(cutoffs, tied)
     assert count == 16
 
 
-def test_every_weight_has_a_gradient_even_without_rare_words(network):
-    trained = made(tiny(WORDS)).train()
-    summed, _ = lm_objective(trained, torch.full((2, 6), 20))
+@pytest.mark.parametrize("half", [False, True])
+def test_every_weight_has_a_gradient_even_without_rare_words(half):
+    trained = made(replace(tiny(WORDS), dropout=0.1, attention_dropout=0.1)).train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        summed, _ = lm_objective(trained, torch.full((2, 6), 20))
+    assert summed.dtype == torch.float32
     summed.backward()
     assert [name for name, weight in trained.named_parameters() if weight.grad is None] == []
     assert trained.softmax.tails[1].grad is not None

@@ -191,6 +191,40 @@ def test_random_use_equals_the_full_forward(network):
             alive = {state: alive[state] for state in (*chosen, model.start()[0])}
 
 
+def test_expected_histories_go_with_a_forward_that_must_run(network):
+    model = TransformerLM(network, DICTIONARY)
+    _, states = model.score(model.start(3), [1, 2, 3])
+    model.expect(states)
+    assert (model.forwards, model.rows) == (1, 1)  # nothing at once
+    first, _ = model.score(states[:1], [9])
+    assert (model.forwards, model.rows) == (2, 4)
+    others, after = model.score(states[1:], [9, 9])
+    assert (model.forwards, model.rows) == (2, 4)
+    expected = [full(network, [word, 9])[1] for word in (1, 2, 3)]
+    assert [*first, *others] == pytest.approx(expected, abs=1e-4)
+    model.expect(after)
+    model.retain()  # numbers are given anew: nothing is expected of the old ones
+    _, state = model.score(model.start(), [4])
+    model.score(state, [4])
+    assert (model.forwards, model.rows) == (3, 5)
+
+
+def test_expected_histories_give_way_where_there_is_no_room(network):
+    row = 4 * (2 * network.config.blocks + 1) * network.config.width + 4 * len(network.config.bands)
+    model = TransformerLM(network, DICTIONARY, cache_gb=65 * row / 1e9)
+    sentence = list(range(60))
+    _, fans = model.score(model.start(20), range(200, 220))
+    state, found = model.start(), []
+    for word in sentence:
+        model.expect(fans)
+        score, state = model.score(state, [word])
+        found.append(score[0])
+    assert found == pytest.approx(full(network, sentence)[:-1], abs=1e-4)
+    assert model.score(fans, [7] * 20)[0] == pytest.approx(
+        [full(network, [w, 7])[1] for w in range(200, 220)], abs=1e-4
+    )
+
+
 def test_a_cache_without_room_for_one_history_is_refused(network):
     with pytest.raises(LanguageModelError, match=r"--lm-cache-gb 1e-06 is too little: one history of 64 words takes"):
         TransformerLM(network, DICTIONARY, cache_gb=1e-6)
