@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from w2v2cli.data.dataset import Batch, Reading, TrainingSet
+from w2v2cli.data.plan import rank_batches
 from w2v2cli.errors import UserError
 from w2v2cli.training.checkpoints import Position
 
@@ -45,16 +46,16 @@ class Stream:
         position = replace(position)
         while True:
             epoch = self.reading.epoch(self.data, position.epoch)
-            updates = (len(epoch) - position.batch) // self.per_update
             if len(epoch) < self.per_update:
                 raise UserError(
                     f"An epoch has {len(epoch)} micro-batches, but an update takes {self.per_update} "
                     f"({self.world} processes of {self.accumulate}): lower --batch-seconds or the total batch."
                 )
-            first = position.batch + self.rank
-            mine = [first + i * self.world for i in range(updates * self.accumulate)]
-            loaded = epoch.load(mine, self.workers, self.pin)
-            for _ in range(updates):
+            mine = rank_batches(
+                len(epoch), rank=self.rank, world=self.world, accumulate=self.accumulate, done=position.batch
+            )
+            loaded = epoch.load(mine.tolist(), self.workers, self.pin)
+            for _ in range(len(mine) // self.accumulate):
                 batches = tuple(next(loaded) for _ in range(self.accumulate))
                 position = replace(position, batch=position.batch + self.per_update)
                 yield Step(batches, position)
