@@ -13,6 +13,7 @@ from w2v2cli.commands import data, lm, model
 from w2v2cli.commands.doctor import doctor
 from w2v2cli.commands.evaluate import evaluate
 from w2v2cli.commands.finetune import finetune
+from w2v2cli.commands.plot import plot
 from w2v2cli.commands.pretrain import pretrain
 from w2v2cli.commands.transcribe import transcribe
 from w2v2cli.errors import INTERRUPTED, exits
@@ -42,6 +43,7 @@ app.command()(transcribe)
 app.command("eval")(evaluate)
 app.command()(pretrain)
 app.command()(finetune)
+app.command()(plot)
 app.add_typer(model.app, name="model")
 app.add_typer(lm.app, name="lm")
 app.add_typer(data.app, name="data")

@@ -1,0 +1,146 @@
+"""`w2v2 pretrain`, `finetune` and `plot` as a shell sees them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.checkpoint import load_checkpoint
+from w2v2cli.training.recipes import FINETUNING, PRETRAINING
+
+CORPUS = Path(__file__).parents[2] / "w2v2cli" / "shipped" / "corpus" / "dev-clean"
+HELD_OUT = CORPUS.with_name("test-clean")
+SMALL = (
+    "--recipe", "small", "--set", "model=tiny", "--set", "shortest_seconds=0.5", "--set", "crop_seconds=2",
+    "--batch-seconds", "8", "--precision", "fp32", "--device", "cpu",
+)  # fmt: skip
+
+
+def w2v2(*args, timeout=120):
+    command = [sys.executable, "-m", "w2v2cli", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+
+
+def test_pretrain_then_finetune_then_curves(tmp_path):
+    run = tmp_path / "pretrained"
+    result = w2v2("pretrain", CORPUS, "-o", run, "--valid", CORPUS, *SMALL, "--updates", 30, "--log-every", 10)
+    assert result.returncode == 0, result.stderr
+    assert "update 10/30" in result.stderr and "left" in result.stderr and result.stdout == ""
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    needed = {
+        "contrastive", "diversity", "penalty", "accuracy", "code_perplexity", "prob_perplexity", "temperature",
+        "learning_rate", "gradient_norm", "audio_seconds_per_second", "audio_hours",
+    }  # fmt: skip
+    assert needed <= set(log[-1]) and "valid_contrastive" in log[-1]
+    assert log[-1]["loss"] < log[0]["loss"]
+    best = load_checkpoint(run / "best.safetensors")
+    assert best.labels is None and "quantizer.codebook" in best.weights
+
+    tuned = tmp_path / "tuned"
+    call = (
+        "finetune",
+        f"{CORPUS}@2",
+        "-o",
+        tuned,
+        "--valid",
+        HELD_OUT,
+        "--model",
+        run / "best.safetensors",
+        "--updates",
+        4,
+    )
+    result = w2v2(*call, "--precision", "fp32", "--batch-seconds", 8)
+    assert result.returncode == 0, result.stderr
+    assert load_checkpoint(tuned / "best.safetensors").metadata["started_from"] == str(run / "best.safetensors")
+    result = w2v2("transcribe", CORPUS, "--model", run / "best.safetensors")
+    assert result.returncode == 1 and "w2v2 finetune" in result.stderr and result.stderr.count("\n") == 1
+
+    result = w2v2("plot", run, tuned, "-o", tmp_path / "curves.html")
+    assert result.returncode == 0 and (tmp_path / "curves.html").stat().st_size > 10_000
+
+
+def test_the_papers_selection_runs_every_seed_and_rate_and_keeps_the_best(tmp_path):
+    call = ("finetune", CORPUS, "-o", tmp_path, "--valid", HELD_OUT, "--model", "tiny-config", "--updates", 2)
+    result = w2v2(
+        *call, "--precision", "fp32", "--batch-seconds", 20, "--seeds", 2, "--peak-lr", 0.002, "--peak-lr", 0.003
+    )
+    assert result.returncode == 0, result.stderr
+    rows = result.stdout.splitlines()
+    assert rows[0].split() == ["peak", "rate", "seed", "validation", "WER"] and len(rows) == 5
+    first = rows[1].split()
+    kept = tmp_path / f"lr{first[0]}-seed{first[1]}" / "best.safetensors"
+    assert kept.read_bytes() == (tmp_path / "best.safetensors").read_bytes()
+
+
+def test_a_folder_of_a_run_with_other_settings_is_refused(tmp_path):
+    call = ("finetune", CORPUS, "-o", tmp_path, "--valid", HELD_OUT, "--model", "tiny-config", "--batch-seconds", 20)
+    assert w2v2(*call, "--updates", 1).returncode == 0
+    result = w2v2(*call, "--updates", 2)
+    assert result.returncode == 2 and "schedule was" in result.stderr and "Name another folder" in result.stderr
+
+
+def test_validation_searches_with_a_language_model(tmp_path):
+    call = (
+        "finetune",
+        CORPUS,
+        "-o",
+        tmp_path,
+        "--valid",
+        HELD_OUT,
+        "--model",
+        "tiny-config",
+        "--updates",
+        1,
+        "--lm",
+        "4gram",
+    )
+    result = w2v2(*call, "--precision", "fp32", "--batch-seconds", 20)
+    assert result.returncode == 0, result.stderr
+    (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert {"wer", "cer", "wer_lm", "cer_lm"} <= set(json.loads(line))
+
+
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+def test_every_recipe_passes_its_dry_run(command):
+    """All in one process: each builds its network, LARGE among them."""
+    recipes = PRETRAINING if command == "pretrain" else FINETUNING
+    model = {"pretrain": [], "finetune": ["--model", "tiny-config"]}[command]
+    code = (
+        "import sys, contextlib, io\nfrom w2v2cli.app import app\n"
+        f"for recipe in {list(recipes)!r}:\n"
+        "    out = io.StringIO()\n"
+        "    with contextlib.redirect_stdout(out):\n"
+        f"        app([{command!r}, '--recipe', recipe, '--dry-run', *{model!r}], standalone_mode=False)\n"
+        "    text = out.getvalue()\n"
+        "    for part in ('parameters', 'memory', 'learning rate', 'updates', 'time', 'schedule.peak ='):\n"
+        "        assert part in text, (recipe, part)\n"
+        "    print(recipe)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == list(recipes)
+
+
+def test_a_dry_run_tells_what_an_epoch_is():
+    result = w2v2("pretrain", CORPUS, *SMALL, "--dry-run", "--accumulate", 2)
+    assert result.returncode == 0, result.stderr
+    assert "micro-batches" in result.stdout and "updates an epoch" in result.stdout
+    assert not result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("pretrain", "--recipe", "bass"), "--recipe takes base-960"),
+        (("pretrain",), "Name the corpora to train on"),
+        (("finetune", "--recipe", "timit"), "Name the corpora to train on"),
+        (("pretrain", "--dry-run", "--set", "colour=red"), "there is no colour"),
+        (("pretrain", "--dry-run", "--accumulate", "2", "--total-batch-hours", "1"), "give one"),
+        (("pretrain", "train-961", "-o", "x"), "There is no corpus 'train-961'"),
+    ],
+)
+def test_wrong_calls_are_a_sentence_and_exit_with_2(args, message, tmp_path):
+    result = w2v2(*args)
+    assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
