@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+SMALLEST = 1e-20  # probability
+
 
 @dataclass(frozen=True)
 class Quantized:
@@ -61,7 +63,8 @@ def gumbel_noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 def perplexities(probabilities: Tensor) -> Tensor:
     """(..., G, V) distributions averaged over everything before G -> (G,): exp of each codebook's entropy, 1 to V."""
     mean = probabilities.float().flatten(0, -3).mean(0)
-    return torch.exp(-torch.xlogy(mean, mean).sum(-1))
+    # A probability of zero has no part in the entropy; the clamp keeps its logarithm, and so its gradient, finite.
+    return torch.exp(-(mean * mean.clamp(min=SMALLEST).log()).sum(-1))
 
 
 def code_perplexities(codes: Tensor, entries: int) -> Tensor:

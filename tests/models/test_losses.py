@@ -92,6 +92,16 @@ def test_both_definitions_of_diversity_by_hand():
     assert float(diversity_loss(logits)) == pytest.approx((2 - math.exp(entropy)) / 2)
 
 
+@pytest.mark.parametrize("definition", ["perplexity", "entropy"])
+def test_a_codebook_that_has_collapsed_keeps_finite_gradients(definition):
+    """A probability that is zero to the last digit has an infinite logarithm, but no part in the entropy."""
+    logits = torch.full((10, 2, 8), -200.0)
+    logits[..., 0] = 0.0
+    logits.requires_grad_()
+    diversity_loss(logits, definition).backward()
+    assert logits.grad.isfinite().all()
+
+
 def test_feature_penalty_is_the_mean_square_of_valid_frames():
     features = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[2.0, 2.0], [100.0, 100.0]]])
     valid = torch.tensor([[True, True], [True, False]])
