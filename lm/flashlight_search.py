@@ -10,7 +10,8 @@ Collobert et al. (2016), "Wav2Letter"; Pratap et al. (2019), "Wav2Letter++".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,13 +61,20 @@ class FlashlightSearch:
     def __post_init__(self) -> None:
         self._flashlight = import_flashlight()
         self._words: list[str] = []
-        self._decoder = self._lexicon_free() if self.lexicon is None else self._with_lexicon(self.lexicon)
+        self._build = self._lexicon_free() if self.lexicon is None else self._with_lexicon(self.lexicon)
+        self._decoder = self._build()
 
-    def __call__(self, emissions: np.ndarray, lengths: Sequence[int]) -> list[list[Hypothesis]]:
+    def __call__(
+        self, emissions: np.ndarray, lengths: Sequence[int], weights: DecodingWeights | None = None
+    ) -> list[list[Hypothesis]]:
         """(B, T, V) float32 log-probabilities, (B,) frames in each -> up to `nbest` hypotheses each, best first.
 
-        Hypotheses of one utterance differ in their words. Raises ValueError for emissions of another vocabulary.
+        Hypotheses of one utterance differ in their words. `weights` hold from this call on; None leaves them as they are.
+        Raises ValueError for emissions of another vocabulary.
         """
+        if weights is not None and weights != self.weights:
+            self.weights = weights
+            self._decoder = self._build()  # of the same trie and language model, so it costs nothing
         return [
             self._search(valid_frames(emission, length, self.vocabulary))
             for emission, length in zip(emissions, lengths, strict=True)
@@ -77,7 +85,13 @@ class FlashlightSearch:
         if not len(frames):
             return [Hypothesis((), (), (), 0.0, 0.0, 0.0)]
         found: dict[tuple[str, ...], Hypothesis] = {}
+        indices: set[tuple[int, ...]] = set()
         for result in self._decoder.decode(frames.ctypes.data, *frames.shape):  # sorted, best first
+            if self.lexicon is not None and self.weights.unk_score == -math.inf:
+                said = tuple(word for word in result.words if word >= 0)
+                if said in indices:  # the same words along another path: not worth building
+                    continue
+                indices.add(said)
             hypothesis = self._hypothesis(frames, result)
             found.setdefault(tuple(word.text for word in hypothesis.words), hypothesis)
             if len(found) == self.options.nbest:
@@ -117,7 +131,8 @@ class FlashlightSearch:
                 text = None if self._words[index] == UNK else self._words[index]
                 yield timed_word(frames, letters[first:at], self.vocabulary, text)
 
-    def _with_lexicon(self, lexicon: Lexicon) -> Any:
+    def _with_lexicon(self, lexicon: Lexicon) -> Callable[[], Any]:
+        """What builds a decoder of the weights as they are then."""
         self._check_spelling(lexicon)
         self._words = [*(word for word in lexicon.spellings if word != UNK), UNK]
         unknown = len(self._words) - 1  # flashlight wants an index for it, whether or not it may be said
@@ -135,35 +150,44 @@ class FlashlightSearch:
             for spelling in spellings[word]:
                 trie.insert(spelling, index, score)
         trie.smear(decoder.SmearingMode.MAX)
-        options = decoder.LexiconDecoderOptions(
-            beam_size=self.options.beam,
-            beam_size_token=self._beam_tokens,
-            beam_threshold=self.options.beam_threshold,
-            lm_weight=self.weights.lm_weight,
-            word_score=self.weights.word_score,
-            unk_score=self.weights.unk_score,
-            sil_score=self.weights.sil_score,
-            log_add=False,
-            criterion_type=decoder.CriterionType.CTC,
-        )
-        return decoder.LexiconDecoder(options, trie, self._lm, self._silence, self.vocabulary.blank, unknown, [], False)
 
-    def _lexicon_free(self) -> Any:
+        def build() -> Any:
+            options = decoder.LexiconDecoderOptions(
+                beam_size=self.options.beam,
+                beam_size_token=self._beam_tokens,
+                beam_threshold=self.options.beam_threshold,
+                lm_weight=self.weights.lm_weight,
+                word_score=self.weights.word_score,
+                unk_score=self.weights.unk_score,
+                sil_score=self.weights.sil_score,
+                log_add=False,
+                criterion_type=decoder.CriterionType.CTC,
+            )
+            blank = self.vocabulary.blank
+            return decoder.LexiconDecoder(options, trie, self._lm, self._silence, blank, unknown, [], False)
+
+        return build
+
+    def _lexicon_free(self) -> Callable[[], Any]:
         symbols = list(self.vocabulary.symbols)
         self._lm = self._language_model([*symbols, UNK] if UNK not in symbols else symbols)
         if self.lm_path is not None:
             self._check_symbols()
         decoder = self._flashlight.decoder
-        options = decoder.LexiconFreeDecoderOptions(
-            beam_size=self.options.beam,
-            beam_size_token=self._beam_tokens,
-            beam_threshold=self.options.beam_threshold,
-            lm_weight=self.weights.lm_weight,
-            sil_score=self.weights.sil_score,
-            log_add=False,
-            criterion_type=decoder.CriterionType.CTC,
-        )
-        return decoder.LexiconFreeDecoder(options, self._lm, self._silence, self.vocabulary.blank, [])
+
+        def build() -> Any:
+            options = decoder.LexiconFreeDecoderOptions(
+                beam_size=self.options.beam,
+                beam_size_token=self._beam_tokens,
+                beam_threshold=self.options.beam_threshold,
+                lm_weight=self.weights.lm_weight,
+                sil_score=self.weights.sil_score,
+                log_add=False,
+                criterion_type=decoder.CriterionType.CTC,
+            )
+            return decoder.LexiconFreeDecoder(options, self._lm, self._silence, self.vocabulary.blank, [])
+
+        return build
 
     def _language_model(self, words: list[str]) -> Any:
         """flashlight's KenLM over `words` by index, or its ZeroLM."""

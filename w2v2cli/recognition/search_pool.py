@@ -17,7 +17,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from lm.greedy import greedy_search
-from lm.hypothesis import Hypothesis
+from lm.hypothesis import DecodingWeights, Hypothesis
 from lm.vocabulary import Vocabulary
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.search_spec import SearchSpec
@@ -27,7 +27,7 @@ STOPPED = "The search was stopped."
 TRIES = 2  # of an emission whose worker died under it
 
 Found = list[Hypothesis]
-_Task = tuple[np.ndarray, "Future[Found]"]
+_Task = tuple[np.ndarray, DecodingWeights, "Future[Found]"]
 
 
 class SearchFailed(UserError):
@@ -102,9 +102,10 @@ class SearchPool:
         self._messages.close()
         self._control.close()
 
-    def submit(self, emission: np.ndarray) -> Future[Found]:
+    def submit(self, emission: np.ndarray, weights: DecodingWeights | None = None) -> Future[Found]:
         """Search a (T, V) float32 emission; the future holds its hypotheses, best first, or raises SearchFailed.
 
+        `weights` are this utterance's alone; None takes the spec's.
         Waits while `IN_FLIGHT` emissions for each worker are on their way. The emission must not change meanwhile.
         """
         future: Future[Found] = Future()
@@ -120,7 +121,7 @@ class SearchPool:
             if self._closed:
                 future.set_exception(SearchFailed(STOPPED))
             else:
-                self._tasks.put((np.ascontiguousarray(emission, np.float32), future))
+                self._tasks.put((np.ascontiguousarray(emission, np.float32), weights or self.spec.weights, future))
         return future
 
     def wait_until_ready(self) -> None:
@@ -149,7 +150,7 @@ class SearchPool:
         self._ready.wait()
         worker: _Worker | None = None
         while (task := self._tasks.get()) is not None:
-            emission, future = task
+            emission, weights, future = task
             if not future.set_running_or_notify_cancel():
                 continue
             try:
@@ -158,7 +159,7 @@ class SearchPool:
                 for _ in range(TRIES):
                     worker = worker or self._fork()
                     try:
-                        future.set_result(worker.search(emission))
+                        future.set_result(worker.search(emission, weights))
                         break
                     except (EOFError, ConnectionError):
                         dead, worker = worker, None
@@ -201,9 +202,9 @@ class _Worker:
     def __init__(self, pid: int, connection: Connection) -> None:
         self.pid, self.connection = pid, connection
 
-    def search(self, emission: np.ndarray) -> Found:
+    def search(self, emission: np.ndarray, weights: DecodingWeights) -> Found:
         """One utterance there and back; EOFError or ConnectionError when the process is gone, SearchFailed as it says."""
-        self.connection.send(emission.shape)
+        self.connection.send((*emission.shape, weights))
         self.connection.send_bytes(emission.tobytes())
         outcome, found = self.connection.recv()
         if outcome == "failed":

@@ -20,11 +20,11 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from lm.hypothesis import Hypothesis
+from lm.hypothesis import DecodingWeights, Hypothesis
 from lm.vocabulary import Vocabulary
 from w2v2cli.recognition.search_spec import SearchSpec
 
-Search = Callable[[np.ndarray, list[int]], list[list[Hypothesis]]]
+Search = Callable[[np.ndarray, list[int], DecodingWeights | None], list[list[Hypothesis]]]
 PR_SET_PDEATHSIG = 1
 
 
@@ -74,13 +74,13 @@ def work(search: Search, tasks: Connection) -> None:
     """Search emissions until no more come."""
     while True:
         try:
-            frames, symbols = tasks.recv()
+            frames, symbols, weights = tasks.recv()
             emission = np.frombuffer(tasks.recv_bytes(), np.float32).reshape(1, frames, symbols)
         except (EOFError, ConnectionError):
             return
         answer: tuple[str, object]
         try:
-            answer = ("found", search(emission, [frames])[0])
+            answer = ("found", search(emission, [frames], weights)[0])
         except ValueError as error:
             answer = ("failed", str(error))
         except Exception as error:  # a fault of ours: shown in full, and no reason to search the same thing again

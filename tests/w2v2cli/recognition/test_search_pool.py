@@ -233,3 +233,20 @@ def test_the_end_of_the_parent_is_the_end_of_all(tmp_path, how):
     assert parent.wait(timeout=PATIENCE) in (130, -9)
     assert gone(pids)
     assert parent.communicate()[1] == ""  # nobody shows a traceback
+
+
+def test_one_pool_serves_several_weights_at_once(spec):
+    emission = saying("ONE TWO TWO")
+    weights = [DecodingWeights(w, s) for w, s in ((1.0, 0.0), (0.0, -3.0), (2.5, 4.0))]
+    with SearchPool(spec, workers=2) as pool:
+        together = [pool.submit(emission, each) for each in weights * 4]
+        plain = pool.submit(emission).result(PATIENCE)
+        found = [future.result(PATIENCE) for future in together]
+    assert found[0] == plain  # what the spec says
+    for weight, hypotheses in zip(weights, found, strict=False):
+        with SearchPool(replace(spec, weights=weight), workers=1) as alone:
+            assert hypotheses == alone.submit(emission).result(PATIENCE)
+        best = hypotheses[0]
+        parts = best.acoustic_score + weight.lm_weight * best.lm_score + weight.word_score * len(best.words)
+        assert best.score == pytest.approx(parts, abs=1e-4)
+    assert found[:3] == found[3:6]
