@@ -7,7 +7,8 @@ for are scored. Legend: N rows, L words of the longest history, D width, P pairs
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,12 +17,30 @@ from torch import Tensor
 from lm.dictionary import END, PAD, Dictionary
 from lm.transformer import TransformerNetwork
 from lm.transformer_cache import KeyValuePool
+from lm.transformer_checkpoint import build_transformer
 from lm.transformer_histories import ROOT, HistoryTree
+from lm.transformer_reader import read_transformer
 
 AHEAD = {"cpu": 32, "cuda": 512}  # rows up to which a forward is filled with expected histories
 GATHERED = 1 << 26  # keys (and values) that one forward copies together for a block
 LOOKAHEAD = 1 << 25  # log-probabilities of whole vocabularies that are computed together
 SENTENCE_TOKENS = 2048  # of sentences that are scored whole, in one forward
+
+
+def open_transformer_lm(
+    path: Path,
+    words: Sequence[str] | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    cache_gb: float = 2.0,
+    upper: bool = True,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> TransformerLM:
+    """The language model in a file of ours or fairseq's: see `read_transformer` and `TransformerLM`."""
+    checkpoint = read_transformer(path, upper=upper, tell=tell)
+    network = build_transformer(checkpoint).to(device, dtype)
+    return TransformerLM(network, checkpoint.dictionary, words, cache_gb)
 
 
 class TransformerLM:

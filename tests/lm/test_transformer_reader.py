@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from lm.dictionary import SPECIALS, read_fairseq_dictionary
 from lm.language_model import LanguageModelError
 from lm.transformer_checkpoint import build_transformer
+from lm.transformer_lm import open_transformer_lm
 from lm.transformer_reader import config_from_fairseq, read_fairseq_lm, read_transformer, weights_from_fairseq
 
 WORDS, WIDTH, INNER, HEADS, BLOCKS = 60, 16, 24, 2, 2
@@ -171,6 +172,16 @@ def test_a_fairseq_checkpoint_computes_what_fairseq_does(folder, layout, setting
         weights, tokens, transposed=layout.get("tied_projections", False), final_norm=layout.get("final_norm", False)
     )
     torch.testing.assert_close(network.softmax.log_probs(network(tokens[None])[0]), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_three_verbs_on_a_fairseq_checkpoint(folder):
+    weights = fairseq_weights()
+    model = open_transformer_lm(write(folder, weights), ["WORD0", "WORD50", "word0"])
+    scores, states = model.score(model.start(3), [0, 1, 2])
+    begin = reference(weights, torch.tensor([2]))[0]
+    assert scores == pytest.approx(begin[[4, 54, 3]].tolist(), abs=1e-4)  # in small letters it is unknown
+    after = reference(weights, torch.tensor([2, 54]))[1]
+    assert model.finish(states[1:2]) == pytest.approx([float(after[2])], abs=1e-4)
 
 
 def test_newer_checkpoints_keep_their_options_in_cfg(folder):

@@ -216,14 +216,10 @@ def _open(file: Path, words: Sequence[str], upper: bool, device: str) -> Knowing
             return NgramLM(file, words)
         except ImportError:
             raise UserError(f"Scoring with {file} needs kenlm, which Python 3.10 to 3.12 have.") from None
-    from lm.transformer_checkpoint import build_transformer
-    from lm.transformer_lm import TransformerLM
-    from lm.transformer_reader import read_transformer
+    from lm.transformer_lm import open_transformer_lm
     from w2v2cli.recognition.emissions import resolve_device
 
-    where = resolve_device(device)
-    checkpoint = read_transformer(file, upper=upper, tell=say)
-    return TransformerLM(build_transformer(checkpoint).to(where), checkpoint.dictionary, words)
+    return open_transformer_lm(file, words, device=resolve_device(device), upper=upper, tell=say)
 
 
 def _described(file: Path) -> Iterator[str]:
