@@ -1,4 +1,4 @@
-"""`w2v2 data`: corpora looked into, fetched and made."""
+"""`w2v2 data`: corpora looked into, fetched, made and packed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from w2v2cli.data.preparation import Prepared
     from w2v2cli.data.scanning import Scan
 
-app = typer.Typer(help="Look into corpora, prepare and make them.", no_args_is_help=True)
+app = typer.Typer(help="Look into corpora, prepare, make and pack them.", no_args_is_help=True)
 
 NAMED = 20  # unreadable files and duplicates that are named one by one
 
@@ -123,6 +123,47 @@ def synth(
         say(f"{output}: {len(readings)} utterances by {speakers} voices.")
 
 
+@app.command()
+def shard(
+    corpora: Annotated[list[str], typer.Argument(help="Corpora by name or path.", metavar="CORPUS...")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder for shard-NNNNNN.tar and their indexes.")],
+    shard_mb: Annotated[
+        float | None, typer.Option("--shard-mb", help="Size of a shard, about; 1000 by default.", min=0.01)
+    ] = None,
+    shard_hours: Annotated[float | None, typer.Option("--shard-hours", help="Or its audio, about.", min=0.0001)] = None,
+    jobs: Jobs = None,
+    seed: Annotated[int, typer.Option(help="Draws the order: a shard mixes speakers.")] = 0,
+    data: Annotated[Path | None, typer.Option(help="Folder that holds the corpora named; else $W2V2_DATA.")] = None,
+) -> None:
+    """Pack recordings into WebDataset shards, which pretrain and finetune stream. A second call does only the rest.
+
+    Recordings that cannot be read are left out and named, exit code 1.
+    """
+    with exits():
+        if shard_mb is not None and shard_hours is not None:
+            raise UsageError("--shard-mb and --shard-hours are two ways to say the same: give one.")
+        from w2v2cli.data.librispeech import find_training_corpus
+        from w2v2cli.data.sharding import write_shards
+
+        workers = _workers(jobs)
+        with progress("listing") as advance:
+            utterances = [utterance for name in corpora for utterance in find_training_corpus(name, data)]
+            made = write_shards(
+                utterances,
+                output,
+                shard_bytes=None if shard_mb is None else shard_mb * 1e6,
+                shard_seconds=None if shard_hours is None else shard_hours * 3600,
+                jobs=workers,
+                seed=seed,
+                progress=lambda done, total: advance(done, total, "packing"),
+            )
+        _name_some(made.failures)
+        skipped = f", {made.skipped} of them finished before" if made.skipped else ""
+        say(f"{output}: {made.shards} shards{skipped}, {made.recordings} recordings, {made.hours:.2f} hours.")
+        if made.failures:
+            raise UserError(f"{len(made.failures)} recordings cannot be read; the shards are without them.")
+
+
 def _print_summary(prepared: Sequence[Prepared]) -> None:
     """A table on stdout: one row for each split."""
     from rich.box import SIMPLE
@@ -145,10 +186,14 @@ def _tell(found: Scan) -> None:
         say(f"The same content: {', '.join(map(str, paths))}")
     if len(duplicates) > NAMED:
         say(f"... and {len(duplicates) - NAMED} more groups of files with the same content.")
-    for _, reason in found.failures[:NAMED]:
+    _name_some([reason for _, reason in found.failures])
+
+
+def _name_some(reasons: Sequence[str]) -> None:
+    for reason in reasons[:NAMED]:
         say(reason)
-    if len(found.failures) > NAMED:
-        say(f"... and {len(found.failures) - NAMED} more.")
+    if len(reasons) > NAMED:
+        say(f"... and {len(reasons) - NAMED} more.")
 
 
 def _workers(jobs: int | None) -> int:

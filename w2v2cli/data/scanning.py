@@ -108,7 +108,7 @@ def _looked_at(paths: list[Path], jobs: int, hashed: bool, decoded: bool) -> Ite
     pool = ProcessPoolExecutor(jobs, mp_context=context)
     try:
         chunks = (paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK))
-        with _interrupts_held():
+        with interrupts_held():
             waiting: list[Future[list[tuple[Path, Facts | str]]]] = [
                 pool.submit(_look_at_all, chunk, hashed, decoded) for chunk in islice(chunks, 4 * jobs)
             ]
@@ -124,7 +124,7 @@ def _looked_at(paths: list[Path], jobs: int, hashed: bool, decoded: bool) -> Ite
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
+def interrupts_held() -> Iterator[None]:
     """Processes started meanwhile never see Ctrl-C, not even as they start; we see one that came when this ends."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
