@@ -74,6 +74,18 @@ def test_the_papers_selection_runs_every_seed_and_rate_and_keeps_the_best(tmp_pa
     assert kept.read_bytes() == (tmp_path / "best.safetensors").read_bytes()
 
 
+def test_both_train_from_shards(tmp_path):
+    assert w2v2("data", "shard", CORPUS, HELD_OUT, "-o", tmp_path / "shards").returncode == 0
+    shards = ("--shards", tmp_path / "shards")
+    result = w2v2("pretrain", *shards, "-o", tmp_path / "a", *SMALL, "--updates", 2, "--loader-workers", 1)
+    assert result.returncode == 0 and "Pretraining on 20 recordings" in result.stderr, result.stderr
+    call = ("finetune", *shards, "-o", tmp_path / "b", "--valid", HELD_OUT, "--model", "tiny-config", "--updates", 2)
+    result = w2v2(*call, "--precision", "fp32")
+    assert result.returncode == 0 and "Fine-tuning on 14 utterances" in result.stderr, result.stderr
+    result = w2v2("pretrain", CORPUS, *shards, "-o", tmp_path / "c")
+    assert result.returncode == 2 and "give either shards or corpora" in result.stderr
+
+
 def test_a_folder_of_a_run_with_other_settings_is_refused(tmp_path):
     call = ("finetune", CORPUS, "-o", tmp_path, "--valid", HELD_OUT, "--model", "tiny-config", "--batch-seconds", 20)
     assert w2v2(*call, "--updates", 1).returncode == 0

@@ -51,6 +51,7 @@ def finetune(
     peak_lr: Annotated[
         list[float] | None, typer.Option(help="In place of the recipe's; several are tried (paper: 2e-5 and 3e-5).")
     ] = None,
+    shards: t.Shards = None,
     data: t.Data = None,
     updates: t.Updates = None,
     seed: t.Seed = None,
@@ -88,16 +89,20 @@ def finetune(
             changed(FINETUNING[recipe](), Changes(updates, rate, tuple(settings or ()), others)) for rate in rates
         ]
         if dry_run:
-            _plan(configs[0], corpora or [], model, data, speed)
+            _plan(configs[0], corpora or [], shards, model, data, speed)
             return
-        if not corpora or output is None:
+        if not (corpora or shards) or output is None:
             raise UsageError("Name the corpora to train on, and by -o the folder of the run (or --dry-run).")
         runs = [replace(config, seed=config.seed + i) for config in configs for i in range(seeds)]
-        job = _Job(corpora, output, model, recipe, valid, lm, lexicon, data, device, log_every, tensorboard)
+        job = _Job(
+            corpora or [], shards, output, model, recipe, valid, lm, lexicon, data, device, log_every, tensorboard
+        )
         job.run(runs)
 
 
-def _plan(config: FinetuneConfig, corpora: list[str], model: str, data: Path | None, speed: float) -> None:
+def _plan(
+    config: FinetuneConfig, corpora: list[str], shards: str | None, model: str, data: Path | None, speed: float
+) -> None:
     import os
 
     from w2v2cli.data.dataset import labelled, spell
@@ -106,8 +111,8 @@ def _plan(config: FinetuneConfig, corpora: list[str], model: str, data: Path | N
     start = read_start(model)
     vocabulary = vocabulary_of(config)
     train = None
-    if corpora:
-        source, _ = sources(corpora, None, data)
+    if corpora or shards:
+        source, _ = sources(corpora, shards, None, data)
         train, _ = labelled(source, lambda text: spell(text, vocabulary), start.config, max(config.speeds))
     network = build(start, config, len(vocabulary.symbols))
     world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -119,6 +124,7 @@ class _Job:
     """A call of the command: what stays the same over all its runs."""
 
     corpora: list[str]
+    shards: str | None
     output: Path
     model: str
     recipe: str
@@ -136,7 +142,7 @@ class _Job:
         from w2v2cli.training.distributed import joined
 
         with joined(resolve_device(self.device)) as ranks:
-            train, valid = sources(self.corpora, self.valid, self.data)
+            train, valid = sources(self.corpora, self.shards, self.valid, self.data)
             outcomes: list[tuple[FinetuneConfig, Path, Outcome]] = []
             for config in configs:
                 folder = self.output
@@ -169,7 +175,8 @@ class _Job:
             say(f"Fine-tuning on {len(learned)} utterances, {learned.hours:.2f} h, validating on {len(held_out)}.")
             say(f"Batch: {t.batch_described(config, ranks.world)}.")
         metadata = {
-            "recipe": self.recipe, "corpora": self.corpora, "started_from": self.model, "seed": config.seed,
+            "recipe": self.recipe, "corpora": [self.shards] if self.shards else self.corpora,
+            "started_from": self.model, "seed": config.seed,
         }  # fmt: skip
         with (
             searching(self.lm, self.lexicon, self.model, vocabulary.symbols) as pool,
@@ -192,28 +199,31 @@ def _select(outcomes: Sequence[tuple[FinetuneConfig, Path, Outcome]], output: Pa
     say(f"The best of them is {output / 'best.safetensors'}.")
 
 
-def sources(corpora: Sequence[str], valid: str | None, data: Path | None) -> tuple[Recordings, Recordings]:
+def sources(
+    corpora: Sequence[str], shards: str | None, valid: str | None, data: Path | None
+) -> tuple[Recordings, Recordings]:
     """What is trained on and what is validated on.
 
     With `valid` named, all of the corpora but what is in it. Corpora known by name have splits of their own: LibriSpeech's
     and Libri-light's are validated on dev-other (paper §4.3), TIMIT's on its dev speakers. Else the ids decide, by `split_of`.
     """
     from w2v2cli.data.librispeech import TRAINING_NAMES
-    from w2v2cli.data.recordings import FileRecordings
+    from w2v2cli.data.recordings import Selected
     from w2v2cli.data.splits import split_of
 
-    utterances = t.read_utterances(corpora, data)
+    every = t.read_source(corpora, shards, data)
     names = {name.rpartition("@")[0] or name for name in corpora}
-    if valid is None and names <= set(TRAINING_NAMES):
+    if valid is None and names and names <= set(TRAINING_NAMES):
         valid = "timit-dev" if all(name.startswith("timit") for name in names) else "dev-other"
-    if valid is None:
-        learned = [u for u in utterances if split_of(u.id) == "train"]
-        held_out = list({u.id: u for u in utterances if split_of(u.id) == "dev"}.values())
-    else:
-        held_out = t.read_utterances([valid], data)
-        known = {u.id for u in held_out}
-        learned = [u for u in utterances if u.id not in known]
-    return FileRecordings(learned), FileRecordings(held_out)
+    if valid is not None:
+        held_out = t.read_source([valid], None, data)
+        known = set(held_out.ids)
+        return Selected(every, [i for i, name in enumerate(every.ids) if name not in known]), held_out
+    dev = {
+        name: i for i, name in enumerate(every.ids) if split_of(name) == "dev"
+    }  # each once, however often it is read
+    learned = [i for i, name in enumerate(every.ids) if split_of(name) == "train"]
+    return Selected(every, learned), Selected(every, list(dev.values()))
 
 
 @contextmanager

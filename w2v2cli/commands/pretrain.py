@@ -35,6 +35,7 @@ def pretrain(
     recipe: Annotated[str, typer.Option(help="base-960, large-960, large-lv60k, ablation or small.")] = "base-960",
     valid: Annotated[str | None, typer.Option(help="Corpus to validate on; else one recording in a hundred.")] = None,
     start: Annotated[str | None, typer.Option("--model", help="Pretrained checkpoint to go on from.")] = None,
+    shards: t.Shards = None,
     data: t.Data = None,
     updates: t.Updates = None,
     peak_lr: t.PeakLr = None,
@@ -69,25 +70,30 @@ def pretrain(
         )
         config = changed(PRETRAINING[recipe](), Changes(updates, peak_lr, tuple(settings or ()), others))
         if dry_run:
-            _plan(config, corpora or [], data, speed)
+            _plan(config, corpora or [], shards, data, speed)
             return
-        if not corpora or output is None:
+        if not (corpora or shards) or output is None:
             raise UsageError("Name the corpora to train on, and by -o the folder of the run (or --dry-run).")
-        _run(config, corpora, output, valid, start, data, recipe, device, log_every, tensorboard)
+        _run(config, corpora or [], shards, output, valid, start, data, recipe, device, log_every, tensorboard)
 
 
-def _plan(config: PretrainConfig, corpora: list[str], data: Path | None, speed: float) -> None:
+def _plan(config: PretrainConfig, corpora: list[str], shards: str | None, data: Path | None, speed: float) -> None:
     import os
 
     from w2v2cli.training.pretraining import build, network_config
 
-    train = _sets(config, corpora, None, data)[0] if corpora else None
+    train = _sets(config, corpora, shards, None, data)[0] if corpora or shards else None
     world = int(os.environ.get("WORLD_SIZE", "1"))
     t.print_plan(config, build(config), network_config(config), train, world, speed)
 
 
 def _sets(
-    config: PretrainConfig, corpora: list[str], valid: str | None, data: Path | None, ranks: Ranks | None = None
+    config: PretrainConfig,
+    corpora: list[str],
+    shards: str | None,
+    valid: str | None,
+    data: Path | None,
+    ranks: Ranks | None = None,
 ) -> tuple[TrainingSet, TrainingSet]:
     """What is trained on and what is held out."""
     import numpy as np
@@ -96,11 +102,11 @@ def _sets(
     from w2v2cli.data.dataset import TrainingSet, unlabelled
 
     shortest = int(config.shortest_seconds * SAMPLE_RATE)
-    every, left_out = unlabelled(t.read_source(corpora, data), shortest)
+    every, left_out = unlabelled(t.read_source(corpora, shards, data), shortest)
     if ranks is not None and ranks.first and left_out:
         say(f"Left out: {len(left_out)} recordings shorter than {config.shortest_seconds:g} s.")
     if valid is not None:
-        return every, unlabelled(t.read_source([valid], data), shortest)[0]
+        return every, unlabelled(t.read_source([valid], None, data), shortest)[0]
     # The first of the recordings in an order that only their number decides.
     order = np.random.default_rng(len(every)).permutation(len(every))
     count = min(max(int(len(every) * HELD_OUT), 8), HELD_OUT_MOST)
@@ -113,6 +119,7 @@ def _sets(
 def _run(
     config: PretrainConfig,
     corpora: list[str],
+    shards: str | None,
     output: Path,
     valid: str | None,
     start: str | None,
@@ -128,14 +135,19 @@ def _run(
     from w2v2cli.training.session import reading_of, train
 
     with joined(resolve_device(device)) as ranks:
-        learned, held_out = _sets(config, corpora, valid, data, ranks)
+        learned, held_out = _sets(config, corpora, shards, valid, data, ranks)
         network = build(config)
         if start is not None:
             _load(network, start)
         if ranks.first:
             say(f"Pretraining on {len(learned)} recordings, {learned.hours:.1f} h, validating on {len(held_out)}.")
             say(f"Batch: {t.batch_described(config, ranks.world)}.")
-        metadata = {"recipe": recipe, "corpora": corpora, "started_from": start, "seed": config.seed}
+        metadata = {
+            "recipe": recipe,
+            "corpora": [shards] if shards else corpora,
+            "started_from": start,
+            "seed": config.seed,
+        }
         task = Pretraining(config, reading_of(config).epoch(held_out, 0), metadata)
         with t.telling(ranks, log_every, config.schedule.updates, SHOWN) as telling:
             outcome = train(network, task, config, learned, output, ranks, telling, tensorboard)

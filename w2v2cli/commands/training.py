@@ -31,6 +31,12 @@ SHOWN = 5  # utterances left out that are named, one line each
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder of the run; an existing one is continued.")]
 Data = Annotated[Path | None, typer.Option(help="Folder that holds the corpora named; else $W2V2_DATA.")]
+Shards = Annotated[
+    str | None,
+    typer.Option(
+        help="WebDataset shards in place of corpora: their folder or a pattern (w2v2 data shard writes them)."
+    ),
+]
 Updates = Annotated[int | None, typer.Option(help="In place of the recipe's.", min=1)]
 PeakLr = Annotated[float | None, typer.Option(help="In place of the recipe's.")]
 Seed = Annotated[int | None, typer.Option(help="In place of the recipe's.")]
@@ -80,11 +86,17 @@ def read_utterances(names: Sequence[str], data: Path | None) -> list[Utterance]:
     return utterances
 
 
-def read_source(names: Sequence[str], data: Path | None) -> Recordings:
-    """The recordings of all corpora named."""
+def read_source(names: Sequence[str], shards: str | None, data: Path | None) -> Recordings:
+    """The recordings of all corpora named, or of shards. UsageError for both."""
     from w2v2cli.data.recordings import FileRecordings
+    from w2v2cli.data.shards import ShardRecordings
+    from w2v2cli.errors import UsageError
 
-    return FileRecordings(read_utterances(names, data))
+    if shards is None:
+        return FileRecordings(read_utterances(names, data))
+    if names:
+        raise UsageError(f"--shards {shards} and {names[0]}: give either shards or corpora.")
+    return ShardRecordings(shards)
 
 
 def batch_described(config: RunConfig, world: int) -> str:

@@ -50,6 +50,21 @@ def utterance_length(utterance: Utterance) -> int:
     return utterance.samples if utterance.samples is not None else measure(utterance.path) - utterance.start
 
 
+class Selected:
+    """Some of other recordings, in the order given."""
+
+    def __init__(self, source: Recordings, indices: Sequence[int]) -> None:
+        self._source, self._indices = source, np.asarray(indices, np.int64)
+        self.ids = [source.ids[int(i)] for i in self._indices]
+        self.texts = [source.texts[int(i)] for i in self._indices]
+        self.lengths = source.lengths[self._indices]
+        self.shards = None if source.shards is None else source.shards[self._indices]
+
+    def read(self, index: int, start: int = 0, samples: int | None = None) -> np.ndarray:
+        """See `Recordings`."""
+        return self._source.read(int(self._indices[index]), start, samples)
+
+
 class FileRecordings:
     """Utterances as `Recordings`, each in a file of its own or a cut of a longer one.
 

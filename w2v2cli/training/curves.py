@@ -11,7 +11,7 @@ from typing import Any
 from w2v2cli.errors import UserError
 from w2v2cli.training.metrics import read_log
 
-LEFT_OUT = {"update", "epoch"}
+LEFT_OUT = {"update", "epoch", "time"}
 SMOOTHED = 50  # updates of the moving mean
 COLUMNS = 3
 SIZE = (4.2, 2.6)  # inches of one curve
@@ -49,7 +49,7 @@ def _figure(logs: dict[str, list[dict[str, Any]]]) -> Any:
             points = [(row["update"], row[name]) for row in rows if row.get(name) is not None]
             if not points:
                 continue
-            updates, values = zip(*points, strict=True)
+            updates, values = ([point[i] for point in points] for i in (0, 1))
             if len(points) > 2 * SMOOTHED:
                 axes.plot(updates, values, color=f"C{i}", alpha=0.25, linewidth=0.7)
                 values = moving_mean(values, SMOOTHED)

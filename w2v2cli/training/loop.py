@@ -7,6 +7,7 @@ lives on. So a run that is killed and started again, or spread over other ranks,
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -284,7 +285,7 @@ class Loop:
             return
         per_second = pace.seconds_per_update
         speed = {"audio_seconds_per_second": metrics.pop("seconds") / per_second} if per_second else {}
-        line = {"update": self.position.update, "epoch": self.position.epoch, **metrics, **speed}
+        line = {"update": self.position.update, "epoch": self.position.epoch, "time": time.time(), **metrics, **speed}
         if isinstance(log, MetricLog):
             log.write({k: v if abs(v) < float("inf") else None for k, v in line.items()})
         warning = self.task.watch(line)

@@ -39,7 +39,7 @@ class MetricLog:
         self._file.flush()
         if self._events is not None:
             for name, value in metrics.items():
-                if name != "update" and value is not None:
+                if name not in ("update", "time") and value is not None:
                     self._events.add_scalar(name, value, metrics["update"])
 
     def __enter__(self) -> MetricLog:
