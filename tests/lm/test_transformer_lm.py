@@ -1,5 +1,6 @@
 """The Transformer behind the three verbs: cached, batched, evicted, forgotten, and always the same numbers."""
 
+import copy
 import math
 
 import numpy as np
@@ -223,6 +224,13 @@ def test_expected_histories_give_way_where_there_is_no_room(network):
     assert model.score(fans, [7] * 20)[0] == pytest.approx(
         [full(network, [w, 7])[1] for w in range(200, 220)], abs=1e-4
     )
+
+
+def test_half_precision_comes_near(network, sentences):
+    half = TransformerLM(copy.deepcopy(network).to(torch.bfloat16), DICTIONARY)
+    for scores, sentence in zip(step(half, sentences), sentences, strict=True):
+        assert scores.dtype == np.float64
+        assert np.abs(scores - full(network, sentence)).mean() < 0.1
 
 
 def test_a_cache_without_room_for_one_history_is_refused(network):
