@@ -114,10 +114,10 @@ class ShardIndex:
         strings = {"member": self.members, "id": self.ids, "text": self.texts.strings}
         for name, values in (strings | {"failure": Strings.of(self.failures)}).items():
             tensors |= {f"{name}.blob": values.blob, f"{name}.ends": values.ends}
-        facts = {"version": VERSION, "bytes": str(self.bytes), "made_from": self.made_from, "of": str(self.of)}
+        facts = {"version": VERSION, "bytes": self.bytes, "made_from": self.made_from, "of": self.of}
         beside = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            beside.write_bytes(save(tensors, facts))
+            beside.write_bytes(save(tensors, {"shard": json.dumps(facts)}))  # several would come in any order
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
@@ -127,7 +127,7 @@ class ShardIndex:
         """ShardError when the file is no index; FileNotFoundError when there is none."""
         try:
             with safe_open(path, "np") as file:
-                facts = file.metadata() or {}
+                facts = json.loads((file.metadata() or {})["shard"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if facts["version"] != VERSION:
                 raise ShardError(f"{path} is of version {facts['version']}, {VERSION} is known: delete it.")
@@ -142,9 +142,9 @@ class ShardIndex:
                 members,
                 ids,
                 Texts(texts, tensors["present"]),
-                int(facts["bytes"]),
+                facts["bytes"],
                 facts["made_from"],
-                int(facts["of"]),
+                facts["of"],
                 failures,
             )
         except (SafetensorError, KeyError, ValueError):
