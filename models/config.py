@@ -183,4 +183,19 @@ def demo() -> Wav2Vec2Config:
     )
 
 
-PRESETS = {"base": base, "large": large, "large-lv60k": large_lv60k, "tiny": tiny, "demo": demo}
+def small() -> Wav2Vec2Config:
+    """3 M parameters: what two CPU cores can pretrain within an hour."""
+    return replace(
+        demo(),
+        conv_layers=((64, 10, 5), (64, 3, 2), (96, 3, 2), (128, 3, 2), (192, 3, 2), *((192, 2, 2),) * 2),
+        width=192,
+        ffn_width=768,
+        num_layers=6,
+        num_heads=3,
+        position_groups=12,
+        codebook_width=192,
+        target_width=192,
+    )
+
+
+PRESETS = {"base": base, "large": large, "large-lv60k": large_lv60k, "tiny": tiny, "demo": demo, "small": small}

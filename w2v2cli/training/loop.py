@@ -67,7 +67,7 @@ class Loop:
         self.skipped = 0
         self._lost: list[tuple[str, ...]] = []  # utterances of the updates skipped in a row
         self._states = StateFolder(self.folder, self.config.keep)
-        self._optimizer = build_optimizer(self.network, self.config, self.ranks.device)
+        self._optimizer = build_optimizer(self.network, self.config)
         self._scaler = GradScaler(self.ranks.device.type, enabled=self.config.precision == "fp16")
         self._learning: set[str] = set()
         self._running: nn.Module = self.network

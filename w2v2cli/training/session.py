@@ -21,6 +21,7 @@ from w2v2cli.training.config import FinetuneConfig, PretrainConfig, RunConfig
 from w2v2cli.training.distributed import Ranks
 from w2v2cli.training.loop import Loop, Outcome
 from w2v2cli.training.metrics import Pace
+from w2v2cli.training.optimization import keep_freed_memory
 from w2v2cli.training.stream import Stream
 from w2v2cli.training.task import Task
 
@@ -61,6 +62,8 @@ def train(
                 module.recompute = config.recompute
         if ranks.device.type == "cuda":
             torch.set_float32_matmul_precision("high")
+        else:
+            keep_freed_memory()
         loop = Loop(
             network=network.to(ranks.device),
             task=task,
