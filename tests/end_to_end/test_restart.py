@@ -131,3 +131,24 @@ def test_two_ranks_come_to_the_weights_of_one_with_the_double_batch(tmp_path):
     losses = [[row["loss"] for row in log_of(tmp_path / name)] for name in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert losses[0][0] != losses[0][1]
+
+
+def test_stopped_under_torchrun_and_continued_by_one_process_nothing_changes(tmp_path):
+    """Both ranks save and end with 0 at a scheduler's notice; one process with the same total batch goes on from there."""
+    port = str(random.randint(20_000, 60_000))
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port)
+    updates = 150
+    command = pretrain(tmp_path / "run", updates, "--accumulate", "1", launcher=launcher)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    while len(log_of(tmp_path / "run")) < 5:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    done = len(log_of(tmp_path / "run"))
+    assert f"Stopped by SIGTERM after update {done}" in errors and 5 <= done < updates
+    finished(pretrain(tmp_path / "run", updates, "--accumulate", "2"))
+    finished(pretrain(tmp_path / "whole", updates, "--accumulate", "2"))
+    stopped, whole = ([row["loss"] for row in log_of(tmp_path / name)] for name in ("run", "whole"))
+    assert stopped == pytest.approx(whole, rel=1e-2)
+    assert stopped[: done + 1] == pytest.approx(whole[: done + 1], rel=1e-4)

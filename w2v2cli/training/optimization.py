@@ -25,11 +25,11 @@ def build_optimizer(network: nn.Module, config: RunConfig) -> torch.optim.Optimi
     return torch.optim.AdamW(groups, lr=0.0, betas=config.betas, eps=config.eps, fused=True)
 
 
-def compile_blocks(network: nn.Module) -> None:
+def compile_blocks(network: nn.Module, backend: str = "inductor") -> None:
     """torch.compile for each Transformer block and each convolution: all blocks share one compiled form."""
     for module in network.modules():
         if isinstance(module, (Block, ConvBlock)):
-            module.compile(dynamic=True)
+            module.compile(dynamic=True, backend=backend)
 
 
 def keep_freed_memory() -> None:
