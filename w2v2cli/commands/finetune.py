@@ -161,6 +161,7 @@ class _Job:
     def _run(self, config: FinetuneConfig, folder: Path, train: Recordings, valid: Recordings, ranks: Ranks) -> Outcome:
         from w2v2cli.data.dataset import labelled, spell
         from w2v2cli.training.finetuning import Finetuning, build
+        from w2v2cli.training.session import stream_of
         from w2v2cli.training.session import train as fit
 
         start = read_start(self.model)
@@ -184,7 +185,8 @@ class _Job:
         ):
             task = Finetuning(config, start, vocabulary, held_out, pool, metadata)
             network = build(start, config, len(vocabulary.symbols))
-            return fit(network, task, config, learned, folder, ranks, telling, self.tensorboard)
+            stream = stream_of(config, learned, ranks)
+            return fit(network, task, config, stream, folder, ranks, telling, self.tensorboard)
 
 
 def _select(outcomes: Sequence[tuple[FinetuneConfig, Path, Outcome]], output: Path) -> None:

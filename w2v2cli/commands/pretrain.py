@@ -132,7 +132,7 @@ def _run(
     from w2v2cli.recognition.emissions import resolve_device
     from w2v2cli.training.distributed import joined
     from w2v2cli.training.pretraining import Pretraining, build
-    from w2v2cli.training.session import reading_of, train
+    from w2v2cli.training.session import reading_of, stream_of, train
 
     with joined(resolve_device(device)) as ranks:
         learned, held_out = _sets(config, corpora, shards, valid, data, ranks)
@@ -150,7 +150,9 @@ def _run(
         }
         task = Pretraining(config, reading_of(config).epoch(held_out, 0), metadata)
         with t.telling(ranks, log_every, config.schedule.updates, SHOWN) as telling:
-            outcome = train(network, task, config, learned, output, ranks, telling, tensorboard)
+            outcome = train(
+                network, task, config, stream_of(config, learned, ranks), output, ranks, telling, tensorboard
+            )
         t.tell_outcome(outcome, output, ranks)
 
 

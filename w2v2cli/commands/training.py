@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from w2v2cli.data.dataset import LeftOut, TrainingSet
     from w2v2cli.data.recordings import Recordings
     from w2v2cli.data.utterance import Utterance
-    from w2v2cli.training.config import RunConfig
+    from w2v2cli.training.config import AudioRunConfig
     from w2v2cli.training.distributed import Ranks
     from w2v2cli.training.loop import Outcome
     from w2v2cli.training.metrics import Pace
@@ -99,7 +99,7 @@ def read_source(names: Sequence[str], shards: str | None, data: Path | None) -> 
     return ShardRecordings(shards)
 
 
-def batch_described(config: RunConfig, world: int) -> str:
+def batch_described(config: AudioRunConfig, world: int) -> str:
     """What makes one update, as it is said."""
     accumulate = config.accumulation(world)
     total = config.batch_seconds * world * accumulate
@@ -168,7 +168,7 @@ def duration(seconds: float) -> str:
 
 
 def print_plan(
-    config: RunConfig,
+    config: AudioRunConfig,
     network: nn.Module,
     model: Wav2Vec2Config,
     data: TrainingSet | None,

@@ -37,9 +37,14 @@ class Batch:
     """Why recordings that belong here are missing, a sentence for each."""
 
     @property
-    def seconds(self) -> float:
-        """Audio in it, padding left out."""
+    def amount(self) -> float:
+        """Seconds of audio in it, padding left out."""
         return int(self.lengths.sum()) / SAMPLE_RATE
+
+    def suspects(self) -> tuple[str, ...]:
+        """The utterances that hold samples which are no numbers; all of them where none does."""
+        finite = self.waveforms.isfinite().all(1).tolist()
+        return tuple(name for name, whole in zip(self.ids, finite, strict=True) if not whole) or self.ids
 
     def pin_memory(self) -> Batch:
         """The same in memory that a GPU reads from directly; DataLoader calls this."""
@@ -87,7 +92,9 @@ def unlabelled(source: Recordings, shortest: int) -> tuple[TrainingSet, list[Lef
     """All recordings of at least `shortest` samples."""
     long_enough = source.lengths >= shortest
     left_out = [
-        LeftOut(source.ids[int(i)], f"its {source.lengths[i] / SAMPLE_RATE:.2f} s are less than {shortest / SAMPLE_RATE:g}")
+        LeftOut(
+            source.ids[int(i)], f"its {source.lengths[i] / SAMPLE_RATE:.2f} s are less than {shortest / SAMPLE_RATE:g}"
+        )
         for i in np.flatnonzero(~long_enough)
     ]
     return TrainingSet(source, np.flatnonzero(long_enough)), left_out

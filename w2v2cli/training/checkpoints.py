@@ -33,8 +33,8 @@ class Position:
     """Epoch the next batch belongs to."""
     batch: int = 0
     """Micro-batches of that epoch already used, by all ranks together."""
-    seconds: float = 0.0
-    """Audio used, padding left out."""
+    amount: float = 0.0
+    """Seconds of audio, or words of text, that have been learned from."""
 
 
 class StateError(UserError):

@@ -23,10 +23,6 @@ class RunConfig:
 
     schedule: TriStage
     """Learning rate by update."""
-    batch_seconds: float
-    """Padded audio in one micro-batch, on one device."""
-    total_batch_hours: float = 0.0
-    """Padded audio in one update, over all devices and accumulated micro-batches; 0 leaves `accumulate` as it is."""
     accumulate: int = 1
     """Micro-batches of one device whose gradients make one update."""
     betas: tuple[float, float] = (0.9, 0.98)
@@ -49,20 +45,35 @@ class RunConfig:
     """Updates between two states on disk; a validation saves one as well."""
     keep: int = 2
     """States kept."""
-    loader_workers: int = 0
-    """Processes that read audio ahead on each rank; 0 reads it in the training process itself."""
     seed: int = 1
     """Of weights, order of data, masks and dropout."""
 
     def accumulation(self, world: int) -> int:
-        """Micro-batches one device accumulates so that `world` of them come to the total batch."""
+        """Micro-batches that each of `world` devices accumulates for an update."""
+        del world
+        return self.accumulate
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioRunConfig(RunConfig):
+    """What every run that hears audio has."""
+
+    batch_seconds: float
+    """Padded audio in one micro-batch, on one device."""
+    total_batch_hours: float = 0.0
+    """Padded audio in one update, over all devices and accumulated micro-batches; 0 leaves `accumulate` as it is."""
+    loader_workers: int = 0
+    """Processes that read audio ahead on each rank; 0 reads it in the training process itself."""
+
+    def accumulation(self, world: int) -> int:
+        """As many as bring `world` devices to the total batch."""
         if not self.total_batch_hours:
             return self.accumulate
         return max(round(self.total_batch_hours * 3600 / (self.batch_seconds * world)), 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig(RunConfig):
+class PretrainConfig(AudioRunConfig):
     """One self-supervised run."""
 
     model: str = "base"
@@ -84,7 +95,7 @@ class PretrainConfig(RunConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneConfig(RunConfig):
+class FinetuneConfig(AudioRunConfig):
     """One CTC run."""
 
     mask: SpanMask = SpanMask(time_probability=0.065, channel_probability=0.004)
@@ -105,6 +116,24 @@ class FinetuneConfig(RunConfig):
     """Each time an utterance is read it is played at one of these speeds (pitch follows); not in P."""
     units: Units = "characters"
     """What the output layer writes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LmConfig(RunConfig):
+    """One run of the word Transformer."""
+
+    model: str = "small"
+    """The preset of the network."""
+    vocabulary: int = 200_000
+    """Most frequent words of the text that it knows."""
+    batch_words: int = 4096
+    """Words in one micro-batch, on one device."""
+    block: int = 128
+    """Words in one row of it: whole sentences, as many as fit."""
+    dropout: float = 0.1
+    """In the blocks and on the embeddings, in this run."""
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
 
 
 Config = TypeVar("Config", bound=RunConfig)

@@ -113,6 +113,10 @@ class Finetuning:
         """See `Task`: nats for each label."""
         return {"loss": sums["loss"] / count}
 
+    def told(self, amount: float, per_second: float) -> dict[str, float]:
+        """See `Task`."""
+        return {"audio_hours": amount / 3600, "audio_seconds_per_second": per_second}
+
     def learning(self, network: nn.Module, update: int) -> set[str]:
         """See `Task`: the output layer alone at first, the feature encoder never where it is frozen."""
         names = {name for name, _ in network.named_parameters()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +20,6 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from models.context_network import draw_kept
-from w2v2cli.data.dataset import Batch
 from w2v2cli.errors import UserError
 from w2v2cli.training.checkpoints import Position, StateFolder
 from w2v2cli.training.config import RunConfig
@@ -28,8 +27,7 @@ from w2v2cli.training.distributed import Ranks
 from w2v2cli.training.metrics import MetricLog, Pace
 from w2v2cli.training.optimization import DTYPES, build_optimizer, compile_blocks
 from w2v2cli.training.signals import StopNotice, stop_notice
-from w2v2cli.training.stream import Step, Stream
-from w2v2cli.training.task import Draws, Prepared, Task
+from w2v2cli.training.task import Draws, Prepared, Step, Stream, Task
 
 PATIENCE = 10  # updates in a row that may be lost to losses or gradients that are not finite
 NAMED = 20  # utterances that an error lists before it only counts
@@ -112,19 +110,18 @@ class Loop:
         prepared = [
             self.task.prepare(batch, draw, self.ranks.device) for batch, draw in zip(step.batches, draws, strict=True)
         ]
-        seconds = sum(batch.seconds for batch in step.batches)
-        mine = torch.tensor([sum(p.count for p in prepared), float(bool(notice)), seconds], dtype=torch.float64)
-        count, stops, seconds = self.ranks.total(mine.float()).tolist()
+        amount = sum(batch.amount for batch in step.batches)
+        mine = torch.tensor([sum(p.count for p in prepared), float(bool(notice)), amount], dtype=torch.float64)
+        count, stops, amount = self.ranks.total(mine.float()).tolist()
         sums = self._backward(prepared, draws, count)
         norm = self._step()
         self._mind(step, norm, sums)
-        self.position = replace(step.after, update=update + 1, seconds=self.position.seconds + seconds)
+        self.position = replace(step.after, update=update + 1, amount=self.position.amount + amount)
         metrics = {
             **self.task.summary(sums, count, update),
             "learning_rate": rate,
             "gradient_norm": norm,
-            "audio_hours": self.position.seconds / 3600,
-            "seconds": seconds,
+            "amount": amount,
             "skipped": float(self.skipped),
         }
         if self._scaler.is_enabled():
@@ -178,7 +175,7 @@ class Loop:
             self._lost.clear()
             return
         self.skipped += 1
-        self._lost.append(tuple(i for batch in step.batches for i in suspects(batch)))
+        self._lost.append(tuple(i for batch in step.batches for i in batch.suspects()))
         if self.ranks.first:
             self.warn(f"Update {self.position.update + 1} was skipped: its loss or gradient is not finite.")
         if len(self._lost) >= PATIENCE:
@@ -284,8 +281,9 @@ class Loop:
         if not self.ranks.first:
             return
         per_second = pace.seconds_per_update
-        speed = {"audio_seconds_per_second": metrics.pop("seconds") / per_second} if per_second else {}
-        line = {"update": self.position.update, "epoch": self.position.epoch, "time": time.time(), **metrics, **speed}
+        amount = metrics.pop("amount")
+        told = self.task.told(self.position.amount, amount / per_second if per_second else 0.0)
+        line = {"update": self.position.update, "epoch": self.position.epoch, "time": time.time(), **metrics, **told}
         if isinstance(log, MetricLog):
             log.write({k: v if abs(v) < float("inf") else None for k, v in line.items()})
         warning = self.task.watch(line)
@@ -293,10 +291,3 @@ class Loop:
             self._warned.add(warning[0])
             self.warn(warning[1])
         self.report(line, pace)
-
-
-def suspects(batch: Batch) -> Iterator[str]:
-    """The utterances of a batch that hold samples which are no numbers; all of them where none does."""
-    finite = batch.waveforms.isfinite().all(1).tolist()
-    broken = [name for name, whole in zip(batch.ids, finite, strict=True) if not whole]
-    yield from broken or batch.ids

@@ -109,6 +109,10 @@ class Pretraining:
             "masked_steps": count,
         }
 
+    def told(self, amount: float, per_second: float) -> dict[str, float]:
+        """See `Task`."""
+        return {"audio_hours": amount / 3600, "audio_seconds_per_second": per_second}
+
     def learning(self, network: nn.Module, update: int) -> set[str]:
         """See `Task`: everything."""
         return {name for name, _ in network.named_parameters()}

@@ -17,19 +17,19 @@ from models.config import SAMPLE_RATE, Wav2Vec2Config
 from models.context_network import ContextNetwork
 from w2v2cli.data.dataset import Reading, TrainingSet, budget_samples
 from w2v2cli.errors import UsageError, UserError
-from w2v2cli.training.config import FinetuneConfig, PretrainConfig, RunConfig
+from w2v2cli.training.config import AudioRunConfig, FinetuneConfig, PretrainConfig, RunConfig
 from w2v2cli.training.distributed import Ranks
 from w2v2cli.training.loop import Loop, Outcome
 from w2v2cli.training.metrics import Pace
 from w2v2cli.training.optimization import keep_freed_memory
-from w2v2cli.training.stream import Stream
-from w2v2cli.training.task import Task
+from w2v2cli.training.stream import AudioStream
+from w2v2cli.training.task import Stream, Task
 
 SETTINGS = "run.json"
 # What a continued run may change: how it runs, not what it computes.
 FREE = {
-    "accumulate", "batch_seconds", "compile", "keep", "loader_workers", "recompute", "save_every", "total_batch_hours",
-    "validate_every",
+    "accumulate", "batch_seconds", "batch_words", "compile", "keep", "loader_workers", "recompute", "save_every",
+    "total_batch_hours", "validate_every",
 }  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def train(
     network: nn.Module,
     task: Task,
     config: RunConfig,
-    data: TrainingSet,
+    stream: Stream,
     folder: Path,
     ranks: Ranks,
     telling: Telling,
@@ -68,7 +68,7 @@ def train(
             network=network.to(ranks.device),
             task=task,
             config=config,
-            stream=stream_of(config, data, ranks),
+            stream=stream,
             ranks=ranks,
             folder=folder,
             report=telling.report,
@@ -78,9 +78,9 @@ def train(
         return loop.run()
 
 
-def stream_of(config: RunConfig, data: TrainingSet, ranks: Ranks) -> Stream:
+def stream_of(config: AudioRunConfig, data: TrainingSet, ranks: Ranks) -> AudioStream:
     """The micro-batches of one rank, as the configuration reads them."""
-    return Stream(
+    return AudioStream(
         data,
         reading_of(config),
         ranks.rank,
@@ -91,7 +91,7 @@ def stream_of(config: RunConfig, data: TrainingSet, ranks: Ranks) -> Stream:
     )
 
 
-def reading_of(config: RunConfig) -> Reading:
+def reading_of(config: AudioRunConfig) -> Reading:
     """How a run reads its recordings."""
     return Reading(
         budget_samples(config.batch_seconds),
@@ -136,7 +136,7 @@ def network_size(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def memory_estimate(network: nn.Module, model: Wav2Vec2Config, config: RunConfig) -> float:
+def memory_estimate(network: nn.Module, model: Wav2Vec2Config, config: AudioRunConfig) -> float:
     """GB that training takes on one device: weights, gradients and Adam's moments in float32, and activations.
 
     An estimate. The activations kept for the backward pass are counted from the shapes: each convolution's output twice

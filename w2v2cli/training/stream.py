@@ -9,23 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from w2v2cli.data.dataset import Batch, Reading, TrainingSet
+from w2v2cli.data.dataset import Reading, TrainingSet
 from w2v2cli.data.plan import rank_batches
 from w2v2cli.errors import UserError
 from w2v2cli.training.checkpoints import Position
+from w2v2cli.training.task import Step
 
 
 @dataclass(frozen=True)
-class Step:
-    """What one rank reads for one update."""
-
-    batches: tuple[Batch, ...]
-    after: Position
-    """Where the stream stands after it; `update` is left as it was."""
-
-
-@dataclass(frozen=True)
-class Stream:
+class AudioStream:
     """The part of one rank."""
 
     data: TrainingSet

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,15 +10,51 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from w2v2cli.data.dataset import Batch
+from w2v2cli.training.checkpoints import Position
 from w2v2cli.training.distributed import Ranks
+
+
+class Batch(Protocol):
+    """What one device learns from at a time."""
+
+    @property
+    def amount(self) -> float:
+        """Seconds of audio, or words."""
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """A sentence for each thing that should be in it and cannot be read."""
+
+    def suspects(self) -> tuple[str, ...]:
+        """What to name when nothing can be learned from it."""
+
+
+class Stream(Protocol):
+    """The batches of one rank: where they begin is all that decides them."""
+
+    @property
+    def per_update(self) -> int:
+        """Micro-batches of one update over all ranks."""
+
+    def steps(self, position: Position) -> Iterator[Step]:
+        """Endless steps from a position on."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one rank reads for one update."""
+
+    batches: tuple[Any, ...]
+    """Of the kind that the task knows."""
+    after: Position
+    """Where the stream stands after it; `update` is left as it was."""
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A batch with everything drawn for it, on the device."""
 
-    batch: Batch
+    batch: Any
     count: int
     """What its summed loss is spread over: masked steps, labels or words."""
     drawn: Any
@@ -46,7 +82,7 @@ class Task(Protocol):
     def blocks(self) -> tuple[int, float]:
         """Transformer blocks of the network, and the probability that LayerDrop skips one."""
 
-    def prepare(self, batch: Batch, draws: Draws, device: torch.device) -> Prepared:
+    def prepare(self, batch: Any, draws: Draws, device: torch.device) -> Prepared:
         """Draw what a batch needs and put it on the device."""
 
     def loss(self, network: nn.Module, prepared: Prepared, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
@@ -54,6 +90,9 @@ class Task(Protocol):
 
     def summary(self, sums: Mapping[str, float], count: float, update: int) -> dict[str, float]:
         """What is logged of an update, from the sums over all ranks."""
+
+    def told(self, amount: float, per_second: float) -> dict[str, float]:
+        """How the log calls what has been learned from so far, and how fast."""
 
     def learning(self, network: nn.Module, update: int) -> set[str]:
         """The names of the parameters that learn in an update."""

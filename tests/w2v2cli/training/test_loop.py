@@ -10,11 +10,11 @@ from torch import nn
 
 from w2v2cli.data.dataset import Reading, TrainingSet
 from w2v2cli.errors import UserError
-from w2v2cli.training.config import RunConfig
+from w2v2cli.training.config import AudioRunConfig
 from w2v2cli.training.distributed import Ranks
 from w2v2cli.training.loop import Loop
 from w2v2cli.training.schedule import TriStage
-from w2v2cli.training.stream import Stream
+from w2v2cli.training.stream import AudioStream
 from w2v2cli.training.task import Prepared
 
 
@@ -56,6 +56,9 @@ class Means:
     def summary(self, sums, count, update):
         return {"loss": sums["loss"] / count}
 
+    def told(self, amount, per_second):
+        return {"heard": amount}
+
     def learning(self, network, update):
         return {"bias"} if update < self.frozen else {"weight", "bias"}
 
@@ -72,10 +75,10 @@ class Means:
 def loop(folder, updates=12, task=None, source=None, told=None, **config):
     torch.manual_seed(0)
     settings = {"batch_seconds": 0.2, "precision": "fp32", "validate_every": 1000, "save_every": 1000} | config
-    run = RunConfig(schedule=TriStage(0.01, updates), **settings)
+    run = AudioRunConfig(schedule=TriStage(0.01, updates), **settings)
     source = source or Noise()
     data = TrainingSet(source, np.arange(len(source.ids)))
-    stream = Stream(data, Reading(3200, seed=run.seed), accumulate=run.accumulate)
+    stream = AudioStream(data, Reading(3200, seed=run.seed), accumulate=run.accumulate)
     return Loop(
         network=nn.Linear(8, 4),
         task=task or Means([1.0] * 99, []),
@@ -139,7 +142,7 @@ def test_accumulating_equals_one_batch_of_all(tmp_path):
 
 def test_updates_that_are_not_finite_are_skipped_counted_and_in_the_end_stop_the_run_by_name(tmp_path):
     told = []
-    run = loop(tmp_path / "some", 12, source=Noise(broken={4}), told=told)
+    run = loop(tmp_path / "some", 30, source=Noise(broken={4}), told=told)
     run.run()
     skipped = [sentence for sentence in told if "was skipped" in sentence]
     assert len(skipped) == run.skipped > 0
@@ -150,11 +153,9 @@ def test_updates_that_are_not_finite_are_skipped_counted_and_in_the_end_stop_the
 
 
 def test_an_error_names_the_recordings_that_hold_no_numbers(tmp_path):
-    source = Noise(8, broken={2, 5})
+    run = loop(tmp_path, 50, source=Noise(8, broken={2, 5}))
+    run.stream = AudioStream(run.stream.data, Reading(10**6))  # all of them in one batch
     with pytest.raises(UserError, match=r"utterances: (r2, r5|r5, r2)\. "):
-        loop(tmp_path, 50, source=source, batch_seconds=9.0).stream.steps  # noqa: B018
-        run = loop(tmp_path, 50, source=source)
-        run.stream = Stream(run.stream.data, Reading(10**6), accumulate=1)
         run.run()
 
 

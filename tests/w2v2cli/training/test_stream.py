@@ -4,7 +4,7 @@ import pytest
 from w2v2cli.data.dataset import Reading, TrainingSet
 from w2v2cli.errors import UserError
 from w2v2cli.training.checkpoints import Position
-from w2v2cli.training.stream import Stream
+from w2v2cli.training.stream import AudioStream
 
 
 class Counted:
@@ -19,7 +19,7 @@ class Counted:
 
 def stream(rank=0, world=1, accumulate=1, workers=0):
     data = TrainingSet(Counted(), np.arange(60))
-    return Stream(data, Reading(4000, seed=3), rank, world, accumulate, workers)
+    return AudioStream(data, Reading(4000, seed=3), rank, world, accumulate, workers)
 
 
 def ids(steps, count):
