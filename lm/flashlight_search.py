@@ -4,7 +4,8 @@ score = acoustic + lm_weight · LM + word_score · words + sil_score · boundary
 word sequence (no log-add). Look-ahead in the lexicon takes the best word below each node (max smearing). A path reads
 `boundary* (word boundary+)*`: letters at the end that no boundary follows make no word, and win only when no hypothesis
 in the beam ends with a whole one. A boundary on the first frame goes on with the silence before the utterance, and a
-language model of symbols does not score it. Where the alphabet has no boundary, a word's last symbol has one frame.
+language model of symbols does not score it. Where the alphabet has no boundary (phones, word pieces), a word ends with
+its last symbol or with the first blank after it: only a last symbol that the next word follows at once has one frame.
 Collobert et al. (2016), "Wav2Letter"; Pratap et al. (2019), "Wav2Letter++".
 """
 
@@ -30,6 +31,7 @@ STRANGERS = 0.01  # a share that chance explains: the two have nothing to do wit
 PROBES = 20  # words looked up in the other case, to tell the user when that is all that is wrong
 EXAMPLES = 5
 UNK = "<unk>"
+IMPOSSIBLE = -1e9  # log-probability; flashlight adds them up, and infinity is no number to add
 
 
 class SearchError(ValueError):
@@ -86,7 +88,8 @@ class FlashlightSearch:
             return [Hypothesis((), (), (), 0.0, 0.0, 0.0)]
         found: dict[tuple[str, ...], Hypothesis] = {}
         indices: set[tuple[int, ...]] = set()
-        for result in self._decoder.decode(frames.ctypes.data, *frames.shape):  # sorted, best first
+        searched = self._with_blank_after(frames) if self._ends_with_blank else frames
+        for result in self._decoder.decode(searched.ctypes.data, *searched.shape):  # sorted, best first
             if self.lexicon is not None and self.weights.unk_score == -math.inf:
                 said = tuple(word for word in result.words if word >= 0)
                 if said in indices:  # the same words along another path: not worth building
@@ -105,7 +108,7 @@ class FlashlightSearch:
             groups = split_words(runs, self.vocabulary)
             words = [timed_word(frames, group, self.vocabulary) for group in groups]
         else:
-            completed = [(t, word) for t, word in enumerate(result.words[1 : len(frames) + 1]) if word >= 0]
+            completed = [(t, word) for t, word in enumerate(result.words[1:-1]) if word >= 0]
             words = list(self._completed_words(frames, runs, completed))
         return Hypothesis(
             tuple(words),
@@ -149,6 +152,8 @@ class FlashlightSearch:
         for index, (word, score) in enumerate(zip(self._words[:-1], scores, strict=False)):
             for spelling in spellings[word]:
                 trie.insert(spelling, index, score)
+                if self._ends_with_blank:
+                    trie.insert((*spelling, self.vocabulary.blank), index, score)
         trie.smear(decoder.SmearingMode.MAX)
 
         def build() -> Any:
@@ -159,7 +164,7 @@ class FlashlightSearch:
                 lm_weight=self.weights.lm_weight,
                 word_score=self.weights.word_score,
                 unk_score=self.weights.unk_score,
-                sil_score=self.weights.sil_score,
+                sil_score=0.0 if self._ends_with_blank else self.weights.sil_score,
                 log_add=False,
                 criterion_type=decoder.CriterionType.CTC,
             )
@@ -204,6 +209,17 @@ class FlashlightSearch:
         """What stands between words; phones have nothing, and the blank serves."""
         boundary = self.vocabulary.word_boundary
         return self.vocabulary.blank if boundary is None else boundary
+
+    @property
+    def _ends_with_blank(self) -> bool:
+        """Whether the lexicon spells every word a second time with a blank after it, so that its last symbol may last."""
+        return self.lexicon is not None and self.vocabulary.word_boundary is None
+
+    def _with_blank_after(self, frames: np.ndarray) -> np.ndarray:
+        """(T, V) -> (T + 1, V): a blank for certain after the utterance, for a last symbol that lasts to its end."""
+        after = np.full((1, frames.shape[1]), IMPOSSIBLE, np.float32)
+        after[0, self.vocabulary.blank] = 0.0
+        return np.concatenate([frames, after])
 
     @property
     def _beam_tokens(self) -> int:

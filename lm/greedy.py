@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lm.hypothesis import Hypothesis, Word
+from lm.pieces import MARK
 from lm.vocabulary import Vocabulary
 
 Run = tuple[int, int, int]  # first frame, frame after the last, symbol
@@ -59,14 +60,15 @@ def timed_word(emission: np.ndarray, runs: Sequence[Run], vocabulary: Vocabulary
 
 
 def split_words(runs: Sequence[Run], vocabulary: Vocabulary) -> list[list[Run]]:
-    """Runs by word; without a word boundary every symbol stands for itself."""
-    letters = [run for run in runs if vocabulary.symbols[run[2]] in vocabulary.letters]
-    if vocabulary.word_boundary is None:
-        return [[run] for run in letters]
+    """Runs by word. A piece with the mark begins one; phones, and symbols without a boundary, stand for themselves."""
     words: list[list[Run]] = [[]]
     for run in runs:
+        symbol = vocabulary.symbols[run[2]]
         if run[2] == vocabulary.word_boundary:
             words.append([])
-        elif vocabulary.symbols[run[2]] in vocabulary.letters:
+        elif symbol in vocabulary.letters:
+            alone = vocabulary.word_boundary is None and vocabulary.units != "pieces"
+            if alone or (vocabulary.units == "pieces" and symbol.startswith(MARK)):
+                words.append([])
             words[-1].append(run)
-    return [word for word in words if word]
+    return [word for word in words if any(vocabulary.symbols[symbol] != MARK for _, _, symbol in word)]

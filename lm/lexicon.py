@@ -24,9 +24,18 @@ class Lexicon:
     unspellable: tuple[str, ...] = ()
 
     @classmethod
-    def from_words(cls, words: Iterable[str], vocabulary: Vocabulary) -> Lexicon:
-        """Spell every word by its characters, as the published models do."""
-        return cls._built(((word, tuple(word)) for word in words), vocabulary)
+    def from_words(cls, words: Iterable[str], vocabulary: Vocabulary, count: int = 1) -> Lexicon:
+        """Spell every word by its characters, as the published models do, or by its `count` likeliest rows of pieces.
+
+        Raises LexiconError for phones, which no rule here makes of a word, and for pieces without their model.
+        """
+        if vocabulary.units == "phones":
+            raise LexiconError("Words cannot be spelled in phones by rule: give a lexicon that lists their phones.")
+        if vocabulary.units == "characters":
+            return cls._built(((word, tuple(word)) for word in words), vocabulary)
+        if (model := vocabulary.piece_model) is None:
+            raise LexiconError("Words cannot be cut into pieces: the model that cuts them is not in the checkpoint.")
+        return cls._built(((word, row) for word in words for row in model.spellings(word, count)), vocabulary)
 
     @classmethod
     def read(cls, path: Path, vocabulary: Vocabulary) -> Lexicon:
@@ -43,12 +52,12 @@ class Lexicon:
         end = () if vocabulary.word_boundary is None else (vocabulary.word_boundary,)
         boundary = None if vocabulary.word_boundary is None else vocabulary.symbols[vocabulary.word_boundary]
         spellings: dict[str, tuple[tuple[int, ...], ...]] = {}
-        unspellable: list[str] = []
+        unspellable: dict[str, None] = {}
         for word, symbols in lines:
             if symbols and symbols[-1] == boundary:
                 symbols = symbols[:-1]
             if not symbols or not letters.issuperset(symbols):
-                unspellable.append(word)
+                unspellable[word] = None
                 continue
             spelling = tuple([index[symbol] for symbol in symbols]) + end
             known = spellings.get(word, ())

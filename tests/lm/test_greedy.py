@@ -39,6 +39,16 @@ def test_without_a_boundary_every_symbol_is_a_word():
     assert [(w.text, w.start, w.end) for w in found.words] == [("b", 0, 1), ("aa", 2, 4), ("b", 4, 5)]
 
 
+def test_a_piece_with_the_mark_begins_a_word():
+    pieces = Vocabulary.from_labels(("<pad>", "\u2581", "\u2581TH", "E", "AT"))
+    path = [2, 2, 3, 0, 1, 0, 4, 4, 1, 0, 1]
+    [found] = greedy_search(on_path(path, 11, 5), [11], pieces)[0]
+    assert [(w.text, w.start, w.end) for w in found.words] == [("THE", 0, 3), ("AT", 4, 8)]
+    assert found.text == "THE AT" == pieces.text(found.symbols)
+    [cut] = greedy_search(on_path([0, 3, 2, 4], 4, 5), [4], pieces)[0]  # begins inside a word
+    assert [(w.text, w.start, w.end) for w in cut.words] == [("E", 1, 2), ("THAT", 2, 4)]
+
+
 def test_nothing_said_and_no_frames():
     silent, empty = greedy_search(np.concatenate([on_path([0, 1, 0], 3, 4)] * 2), [3, 0], SMALL)
     assert (silent[0].text, silent[0].symbols) == ("", (1,))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lm.phones import phone_labels
 from lm.vocabulary import CHARACTERS, SpellingError, Vocabulary
 from models.importers.labels import STANDARD
 
@@ -42,6 +43,58 @@ def test_words_are_spelled_and_read():
     assert [CHARACTERS[i] for i in ids] == list("DON'T")
     assert vocabulary.text([4, *ids, 4, 4, 2, *vocabulary.spell("GO"), 0]) == "DON'T GO"
     assert vocabulary.can_spell(["A", "B"]) and not vocabulary.can_spell(["A", "b"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "units"),
+    [
+        (CHARACTERS, "characters"),
+        (("-", "|", "E", "T"), "characters"),
+        (("<pad>", "<unk>", "a", "b"), "characters"),
+        (("[PAD]", "[UNK]", "a", " ", "sch"), "characters"),
+        (("<pad>", "aa", "b"), "phones"),
+        (phone_labels(39), "phones"),
+        (("<pad>", "\u2581", "A", "\u2581THE"), "pieces"),
+    ],
+)
+def test_labels_tell_their_units(labels, units):
+    assert Vocabulary.from_labels(labels).units == units
+    assert Vocabulary.from_metadata(labels, {}).units == units
+    assert Vocabulary.from_labels(labels).metadata == {"units": units}
+
+
+def test_a_checkpoint_that_names_its_units_is_believed():
+    labels = ("<pad>", "a", "b", "t")  # letters or phones: who could tell
+    assert Vocabulary.from_metadata(labels, {"recipe": "timit"}).text([1, 2]) == "ab"
+    assert Vocabulary.from_metadata(labels, {"units": "phones"}).text([1, 2]) == "a b"
+
+
+def test_transcripts_end_every_word_with_the_boundary():
+    vocabulary = Vocabulary.from_labels(CHARACTERS)
+    ids = vocabulary.transcript_ids("Go, 2!")
+    assert "".join(vocabulary.symbols[i] for i in ids) == "GO|TWO|"
+    assert vocabulary.transcript_ids("...") == ()
+    assert vocabulary.text(ids) == "GO TWO"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(61, "h# sh iy kcl k ix q"), (48, "sil sh iy cl k ix"), (39, "sil sh iy sil k ih")],
+)
+def test_transcripts_of_phones_are_folded_to_those_of_the_model(size, text):
+    vocabulary = Vocabulary.from_labels(phone_labels(size))
+    assert vocabulary.phone_set == size
+    for transcript in ("h# sh iy kcl k ix q", "h# sh iy kcl k ix q".split()):
+        assert vocabulary.text(vocabulary.transcript_ids(transcript)) == text
+    with pytest.raises(SpellingError, match=f"'sch' is none of TIMIT's {size} phones"):
+        vocabulary.transcript_ids("sch")
+
+
+def test_phones_of_other_sets_are_taken_as_they_are():
+    vocabulary = Vocabulary.from_labels(("<pad>", "a:", "b"))
+    assert (vocabulary.phone_set, vocabulary.transcript_ids("b a: b")) == (None, (2, 1, 2))
+    with pytest.raises(SpellingError, match="no 'h#' to spell 'h# b' with"):
+        vocabulary.transcript_ids("h# b")
 
 
 def test_vocabularies_that_make_no_sense():
