@@ -105,7 +105,11 @@ OPTIONS = {
     "word-score unk-score sil-score nbest device precision batch-seconds workers",
     "eval": "split data model lm lexicon json output worst seed search beam beam-threshold beam-tokens lm-weight word-score "
     "unk-score sil-score device precision batch-seconds workers",
-    "finetune": "output valid model recipe updates peak-lr batch-seconds precision seed device log-every",
+    "pretrain": "output recipe valid model shards data updates peak-lr seed set batch-seconds total-batch-hours accumulate "
+    "loader-workers precision device compile recompute log-every tensorboard dry-run speed",
+    "finetune": "output model recipe valid lm lexicon seeds peak-lr shards data updates seed set batch-seconds "
+    "total-batch-hours accumulate loader-workers precision device compile recompute log-every tensorboard dry-run speed",
+    "plot": "output",
     "doctor": "json",
     "model list": "",
     "model info": "json",
