@@ -16,6 +16,7 @@ from w2v2cli.commands.finetune import finetune
 from w2v2cli.commands.plot import plot
 from w2v2cli.commands.pretrain import pretrain
 from w2v2cli.commands.transcribe import transcribe
+from w2v2cli.commands.tune import tune_lm
 from w2v2cli.errors import INTERRUPTED, exits
 
 # Typer brings a Click of its own or takes the installed one; either way this is the base of a call's errors.
@@ -41,6 +42,7 @@ def _program(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 app.command()(transcribe)
 app.command("eval")(evaluate)
+app.command("tune-lm")(tune_lm)
 app.command()(pretrain)
 app.command()(finetune)
 app.command()(plot)

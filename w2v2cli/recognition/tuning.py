@@ -47,7 +47,8 @@ Submit = Callable[[np.ndarray, DecodingWeights], "Future[list[Hypothesis]]"]
 class Speech(Protocol):
     """The emissions of a corpus, as `emission_cache` keeps them."""
 
-    segments: Sequence[Sequence[tuple[int, int]]]
+    @property
+    def segments(self) -> Sequence[Sequence[tuple[int, int]]]: ...
 
     def of(self, utterance: int) -> list[np.ndarray]: ...
 

@@ -1,0 +1,147 @@
+"""From names on a command line to a tuning at work: emissions from the cache, search processes, the study's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from lm.hypothesis import BeamOptions
+from models.importers.labels import quick_labels
+from w2v2cli.data.librispeech import Part
+from w2v2cli.data.store import home
+from w2v2cli.errors import UserError
+from w2v2cli.recognition.emission_cache import (
+    Emissions,
+    compute_emissions,
+    emissions_folder,
+    keep_emissions,
+    read_emissions,
+)
+from w2v2cli.recognition.fingerprints import corpus_hash, file_hash, model_hash, text_hash
+from w2v2cli.recognition.metric import Metric, References
+from w2v2cli.recognition.recognizer import RecognitionOptions
+from w2v2cli.recognition.search_pool import SearchPool
+from w2v2cli.recognition.study import Study
+from w2v2cli.recognition.tuning import NBEST, Outcome, Tuning, TuningOptions
+
+DATABASE = "study.sqlite"
+
+
+class Advance(Protocol):
+    """Moves a progress bar to `done` of `total` under a label."""
+
+    def __call__(self, done: float, total: float | None, label: str = "") -> None: ...
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A tuning that has ended."""
+
+    outcome: Outcome
+    folder: Path
+    """Of its study."""
+
+
+def tune_corpus(
+    settings: RecognitionOptions,
+    part: Part,
+    options: TuningOptions,
+    metric: Metric = "wer",
+    folder: Path | None = None,
+    warn: Callable[[str], None] = lambda sentence: None,
+    advance: Advance = lambda done, total, label="": None,
+) -> Finished:
+    """Tune, or go on with a study that was begun; `folder` keeps it, None has the store keep it. UserError in a sentence."""
+    if settings.lm.lm is None or settings.engine == "greedy":
+        raise UserError("There is nothing to tune without a language model: name one by --lm.")
+    lm = settings.lm.lm
+    references = References(part.utterances, metric)
+    labels = _labels(settings.model.path)
+    nbest = 1 if options.exact else min(NBEST, settings.beam.beam)
+    settings = replace(settings, beam=replace(settings.beam, nbest=nbest))
+    model, corpus = model_hash(settings.model.path), corpus_hash(part.utterances)
+    with SearchPool(settings.search_spec(labels), settings.workers, warn) as pool:
+        speech, computed_on = _emissions(settings, labels, part, model, corpus, advance)
+        identity = {
+            "model": model,
+            "language model": model_hash(lm),
+            "lexicon": file_hash(settings.lm.lexicon) if settings.lm.lexicon else None,
+            "corpus": corpus,
+            "set of transcripts": text_hash(*references.texts),
+            "metric": metric,
+            **_identity(options, settings.beam),
+            "precision": computed_on,
+        }
+        place = folder or home() / "studies" / text_hash(json.dumps(identity))[:16]
+        with Study(place / DATABASE, identity) as study:
+            pool.wait_until_ready()
+            tuning = Tuning(
+                options,
+                references,
+                speech,
+                study,
+                pool.submit,
+                pool.workers,
+                lambda trials, label: advance(trials, options.trials, f"Tuning {label}".strip()),
+            )
+            return Finished(tuning.run(), place)
+
+
+def _identity(options: TuningOptions, beam: BeamOptions) -> dict[str, Any]:
+    """What else two studies must have in common to be one."""
+    return {
+        "beam": beam.beam,
+        "beam threshold": beam.beam_threshold,
+        "number of beam tokens": beam.beam_tokens,
+        "LM weight's bounds": list(options.bounds.lm_weight),
+        "word score's bounds": list(options.bounds.word_score),
+        "silence score's bounds": list(options.bounds.sil_score) if options.bounds.sil_score else None,
+        "seed": options.seed,
+        "share of exact searches": 1.0 if options.exact else options.share,
+    }
+
+
+def _labels(path: Path) -> tuple[str, ...]:
+    labels = quick_labels(path)
+    if labels is None:
+        from models.importers.reader import read_model
+
+        try:
+            labels = read_model(path).labels
+        except ValueError as error:
+            raise UserError(str(error)) from error
+    if labels is None:
+        raise UserError(f"{path} is only pretrained: it has no output layer to transcribe with (w2v2 finetune).")
+    return labels
+
+
+def _emissions(
+    settings: RecognitionOptions, labels: tuple[str, ...], part: Part, model: str, corpus: str, advance: Advance
+) -> tuple[Emissions, str]:
+    """From the cache, or computed and kept there; and the device's kind and the precision they are of."""
+    from w2v2cli.recognition.emissions import AcousticModel, resolve_device, resolve_precision
+
+    device = resolve_device(settings.device)
+    precision = str(resolve_precision(settings.precision, device)).removeprefix("torch.")
+    folder = emissions_folder(model, corpus, device.type, precision)
+    kept = read_emissions(folder)
+    if kept is None:
+        from models.importers.reader import read_model
+
+        try:
+            network = AcousticModel.load(read_model(settings.model.path), settings.device, settings.precision)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        done = 0
+
+        def one_more() -> None:
+            nonlocal done
+            done += 1
+            advance(done, len(part.utterances), "Acoustic model")
+
+        found = compute_emissions(network, labels, part.utterances, settings.batch_seconds, one_more)
+        kept = keep_emissions(folder, found, len(labels))
+    return kept, f"{precision} on {device.type}"
