@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,8 @@ from w2v2cli.console import progress, say
 from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
-    from w2v2cli.recognition.pipeline import Outcome
+    from w2v2cli.recognition.parts import Parts, Plan, Row
+    from w2v2cli.recognition.ranks import Ranks
     from w2v2cli.recognition.recognizer import RecognitionOptions
 
 FORMATS = ("txt", "json", "jsonl", "srt", "vtt", "tsv")
@@ -48,6 +50,8 @@ def transcribe(
     """Transcribe recordings: text on stdout, one line for each, in the order given.
 
     A recording that cannot be read is named at the end, the others are transcribed, and the exit code is 1.
+
+    Several processes share the recordings: torchrun --nproc-per-node 2 --no-python w2v2 transcribe ...
     """
     with exits():
         if form not in FORMATS:
@@ -73,36 +77,107 @@ def _run(
     output_dir: Path | None,
     skip_existing: bool,
 ) -> None:
+    from w2v2cli.recognition.output import output_paths
+    from w2v2cli.recognition.parts import sharing
+    from w2v2cli.recognition.ranks import Ranks, meeting_place, options_of, stopping, temporary_folder
+
+    ranks = Ranks.from_environment()
+    if ranks.several and "-" in inputs:
+        raise UsageError(f"- is stdin, which {ranks.world} ranks cannot share: name files, or run without torchrun.")
+    settings = options_of(settings, ranks)
+    folder = None
+    if ranks.several:
+        folder = temporary_folder(ranks) if output_dir is None else output_dir / f".ranks-{meeting_place(ranks)}"
+    failed: list[str] = []
+    with (
+        stopping(ranks) as stop,
+        sharing(
+            ranks, folder, lambda: _plan(inputs, ranks, output_dir if skip_existing else None, form), stop
+        ) as parts,
+    ):
+        sources = [Path(item) for item in parts.plan.items]
+        paths = None if output_dir is None else output_paths(sources, output_dir, form)
+        with closing(_transcribed(parts, sources, settings, form, timestamps, paths)) as own:
+            if not ranks.first:
+                parts.contribute(own)
+                return
+            total = sum(map(len, parts.plan.shares))
+            for row in _counted(parts.merged(own), total):
+                if row["error"] is not None:
+                    failed.append(row["error"])
+                elif row["text"] is not None:
+                    sys.stdout.write(row["text"])
+                    sys.stdout.flush()
+    if failed:
+        say("\n".join(failed))
+    if parts.missing:
+        again = (
+            "--skip-existing does only these"
+            if output_dir
+            else "with --output-dir and --skip-existing the rest is kept"
+        )
+        raise UserError(
+            f"{len(parts.missing)} of {total} recordings were not transcribed because {parts.shortfall()}; "
+            f"{again}: {_named([str(sources[index]) for index in parts.missing])}."
+        )
+    if failed:
+        raise UserError(f"{len(failed)} of {total} recordings could not be transcribed (see above).")
+
+
+def _plan(inputs: Sequence[str], ranks: Ranks, done: Path | None, form: str) -> Plan:
+    """All recordings, and those of each rank: the ones without a file in the folder `done`, divided by length."""
     from w2v2cli.data.audio import find_recordings
-    from w2v2cli.recognition.output import output_paths, write_file
+    from w2v2cli.recognition.output import output_paths
+    from w2v2cli.recognition.parts import Plan
+    from w2v2cli.recognition.ranks import seconds_of, split_by_length
+
+    sources = find_recordings(inputs)
+    paths = {} if done is None else output_paths(sources, done, form)
+    left = [index for index, source in enumerate(sources) if done is None or not paths[source].exists()]
+    shares = [left]
+    if ranks.several:
+        seconds = seconds_of(sources[index] for index in left)
+        shares = [[left[place] for place in share] for share in split_by_length(seconds, ranks.world)]
+    return Plan([str(source) for source in sources], shares)
+
+
+def _transcribed(
+    parts: Parts,
+    sources: Sequence[Path],
+    settings: RecognitionOptions,
+    form: str,
+    timestamps: str,
+    paths: dict[Path, Path] | None,
+) -> Generator[Row, None, None]:
+    """This rank's recordings, one by one: written to their files, or with the text that goes to stdout."""
+    from w2v2cli.recognition.output import write_file
+    from w2v2cli.recognition.ranks import take_cores
     from w2v2cli.recognition.recognizer import recognizer
     from w2v2cli.recognition.transcript import render
 
-    sources = find_recordings(inputs)
-    paths = {} if output_dir is None else output_paths(sources, output_dir, form)
-    if skip_existing:
-        sources = [source for source in sources if not paths[source].exists()]
-    failed: list[Outcome] = []
-    if sources:
-        with recognizer(settings, warn=lambda sentence: say(f"Warning: {sentence}")) as pipeline:
-            for outcome in _counted(pipeline.transcribe(sources), len(sources)):
-                if outcome.transcript is None:
-                    failed.append(outcome)
-                    continue
+    if not parts.mine:
+        return
+    with recognizer(settings, warn=lambda sentence: parts.ranks.say(f"Warning: {sentence}")) as pipeline:
+        take_cores(parts.ranks)
+        outcomes = pipeline.transcribe([sources[index] for index in parts.mine])
+        for index, outcome in zip(parts.mine, outcomes, strict=True):
+            text = None
+            if outcome.transcript is not None:
                 text = render(outcome.transcript, form, timestamps)  # type: ignore[arg-type]
-                if output_dir is None:
-                    sys.stdout.write(text)
-                    sys.stdout.flush()
-                else:
+                if paths is not None:
                     write_file(paths[outcome.source], text)
-    if failed:
-        say("\n".join(str(outcome.error) for outcome in failed))
-        raise UserError(f"{len(failed)} of {len(sources)} recordings could not be transcribed (see above).")
+                    text = None
+            yield {"index": index, "text": text, "error": outcome.error}
 
 
-def _counted(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
-    """The outcomes, a progress bar moving along with them."""
+def _named(names: Sequence[str], most: int = 5) -> str:
+    """The first few names of many."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _counted(rows: Iterator[Row], total: int) -> Iterator[Row]:
+    """The rows, a progress bar moving along with them."""
     with progress("Transcribing", f"/{total}") as advance:
-        for done, outcome in enumerate(outcomes, 1):
+        for done, row in enumerate(rows, 1):
             advance(done, total)
-            yield outcome
+            yield row
