@@ -13,6 +13,14 @@ def _few_threads():
     torch.set_num_threads(2)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_store(tmp_path_factory):
+    """What the user tuned or fetched changes no test, and no test changes what the user has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("W2V2_HOME", str(tmp_path_factory.mktemp("store")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real recordings and texts beside the repository."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,8 @@ from w2v2cli.console import progress, say
 from w2v2cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from w2v2cli.data.store import Tell
+    from lm.hypothesis import DecodingWeights
+    from w2v2cli.data.store import LmLocation, ModelLocation, Tell
     from w2v2cli.recognition.recognizer import RecognitionOptions
 
 SEARCH = "Search"
@@ -30,8 +32,12 @@ BeamThreshold = Annotated[
 BeamTokens = Annotated[
     int | None, typer.Option(help="Best symbols of a frame that are tried; all by default.", rich_help_panel=SEARCH)
 ]
-LmWeight = Annotated[float, typer.Option(help="Weight of the language model.", rich_help_panel=SEARCH)]
-WordScore = Annotated[float, typer.Option(help="Added for each word.", rich_help_panel=SEARCH)]
+LmWeight = Annotated[
+    float | None, typer.Option(help="Weight of the language model; as tuned, else 2.", rich_help_panel=SEARCH)
+]
+WordScore = Annotated[
+    float | None, typer.Option(help="Added for each word; as tuned, else -1.", rich_help_panel=SEARCH)
+]
 UnkScore = Annotated[
     float, typer.Option(help="Added for each word unknown to the language model.", rich_help_panel=SEARCH)
 ]
@@ -46,7 +52,8 @@ BatchSeconds = Annotated[
 ]
 Workers = Annotated[int, typer.Option(help="Search processes; 0 is one for each core.", rich_help_panel=DEVICE)]
 
-LM_WEIGHT, WORD_SCORE = 2.0, -1.0  # the paper's before tuning (§4.4)
+LM_WEIGHT: float | None = None  # not given: what `w2v2 tune-lm` found, else the paper's before tuning, 2 and -1 (§4.4)
+WORD_SCORE: float | None = None
 
 
 def recognition_options(
@@ -58,8 +65,8 @@ def recognition_options(
     beam: int,
     beam_threshold: float,
     beam_tokens: int | None,
-    lm_weight: float,
-    word_score: float,
+    lm_weight: float | None,
+    word_score: float | None,
     unk_score: float,
     sil_score: float,
     nbest: int,
@@ -91,7 +98,15 @@ def recognition_options(
     with fetching() as tell:
         location = resolve_model(model, tell)
         language_model = resolve_lm(lm, location, lexicon, tell)
-    weights = DecodingWeights(lm_weight, word_score, unk_score, sil_score)
+    weights = DecodingWeights(unk_score=unk_score, sil_score=sil_score)
+    if lm_weight is not None or word_score is not None:
+        weights = replace(
+            weights,
+            lm_weight=weights.lm_weight if lm_weight is None else lm_weight,
+            word_score=weights.word_score if word_score is None else word_score,
+        )
+    elif search != "greedy":
+        weights = _tuned(weights, location, language_model)
     if precision not in ("auto", "fp32", "bf16", "fp16"):
         raise UsageError(f"--precision takes auto, fp32, bf16 or fp16, got {precision!r}.")
     return RecognitionOptions(
@@ -104,6 +119,26 @@ def recognition_options(
         precision,  # type: ignore[arg-type] # one of them, as just seen
         batch_seconds,
         workers,
+    )
+
+
+def _tuned(weights: DecodingWeights, model: ModelLocation, lm: LmLocation) -> DecodingWeights:
+    """What `w2v2 tune-lm` found for these two, said in a line; without that `weights`. A silence score given stays."""
+    from w2v2cli.recognition.tuned import find_tuned
+
+    tuned = find_tuned(model, lm)
+    if tuned is None:
+        return weights
+    found = tuned.weights
+    say(
+        f"Note: LM weight {found.lm_weight:g} and word score {found.word_score:g}, as tuned on {tuned.data} "
+        f"({tuned.path}); --lm-weight and --word-score overrule them."
+    )
+    return replace(
+        weights,
+        lm_weight=found.lm_weight,
+        word_score=found.word_score,
+        sil_score=weights.sil_score or found.sil_score,
     )
 
 

@@ -87,7 +87,7 @@ def tune_lm(
         transformer = lm == "transformer" or Path(lm).suffix in (".pt", ".safetensors")
         settings = o.recognition_options(
             model=model, lm=lm, lexicon=lexicon, search=search, beam=beam or (TRANSFORMER_BEAM if transformer else BEAM),
-            beam_threshold=beam_threshold, beam_tokens=beam_tokens, lm_weight=o.LM_WEIGHT, word_score=o.WORD_SCORE,
+            beam_threshold=beam_threshold, beam_tokens=beam_tokens, lm_weight=0.0, word_score=0.0,
             unk_score=float("-inf"), sil_score=0.0, nbest=1, device=device, precision=precision,
             batch_seconds=batch_seconds, workers=workers,
         )  # fmt: skip

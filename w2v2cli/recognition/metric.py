@@ -22,7 +22,7 @@ class References:
     def __init__(self, utterances: Sequence[Utterance], metric: Metric = "wer") -> None:
         """UserError where nothing is written down to compare with.
 
-        per: the symbols of `phones`, or of the text as it is written; hypotheses are symbols between spaces.
+        per: `phones`, or the symbols of the text, TIMIT's folded to 39; hypotheses are symbols between spaces.
         """
         silent = [utterance.id for utterance in utterances if utterance.text is None and not utterance.phones]
         if silent:
@@ -58,8 +58,8 @@ class References:
     def _count(self, reference: str, text: str) -> int:
         if self.metric == "per":
             if not reference:
-                return len(text.split())
-            output = jiwer.process_words(reference, " ".join(text.split()))
+                return len(_phones(text.split()).split())
+            output = jiwer.process_words(reference, _phones(text.split()))
             return output.substitutions + output.deletions + output.insertions
         alignment = align(reference, text)
         return (alignment.words if self.metric == "wer" else alignment.characters).errors
@@ -68,4 +68,14 @@ class References:
 def _spelled(utterance: Utterance, metric: Metric) -> str:
     if metric != "per":
         return normalize_text(utterance.text or "")
-    return " ".join(utterance.phones or (utterance.text or "").split())
+    return _phones(utterance.phones or (utterance.text or "").split())
+
+
+def _phones(symbols: Sequence[str]) -> str:
+    """TIMIT's folded to the 39 that are scored; others as they are written."""
+    from lm.phones import fold
+
+    try:
+        return " ".join(fold(symbols, 39))
+    except ValueError:
+        return " ".join(symbols)
