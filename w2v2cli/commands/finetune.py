@@ -15,7 +15,6 @@ from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
-    from lm.vocabulary import Vocabulary
     from w2v2cli.data.recordings import Recordings
     from w2v2cli.recognition.search_pool import SearchPool
     from w2v2cli.training.config import FinetuneConfig
@@ -105,16 +104,23 @@ def _plan(
 ) -> None:
     import os
 
-    from w2v2cli.data.dataset import labelled, spell
+    from w2v2cli.data.dataset import labelled
     from w2v2cli.training.finetuning import build, regularised
+    from w2v2cli.training.units import vocabulary_of
 
     start = read_start(model)
-    vocabulary = vocabulary_of(config)
     train = None
+    texts: Sequence[str | None] = ()
     if corpora or shards:
-        source, _ = sources(corpora, shards, None, data)
-        train, _ = labelled(source, lambda text: spell(text, vocabulary), start.config, max(config.speeds))
-    network = build(start, config, len(vocabulary.symbols))
+        source, _ = sources(corpora, shards, None, data, config.units == "phones")
+        texts = source.texts
+    symbols = config.pieces + 1
+    if texts or config.units != "pieces":
+        vocabulary = vocabulary_of(config, texts)
+        symbols = len(vocabulary.symbols)
+        if texts:
+            train, _ = labelled(source, vocabulary.transcript_ids, start.config, max(config.speeds))
+    network = build(start, config, symbols)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     t.print_plan(config, network, regularised(start.config, config), train, world, speed)
 
@@ -142,7 +148,8 @@ class _Job:
         from w2v2cli.training.distributed import joined
 
         with joined(resolve_device(self.device)) as ranks:
-            train, valid = sources(self.corpora, self.shards, self.valid, self.data)
+            phones = configs[0].units == "phones"
+            train, valid = sources(self.corpora, self.shards, self.valid, self.data, phones)
             outcomes: list[tuple[FinetuneConfig, Path, Outcome]] = []
             for config in configs:
                 folder = self.output
@@ -159,22 +166,25 @@ class _Job:
                 _select(outcomes, self.output)
 
     def _run(self, config: FinetuneConfig, folder: Path, train: Recordings, valid: Recordings, ranks: Ranks) -> Outcome:
-        from w2v2cli.data.dataset import labelled, spell
+        from w2v2cli.data.dataset import labelled
         from w2v2cli.training.finetuning import Finetuning, build
         from w2v2cli.training.session import stream_of
         from w2v2cli.training.session import train as fit
+        from w2v2cli.training.units import keep_vocabulary, vocabulary_of
 
         start = read_start(self.model)
-        vocabulary = vocabulary_of(config)
-        learned, bad = labelled(train, lambda text: spell(text, vocabulary), start.config, max(config.speeds))
-        held_out, worse = labelled(valid, lambda text: spell(text, vocabulary), start.config)
+        vocabulary = vocabulary_of(config, train.texts, folder)
+        if ranks.first:
+            keep_vocabulary(vocabulary, folder)
+        learned, bad = labelled(train, vocabulary.transcript_ids, start.config, max(config.speeds))
+        held_out, worse = labelled(valid, vocabulary.transcript_ids, start.config)
         t.tell_left_out([*bad, *worse], ranks)
         for what, kept in (("train", learned), ("validate", held_out)):
             if not len(kept):
                 raise UserError(f"No utterance is left to {what} on: all were left out for the reasons above.")
         if ranks.first:
             say(f"Fine-tuning on {len(learned)} utterances, {learned.hours:.2f} h, validating on {len(held_out)}.")
-            say(f"Batch: {t.batch_described(config, ranks.world)}.")
+            say(f"Batch: {t.batch_described(config, ranks.world, learned)}.")
         metadata = {
             "recipe": self.recipe, "corpora": [self.shards] if self.shards else self.corpora,
             "started_from": self.model, "seed": config.seed,
@@ -202,7 +212,7 @@ def _select(outcomes: Sequence[tuple[FinetuneConfig, Path, Outcome]], output: Pa
 
 
 def sources(
-    corpora: Sequence[str], shards: str | None, valid: str | None, data: Path | None
+    corpora: Sequence[str], shards: str | None, valid: str | None, data: Path | None, phones: bool = False
 ) -> tuple[Recordings, Recordings]:
     """What is trained on and what is validated on.
 
@@ -213,12 +223,12 @@ def sources(
     from w2v2cli.data.recordings import Selected
     from w2v2cli.data.splits import split_of
 
-    every = t.read_source(corpora, shards, data)
+    every = t.read_source(corpora, shards, data, phones)
     names = {name.rpartition("@")[0] or name for name in corpora}
     if valid is None and names and names <= set(TRAINING_NAMES):
         valid = "timit-dev" if all(name.startswith("timit") for name in names) else "dev-other"
     if valid is not None:
-        held_out = t.read_source([valid], None, data)
+        held_out = t.read_source([valid], None, data, phones)
         known = set(held_out.ids)
         return Selected(every, [i for i, name in enumerate(every.ids) if name not in known]), held_out
     dev = {
@@ -251,14 +261,6 @@ def searching(lm: str, lexicon: Path | None, model: str, labels: tuple[str, ...]
     )
     with SearchPool(spec, 0, lambda sentence: say(f"Warning: {sentence}")) as pool:
         yield pool
-
-
-def vocabulary_of(config: FinetuneConfig) -> Vocabulary:
-    """The symbols that a run's output layer writes."""
-    from lm.vocabulary import Vocabulary
-    from models.importers.labels import STANDARD
-
-    return Vocabulary.from_labels(STANDARD)
 
 
 def read_start(name: str) -> Start:

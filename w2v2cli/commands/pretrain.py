@@ -141,7 +141,7 @@ def _run(
             _load(network, start)
         if ranks.first:
             say(f"Pretraining on {len(learned)} recordings, {learned.hours:.1f} h, validating on {len(held_out)}.")
-            say(f"Batch: {t.batch_described(config, ranks.world)}.")
+            say(f"Batch: {t.batch_described(config, ranks.world, learned)}.")
         metadata = {
             "recipe": recipe,
             "corpora": [shards] if shards else corpora,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,27 +87,34 @@ def read_utterances(names: Sequence[str], data: Path | None) -> list[Utterance]:
     return utterances
 
 
-def read_source(names: Sequence[str], shards: str | None, data: Path | None) -> Recordings:
-    """The recordings of all corpora named, or of shards. UsageError for both."""
+def read_source(names: Sequence[str], shards: str | None, data: Path | None, phones: bool = False) -> Recordings:
+    """The recordings of all corpora named, or of shards; UsageError for both. phones: take those for the text."""
     from w2v2cli.data.recordings import FileRecordings
     from w2v2cli.data.shards import ShardRecordings
     from w2v2cli.errors import UsageError
 
     if shards is None:
-        return FileRecordings(read_utterances(names, data))
+        utterances = read_utterances(names, data)
+        if phones:
+            utterances = [replace(u, text=None if u.phones is None else " ".join(u.phones)) for u in utterances]
+        return FileRecordings(utterances)
     if names:
         raise UsageError(f"--shards {shards} and {names[0]}: give either shards or corpora.")
+    if phones:
+        raise UsageError("Phones are read from corpora (timit-train), not from --shards.")
     return ShardRecordings(shards)
 
 
-def batch_described(config: AudioRunConfig, world: int) -> str:
+def batch_described(config: AudioRunConfig, world: int, data: TrainingSet | None = None) -> str:
     """What makes one update, as it is said."""
-    accumulate = config.accumulation(world)
-    total = config.batch_seconds * world * accumulate
-    return (
-        f"{config.batch_seconds:.1f} s × {world} process{'es' if world > 1 else ''} × {accumulate} accumulated = "
-        f"{total / 3600:.3f} h an update"
-    )
+    from w2v2cli.training.session import accumulation
+
+    wanted = config.accumulation(world)
+    accumulate = wanted if data is None else accumulation(config, data, world)
+    hours = config.batch_seconds * world * accumulate / 3600
+    fewer = f" ({wanted} would make the total batch, an epoch has no more)" if accumulate < wanted else ""
+    processes = "1 process" if world == 1 else f"{world} processes"
+    return f"{config.batch_seconds:.1f} s × {processes} × {accumulate} accumulated = {hours:.3f} h an update{fewer}"
 
 
 def tell_left_out(left_out: Sequence[LeftOut], ranks: Ranks) -> None:
@@ -178,28 +186,27 @@ def print_plan(
     """What a run would do, on stdout. speed: seconds of audio a device trains on in a second, to tell the time by."""
     from dataclasses import asdict
 
-    from w2v2cli.training.session import memory_estimate, network_size, reading_of
+    from w2v2cli.training.session import accumulation, memory_estimate, network_size, reading_of
 
-    accumulate = config.accumulation(world)
+    accumulate = config.accumulation(world) if data is None else accumulation(config, data, world)
     total = config.batch_seconds * world * accumulate
     rows = [
         ("parameters", f"{network_size(network) / 1e6:.1f} M"),
         ("memory", f"about {memory_estimate(network, model, config):.1f} GB on each device"),
-        ("batch", batch_described(config, world)),
+        ("batch", batch_described(config, world, data)),
         ("learning rate", config.schedule.described()),
         ("updates", f"{config.schedule.updates}, {config.schedule.updates * total / 3600:.0f} h of audio at most"),
     ]
     if data is not None:
         epoch = reading_of(config).epoch(data, 0)
-        steps = len(epoch) // (world * accumulate)
+        steps = len(epoch) / (world * accumulate)
         rows.append(
             (
                 "data",
-                f"{len(data)} utterances, {data.hours:.1f} h, {len(epoch)} micro-batches, {steps} updates an epoch",
+                f"{len(data)} utterances, {data.hours:.1f} h, {len(epoch)} micro-batches, {steps:.1f} updates an epoch",
             )
         )
-        if steps:
-            rows.append(("epochs", f"{config.schedule.updates / steps:.1f}"))
+        rows.append(("epochs", f"{config.schedule.updates / steps:.1f}"))
     needed = config.schedule.updates * config.batch_seconds * accumulate / speed
     rows.append(("time", f"{duration(needed)} at {speed:.0f} s of audio a second on each device (--speed)"))
     width = max(len(name) for name, _ in rows)

@@ -16,8 +16,6 @@ import torchaudio
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lm.normalization import normalize_text
-from lm.vocabulary import Vocabulary
 from models.config import SAMPLE_RATE, Wav2Vec2Config
 from w2v2cli.data.plan import Plan, epoch_plan
 from w2v2cli.data.recordings import Recordings
@@ -125,13 +123,6 @@ def labelled(
             kept.append(i)
             labels.append(spelled)
     return TrainingSet(source, np.array(kept, np.int64), tuple(labels)), left_out
-
-
-def spell(text: str, vocabulary: Vocabulary) -> tuple[int, ...]:
-    """Label ids of a transcript, the word boundary after every word, the last one too: as in fairseq's `.ltr` files, and
-    what a lexicon search looks for. ValueError for what cannot be spelled."""
-    end = () if vocabulary.word_boundary is None else (vocabulary.word_boundary,)
-    return tuple(i for word in normalize_text(text).split() for i in (*vocabulary.spell(word), *end))
 
 
 def path_length(labels: Sequence[int]) -> int:

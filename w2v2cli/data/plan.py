@@ -151,17 +151,3 @@ class _Draw:
     def uniform(self, what: str, numbers: np.ndarray) -> np.ndarray:
         """(N,) float64 in [0, 1), one for each number."""
         return np.asarray((self.bits(what, numbers) >> np.uint64(11)) * 2.0**-53)
-
-
-def rank_batches(batches: int, *, rank: int, world: int, accumulate: int, done: int = 0) -> np.ndarray:
-    """(updates · accumulate,) the micro-batches that a rank reads of an epoch of `batches`, those of an update together.
-
-    Update u takes micro-batches u·K to (u+1)·K - 1 of the epoch, with K = world · accumulate; the j-th of them goes to
-    rank j mod world. What is left over when fewer than K remain is dropped: every update has the same number. done: how
-    many micro-batches of the epoch all ranks together have behind them; the rest is as if they had not stopped. For
-    another number of ranks with the same K each update takes the same micro-batches.
-    """
-    if not 0 <= rank < world or accumulate < 1 or done < 0:
-        raise ValueError(f"There is no rank {rank} of {world} with {accumulate} micro-batches each, {done} done.")
-    updates = max(batches - done, 0) // (world * accumulate)
-    return done + rank + world * np.arange(updates * accumulate)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
+from lm.vocabulary import Units
 from models.masking import SpanMask
 from models.pretraining import Objective
 from w2v2cli.errors import UsageError
 from w2v2cli.training.schedule import Annealing, TriStage
 
 Precision = Literal["fp32", "bf16", "fp16"]
-Units = Literal["characters", "phones", "pieces"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,9 @@ class PretrainConfig(AudioRunConfig):
     """Longer utterances are cut to a random stretch of this length (P §4.2: 250 000 samples)."""
     shortest_seconds: float = 2.0
     """Shorter utterances are left out (R: 32 000 samples)."""
+    centred_codebook: bool = False
+    """Whether the entries of the codebooks are drawn around zero. R draws them from 0 to 1, so that all of them point almost
+    the same way at first: a short run then takes thousands of updates to leave chance."""
     quantized_inputs: bool = False
     """Whether the context network sees quantized features (P §5.4)."""
     quantized_targets: bool = True
@@ -116,6 +119,14 @@ class FinetuneConfig(AudioRunConfig):
     """Each time an utterance is read it is played at one of these speeds (pitch follows); not in P."""
     units: Units = "characters"
     """What the output layer writes."""
+    phones: int = 39
+    """TIMIT's 61 phones are folded to this many for training, 39 or 48; scoring folds to 39 always."""
+    pieces: int = 1000
+    """Word pieces learned from the transcripts."""
+
+    def __post_init__(self) -> None:
+        if self.phones not in (39, 48):
+            raise ValueError(f"phones are folded to 39 or 48, got {self.phones}")
 
 
 @dataclass(frozen=True, kw_only=True)

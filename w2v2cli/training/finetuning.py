@@ -19,7 +19,7 @@ from models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2cli.data.batching import batches_by_length
 from w2v2cli.data.dataset import Batch, TrainingSet, budget_samples, collate
 from w2v2cli.errors import UserError
-from w2v2cli.recognition.error_rate import ErrorCounts, align, total
+from w2v2cli.recognition.error_rate import ErrorCounts, align, align_phones, total
 from w2v2cli.training.config import FinetuneConfig
 from w2v2cli.training.distributed import Ranks
 from w2v2cli.training.objectives import ctc_loss
@@ -85,7 +85,9 @@ class Finetuning:
 
     @property
     def judged_by(self) -> str:
-        """See `Task`: the word error rate of the best search there is."""
+        """See `Task`: the word (or phone) error rate of the best search there is."""
+        if self.vocabulary.units == "phones":
+            return "per"
         return "wer" if self.pool is None else "wer_lm"
 
     @property
@@ -140,7 +142,7 @@ class Finetuning:
                 parts = zip(references, emissions, frames, strict=True)
                 searches += [(text, self.pool.submit(row[:length].copy())) for text, row, length in parts]
         found["_lm"] = [(text, search.result()[0].text) for text, search in searches]
-        return _error_rates(found, ranks)
+        return phone_error_rate(found[""], ranks) if self.vocabulary.units == "phones" else _error_rates(found, ranks)
 
     def _emissions(self, network: nn.Module, indices: list[int], device: torch.device) -> tuple[np.ndarray, list[int]]:
         """(B, T, V) float32 log-probabilities, and the frames of each."""
@@ -155,11 +157,19 @@ class Finetuning:
     def save_best(self, network: nn.Module, path: Path) -> None:
         """See `Task`."""
         weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-        save_checkpoint(path, Checkpoint(self.start.config, weights, self.vocabulary.symbols, self.metadata))
+        metadata = self.metadata | self.vocabulary.metadata
+        save_checkpoint(path, Checkpoint(self.start.config, weights, self.vocabulary.symbols, metadata))
 
     def watch(self, metrics: Mapping[str, float]) -> tuple[str, str] | None:
         """See `Task`."""
         return None
+
+
+def phone_error_rate(found: list[tuple[str, str]], ranks: Ranks) -> dict[str, float]:
+    """The ratio over all ranks, folded to 39 phones."""
+    counts = total(align_phones(reference.split(), hypothesis.split()).words for reference, hypothesis in found)
+    errors, length = ranks.total(torch.tensor(_part(counts), dtype=torch.float32)).tolist()
+    return {"per": errors / max(length, 1)}
 
 
 def _error_rates(found: Mapping[str, list[tuple[str, str]]], ranks: Ranks) -> dict[str, float]:

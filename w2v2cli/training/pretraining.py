@@ -21,7 +21,7 @@ from models.pretraining import (
     codebook_use,
     pretraining_losses,
 )
-from models.quantizer import gumbel_noise
+from models.quantizer import GumbelQuantizer, gumbel_noise
 from w2v2cli.data.dataset import Batch, MicroBatches
 from w2v2cli.training.config import PretrainConfig
 from w2v2cli.training.distributed import Ranks
@@ -41,7 +41,13 @@ def network_config(run: PretrainConfig) -> Wav2Vec2Config:
 def build(run: PretrainConfig) -> Wav2Vec2ForPretraining:
     """The network a run begins with, drawn from its seed."""
     torch.manual_seed(run.seed)
-    return Wav2Vec2ForPretraining(network_config(run))
+    network = Wav2Vec2ForPretraining(network_config(run))
+    if run.centred_codebook:
+        for module in network.modules():
+            if isinstance(module, GumbelQuantizer):
+                with torch.no_grad():
+                    module.codebook.mul_(2).sub_(1)
+    return network
 
 
 @dataclass

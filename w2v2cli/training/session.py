@@ -80,15 +80,15 @@ def train(
 
 def stream_of(config: AudioRunConfig, data: TrainingSet, ranks: Ranks) -> AudioStream:
     """The micro-batches of one rank, as the configuration reads them."""
-    return AudioStream(
-        data,
-        reading_of(config),
-        ranks.rank,
-        ranks.world,
-        config.accumulation(ranks.world),
-        config.loader_workers,
-        pin=ranks.device.type == "cuda",
-    )
+    accumulate = accumulation(config, data, ranks.world)
+    pin = ranks.device.type == "cuda"
+    return AudioStream(data, reading_of(config), ranks.rank, ranks.world, accumulate, config.loader_workers, pin)
+
+
+def accumulation(config: AudioRunConfig, data: TrainingSet, world: int) -> int:
+    """Micro-batches of one device in an update: as configured, but an update takes no more than one epoch (as in R, where
+    ten minutes of speech are less than the batch)."""
+    return min(config.accumulation(world), max(len(reading_of(config).epoch(data, 0)) // world, 1))
 
 
 def reading_of(config: AudioRunConfig) -> Reading:

@@ -1,16 +1,16 @@
 """Which micro-batches make an update: an endless stream of epochs, the same for any number of ranks.
 
-An update takes the next K = ranks · accumulation micro-batches of the epoch; the j-th of them goes to rank j mod ranks.
-What an epoch has left over when fewer than K remain is dropped: every update has the same number.
+An update takes the next K = ranks · accumulation micro-batches of the stream, over the border of an epoch too; the j-th of
+them goes to rank j mod ranks. So nothing is left out, and the order depends on neither ranks nor workers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
-from w2v2cli.data.dataset import Reading, TrainingSet
-from w2v2cli.data.plan import rank_batches
+from w2v2cli.data.dataset import Batch, MicroBatches, Reading, TrainingSet
 from w2v2cli.errors import UserError
 from w2v2cli.training.checkpoints import Position
 from w2v2cli.training.task import Step
@@ -34,21 +34,26 @@ class AudioStream:
         return self.world * self.accumulate
 
     def steps(self, position: Position) -> Iterator[Step]:
-        """Endless steps from a position on; UserError when an epoch is too small for a single update."""
-        position = replace(position)
+        """Endless steps from a position on; UserError when there is nothing to read."""
+        epoch_of = lru_cache(2)(lambda epoch: self.reading.epoch(self.data, epoch))
+        batches = self._batches(position.epoch, position.batch, epoch_of)
         while True:
-            epoch = self.reading.epoch(self.data, position.epoch)
-            if len(epoch) < self.per_update:
-                raise UserError(
-                    f"An epoch has {len(epoch)} micro-batches, but an update takes {self.per_update} "
-                    f"({self.world} processes of {self.accumulate}): lower --batch-seconds or the total batch."
-                )
-            mine = rank_batches(
-                len(epoch), rank=self.rank, world=self.world, accumulate=self.accumulate, done=position.batch
-            )
-            loaded = epoch.load(mine.tolist(), self.workers, self.pin)
-            for _ in range(len(mine) // self.accumulate):
-                batches = tuple(next(loaded) for _ in range(self.accumulate))
-                position = replace(position, batch=position.batch + self.per_update)
-                yield Step(batches, position)
-            position = replace(position, epoch=position.epoch + 1, batch=0)
+            read = tuple(next(batches) for _ in range(self.accumulate))
+            epoch, batch = position.epoch, position.batch + self.per_update
+            while batch >= len(epoch_of(epoch)):
+                batch -= len(epoch_of(epoch))
+                epoch += 1
+            position = replace(position, epoch=epoch, batch=batch)
+            yield Step(read, position)
+
+    def _batches(self, epoch: int, first: int, epoch_of: Callable[[int], MicroBatches]) -> Iterator[Batch]:
+        """This rank's micro-batches from the `first` of an epoch on, where an update begins."""
+        turn = 0  # whose the next one is
+        while True:
+            size = len(epoch_of(epoch))
+            if not size:
+                raise UserError("There is nothing to train on: an epoch has no micro-batch.")
+            mine = range(first + (self.rank - turn) % self.world, size, self.world)
+            yield from epoch_of(epoch).load(mine, self.workers, self.pin)
+            turn = (turn + size - first) % self.world
+            epoch, first = epoch + 1, 0

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from w2v2cli.data.plan import BUCKET, MicroBatch, epoch_plan, rank_batches
+from w2v2cli.data.plan import BUCKET, MicroBatch, epoch_plan
 
 LENGTHS = np.random.default_rng(0).integers(8_000, 560_000, 3000)
 CROP, BUDGET = 250_000, 1_400_000
@@ -151,38 +151,6 @@ def test_three_hundred_thousand_take_no_time():
     assert len(pickle.dumps(plan)) < 20 * 300_000
 
 
-@pytest.mark.parametrize(("world", "accumulate"), [(1, 12), (2, 6), (3, 4), (6, 2), (12, 1)])
-@pytest.mark.parametrize("done", [0, 24, 5])
-def test_ranks_share_an_epoch(world, accumulate, done):
-    ranks = [rank_batches(1000, rank=r, world=world, accumulate=accumulate, done=done) for r in range(world)]
-    every = np.concatenate(ranks)
-    assert sorted(every) == list(range(done, done + (1000 - done) // 12 * 12))  # disjoint, and all but the tail
-    for update in range((1000 - done) // 12):  # of each update the same, whoever reads it
-        part = slice(update * accumulate, (update + 1) * accumulate)
-        assert sorted(np.concatenate([r[part] for r in ranks])) == list(
-            range(done + update * 12, done + update * 12 + 12)
-        )
-    assert all((r - done) % world == i for i, mine in enumerate(ranks) for r in mine)
-
-
-def test_stopping_changes_nothing():
-    whole = rank_batches(1000, rank=1, world=2, accumulate=3)
-    for updates in (0, 1, 77, 166):
-        rest = rank_batches(1000, rank=1, world=2, accumulate=3, done=6 * updates)
-        np.testing.assert_array_equal(rest, whole[3 * updates :])
-    assert (
-        len(rank_batches(5, rank=1, world=2, accumulate=3))
-        == 0
-        == len(rank_batches(5, rank=0, world=1, accumulate=1, done=9))
-    )
-
-
-@pytest.mark.parametrize("wrong", [{"rank": 2}, {"rank": -1}, {"accumulate": 0}, {"done": -1}])
-def test_ranks_that_do_not_exist(wrong):
-    with pytest.raises(ValueError, match="There is no rank"):
-        rank_batches(10, **({"rank": 0, "world": 2, "accumulate": 1} | wrong))
-
-
 class Crops(Dataset):
     """Where each sample of a recording tells whose it is and where it stands."""
 
@@ -200,7 +168,7 @@ class Crops(Dataset):
 
 def test_any_number_of_loader_workers_gives_the_same():
     plan = epoch_plan(LENGTHS[:200] // 100, budget=14_000, crop=2500, seed=1, epoch=0)
-    mine = rank_batches(len(plan), rank=1, world=2, accumulate=2).tolist()
+    mine = range(1, len(plan), 2)
     found = [
         list(DataLoader(Crops(plan), batch_size=None, sampler=mine, num_workers=n, multiprocessing_context=c))
         for n, c in ((0, None), (1, "fork"), (2, "fork"))
