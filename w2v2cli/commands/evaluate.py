@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +17,10 @@ from w2v2cli.console import progress, say
 from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
+    from w2v2cli.data.librispeech import Part
     from w2v2cli.recognition.evaluation import Evaluation
+    from w2v2cli.recognition.parts import Parts, Plan, Row
+    from w2v2cli.recognition.ranks import Ranks
     from w2v2cli.recognition.recognizer import RecognitionOptions
 
 
@@ -33,6 +38,7 @@ def evaluate(
     lexicon: o.Lexicon = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout in place of the tables.")] = False,
     output: Annotated[Path | None, typer.Option(help="Keep hypotheses here, JSON by line.")] = None,
+    skip_existing: Annotated[bool, typer.Option(help="Leave utterances that are in --output.")] = False,
     worst: Annotated[int, typer.Option(help="Utterances shown with their alignment.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
     search: o.Search = "auto",
@@ -52,6 +58,8 @@ def evaluate(
 
     LibriSpeech is looked for in --data, $W2V2_DATA and the current folder. Where it is not, the miniature that ships with w2v2 is
     evaluated in its place, and every report says so. The interval is the 95% bootstrap over utterances.
+
+    Several processes share the corpus: torchrun --nproc-per-node 2 --no-python w2v2 eval ...
     """
     with exits():
         if split is None and data is None:
@@ -64,58 +72,138 @@ def evaluate(
             sil_score=sil_score, nbest=1, device=device, precision=precision, batch_seconds=batch_seconds,
             workers=workers,
         )  # fmt: skip
-        _run(settings, split, data, output, as_json, worst, seed)
+        if skip_existing and output is None:
+            raise UsageError("--skip-existing looks for utterances in --output: name a file.")
+        finished = _run(settings, split, data, output, skip_existing)
+        if finished is None:
+            return  # the first rank reports
+        results, trouble = finished
+        if trouble is None:
+            _report(results, settings, as_json, worst, seed)
+        failed = [failure for result in results for failure in result.failures]
+        if failed:
+            say("\n".join(f"{failure.id}: {failure.error}" for failure in failed))
+        if trouble is not None:
+            raise UserError(trouble)
+        if failed:
+            raise UserError(f"{len(failed)} utterances could not be transcribed and are not counted (see above).")
 
 
 def _run(
-    settings: RecognitionOptions,
-    split: str | None,
-    data: Path | None,
-    output: Path | None,
-    as_json: bool,
-    worst: int,
-    seed: int,
-) -> None:
+    settings: RecognitionOptions, split: str | None, data: Path | None, output: Path | None, skip_existing: bool
+) -> tuple[list[Evaluation], str | None] | None:
+    """The evaluations, and the sentence on what is missing from them because a rank died; None on other ranks."""
     from w2v2cli.data.librispeech import find_splits
-    from w2v2cli.recognition.evaluation import evaluate_corpus
+    from w2v2cli.recognition.parts import sharing
+    from w2v2cli.recognition.ranks import Ranks, options_of, stopping, temporary_folder
+    from w2v2cli.recognition.utterance_rows import evaluation_of, kept_rows, settings_line
+
+    ranks = Ranks.from_environment()
+    corpora = find_splits(split, data)
+    for corpus in corpora:
+        if corpus.note:
+            ranks.say(f"Note: {corpus.note}")
+    line = settings_line(settings)
+    settings = options_of(settings, ranks)
+    places = [(corpus, number) for corpus in corpora for number in range(len(corpus.utterances))]
+    folder = temporary_folder(ranks) if ranks.several else None
+    if output is not None:
+        folder = output.with_name(f".{output.name}.parts")
+    rows: dict[int, Row] = {}
+
+    def plan() -> Plan:
+        if skip_existing and output is not None and folder is not None:
+            kept = kept_rows(output, folder, line)
+            names = [(corpus.name, corpus.utterances[number].id) for corpus, number in places]
+            rows.update({index: kept[name] for index, name in enumerate(names) if name in kept})
+        return _plan(places, rows, ranks)
+
+    with (
+        stopping(ranks) as stop,
+        sharing(ranks, folder, plan, stop, keep=output is not None) as parts,
+        closing(_scored(parts, places, settings, line)) as own,
+    ):
+        if not ranks.first:
+            parts.contribute(own)
+            return None
+        for row in _counted(parts.merged(own), len(places) - len(rows)):
+            rows[row.pop("index")] = row
+        if output is not None:
+            _keep([rows[index] for index in sorted(rows) if "error" not in rows[index]], output)
+    results, first = [], 0
+    for corpus in corpora:
+        numbers = range(len(corpus.utterances))
+        results.append(evaluation_of(corpus, [(n, rows[first + n]) for n in numbers if first + n in rows]))
+        first += len(numbers)
+    if not parts.missing:
+        return results, None
+    names = ", ".join(places[index][0].utterances[places[index][1]].id for index in parts.missing[:5])
+    again = (
+        f"{output} holds the others, and --skip-existing does only these" if output else "--output keeps what is done"
+    )
+    return results, (
+        f"{len(parts.missing)} of {len(places)} utterances were not transcribed because {parts.shortfall()}; "
+        f"{again}: {names}{' and more' if len(parts.missing) > 5 else ''}."
+    )
+
+
+def _plan(places: Sequence[tuple[Part, int]], done: Mapping[int, Row], ranks: Ranks) -> Plan:
+    """The utterances of each rank, those that are done left out, divided by length."""
+    from w2v2cli.recognition.parts import Plan
+    from w2v2cli.recognition.ranks import seconds_of, split_by_length
+
+    utterances = [corpus.utterances[number] for corpus, number in places]
+    left = [index for index in range(len(places)) if index not in done]
+    shares = [left]
+    if ranks.several:
+        known = [utterances[index].seconds for index in left]
+        seconds = [
+            s if s is not None else seconds_of([utterances[i].path])[0] for i, s in zip(left, known, strict=True)
+        ]
+        shares = [[left[place] for place in share] for share in split_by_length(seconds, ranks.world)]
+    return Plan([utterance.id for utterance in utterances], shares)
+
+
+def _scored(
+    parts: Parts, places: Sequence[tuple[Part, int]], settings: RecognitionOptions, line: str
+) -> Generator[Row, None, None]:
+    """This rank's utterances, corpus by corpus."""
+    from w2v2cli.recognition.ranks import take_cores
     from w2v2cli.recognition.recognizer import recognizer
+    from w2v2cli.recognition.utterance_rows import scored_rows
+
+    if [corpus.utterances[number].id for corpus, number in places] != list(parts.plan.items):
+        raise UserError(f"Rank {parts.ranks.rank} finds other utterances than the first rank: are the disks the same?")
+    if not parts.mine:
+        return
+    with recognizer(settings, warn=lambda sentence: parts.ranks.say(f"Warning: {sentence}")) as pipeline:
+        take_cores(parts.ranks)
+        for _, group in groupby(parts.mine, key=lambda index: id(places[index][0])):
+            indices = list(group)
+            numbers = [places[index][1] for index in indices]
+            found = scored_rows(pipeline, places[indices[0]][0], numbers, line, parts.ranks)
+            for index, row in zip(indices, found, strict=True):
+                yield row | {"index": index}
+
+
+def _counted(rows: Iterator[Row], total: int) -> Iterator[Row]:
+    """The rows, a progress bar moving along with them."""
+    with progress("Evaluating", f"/{total}") as advance:
+        for done, row in enumerate(rows, 1):
+            advance(done, total)
+            yield row
+
+
+def _report(results: list[Evaluation], settings: RecognitionOptions, as_json: bool, worst: int, seed: int) -> None:
     from w2v2cli.recognition.report import json_report, print_report
 
-    parts = find_splits(split, data)
-    for part in parts:
-        if part.note:
-            say(f"Note: {part.note}")
-    results: list[Evaluation] = []
-    with (
-        recognizer(settings, warn=lambda sentence: say(f"Warning: {sentence}")) as pipeline,
-        progress("Evaluating", f"/{sum(len(part.utterances) for part in parts)}") as advance,
-    ):
-        done = 0
-
-        def one_more() -> None:
-            nonlocal done
-            done += 1
-            advance(done, sum(len(part.utterances) for part in parts))
-
-        for part in parts:
-            began = time.perf_counter()
-            result = evaluate_corpus(pipeline, part, one_more)
-            results.append(result.timed(time.perf_counter() - began))
-    if output is not None:
-        _keep(results, output)
     if as_json:
         sys.stdout.write(json.dumps(json_report(results, settings, seed), indent=2, ensure_ascii=False) + "\n")
     else:
         print_report(results, settings, worst, seed)
-    failed = [failure for result in results for failure in result.failures]
-    if failed:
-        say("\n".join(f"{failure.id}: {failure.error}" for failure in failed))
-        raise UserError(f"{len(failed)} utterances could not be transcribed and are not counted (see above).")
 
 
-def _keep(results: list[Evaluation], output: Path) -> None:
+def _keep(rows: Sequence[Row], output: Path) -> None:
     from w2v2cli.recognition.output import write_file
-    from w2v2cli.recognition.report import utterance_rows
 
-    rows = [json.dumps(row, ensure_ascii=False) + "\n" for result in results for row in utterance_rows(result)]
-    write_file(output, "".join(rows))
+    write_file(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
