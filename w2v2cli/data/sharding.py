@@ -11,6 +11,7 @@ import os
 import random
 import re
 import tarfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -184,14 +185,14 @@ def _write_all(parts: Sequence[Part], jobs: int, tell: Callable[[int], None]) ->
         return
     # Forked processes would inherit the lock of a thread that draws the progress bar.
     context = multiprocessing.get_context("spawn")
-    stop, done_by_all = context.Event(), context.Value("q", 0)
-    pool = ProcessPoolExecutor(jobs, context, initializer=_share, initargs=(stop, done_by_all))
+    counts = context.RawArray("q", len(parts) + 1)  # recordings read for each part, and last whether to stop
+    pool = ProcessPoolExecutor(jobs, context, initializer=_share, initargs=(counts,))
     try:
         with interrupts_held():
-            waiting = {pool.submit(_write, part) for part in parts}
+            waiting = {pool.submit(_write, part, number) for number, part in enumerate(parts)}
         while waiting:
             ended, waiting = wait(waiting, WATCH, FIRST_COMPLETED)
-            tell(done_by_all.value)
+            tell(sum(counts[:-1]))
             for future in ended:
                 future.result()
     except BrokenProcessPool:
@@ -199,23 +200,31 @@ def _write_all(parts: Sequence[Part], jobs: int, tell: Callable[[int], None]) ->
             "A process that wrote a shard was killed; is there enough memory? Fewer --jobs need less."
         ) from None
     finally:
-        stop.set()
+        counts[len(parts)] = 1
         pool.shutdown(cancel_futures=True)
 
 
-_shared: list[Any] = []  # in a process of the pool: whether to stop, and how many recordings all have read
+_shared: list[Any] = []  # in a process of the pool: the counts
 
 
-def _share(*values: Any) -> None:
-    _shared[:] = values
+def _share(counts: Any) -> None:
+    _shared[:] = [counts]
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _write(part: Part) -> None:
-    stop, done_by_all = _shared
+def _end_with_parent() -> None:
+    """A process of a pool whose parent was killed would wait for work for ever, and hold the shard it is writing."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _write(part: Part, number: int) -> None:
+    [counts] = _shared
     for _ in write_shard(part):
-        with done_by_all.get_lock():
-            done_by_all.value += 1
-        if stop.is_set():
+        counts[number] += 1
+        if counts[-1]:
             return
 
 
@@ -250,9 +259,8 @@ def _index(
     rows: Sequence[tuple[int, int, int, str]], packed: Sequence[Utterance], size: int, part: Part, failures: list[str]
 ) -> ShardIndex:
     offsets, sizes, samples = (np.array([row[column] for row in rows], np.int64) for column in range(3))
-    members, ids = Strings.of(row[3] for row in rows), Strings.of(u.id for u in packed)
-    texts = Texts.of([u.text for u in packed])
-    return ShardIndex(offsets, sizes, samples, members, ids, texts, size, part.digest, part.of, Strings.of(failures))
+    members, ids, texts = Strings.of(row[3] for row in rows), Strings.of(u.id for u in packed), [u.text for u in packed]
+    return ShardIndex(offsets, sizes, samples, members, ids, Texts.of(texts), size, part.digest, part.of, failures)
 
 
 @contextmanager

@@ -1,0 +1,186 @@
+"""How fast recordings become micro-batches, from FLAC files and from shards, and how many loader workers a GPU needs.
+
+    python -m benchmarks.loader [--data FOLDER] [--real-time 1180] [--seconds 5] [--workers 1 2]
+
+All ways read the same crops of the same plan (webdataset: the same recordings, whole, as its pipelines do, cropped
+afterwards), from files that the system holds in memory: disks and networks come on top, at the bandwidth that is printed.
+Hours per second and core are counted in processor time; of several workers by the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from w2v2cli.data.corpora import read_corpus
+from w2v2cli.data.dataset import MicroBatches, Reading, TrainingSet, unlabelled
+from w2v2cli.data.recordings import FileRecordings, Recordings
+from w2v2cli.data.resampling import SAMPLE_RATE
+from w2v2cli.data.sharding import write_shards
+from w2v2cli.data.shards import ShardRecordings
+from w2v2cli.data.utterance import Utterance
+
+SHIPPED = Path(__file__).parents[1] / "w2v2cli" / "shipped" / "corpus" / "test-clean"
+Way = Callable[[int], Iterator[int]]  # epoch -> the samples of each piece, as it is ready
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Hours of audio a second of processor time, and of the clock."""
+
+    core: float
+    clock: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", type=Path, default=SHIPPED, help="a folder of recordings; the shipped ones by default"
+    )
+    parser.add_argument(
+        "--real-time", type=float, default=1180, help="seconds of audio that one GPU trains on in a second"
+    )
+    parser.add_argument("--seconds", type=float, default=5, help="how long each way is measured, three times")
+    parser.add_argument("--crop", type=int, default=250_000, help="samples")
+    parser.add_argument("--batch", type=int, default=1_400_000, help="samples of a micro-batch")
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2], help="DataLoader processes to try")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    utterances = read_corpus(args.data)
+    reading = Reading(args.batch, args.crop)
+    with tempfile.TemporaryDirectory() as folder:
+        packed = write_shards(utterances, Path(folder), shard_bytes=1e8)
+        if packed.failures:
+            parser.error(packed.failures[0])
+        files, shards = FileRecordings(utterances), ShardRecordings(folder)
+        table = Table(
+            title=f"{len(utterances)} recordings, {packed.hours:.2f} h; workers for a GPU at {args.real_time:g} x real time"
+        )
+        for heading in ("read by", "hours/s/core", "x real time", "workers a GPU"):
+            table.add_column(heading, justify="left" if heading == "read by" else "right")
+        for name, way in _ways(utterances, files, shards, reading):
+            _add(table, name, way, args)
+        for count in args.workers:
+            for name, source in (("files", files), ("shards", shards)):
+                way = partial(_through_loader, unlabelled(source, 1)[0], reading, count)
+                _add(table, f"ours, {name}, DataLoader of {count}", way, args, count)
+        Console().print(table)
+        rate = sum(path.stat().st_size for path in shards.paths) / (packed.samples / SAMPLE_RATE)
+        print(
+            f"Shards hold {rate / 1e3:.1f} kB a second of audio: {rate * args.real_time / 1e6:.1f} MB/s for each GPU. "
+            f"{os.cpu_count()} processors."
+        )
+
+
+def _ways(
+    utterances: list[Utterance], files: FileRecordings, shards: ShardRecordings, reading: Reading
+) -> Iterator[tuple[str, Way | str]]:
+    """What is compared, each in this process; a string says why one cannot be."""
+    yield "ours, FLAC files", partial(_micro_batches, files, reading)
+    yield "ours, shards", partial(_micro_batches, shards, reading)
+    yield "soundfile, the same files", partial(_straightforward, utterances, files, reading, _by_soundfile)
+    try:
+        _by_torchaudio(utterances[0].path, 0, 100)
+        yield "torchaudio.load, the same files", partial(_straightforward, utterances, files, reading, _by_torchaudio)
+    except (ImportError, RuntimeError) as error:
+        yield "torchaudio.load, the same files", f"left out: {str(error).splitlines()[0][:60]}"
+    try:
+        import webdataset  # noqa: F401
+
+        yield "webdataset + soundfile, the same shards", partial(_by_webdataset, shards.paths, reading.crop)
+    except ImportError:
+        yield "webdataset + soundfile, the same shards", "left out: pip install webdataset"
+
+
+def _add(table: Table, name: str, way: Way | str, args: argparse.Namespace, workers: int = 0) -> None:
+    if isinstance(way, str):
+        table.add_row(name, way)
+        return
+    runs = [measured(way, args.seconds) for _ in range(3)]
+    hours = statistics.median(run.clock / workers if workers else run.core for run in runs)
+    times = hours * 3600
+    table.add_row(name, f"{hours:.3f}", f"{times:.0f}", str(ceil(args.real_time / times)))
+
+
+def measured(way: Way, seconds: float) -> Speed:
+    """Epochs after another until the time is over; the first piece, with what has to be opened, does not count."""
+    samples, epoch, pieces = 0, 0, way(0)
+    next(pieces)
+    began, clock = time.process_time(), time.perf_counter()
+    while time.perf_counter() - clock < seconds:
+        piece = next(pieces, None)
+        if piece is None:
+            epoch += 1
+            pieces = way(epoch)
+        else:
+            samples += piece
+    hours = samples / SAMPLE_RATE / 3600
+    return Speed(hours / (time.process_time() - began), hours / (time.perf_counter() - clock))
+
+
+def _micro_batches(source: Recordings, reading: Reading, epoch: int) -> Iterator[int]:
+    batches = reading.epoch(unlabelled(source, 1)[0], epoch)
+    yield from (int(batches[i].lengths.sum()) for i in range(len(batches)))
+
+
+def _through_loader(data: TrainingSet, reading: Reading, workers: int, epoch: int) -> Iterator[int]:
+    """Enough of them that starting the processes, once, does not show."""
+    plan = reading.epoch(data, epoch)
+    many = [i % len(plan) for i in range(100_000)]
+    yield from (int(batch.lengths.sum()) for batch in MicroBatches(data, plan.plan).load(many, workers))
+
+
+def _straightforward(
+    utterances: list[Utterance],
+    files: FileRecordings,
+    reading: Reading,
+    read: Callable[[Path, int, int], torch.Tensor],
+    epoch: int,
+) -> Iterator[int]:
+    """What a page of code does: read each crop, pad, stack."""
+    for batch in reading.epoch(unlabelled(files, 1)[0], epoch).plan:
+        rows = zip(batch.indices, batch.starts, batch.samples, strict=True)
+        waveforms = [read(utterances[i].path, start, samples) for i, start, samples in rows]
+        torch.nn.utils.rnn.pad_sequence(waveforms, batch_first=True)
+        yield sum(batch.samples)
+
+
+def _by_soundfile(path: Path, start: int, samples: int) -> torch.Tensor:
+    return torch.from_numpy(soundfile.read(path, samples, start, dtype="float32")[0])
+
+
+def _by_torchaudio(path: Path, start: int, samples: int) -> torch.Tensor:
+    import torchaudio
+
+    return torchaudio.load(path, frame_offset=start, num_frames=samples)[0][0]
+
+
+def _by_webdataset(paths: list[Path], crop: int | None, epoch: int) -> Iterator[int]:
+    """Its stream of samples, decoded and cut as each comes."""
+    import webdataset
+
+    draw = np.random.default_rng(epoch)
+    for sample in webdataset.WebDataset([str(path) for path in paths], shardshuffle=False):
+        waveform = soundfile.read(io.BytesIO(sample["flac"]), dtype="float32")[0]
+        length = min(len(waveform), crop or len(waveform))
+        start = int(draw.integers(0, len(waveform) - length + 1))
+        yield len(torch.from_numpy(waveform[start : start + length].copy()))
+
+
+if __name__ == "__main__":
+    main()
