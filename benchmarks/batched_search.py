@@ -44,7 +44,7 @@ def batches(emissions: list[np.ndarray], at_once: int) -> list[tuple[np.ndarray,
 
 
 def measured(search: Callable[..., list[list[Hypothesis]]], work: list[tuple[np.ndarray, list[int]]]) -> dict[str, Any]:
-    """Seconds of the second run, and the best hypothesis of each utterance."""
+    """Seconds after a short first run, and the best hypothesis of each utterance."""
     search(work[0][0][:1, :50], [min(50, work[0][1][0])])  # warm
     began = time.perf_counter()
     found = [hypotheses[0] for batch, lengths in work for hypotheses in search(batch, lengths)]

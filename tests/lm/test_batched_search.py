@@ -10,11 +10,15 @@ import torch
 from lm.batched_beam import merge, top
 from lm.batched_ngram import NgramTensors, read_automaton
 from lm.batched_search import BatchedSearch
+from lm.dictionary import SPECIALS, Dictionary
 from lm.flashlight_search import FlashlightSearch
 from lm.hypothesis import BeamOptions, DecodingWeights
-from lm.language_model import LanguageModelError
+from lm.language_model import LanguageModelError, ZeroLM, sentence_score
 from lm.lexicon import Lexicon, LexiconError
 from lm.ngram import NgramLM
+from lm.transformer import TransformerNetwork
+from lm.transformer_config import tiny
+from lm.transformer_lm import TransformerLM
 from lm.vocabulary import Vocabulary
 
 SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
@@ -172,6 +176,22 @@ def test_a_model_of_three_verbs_is_asked_once_a_frame_for_distinct_pairs(arpa, l
     assert 0 < model.calls <= 30
     with pytest.raises(LanguageModelError, match="no index for 2 of the words searched, 'BA'"):
         BatchedSearch(SMALL, lexicon, NgramLM(arpa, ["A", "AB"]), weights, WIDE)
+
+
+def test_a_transformer_is_fused_in_the_first_pass(lexicon):
+    torch.manual_seed(0)
+    dictionary = Dictionary((*SPECIALS, *WORDS, *(f"W{i}" for i in range(1493))))
+    model = TransformerLM(TransformerNetwork(tiny(1500)).initialize(), dictionary, [*WORDS, "<unk>"])
+    weights, emission = DecodingWeights(0.7, 0.2), random_emission(6, 4)
+    search = BatchedSearch(SMALL, lexicon, model, weights, BeamOptions(500, None, 1e6))
+    for _ in range(2):  # what the model was told to forget does no harm the second time
+        [[found]] = search(emission[None], [6])
+        spoken = enumerated(emission, DecodingWeights(0, 0.2), ZeroLM(WORDS), False)
+        totals = {
+            words: score + 0.7 * sentence_score(model, list(map(WORDS.index, words))) for words, score in spoken.items()
+        }
+        best = max(totals, key=lambda words: totals[words])
+        assert (found.text, found.score) == (" ".join(best), pytest.approx(totals[best], abs=1e-3))
 
 
 def test_the_automaton_scores_as_kenlm_and_merges_the_same_states(arpa):
