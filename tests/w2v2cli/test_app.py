@@ -103,8 +103,8 @@ def test_the_completion_script_is_for_this_program():
 OPTIONS = {
     "transcribe": "model lm lexicon format output-dir timestamps skip-existing search beam beam-threshold beam-tokens lm-weight "
     "word-score unk-score sil-score nbest device precision batch-seconds workers",
-    "eval": "split data model lm lexicon json output skip-existing worst seed search beam beam-threshold beam-tokens lm-weight word-score "
-    "unk-score sil-score device precision batch-seconds workers",
+    "eval": "split data model lm lexicon json output skip-existing worst seed search beam beam-threshold beam-tokens lm-weight "
+    "word-score unk-score sil-score device precision batch-seconds workers",
     "tune-lm": "trials split data model lm lexicon metric exact seed study json lm-weight word-score sil-score search beam "
     "beam-threshold beam-tokens device precision batch-seconds workers",
     "pretrain": "output recipe valid model shards data updates peak-lr seed set batch-seconds total-batch-hours accumulate "
