@@ -1,0 +1,197 @@
+"""w2v2's own lexicon beam search, compiled: what flashlight-text finds, in threads of one process.
+
+The objective, look-ahead and pruning are those of `flashlight_search`; the language model is an ARPA file's automaton.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lm.completed_words import completed_words
+from lm.greedy import spoken_runs, valid_frames
+from lm.hypothesis import BeamOptions, DecodingWeights, Hypothesis
+from lm.lexicon import Lexicon
+from lm.lexicon_checks import SearchError, case_probes, check_spelling, check_words
+from lm.native_library import SearchOptions, native, pointer
+from lm.ngram import is_arpa
+from lm.ngram_automaton import NgramAutomaton, automaton_file
+from lm.vocabulary import Vocabulary
+
+UNK = "<unk>"
+IMPOSSIBLE = -1e9  # log-probability: scores are added up, and infinity is no number to add
+
+
+@dataclass
+class CompiledSearch:
+    """A search ready to run; building it maps the language model and spells the lexicon into a trie."""
+
+    vocabulary: Vocabulary
+    weights: DecodingWeights
+    options: BeamOptions
+    lexicon: Lexicon
+    lm_path: Path | None = None
+    """An ARPA file of words, gzip or not."""
+    cache: Path | None = None
+    """The folder that keeps automata; needed with a language model."""
+    hotwords: Mapping[str, float] = field(default_factory=dict)
+    """Added to the score for each time a word is said; words outside the lexicon join it, spelled by the alphabet."""
+    log_add: bool = False
+    """Whether alignments of the same words add up, else the best of them counts."""
+    threads: int = 1
+    """Utterances searched at a time."""
+    warnings: list[str] = field(default_factory=list)
+    """What the user should know of the files, in sentences."""
+
+    def __post_init__(self) -> None:
+        self.warnings += check_spelling(self.lexicon, self.vocabulary)
+        spellings = self._spellings()
+        self._words = [*spellings, UNK]
+        self._model = self._language_model(self._words)
+        indices = np.zeros(len(self._words), np.uint32) if self._model is None else self._model.indices
+        self._check_words(indices)
+        rows = [(number, row) for number, word in enumerate(spellings) for row in self._rows(spellings[word])]
+        spelled = np.array([number for number, _ in rows], np.int32)
+        ends = np.cumsum([len(row) for _, row in rows], dtype=np.uint64)
+        symbols = np.array([symbol for _, row in rows for symbol in row], np.int32)
+        unigrams = np.zeros(len(self._words), np.float32)
+        if self._model is not None:
+            starts = self._model.start(len(self._words))
+            unigrams = self._model.score(starts, range(len(self._words)))[0].astype(np.float32)
+        bonuses = None
+        if self.hotwords:
+            bonuses = np.array([self.hotwords.get(word, 0.0) for word in self._words], np.float32)
+        handle = None if self._model is None else self._model.handle
+        scores = np.ascontiguousarray(unigrams[spelled])
+        self._engine = native().engine_new(
+            handle, pointer(indices), len(indices), pointer(bonuses),
+            pointer(symbols), pointer(ends), pointer(spelled), pointer(scores), len(rows),
+        )  # fmt: skip
+        if self._engine is None:
+            raise SearchError(f"The search could not be set up: {native().reason()}.")
+        weakref.finalize(self, native().engine_free, self._engine)
+
+    def __call__(
+        self, emissions: np.ndarray, lengths: Sequence[int], weights: DecodingWeights | None = None
+    ) -> list[list[Hypothesis]]:
+        """(B, T, V) float32 log-probabilities, (B,) frames in each -> up to `nbest` hypotheses each, best first.
+
+        Hypotheses of one utterance differ in their words. `weights` hold from this call on; None leaves them as they are.
+        Raises ValueError for emissions of another vocabulary.
+        """
+        if weights is not None:
+            self.weights = weights
+        pairs = zip(emissions, lengths, strict=True)
+        valid = [np.ascontiguousarray(valid_frames(e, n, self.vocabulary), np.float32) for e, n in pairs]
+        searched = [self._with_blank_after(frames) if self._ends_with_blank else frames for frames in valid]
+        library, count = native(), len(self.vocabulary.symbols)
+        flat = np.concatenate([frames.reshape(-1) for frames in searched]) if searched else np.zeros(0, np.float32)
+        frames_of = np.array([len(frames) for frames in searched], np.int32)
+        options = self._search_options()
+        batch = library.search(
+            self._engine, ctypes.addressof(options), pointer(flat), pointer(frames_of), len(valid), count,
+            self.threads,
+        )  # fmt: skip
+        if batch is None:
+            raise MemoryError("The search ran out of memory: try a smaller beam.")
+        try:
+            return [self._found(batch, i, frames, len(searched[i])) for i, frames in enumerate(valid)]
+        finally:
+            library.free(batch)
+
+    def _found(self, batch: int, utterance: int, frames: np.ndarray, searched: int) -> list[Hypothesis]:
+        """The distinct hypotheses of one utterance."""
+        if not len(frames):
+            return [Hypothesis((), (), (), 0.0, 0.0, 0.0)]
+        library = native()
+        scores, path, ended = np.zeros(3), np.zeros(searched, np.int32), np.zeros(searched, np.int32)
+        found: dict[tuple[str, ...], Hypothesis] = {}
+        for rank in range(library.found(batch, utterance)):
+            library.hypothesis(batch, utterance, rank, pointer(scores), pointer(path), pointer(ended))
+            runs = spoken_runs(path[: len(frames)], self.vocabulary)
+            completed = [(int(t), self._text(int(ended[t]))) for t in np.flatnonzero(ended >= 0)]
+            words = tuple(completed_words(frames, runs, completed, self.vocabulary))
+            symbols, starts = tuple(symbol for _, _, symbol in runs), tuple(start for start, _, _ in runs)
+            total, acoustic, lm = scores.tolist()
+            hypothesis = Hypothesis(words, symbols, starts, acoustic, lm, total)
+            found.setdefault(tuple(word.text for word in words), hypothesis)
+            if len(found) == self.options.nbest:
+                break
+        return list(found.values())
+
+    def _text(self, word: int) -> str | None:
+        return None if self._words[word] == UNK else self._words[word]
+
+    def _search_options(self) -> SearchOptions:
+        forbidden = self.weights.unk_score == -math.inf
+        boundary = self.vocabulary.word_boundary
+        return SearchOptions(
+            lm_weight=self.weights.lm_weight,
+            word_score=self.weights.word_score,
+            unk_score=self.weights.unk_score,
+            sil_score=0.0 if self._ends_with_blank else self.weights.sil_score,
+            beam_threshold=self.options.beam_threshold,
+            beam=self.options.beam,
+            beam_tokens=self.options.beam_tokens or len(self.vocabulary.symbols),
+            nbest=self.options.nbest if forbidden else self.options.beam,  # unknown words differ in their letters
+            log_add=int(self.log_add),
+            silence=self.vocabulary.blank if boundary is None else boundary,
+            blank=self.vocabulary.blank,
+            unknown_word=len(self._words) - 1,
+        )
+
+    def _spellings(self) -> dict[str, tuple[tuple[int, ...], ...]]:
+        """The lexicon's, and those of hot words that it lacks."""
+        new = [word for word in self.hotwords if word not in self.lexicon.spellings]
+        added = Lexicon.from_words(new, self.vocabulary) if new else Lexicon({})
+        self.warnings += [
+            f"The hot word {word!r} cannot be spelled in the model's alphabet." for word in added.unspellable
+        ]
+        return {word: rows for word, rows in (self.lexicon.spellings | added.spellings).items() if word != UNK}
+
+    def _rows(self, spellings: tuple[tuple[int, ...], ...]) -> list[tuple[int, ...]]:
+        if not self._ends_with_blank:
+            return list(spellings)
+        return [row for spelling in spellings for row in (spelling, (*spelling, self.vocabulary.blank))]
+
+    def _language_model(self, words: list[str]) -> NgramAutomaton | None:
+        if self.lm_path is None:
+            return None
+        if not is_arpa(self.lm_path) and self.lm_path.is_file():
+            with self.lm_path.open("rb") as file:
+                if file.read(7).lstrip()[:1] != b"\\":
+                    raise SearchError(
+                        f"--search compiled reads ARPA files, not KenLM's binary ones: {self.lm_path} needs "
+                        "--search flashlight."
+                    )
+        if self.cache is None:
+            raise SearchError("A language model needs a folder to keep its automaton in.")
+        return NgramAutomaton(automaton_file(self.lm_path, self.cache), words)
+
+    def _check_words(self, indices: np.ndarray) -> None:
+        """Hold the lexicon, without hot words, against the language model."""
+        if self._model is None or self.lm_path is None:
+            return
+        words = [word for word in self.lexicon.spellings if word != UNK]
+        probes = case_probes(words)
+        known = [probe for probe, index in zip(probes, self._model.lookup(probes).tolist(), strict=True) if index]
+        self.warnings += check_words(self.lm_path, words, (indices[: len(words)] != 0).tolist(), known)
+
+    @property
+    def _ends_with_blank(self) -> bool:
+        """Whether the lexicon spells every word a second time with a blank after it, so that its last symbol may last."""
+        return self.vocabulary.word_boundary is None
+
+    def _with_blank_after(self, frames: np.ndarray) -> np.ndarray:
+        """(T, V) -> (T + 1, V): a blank for certain after the utterance, for a last symbol that lasts to its end."""
+        if not len(frames):
+            return frames
+        after = np.full((1, frames.shape[1]), IMPOSSIBLE, np.float32)
+        after[0, self.vocabulary.blank] = 0.0
+        return np.concatenate([frames, after])

@@ -1,0 +1,154 @@
+// The functions that Python calls through ctypes, which lets go of the interpreter's lock meanwhile.
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "automaton.h"
+#include "search.h"
+
+using namespace w2v2;
+
+namespace {
+
+thread_local std::string last_error;
+
+template <class Work>
+auto guarded(Work work) -> decltype(work()) {
+  try {
+    return work();
+  } catch (const std::exception& error) {
+    last_error = error.what();
+    return {};
+  }
+}
+
+using Batch = std::vector<std::vector<Found>>;
+
+}  // namespace
+
+extern "C" {
+
+const char* w2v2_error() { return last_error.c_str(); }
+
+void* w2v2_arpa_new() {
+  return guarded([] { return new ArpaReader(); });
+}
+
+int w2v2_arpa_feed(void* reader, const char* data, size_t size) {
+  return guarded([&] {
+    auto& arpa = *static_cast<ArpaReader*>(reader);
+    if (arpa.feed(data, size)) return 1;
+    last_error = arpa.error();
+    return 0;
+  });
+}
+
+int w2v2_arpa_write(void* reader, const char* path) {
+  return guarded([&] {
+    auto& arpa = *static_cast<ArpaReader*>(reader);
+    if (arpa.write(path)) return 1;
+    last_error = arpa.error();
+    return 0;
+  });
+}
+
+void w2v2_arpa_free(void* reader) { delete static_cast<ArpaReader*>(reader); }
+
+void* w2v2_lm_open(const char* path) {
+  return guarded([&]() -> void* { return MappedAutomaton::open(path, &last_error).release(); });
+}
+
+void w2v2_lm_close(void* lm) { delete static_cast<MappedAutomaton*>(lm); }
+
+// order, words, states, n-grams, first state, </s>, whether there is <unk>
+void w2v2_lm_facts(const void* lm, uint64_t* facts) {
+  const Header& h = static_cast<const MappedAutomaton*>(lm)->model().header;
+  const uint64_t all[] = {h.order, h.words, h.states, h.ngrams, h.begin_state, h.end_word, h.has_unknown};
+  std::copy(std::begin(all), std::end(all), facts);
+}
+
+// text: `count` words, each ended by a line feed.
+void w2v2_lm_index(const void* lm, const char* text, uint64_t count, uint32_t* indices) {
+  const Automaton& model = static_cast<const MappedAutomaton*>(lm)->model();
+  for (uint64_t i = 0; i < count; ++i) {
+    const char* end = std::strchr(text, '\n');
+    indices[i] = model.index({text, size_t(end - text)});
+    text = end + 1;
+  }
+}
+
+void w2v2_lm_score(const void* lm, const uint32_t* states, const uint32_t* words, uint64_t count, float* scores,
+                   uint32_t* after) {
+  const Automaton& model = static_cast<const MappedAutomaton*>(lm)->model();
+  for (uint64_t i = 0; i < count; ++i) scores[i] = model.score(states[i], words[i], &after[i]);
+}
+
+void* w2v2_engine_new(const void* lm, const uint32_t* lm_words, uint64_t words, const float* bonuses,
+                      const int32_t* symbols, const uint64_t* ends, const int32_t* spelled, const float* scores,
+                      uint64_t spellings) {
+  return guarded([&]() -> void* {
+    auto engine = std::make_unique<Engine>();
+    engine->model = lm == nullptr ? nullptr : &static_cast<const MappedAutomaton*>(lm)->model();
+    engine->lm_words.assign(lm_words, lm_words + words);
+    if (bonuses != nullptr) engine->bonuses.assign(bonuses, bonuses + words);
+    engine->trie = LexiconTrie::build(symbols, ends, spelled, scores, spellings, bonuses);
+    return engine.release();
+  });
+}
+
+uint32_t w2v2_engine_dropped(const void* engine) { return static_cast<const Engine*>(engine)->trie.dropped; }
+
+void w2v2_engine_free(void* engine) { delete static_cast<Engine*>(engine); }
+
+// Utterances one after the other in `emissions`, each (frames, symbols); one thread for each utterance, `threads` at a time.
+void* w2v2_search(const void* engine, const Options* options, const float* emissions, const int32_t* frames,
+                  int32_t utterances, int32_t symbols, int32_t threads) {
+  return guarded([&]() -> void* {
+    std::vector<size_t> begins(size_t(utterances) + 1, 0);
+    for (int32_t i = 0; i < utterances; ++i)
+      begins[size_t(i) + 1] = begins[size_t(i)] + size_t(frames[i]) * size_t(symbols);
+    auto batch = std::make_unique<Batch>(size_t(utterances));
+    std::atomic<int32_t> next{0};
+    std::atomic<bool> failed{false};
+    const auto work = [&] {
+      try {
+        for (int32_t i; !failed && (i = next++) < utterances;)
+          (*batch)[size_t(i)] =
+              search(*static_cast<const Engine*>(engine), *options, emissions + begins[size_t(i)], frames[i], symbols);
+      } catch (const std::exception&) {
+        failed = true;
+      }
+    };
+    std::vector<std::thread> others;
+    for (int32_t i = 1; i < std::min(threads, utterances); ++i) others.emplace_back(work);
+    work();
+    for (std::thread& other : others) other.join();
+    if (failed) throw std::bad_alloc();
+    return batch.release();
+  });
+}
+
+int32_t w2v2_found(const void* batch, int32_t utterance) {
+  return int32_t((*static_cast<const Batch*>(batch))[size_t(utterance)].size());
+}
+
+// scores: total, acoustic, language model. symbols, words: [T].
+void w2v2_hypothesis(const void* batch, int32_t utterance, int32_t rank, double* scores, int32_t* symbols,
+                     int32_t* words) {
+  const Found& found = (*static_cast<const Batch*>(batch))[size_t(utterance)][size_t(rank)];
+  scores[0] = found.score;
+  scores[1] = found.acoustic;
+  scores[2] = found.lm;
+  std::copy(found.symbols.begin(), found.symbols.end(), symbols);
+  std::copy(found.words.begin(), found.words.end(), words);
+}
+
+void w2v2_free(void* batch) { delete static_cast<Batch*>(batch); }
+
+}  // extern "C"
