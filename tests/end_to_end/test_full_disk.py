@@ -1,0 +1,60 @@
+"""A disk that is full while `w2v2 transcribe` writes."""
+
+import os
+import resource
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CLIPS = sorted((Path(__file__).parents[2] / "w2v2cli" / "shipped" / "recordings").glob("*.flac"))
+ROOM = 4096  # bytes, one page: the first file fits, and then nothing
+IN_ITS_OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+
+
+def can_mount(tmp_path: Path) -> bool:
+    try:
+        line = f"mount -t tmpfs none {shlex.quote(str(tmp_path))}"
+        return subprocess.run([*IN_ITS_OWN_MOUNTS, line], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def command(folder: Path) -> list[str]:
+    clips = map(str, CLIPS[:2])
+    return [sys.executable, "-m", "w2v2cli", "transcribe", *clips, "--format", "json", "--output-dir", str(folder)]
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_whole_files_only(tmp_path):
+    """A file system with room for one page."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if not can_mount(disk):
+        pytest.skip("this machine lets no one mount a small disk of their own")
+    line = (
+        f"mount -t tmpfs -o size={ROOM} none {disk} && {shlex.join(command(disk))}; code=$?; ls -A {disk}; exit $code"
+    )
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run([*IN_ITS_OWN_MOUNTS, line], capture_output=True, text=True, timeout=300, env=environment)
+    assert result.returncode == 1
+    assert result.stderr == f"Error: {disk}/{CLIPS[1].stem}.json cannot be written: No space left on device.\n"
+    assert result.stdout == f"{CLIPS[0].stem}.json\n"
+
+
+def test_a_limit_on_files_is_a_sentence_and_the_old_file_stays(tmp_path):
+    old = tmp_path / f"{CLIPS[0].stem}.json"
+    old.write_text("old")
+    result = subprocess.run(
+        command(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+    )
+    assert result.returncode == 1
+    assert result.stderr == f"Error: {old} cannot be written: File too large.\n"
+    assert [path.name for path in tmp_path.iterdir()] == [old.name] and old.read_text() == "old"
