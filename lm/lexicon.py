@@ -30,7 +30,10 @@ class Lexicon:
         Raises LexiconError for phones, which no rule here makes of a word, and for pieces without their model.
         """
         if vocabulary.units == "phones":
-            raise LexiconError("Words cannot be spelled in phones by rule: give a lexicon that lists their phones.")
+            raise LexiconError(
+                "Words cannot be spelled in phones by rule: give a lexicon that lists their phones (--lexicon), or search "
+                "without a language model (--lm none)."
+            )
         if vocabulary.units == "characters":
             return cls._built(((word, tuple(word)) for word in words), vocabulary)
         if (model := vocabulary.piece_model) is None:

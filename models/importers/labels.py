@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 STANDARD = tuple("<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z".split())
 # torchaudio's bundles (wav2vec2 ASR, 29 outputs)
@@ -14,8 +15,14 @@ LONGEST_HEADER = 100_000_000  # bytes; what safetensors itself allows
 
 def quick_labels(path: Path) -> tuple[str, ...] | None:
     """The labels of our own file or of a Hugging Face folder; None where only the whole checkpoint can tell."""
+    outputs = quick_outputs(path)
+    return None if outputs is None else outputs[0]
+
+
+def quick_outputs(path: Path) -> tuple[tuple[str, ...], dict[str, Any]] | None:
+    """`quick_labels`, with the metadata of our own file (what its labels are: `Checkpoint.metadata`)."""
     if path.is_dir():
-        return huggingface_labels(path) if (path / "vocab.json").is_file() else None
+        return (huggingface_labels(path), {}) if (path / "vocab.json").is_file() else None
     if path.suffix != ".safetensors":
         return None
     with path.open("rb") as file:
@@ -27,7 +34,7 @@ def quick_labels(path: Path) -> tuple[str, ...] | None:
             header = json.loads(json.loads(file.read(length))["__metadata__"]["w2v2"])
         except (ValueError, KeyError, TypeError):
             return None  # the reader of the whole file says what is wrong with it
-    return None if header.get("labels") is None else tuple(header["labels"])
+    return None if header.get("labels") is None else (tuple(header["labels"]), header.get("metadata") or {})
 
 
 def huggingface_labels(folder: Path) -> tuple[str, ...]:

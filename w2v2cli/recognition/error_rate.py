@@ -1,4 +1,4 @@
-"""Word and character error rates: aligned once by jiwer, then only read."""
+"""Word, character and phone error rates: aligned once by jiwer, then only read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import jiwer
 import numpy as np
 
 from lm.normalization import normalize_text
+from lm.phones import fold
 
 RESAMPLES = 1000  # of the bootstrap
 INTERVAL = (2.5, 97.5)  # percentiles: 95%
@@ -16,7 +17,7 @@ INTERVAL = (2.5, 97.5)  # percentiles: 95%
 
 @dataclass(frozen=True)
 class ErrorCounts:
-    """How a hypothesis differs from its reference, in words or in characters."""
+    """How a hypothesis differs from its reference, in words, characters or phones."""
 
     hits: int = 0
     substitutions: int = 0
@@ -55,7 +56,9 @@ class Alignment:
     reference: str
     hypothesis: str
     words: ErrorCounts
+    """Of phones, where phones were aligned."""
     characters: ErrorCounts
+    """None where phones were aligned."""
 
     def steps(self) -> list[tuple[str, str, str]]:
         """(operation, reference words, hypothesis words) in order; operations are equal, substitute, delete, insert."""
@@ -82,6 +85,19 @@ def align(reference: str, hypothesis: str) -> Alignment:
     by_word = jiwer.process_words(reference, hypothesis)
     by_character = jiwer.process_characters(reference, hypothesis)
     return Alignment(reference, hypothesis, _counts(by_word), _counts(by_character))
+
+
+def align_phones(reference: Sequence[str], hypothesis: Sequence[str], timit: bool = True) -> Alignment:
+    """Count the differences of phones, TIMIT's folded to the 39 that papers score on (`lm.phones`).
+
+    PhoneError (a ValueError) for what is none of TIMIT's, unless `timit` is False and phones are compared as they are.
+    """
+    if timit:
+        reference, hypothesis = fold(reference, 39), fold(hypothesis, 39)
+    said, heard = " ".join(reference), " ".join(hypothesis)
+    if not said:
+        return Alignment(said, heard, ErrorCounts(insertions=len(hypothesis)), ErrorCounts())
+    return Alignment(said, heard, _counts(jiwer.process_words(said, heard)), ErrorCounts())
 
 
 def _counts(output: jiwer.WordOutput | jiwer.CharacterOutput) -> ErrorCounts:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
+from lm.phones import PhoneError, fold
 from w2v2cli.data.librispeech import Part
+from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
-from w2v2cli.recognition.error_rate import Alignment, ErrorCounts, align, total
+from w2v2cli.recognition.error_rate import Alignment, ErrorCounts, align, align_phones, total
 from w2v2cli.recognition.pipeline import Pipeline
+from w2v2cli.recognition.search_spec import SearchSpec
+
+Unit = Literal["words", "phones"]
 
 
 @dataclass(frozen=True)
@@ -39,10 +45,17 @@ class Evaluation:
     failures: tuple[Failure, ...]
     audio_seconds: float
     wall_seconds: float = 0.0
+    unit: Unit = "words"
+    """What `words` counts."""
+
+    @property
+    def rate_name(self) -> str:
+        """What the rate of errors is called."""
+        return "PER" if self.unit == "phones" else "WER"
 
     @property
     def words(self) -> ErrorCounts:
-        """Over all utterances."""
+        """Over all utterances; phones where the model writes phones."""
         return total(scored.alignment.words for scored in self.utterances)
 
     @property
@@ -70,10 +83,11 @@ class Evaluation:
 
 
 def evaluate_corpus(pipeline: Pipeline, part: Part, one_more: Callable[[], None]) -> Evaluation:
-    """Transcribe and score every utterance; UserError for one without a transcript to compare with."""
-    silent = [utterance.id for utterance in part.utterances if utterance.text is None]
-    if silent:
-        raise UserError(f"{part.name}: {len(silent)} utterances have no transcript to compare with, {silent[0]} first.")
+    """Transcribe and score every utterance, by phones where the search writes phones and by words otherwise.
+
+    UserError for an utterance that has nothing to compare with, and for phones that the model's set does not know.
+    """
+    score = scoring(part, pipeline.pool.spec)
     before = pipeline.timings.audio
     scored: list[Scored] = []
     failures: list[Failure] = []
@@ -82,8 +96,25 @@ def evaluate_corpus(pipeline: Pipeline, part: Part, one_more: Callable[[], None]
         if outcome.transcript is None:
             failures.append(Failure(utterance.id, outcome.error or ""))
         else:
-            alignment = align(utterance.text or "", outcome.transcript.text)
-            scored.append(Scored(utterance.id, utterance.speaker, alignment))
+            scored.append(Scored(utterance.id, utterance.speaker, score(utterance, outcome.transcript.text)))
         one_more()
     audio = pipeline.timings.audio - before
-    return Evaluation(part.name, part.note, tuple(scored), tuple(failures), audio)
+    unit: Unit = "phones" if pipeline.pool.spec.writes_phones else "words"
+    return Evaluation(part.name, part.note, tuple(scored), tuple(failures), audio, unit=unit)
+
+
+def scoring(part: Part, spec: SearchSpec) -> Callable[[Utterance, str], Alignment]:
+    """What aligns an utterance of `part` with the text that the search found; UserError where that cannot be."""
+    what = "phones" if spec.writes_phones else "transcript"
+    silent = [u.id for u in part.utterances if (u.phones if spec.writes_phones else u.text) is None]
+    if silent:
+        raise UserError(f"{part.name}: {len(silent)} utterances have no {what} to compare with, {silent[0]} first.")
+    if not spec.writes_phones:
+        return lambda utterance, text: align(utterance.text or "", text)
+    timit = spec.vocabulary.phone_set is not None
+    for utterance in part.utterances if timit else ():
+        try:
+            fold(utterance.phones or (), 39)
+        except PhoneError as error:
+            raise UserError(f"{part.name}, {utterance.id}: {error}") from None
+    return lambda utterance, text: align_phones(utterance.phones or (), text.split(), timit)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lm.hypothesis import BeamOptions, DecodingWeights
-from models.importers.labels import quick_labels
+from models.importers.labels import quick_outputs
 from w2v2cli.data.store import LmLocation, ModelLocation
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.search_pool import SearchPool
@@ -45,8 +45,8 @@ class RecognitionOptions:
             return "greedy" if self.lm.lm is None and self.lm.lexicon is None else "flashlight"
         return "greedy" if self.search == "greedy" else "flashlight"
 
-    def search_spec(self, labels: tuple[str, ...]) -> SearchSpec:
-        """What the search processes are told, for a model with these outputs."""
+    def search_spec(self, labels: tuple[str, ...], metadata: dict[str, Any] | None = None) -> SearchSpec:
+        """What the search processes are told, for a model with these outputs; its metadata may say what they are."""
         return SearchSpec(
             labels=labels,
             engine=self.engine,
@@ -55,6 +55,7 @@ class RecognitionOptions:
             spell_words=self.lm.lm is not None and self.lm.lexicon is None,
             weights=self.weights,
             options=self.beam,
+            metadata={name: value for name, value in (metadata or {}).items() if name in ("units", "pieces")},
         )
 
 
@@ -65,14 +66,15 @@ def recognizer(options: RecognitionOptions, warn: Callable[[str], None]) -> Iter
     The search processes start first: they read lexicon and language model while this one imports torch.
     """
     path = options.model.path
-    labels = quick_labels(path)
-    checkpoint = _read(path) if labels is None else None
+    outputs = quick_outputs(path)
+    checkpoint = _read(path) if outputs is None else None
+    labels, metadata = outputs or (None, {})
     if checkpoint is not None:
-        labels = checkpoint.labels
+        labels, metadata = checkpoint.labels, checkpoint.metadata
     with _sentences():
         if labels is None:
             raise ValueError(f"{path} is only pretrained: it has no output layer to transcribe with (w2v2 finetune).")
-        pool = SearchPool(options.search_spec(labels), options.workers, warn)
+        pool = SearchPool(options.search_spec(labels, metadata), options.workers, warn)
     with pool:
         from w2v2cli.recognition.emissions import AcousticModel
         from w2v2cli.recognition.pipeline import Pipeline

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from w2v2cli.recognition.error_rate import ErrorCounts, bootstrap_interval
-from w2v2cli.recognition.evaluation import Evaluation, Scored
+from w2v2cli.recognition.evaluation import Evaluation, Scored, Unit
 from w2v2cli.recognition.recognizer import RecognitionOptions
 
 STYLES = {"substitute": "yellow", "delete": "red", "insert": "blue"}
@@ -37,16 +37,17 @@ def json_report(results: Sequence[Evaluation], options: RecognitionOptions, seed
 
 def _json_result(result: Evaluation, seed: int) -> dict[str, Any]:
     low, high = bootstrap_interval([scored.alignment.words for scored in result.utterances], seed)
+    name = result.rate_name.lower()
+    characters = {"cer": result.characters.rate, "characters": _json_counts(result.characters)}
     return {
         "data": result.name,
         "note": result.note,
         "utterances": len(result.utterances),
         "failed": len(result.failures),
-        "wer": result.words.rate,
-        "wer_interval_95": [low, high],
-        "words": _json_counts(result.words),
-        "cer": result.characters.rate,
-        "characters": _json_counts(result.characters),
+        name: result.words.rate,
+        f"{name}_interval_95": [low, high],
+        result.unit: _json_counts(result.words),
+        **(characters if result.unit == "words" else {}),
         "speakers": {name: counts.rate for name, counts in result.by_speaker().items()},
         "audio_seconds": round(result.audio_seconds, 3),
         "wall_seconds": round(result.wall_seconds, 3),
@@ -71,7 +72,7 @@ def utterance_rows(result: Evaluation) -> Iterator[dict[str, Any]]:
             "id": scored.id,
             "reference": scored.alignment.reference,
             "hypothesis": scored.alignment.hypothesis,
-            "words": _json_counts(scored.alignment.words),
+            result.unit: _json_counts(scored.alignment.words),
         }
 
 
@@ -90,12 +91,14 @@ def print_report(results: Sequence[Evaluation], options: RecognitionOptions, wor
         if len(result.by_speaker()) > 1:
             console.print(_speakers(result))
         for scored in result.worst(worst):
-            console.print(_aligned(scored))
+            console.print(_aligned(scored, result.unit))
 
 
 def _totals(results: Sequence[Evaluation], settings: str, seed: int) -> Table:
     table = Table(title=settings)
-    for column in ("data", "utterances", "words", "WER %", "95%", "sub", "del", "ins", "CER %", "× real time"):
+    unit, name = results[0].unit, results[0].rate_name  # one model, one kind of output
+    by_character = ["CER %"] if unit == "words" else []
+    for column in ("data", "utterances", unit, f"{name} %", "95%", "sub", "del", "ins", *by_character, "× real time"):
         table.add_column(column, justify="left" if column == "data" else "right")
     for result in results:
         words = result.words
@@ -109,7 +112,7 @@ def _totals(results: Sequence[Evaluation], settings: str, seed: int) -> Table:
             str(words.substitutions),
             str(words.deletions),
             str(words.insertions),
-            f"{result.characters.rate * 100:.2f}",
+            *([f"{result.characters.rate * 100:.2f}"] if by_character else []),
             f"{result.audio_seconds / max(result.wall_seconds, 1e-9):.1f}",
         )
     return table
@@ -119,17 +122,17 @@ def _speakers(result: Evaluation) -> Table:
     speakers = result.by_speaker()
     table = Table(title=f"{result.name} by speaker, the worst {SPEAKERS_SHOWN}" if len(speakers) > SPEAKERS_SHOWN else
                   f"{result.name} by speaker")  # fmt: skip
-    for column in ("speaker", "words", "WER %"):
+    for column in ("speaker", result.unit, f"{result.rate_name} %"):
         table.add_column(column, justify="left" if column == "speaker" else "right")
     for speaker, counts in list(speakers.items())[:SPEAKERS_SHOWN]:
         table.add_row(speaker, str(counts.reference), f"{counts.rate * 100:.2f}")
     return table
 
 
-def _aligned(scored: Scored) -> Text:
+def _aligned(scored: Scored, unit: Unit) -> Text:
     """An utterance with its errors in colour and, for those who see none, in signs: -deleted- +inserted+ said>heard."""
     words = scored.alignment.words
-    text = Text(f"{scored.id} ({words.errors} errors in {words.reference} words) ", style="bold")
+    text = Text(f"{scored.id} ({words.errors} errors in {words.reference} {unit}) ", style="bold")
     for operation, reference, hypothesis in scored.alignment.steps():
         shown = {
             "equal": reference,

@@ -18,7 +18,6 @@ import numpy as np
 
 from lm.greedy import greedy_search
 from lm.hypothesis import DecodingWeights, Hypothesis
-from lm.vocabulary import Vocabulary
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.search_spec import SearchSpec
 
@@ -45,7 +44,7 @@ class SearchPool:
         """workers: 0 takes one for each core. warn: hears what lexicon and language model give reason to say."""
         self.spec, self.warn = spec, warn
         self.workers = workers or usable_cores()
-        self.vocabulary = Vocabulary.from_labels(spec.labels)
+        self.vocabulary = spec.vocabulary
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._room = threading.BoundedSemaphore(IN_FLIGHT * self.workers)
         self._pids: set[int] = set()

@@ -21,7 +21,6 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from lm.hypothesis import DecodingWeights, Hypothesis
-from lm.vocabulary import Vocabulary
 from w2v2cli.recognition.search_spec import SearchSpec
 
 Search = Callable[[np.ndarray, list[int], DecodingWeights | None], list[list[Hypothesis]]]
@@ -98,7 +97,7 @@ def build_search(spec: SearchSpec) -> tuple[Search, list[str]]:
     from lm.flashlight_search import FlashlightSearch
     from lm.lexicon import Lexicon
 
-    vocabulary = Vocabulary.from_labels(spec.labels)
+    vocabulary = spec.vocabulary
     lexicon = None
     if spec.lexicon is not None:
         lexicon = Lexicon.read(spec.lexicon, vocabulary)

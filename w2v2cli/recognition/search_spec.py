@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lm.hypothesis import BeamOptions, DecodingWeights
+from lm.vocabulary import Vocabulary
 
 Engine = Literal["greedy", "flashlight"]
 
@@ -23,6 +25,18 @@ class SearchSpec:
     lexicon: Path | None = None
     """`word<TAB>s p e l l i n g |` lines."""
     spell_words: bool = False
-    """Without a lexicon file: spell the words of the (ARPA) language model by their characters."""
+    """Without a lexicon file: spell the words of the (ARPA) language model by their characters or pieces."""
     weights: DecodingWeights = DecodingWeights()
     options: BeamOptions = BeamOptions()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """The checkpoint's: it may say what the labels are, and hold the model of word pieces."""
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The labels as what they are; ValueError where they make no vocabulary."""
+        return Vocabulary.from_metadata(self.labels, self.metadata)
+
+    @property
+    def writes_phones(self) -> bool:
+        """Whether hypotheses are phones: those of a phone model that no lexicon makes words of."""
+        return self.vocabulary.units == "phones" and self.lexicon is None and not self.spell_words

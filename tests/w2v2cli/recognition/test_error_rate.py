@@ -1,6 +1,9 @@
+import random
+
 import pytest
 
-from w2v2cli.recognition.error_rate import ErrorCounts, align, bootstrap_interval, total
+from lm.phones import PHONES, PhoneError, fold
+from w2v2cli.recognition.error_rate import ErrorCounts, align, align_phones, bootstrap_interval, total
 
 
 @pytest.mark.parametrize(
@@ -25,6 +28,51 @@ def test_counts(reference, hypothesis, words, rate):
 def test_characters():
     assert align("CAT", "HAT").characters == ErrorCounts(2, 1, 0, 0)
     assert align("", "AB").characters.rate == 2.0
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "phones", "rate"),
+    [
+        ("h# sh iy q hv ax-h h#", "sil sh iy hh ah sil", (6, 0, 0, 0), 0.0),  # the same after folding
+        ("h# kcl k ao h#", "sil sil k aa", (4, 0, 1, 0), 0.2),
+        ("h# zh eh", "sil s eh l", (2, 1, 0, 1), 2 / 3),
+        ("aa", "", (0, 0, 1, 0), 1.0),
+        ("q", "", (0, 0, 0, 0), 0.0),
+        ("q", "aa b", (0, 0, 0, 2), 2.0),
+    ],
+)
+def test_phones_are_compared_as_the_39(reference, hypothesis, phones, rate):
+    found = align_phones(reference.split(), hypothesis.split())
+    counts = found.words
+    assert (counts.hits, counts.substitutions, counts.deletions, counts.insertions) == phones
+    assert counts.rate == pytest.approx(rate)
+    assert found.characters == ErrorCounts()
+
+
+def test_steps_of_phones():
+    assert align_phones("sh iy ix".split(), "sh ao ih".split()).steps() == [
+        ("equal", "sh", "sh"), ("substitute", "iy", "aa"), ("equal", "ih", "ih"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_phone_errors_are_the_edit_distance(seed):
+    draw = random.Random(seed)
+    said, heard = ([draw.choice(PHONES) for _ in range(draw.randrange(15))] for _ in range(2))
+    a, b = fold(said, 39), fold(heard, 39)
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        above, row[0] = row[:], i
+        for j, y in enumerate(b, 1):
+            row[j] = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (x != y))
+    found = align_phones(said, heard).words
+    assert (found.errors, found.reference) == (row[-1], len(a))
+
+
+def test_phones_of_other_sets():
+    with pytest.raises(PhoneError, match="'a:' is none of TIMIT's 39"):
+        align_phones(["a:"], [])
+    assert align_phones(["a:", "zh"], ["a:", "sh"], timit=False).words == ErrorCounts(1, 1, 0, 0)
 
 
 def test_the_total_rate_is_of_all_words_together():

@@ -1,0 +1,68 @@
+"""What is scored and how it is reported, by the units that the model writes."""
+
+import io
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lm.phones import phone_labels
+from lm.vocabulary import CHARACTERS
+from w2v2cli.data.librispeech import Part
+from w2v2cli.data.store import LmLocation, ModelLocation
+from w2v2cli.data.utterance import Utterance
+from w2v2cli.errors import UserError
+from w2v2cli.recognition.evaluation import evaluate_corpus
+from w2v2cli.recognition.recognizer import RecognitionOptions
+from w2v2cli.recognition.report import json_report, print_report, utterance_rows
+from w2v2cli.recognition.search_spec import SearchSpec
+
+OPTIONS = RecognitionOptions(ModelLocation("m", Path("m"), None), LmLocation("none", None, None))
+SPOKEN = Utterance("a", Path("a.wav"), "SHE", "s1", phones=("h#", "sh", "ix", "q", "h#"))
+
+
+def pipeline(spec: SearchSpec, *texts: str):
+    """One that hears `texts`."""
+    outcomes = [SimpleNamespace(transcript=SimpleNamespace(text=text), error=None) for text in texts]
+    timings = SimpleNamespace(audio=0.0)
+    return SimpleNamespace(pool=SimpleNamespace(spec=spec), timings=timings, transcribe=lambda paths: iter(outcomes))
+
+
+def test_a_phone_model_is_scored_by_phones():
+    part = Part("timit", (SPOKEN, Utterance("b", Path("b.wav"), None, "s2", phones=("zh", "aa"))))
+    spec = SearchSpec(phone_labels(48), "greedy")
+    result = evaluate_corpus(pipeline(spec, "sil sh ih sil", "sh ao b"), part, lambda: None)
+    assert (result.unit, result.rate_name, result.words.rate) == ("phones", "PER", pytest.approx(1 / 6))
+    [row] = json_report([result], OPTIONS, 0)["results"]
+    assert row["per"] == pytest.approx(1 / 6) and row["per_interval_95"] == [0, 0.5]
+    assert row["phones"] == {"reference": 6, "substitutions": 0, "deletions": 0, "insertions": 1}
+    assert not {"wer", "cer", "words", "characters"} & set(row)
+    assert next(utterance_rows(result))["hypothesis"] == "sil sh ih sil"
+    with redirect_stdout(io.StringIO()) as shown:
+        print_report([result], OPTIONS, worst=1, seed=0)
+    text = shown.getvalue()
+    assert "PER %" in text and "16.67" in text and "WER" not in text and "CER" not in text
+    assert "b (1 errors in 2 phones) sh aa +b+" in text
+
+
+def test_other_models_and_phones_made_into_words_are_scored_by_words():
+    part = Part("timit", (SPOKEN,))
+    for spec in (SearchSpec(CHARACTERS, "greedy"), SearchSpec(phone_labels(48), "flashlight", lexicon=Path("words"))):
+        result = evaluate_corpus(pipeline(spec, "SHE IS"), part, lambda: None)
+        [row] = json_report([result], OPTIONS, 0)["results"]
+        assert (result.unit, row["wer"], row["cer"], "per" in row) == ("words", 1.0, 1.0, False)
+
+
+def test_there_must_be_something_to_compare_with():
+    phones = SearchSpec(phone_labels(39), "greedy")
+    with pytest.raises(UserError, match="timit: 1 utterances have no phones to compare with, c first"):
+        evaluate_corpus(pipeline(phones), Part("timit", (Utterance("c", Path("c.wav"), "SHE"),)), lambda: None)
+    with pytest.raises(UserError, match="timit: 1 utterances have no transcript to compare with, c first"):
+        silent = Part("timit", (Utterance("c", Path("c.wav"), None, phones=("sh",)),))
+        evaluate_corpus(pipeline(SearchSpec(CHARACTERS, "greedy")), silent, lambda: None)
+    other = Part("timit", (Utterance("c", Path("c.wav"), None, phones=("a:",)),))
+    with pytest.raises(UserError, match="timit, c: 'a:' is none of TIMIT's 39 phones"):
+        evaluate_corpus(pipeline(phones), other, lambda: None)
+    own = SearchSpec(("<pad>", "a:", "b"), "greedy")
+    assert evaluate_corpus(pipeline(own, "a:"), other, lambda: None).words.errors == 0
