@@ -112,6 +112,8 @@ OPTIONS = {
     "finetune": "output model recipe valid lm lexicon seeds peak-lr shards data updates seed set batch-seconds "
     "total-batch-hours accumulate loader-workers precision device compile recompute log-every tensorboard dry-run speed",
     "plot": "output",
+    "lm train": "output valid recipe normalize updates peak-lr seed set batch-words accumulate precision device compile log-every "
+    "tensorboard",
     "doctor": "json",
     "model list": "",
     "model info": "json",

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from w2v2cli.commands.lm_train import train
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
     from lm.perplexity import KnowingModel
 
-app = typer.Typer(help="Build language models and look into them.", no_args_is_help=True)
+app = typer.Typer(help="Build and train language models, and look into them.", no_args_is_help=True)
+app.command()(train)
 
 TRANSFORMER_NAMES = (".safetensors", ".pt")
 LmFile = Annotated[
@@ -62,7 +64,7 @@ def build(
             raise UsageError(f"--prune takes whole numbers, got {prune!r}.") from None
         if order < 1:
             raise UsageError(f"--order must be at least 1, got {order}.")
-        files = list(_files(texts))
+        files = list(text_files(texts))
         try:
             model = estimate(count_ngrams(_sentences(files, normalize), order), thresholds, say)
             write_arpa(model, output)
@@ -76,7 +78,8 @@ def build(
         say(f"{output}: {sizes}.")
 
 
-def _files(texts: Sequence[Path]) -> Iterator[Path]:
+def text_files(texts: Sequence[Path]) -> Iterator[Path]:
+    """The texts named, those of folders in alphabetic order; UserError for what is not there."""
     for path in texts:
         if path.is_dir():
             found = sorted(p for p in path.rglob("*") if p.name.endswith((".txt", ".txt.gz")))

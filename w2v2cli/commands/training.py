@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 BATCHES = "Batches"
 RUN = "Run"
+RATES = ("wer", "cer", "per", "wer_lm", "cer_lm")  # what a validation adds to the metrics
 SHOWN = 5  # utterances left out that are named, one line each
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder of the run; an existing one is continued.")]
@@ -117,6 +118,13 @@ def batch_described(config: AudioRunConfig, world: int, data: TrainingSet | None
     return f"{config.batch_seconds:.1f} s × {processes} × {accumulate} accumulated = {hours:.3f} h an update{fewer}"
 
 
+def network_described(network: nn.Module) -> str:
+    """Its size, as it is said."""
+    from w2v2cli.training.session import network_size
+
+    return f"The network has {network_size(network) / 1e6:.1f} M parameters."
+
+
 def tell_left_out(left_out: Sequence[LeftOut], ranks: Ranks) -> None:
     """Name the first few, count the rest."""
     if not ranks.first:
@@ -143,9 +151,7 @@ def telling(ranks: Ranks, log_every: int, updates: int, shown: Sequence[str]) ->
 
         def report(metrics: dict[str, Any], pace: Pace) -> None:
             line = "  ".join(f"{name} {metrics[name]:.4g}" for name in shown if name in metrics)
-            validated = {
-                name: value for name, value in metrics.items() if name.startswith(("valid", "wer", "cer", "per"))
-            }
+            validated = {name: value for name, value in metrics.items() if name.startswith("valid") or name in RATES}
             if validated or (not terminal and metrics["update"] % log_every == 0):
                 held_out = "".join(f"  {name} {value:.4g}" for name, value in validated.items())
                 say(f"update {metrics['update']}/{updates}  {line}{held_out}  {duration(pace.seconds_left)} left")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from models.config import SAMPLE_RATE
 from models.masking import SpanMask
 from models.pretraining import Objective
-from w2v2cli.training.config import FinetuneConfig, PretrainConfig
+from w2v2cli.training.config import FinetuneConfig, LmConfig, PretrainConfig
 from w2v2cli.training.schedule import Annealing, TriStage, warm_up_then_linear
 
 
@@ -206,3 +206,39 @@ FINETUNING: dict[str, Callable[[], FinetuneConfig]] = {
     "scratch": scratch,
     "demo": demo,
 }
+
+
+def lm_paper() -> LmConfig:
+    """The word Transformer of the paper (P §4.4: 20 blocks, d=1280, 200 k words); AdamW in place of its recipe's NAG."""
+    return LmConfig(
+        model="paper",
+        schedule=warm_up_then_linear(5e-4, 500_000, warmup=0.03),
+        batch_words=8192,
+        accumulate=8,
+        block=256,
+        validate_every=5_000,
+        save_every=1_000,
+    )
+
+
+def lm_small() -> LmConfig:
+    """Six blocks, d=512: a text of some millions of words, one GPU or a patient CPU. Not in the paper."""
+    return LmConfig(model="small", schedule=warm_up_then_linear(1e-3, 20_000, warmup=0.05), vocabulary=60_000)
+
+
+def lm_tiny() -> LmConfig:
+    """Two blocks, d=64: for tests and first tries. Not in the paper."""
+    return LmConfig(
+        model="tiny",
+        schedule=warm_up_then_linear(3e-3, 2_000, warmup=0.05),
+        vocabulary=20_000,
+        batch_words=2048,
+        block=64,
+        dropout=0.0,
+        precision="fp32",
+        validate_every=250,
+        save_every=250,
+    )
+
+
+LANGUAGE_MODELS: dict[str, Callable[[], LmConfig]] = {"paper": lm_paper, "small": lm_small, "tiny": lm_tiny}

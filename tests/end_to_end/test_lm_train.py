@@ -1,0 +1,78 @@
+"""`w2v2 lm train` on a text, killed and continued; what comes out is a language model like any other."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+WORDS = "the cat sat on a mat and dog ran to his old red house by blue sea".split()
+
+
+def text(path, sentences, seed):
+    """Sentences in which each word says which comes next, but for one in ten."""
+    draw = random.Random(seed)
+    lines = []
+    for _ in range(sentences):
+        at, line = draw.randrange(len(WORDS)), []
+        for _ in range(draw.randrange(4, 12)):
+            line.append(WORDS[at])
+            at = draw.randrange(len(WORDS)) if draw.random() < 0.1 else (at + 1) % len(WORDS)
+        lines.append(" ".join(line).upper())
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def call(tmp_path):
+    train, valid = text(tmp_path / "train.txt", 3000, 1), text(tmp_path / "valid.txt", 100, 2)
+
+    def command(folder, updates=60):
+        return [
+            sys.executable, "-m", "w2v2cli", "lm", "train", str(train), "--valid", str(valid), "-o", str(folder),
+            "--recipe", "tiny", "--updates", str(updates), "--no-normalize", "--batch-words", "512", "--device", "cpu",
+            "--log-every", "20", "--set", "save_every=5",
+        ]  # fmt: skip
+
+    return command
+
+
+def log_of(folder):
+    path = folder / "log.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def test_it_learns_is_killed_goes_on_to_the_same_and_scores(call, tmp_path):
+    whole = subprocess.run(call(tmp_path / "whole"), capture_output=True, text=True, timeout=200)
+    assert whole.returncode == 0, whole.stderr
+    process = subprocess.Popen(call(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(log_of(tmp_path / "killed")) < 12:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    again = subprocess.run(call(tmp_path / "killed"), capture_output=True, text=True, timeout=200)
+    assert again.returncode == 0, again.stderr
+    losses = [[row["loss"] for row in log_of(tmp_path / name)] for name in ("whole", "killed")]
+    assert losses[0] == losses[1] and len(losses[0]) == 60
+    assert log_of(tmp_path / "whole")[-1]["valid_perplexity"] < 6  # of 17 words
+
+    best = tmp_path / "whole" / "best.safetensors"
+    scored = subprocess.run(
+        [sys.executable, "-m", "w2v2cli", "lm", "score", str(best), str(tmp_path / "valid.txt")],
+        capture_output=True, text=True, timeout=100, env=os.environ,
+    )  # fmt: skip
+    assert scored.returncode == 0, scored.stderr
+    assert "perplexity" in scored.stdout + scored.stderr
+
+
+def test_a_text_on_both_sides_is_refused(tmp_path):
+    path = text(tmp_path / "text.txt", 10, 0)
+    call = ["lm", "train", str(path), "--valid", str(path), "-o", str(tmp_path / "run")]
+    result = subprocess.run([sys.executable, "-m", "w2v2cli", *call], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2 and "both trained on and validated on" in result.stderr
