@@ -15,6 +15,7 @@ from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
+    from lm.vocabulary import Vocabulary
     from w2v2cli.data.recordings import Recordings
     from w2v2cli.recognition.search_pool import SearchPool
     from w2v2cli.training.config import FinetuneConfig
@@ -190,7 +191,7 @@ class _Job:
             "started_from": self.model, "seed": config.seed,
         }  # fmt: skip
         with (
-            searching(self.lm, self.lexicon, self.model, vocabulary.symbols) as pool,
+            searching(self.lm, self.lexicon, self.model, vocabulary) as pool,
             t.telling(ranks, self.log_every, config.schedule.updates, SHOWN) as telling,
         ):
             task = Finetuning(config, start, vocabulary, held_out, pool, metadata)
@@ -239,7 +240,7 @@ def sources(
 
 
 @contextmanager
-def searching(lm: str, lexicon: Path | None, model: str, labels: tuple[str, ...]) -> Iterator[SearchPool | None]:
+def searching(lm: str, lexicon: Path | None, model: str, vocabulary: Vocabulary) -> Iterator[SearchPool | None]:
     """Search processes with the paper's settings for validation (§4.3: beam 50, weights 2 and -1); None without `lm`."""
     if lm == "none":
         yield None
@@ -251,7 +252,8 @@ def searching(lm: str, lexicon: Path | None, model: str, labels: tuple[str, ...]
 
     location = resolve_lm(lm, resolve_model("demo" if model.endswith("-config") else model), lexicon)
     spec = SearchSpec(
-        labels=labels,
+        labels=vocabulary.symbols,
+        metadata=vocabulary.metadata,
         engine="flashlight",
         lm=location.lm,
         lexicon=location.lexicon,

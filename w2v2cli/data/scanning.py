@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -105,7 +107,7 @@ def _looked_at(paths: list[Path], jobs: int, hashed: bool, decoded: bool) -> Ite
         return
     # Forked processes would inherit the lock of a thread that draws the progress bar.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context)
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent)
     try:
         chunks = (paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK))
         with interrupts_held():
@@ -121,6 +123,18 @@ def _looked_at(paths: list[Path], jobs: int, hashed: bool, decoded: bool) -> Ite
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def end_with_parent() -> None:
+    """In a process of a pool: end when the parent does. Killed, it would leave its processes waiting for work for ever."""
+    threading.Thread(target=_outlive_nobody, daemon=True).start()
+
+
+def _outlive_nobody() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import os
 import random
 import re
 import tarfile
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -26,7 +25,7 @@ import soundfile
 
 from w2v2cli.data.recordings import read_utterance
 from w2v2cli.data.resampling import SAMPLE_RATE
-from w2v2cli.data.scanning import Progress, interrupts_held, length, scan
+from w2v2cli.data.scanning import Progress, end_with_parent, interrupts_held, length, scan
 from w2v2cli.data.shard_index import ShardError, ShardIndex, Strings, Texts, index_path
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
@@ -209,15 +208,7 @@ _shared: list[Any] = []  # in a process of the pool: the counts
 
 def _share(counts: Any) -> None:
     _shared[:] = [counts]
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A process of a pool whose parent was killed would wait for work for ever, and hold the shard it is writing."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 def _write(part: Part, number: int) -> None:

@@ -6,13 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from lm.phones import PHONES
 from w2v2cli.data.utterance import CorpusError, Utterance, read_lines
 
-# The closures, the stops, the rest: the 61 symbols of TIMIT's documentation (PHONCODE.DOC).
-PHONES = frozenset(
-    "bcl dcl gcl pcl tcl kcl b d g p t k dx q jh ch s sh z zh f th v dh m n ng em en eng nx l r w y hh hv el "
-    "iy ih eh ey ae aa aw ay ah ao oy ow uh uw ux er ax ix axr ax-h pau epi h#".split()
-)
 # Two men and a woman of each of the eight dialect regions: the core test set of TIMIT's documentation (TESTSET.DOC).
 CORE_TEST = frozenset(
     "MDAB0 MWBT0 FELC0 MTAS1 MWEW0 FPAS0 MJMP0 MLNT0 FPKT0 MLLL0 MTLS0 FJLM0 MBPM0 MKLT0 FNLP0 MCMJ0 MJDH0 FMGD0 "
