@@ -29,6 +29,12 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.emissions
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.cold_start
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.loader
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.transformer_lm
+	$(BIN)/python -m benchmarks.tuning
+	$(BIN)/python -m benchmarks.long_recording
 
 $(INSTALLED): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.10 to 3.13 was not found; name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 1; }
