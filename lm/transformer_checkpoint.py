@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -65,7 +66,13 @@ def save_transformer(path: Path, checkpoint: TransformerCheckpoint, *, half: boo
     weights[DICTIONARY] = torch.frombuffer(lines, dtype=torch.uint8)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        safetensors.torch.save_file(weights, beside, metadata={HEADER: json.dumps(header)})
+        try:
+            safetensors.torch.save_file(weights, beside, metadata={HEADER: json.dumps(header)})
+        except safetensors.SafetensorError as error:  # of a full disk too, which everywhere else is an OSError
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -58,10 +59,21 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
     }
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        safetensors.torch.save_file(weights, beside, metadata={HEADER: json.dumps(header)})
+        write_tensors(weights, beside, {HEADER: json.dumps(header)})
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def write_tensors(weights: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """A safetensors file; a full disk is an OSError as it is everywhere else."""
+    try:
+        safetensors.torch.save_file(weights, path, metadata=metadata)
+    except safetensors.SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def is_own_format(path: Path) -> bool:

@@ -58,3 +58,25 @@ def test_a_limit_on_files_is_a_sentence_and_the_old_file_stays(tmp_path):
     assert result.returncode == 1
     assert result.stderr == f"Error: {old} cannot be written: File too large.\n"
     assert [path.name for path in tmp_path.iterdir()] == [old.name] and old.read_text() == "old"
+
+
+def test_training_on_a_disk_that_fills_keeps_the_state_it_has(tmp_path):
+    """Room for one state, not for two: the first stays whole, every later one is told, and the end is an error."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if not can_mount(disk):
+        pytest.skip("this machine lets no one mount a small disk of their own")
+    corpus = CLIPS[0].parents[1] / "corpus" / "dev-clean"
+    settings = ("model=tiny", "shortest_seconds=0.5", "crop_seconds=2", "save_every=4", "validate_every=1000")
+    call = [sys.executable, "-m", "w2v2cli", "pretrain", str(corpus), "-o", f"{disk}/run", "--valid", str(corpus)]
+    call += ["--recipe", "small", "--updates", "12", "--batch-seconds", "8", "--precision", "fp32", "--device", "cpu"]
+    call += [f"--set={setting}" for setting in settings]
+    line = f"mount -t tmpfs -o size=700k none {disk} && {shlex.join(call)}; code=$?; ls -A {disk}/run; exit $code"
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run([*IN_ITS_OWN_MOUNTS, line], capture_output=True, text=True, timeout=300, env=environment)
+    assert result.returncode == 1, result.stderr
+    assert "Update 8 could not be saved (No space left on device); what was saved before stays." in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("Error: The disk is full")
+    states = [name for name in result.stdout.split() if name.startswith("state-")]
+    assert len(states) == 1 and states[0].startswith("state-00000004-") and ".part" not in result.stdout

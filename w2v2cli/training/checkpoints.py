@@ -53,7 +53,12 @@ class StateFolder:
         try:
             with beside.open("wb") as file:
                 hashed = _Hashing(file)
-                torch.save(state, hashed)  # type: ignore[arg-type] # it only asks for write()
+                try:
+                    torch.save(state, hashed)  # type: ignore[arg-type] # it only asks for write()
+                except RuntimeError:
+                    if hashed.error is not None:  # torch says that its file is broken, not what broke it
+                        raise hashed.error from None
+                    raise
                 file.flush()
                 os.fsync(file.fileno())
             path = self.folder / f"state-{update:08d}-{hashed.digest}.pt"
@@ -95,13 +100,18 @@ class _Hashing(io.RawIOBase):
 
     def __init__(self, file: io.BufferedWriter) -> None:
         self._file, self._hash = file, hashlib.sha256()
+        self.error: OSError | None = None
 
     def writable(self) -> bool:
         return True
 
     def write(self, content: Any) -> int:
         self._hash.update(content)
-        return self._file.write(content)
+        try:
+            return self._file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
 
     @property
     def digest(self) -> str:

@@ -30,6 +30,7 @@ from w2v2cli.training.signals import StopNotice, stop_notice
 from w2v2cli.training.task import Draws, Prepared, Step, Stream, Task
 
 PATIENCE = 10  # updates in a row that may be lost to losses or gradients that are not finite
+SMALLEST_SCALE = 1e-4  # of the loss in float16 (R): below it, it is not the scale that makes gradients infinite
 NAMED = 20  # utterances that an error lists before it only counts
 
 
@@ -114,7 +115,7 @@ class Loop:
         mine = torch.tensor([sum(p.count for p in prepared), float(bool(notice)), amount], dtype=torch.float64)
         count, stops, amount = self.ranks.total(mine.float()).tolist()
         sums = self._backward(prepared, draws, count)
-        norm = self._step()
+        norm = self._step(sums["loss"])
         self._mind(step, norm, sums)
         self.position = replace(step.after, update=update + 1, amount=self.position.amount + amount)
         metrics = {
@@ -157,13 +158,13 @@ class Loop:
             return nullcontext()
         return self._running.no_sync()
 
-    def _step(self) -> float:
-        """Let the weights learn unless a gradient is not finite; the norm of all gradients."""
+    def _step(self, loss: float) -> float:
+        """Let the weights learn unless the loss or a gradient is not finite; the norm of all gradients."""
         self._scaler.unscale_(self._optimizer)
         limit = self.config.clip_norm or float("inf")
         learning = [p for p in self.network.parameters() if p.grad is not None]
         norm = float(nn.utils.clip_grad_norm_(learning, limit))
-        if self._scaler.is_enabled() or norm < float("inf"):
+        if abs(loss) < float("inf") and (self._scaler.is_enabled() or norm < float("inf")):
             self._scaler.step(self._optimizer)
         self._scaler.update()
         return norm
@@ -171,7 +172,8 @@ class Loop:
     def _mind(self, step: Step, norm: float, sums: Mapping[str, float]) -> None:
         """Count updates that were skipped; UserError names their utterances after ten in a row."""
         finite = norm < float("inf") and all(abs(value) < float("inf") for value in sums.values())
-        if finite or (self._scaler.is_enabled() and abs(sums["loss"]) < float("inf")):  # the scale falls, as it should
+        falling = self._scaler.is_enabled() and self._scaler.get_scale() > SMALLEST_SCALE  # as it should at first
+        if finite or (falling and abs(sums["loss"]) < float("inf")):
             self._lost.clear()
             return
         self.skipped += 1
