@@ -25,7 +25,7 @@ from w2v2cli.training.checkpoints import Position, StateFolder
 from w2v2cli.training.config import RunConfig
 from w2v2cli.training.distributed import Ranks
 from w2v2cli.training.metrics import MetricLog, Pace
-from w2v2cli.training.optimization import DTYPES, build_optimizer, compile_blocks
+from w2v2cli.training.optimization import DTYPES, build_optimizer, compile_blocks, peak_memory
 from w2v2cli.training.signals import StopNotice, stop_notice
 from w2v2cli.training.task import Draws, Prepared, Step, Stream, Task
 
@@ -127,8 +127,7 @@ class Loop:
         }
         if self._scaler.is_enabled():
             metrics["loss_scale"] = self._scaler.get_scale()
-        if self.ranks.device.type == "cuda":
-            metrics["memory_gb"] = torch.cuda.max_memory_allocated(self.ranks.device) / 1e9
+        metrics["memory_gb"] = peak_memory(self.ranks.device) / 1e9
         for sentence in (s for batch in step.batches for s in batch.unreadable):
             self.warn(f"Left out: {sentence}")
         return metrics, stops > 0

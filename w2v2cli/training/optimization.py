@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import resource
 
 import torch
 from torch import nn
@@ -30,6 +31,13 @@ def compile_blocks(network: nn.Module, backend: str = "inductor") -> None:
     for module in network.modules():
         if isinstance(module, (Block, ConvBlock)):
             module.compile(dynamic=True, backend=backend)
+
+
+def peak_memory(device: torch.device) -> float:
+    """Bytes at most in use so far, on the GPU, or of this process."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0  # Linux counts KiB
 
 
 def keep_freed_memory() -> None:

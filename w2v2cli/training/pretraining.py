@@ -30,7 +30,7 @@ from w2v2cli.training.task import Draws, Prepared
 
 COLLAPSED = 0.02  # of a codebook's entries in use, by their perplexity
 WATCHED = 200  # updates over which a run at chance is noticed
-BORN = 1000  # updates that a run may take to leave chance
+BORN = 1000  # updates that a run may take to leave chance, or as long as its rate still rises
 
 
 def network_config(run: PretrainConfig) -> Wav2Vec2Config:
@@ -159,7 +159,8 @@ class Pretraining:
                 "objective.diversity_weight, a lower --peak-lr or a slower temperature may help."
             )
         chance = 1 / (1 + self.run.objective.distractors)
-        if len(self._accuracy) == WATCHED and metrics["update"] >= BORN:
+        born = max(BORN, self.run.schedule.warmup * self.run.schedule.updates)
+        if len(self._accuracy) == WATCHED and metrics["update"] >= born:
             mean = sum(self._accuracy) / WATCHED
             if mean < 2 * chance:
                 return "chance", (
