@@ -12,7 +12,7 @@ from w2v2cli import __version__
 from w2v2cli.commands import data, lm, model
 from w2v2cli.commands.doctor import doctor
 from w2v2cli.commands.evaluate import evaluate
-from w2v2cli.commands.finetune import finetune
+from w2v2cli.commands.finetune import finetune, split_rates
 from w2v2cli.commands.plot import plot
 from w2v2cli.commands.pretrain import pretrain
 from w2v2cli.commands.transcribe import transcribe
@@ -54,7 +54,7 @@ app.command()(doctor)
 
 def main() -> None:
     """Run the program; a call that cannot be understood is answered in one line with exit code 2."""
-    args = lm.split_prune(sys.argv[1:])
+    args = split_rates(lm.split_prune(sys.argv[1:]))
     try:
         with exits():  # help and completion write to pipes and disks too
             code = app(args=args, prog_name="w2v2", standalone_mode=False)

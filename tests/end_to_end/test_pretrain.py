@@ -63,9 +63,7 @@ def test_pretrain_then_finetune_then_curves(tmp_path):
 
 def test_the_papers_selection_runs_every_seed_and_rate_and_keeps_the_best(tmp_path):
     call = ("finetune", CORPUS, "-o", tmp_path, "--valid", HELD_OUT, "--model", "tiny-config", "--updates", 2)
-    result = w2v2(
-        *call, "--precision", "fp32", "--batch-seconds", 20, "--seeds", 2, "--peak-lr", 0.002, "--peak-lr", 0.003
-    )
+    result = w2v2(*call, "--precision", "fp32", "--batch-seconds", 20, "--seeds", 2, "--peak-lr", "2e-3", "3e-3")
     assert result.returncode == 0, result.stderr
     rows = result.stdout.splitlines()
     assert rows[0].split() == ["peak", "rate", "seed", "validation", "WER"] and len(rows) == 5
