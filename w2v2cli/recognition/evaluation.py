@@ -12,7 +12,6 @@ from w2v2cli.data.librispeech import Part
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.error_rate import Alignment, ErrorCounts, align, align_phones, total
-from w2v2cli.recognition.pipeline import Pipeline
 from w2v2cli.recognition.search_spec import SearchSpec
 
 Unit = Literal["words", "phones"]
@@ -80,27 +79,6 @@ class Evaluation:
     def timed(self, seconds: float) -> Evaluation:
         """With the time it took."""
         return replace(self, wall_seconds=seconds)
-
-
-def evaluate_corpus(pipeline: Pipeline, part: Part, one_more: Callable[[], None]) -> Evaluation:
-    """Transcribe and score every utterance, by phones where the search writes phones and by words otherwise.
-
-    UserError for an utterance that has nothing to compare with, and for phones that the model's set does not know.
-    """
-    score = scoring(part, pipeline.pool.spec)
-    before = pipeline.timings.audio
-    scored: list[Scored] = []
-    failures: list[Failure] = []
-    outcomes = pipeline.transcribe([utterance.path for utterance in part.utterances])
-    for utterance, outcome in zip(part.utterances, outcomes, strict=True):
-        if outcome.transcript is None:
-            failures.append(Failure(utterance.id, outcome.error or ""))
-        else:
-            scored.append(Scored(utterance.id, utterance.speaker, score(utterance, outcome.transcript.text)))
-        one_more()
-    audio = pipeline.timings.audio - before
-    unit: Unit = "phones" if pipeline.pool.spec.writes_phones else "words"
-    return Evaluation(part.name, part.note, tuple(scored), tuple(failures), audio, unit=unit)
 
 
 def scoring(part: Part, spec: SearchSpec) -> Callable[[Utterance, str], Alignment]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -62,18 +62,6 @@ def _json_counts(counts: ErrorCounts) -> dict[str, int]:
         "deletions": counts.deletions,
         "insertions": counts.insertions,
     }
-
-
-def utterance_rows(result: Evaluation) -> Iterator[dict[str, Any]]:
-    """A row for each utterance: what was said, what was heard, and the errors."""
-    for scored in result.utterances:
-        yield {
-            "data": result.name,
-            "id": scored.id,
-            "reference": scored.alignment.reference,
-            "hypothesis": scored.alignment.hypothesis,
-            result.unit: _json_counts(scored.alignment.words),
-        }
 
 
 def print_report(results: Sequence[Evaluation], options: RecognitionOptions, worst: int, seed: int) -> None:

@@ -13,10 +13,11 @@ from w2v2cli.data.librispeech import Part
 from w2v2cli.data.store import LmLocation, ModelLocation
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
-from w2v2cli.recognition.evaluation import evaluate_corpus
+from w2v2cli.recognition.ranks import Ranks
 from w2v2cli.recognition.recognizer import RecognitionOptions
-from w2v2cli.recognition.report import json_report, print_report, utterance_rows
+from w2v2cli.recognition.report import json_report, print_report
 from w2v2cli.recognition.search_spec import SearchSpec
+from w2v2cli.recognition.utterance_rows import evaluation_of, scored_rows
 
 OPTIONS = RecognitionOptions(ModelLocation("m", Path("m"), None), LmLocation("none", None, None))
 SPOKEN = Utterance("a", Path("a.wav"), "SHE", "s1", phones=("h#", "sh", "ix", "q", "h#"))
@@ -29,16 +30,21 @@ def pipeline(spec: SearchSpec, *texts: str):
     return SimpleNamespace(pool=SimpleNamespace(spec=spec), timings=timings, transcribe=lambda paths: iter(outcomes))
 
 
+def evaluated(pipeline, part: Part):
+    rows = scored_rows(pipeline, part, range(len(part.utterances)), "", Ranks())
+    return evaluation_of(part, enumerate(rows))
+
+
 def test_a_phone_model_is_scored_by_phones():
     part = Part("timit", (SPOKEN, Utterance("b", Path("b.wav"), None, "s2", phones=("zh", "aa"))))
     spec = SearchSpec(phone_labels(48), "greedy")
-    result = evaluate_corpus(pipeline(spec, "sil sh ih sil", "sh ao b"), part, lambda: None)
+    result = evaluated(pipeline(spec, "sil sh ih sil", "sh ao b"), part)
     assert (result.unit, result.rate_name, result.words.rate) == ("phones", "PER", pytest.approx(1 / 6))
     [row] = json_report([result], OPTIONS, 0)["results"]
     assert row["per"] == pytest.approx(1 / 6) and row["per_interval_95"] == [0, 0.5]
     assert row["phones"] == {"reference": 6, "substitutions": 0, "deletions": 0, "insertions": 1}
     assert not {"wer", "cer", "words", "characters"} & set(row)
-    assert next(utterance_rows(result))["hypothesis"] == "sil sh ih sil"
+    assert result.utterances[0].alignment.hypothesis == "sil sh ih sil"
     with redirect_stdout(io.StringIO()) as shown:
         print_report([result], OPTIONS, worst=1, seed=0)
     text = shown.getvalue()
@@ -49,7 +55,7 @@ def test_a_phone_model_is_scored_by_phones():
 def test_other_models_and_phones_made_into_words_are_scored_by_words():
     part = Part("timit", (SPOKEN,))
     for spec in (SearchSpec(CHARACTERS, "greedy"), SearchSpec(phone_labels(48), "flashlight", lexicon=Path("words"))):
-        result = evaluate_corpus(pipeline(spec, "SHE IS"), part, lambda: None)
+        result = evaluated(pipeline(spec, "SHE IS"), part)
         [row] = json_report([result], OPTIONS, 0)["results"]
         assert (result.unit, row["wer"], row["cer"], "per" in row) == ("words", 1.0, 1.0, False)
 
@@ -57,12 +63,12 @@ def test_other_models_and_phones_made_into_words_are_scored_by_words():
 def test_there_must_be_something_to_compare_with():
     phones = SearchSpec(phone_labels(39), "greedy")
     with pytest.raises(UserError, match="timit: 1 utterances have no phones to compare with, c first"):
-        evaluate_corpus(pipeline(phones), Part("timit", (Utterance("c", Path("c.wav"), "SHE"),)), lambda: None)
+        evaluated(pipeline(phones), Part("timit", (Utterance("c", Path("c.wav"), "SHE"),)))
     with pytest.raises(UserError, match="timit: 1 utterances have no transcript to compare with, c first"):
         silent = Part("timit", (Utterance("c", Path("c.wav"), None, phones=("sh",)),))
-        evaluate_corpus(pipeline(SearchSpec(CHARACTERS, "greedy")), silent, lambda: None)
+        evaluated(pipeline(SearchSpec(CHARACTERS, "greedy")), silent)
     other = Part("timit", (Utterance("c", Path("c.wav"), None, phones=("a:",)),))
     with pytest.raises(UserError, match="timit, c: 'a:' is none of TIMIT's 39 phones"):
-        evaluate_corpus(pipeline(phones), other, lambda: None)
+        evaluated(pipeline(phones), other)
     own = SearchSpec(("<pad>", "a:", "b"), "greedy")
-    assert evaluate_corpus(pipeline(own, "a:"), other, lambda: None).words.errors == 0
+    assert evaluated(pipeline(own, "a:"), other).words.errors == 0
