@@ -14,7 +14,8 @@ from w2v2cli.errors import exits
 
 FREE_GB = 5.0  # below, a published model and the LibriSpeech 4-gram may not fit
 
-MODULES = {"flashlight-text": "flashlight.lib.text.decoder"}  # where a package's module is not called like it
+# Where a module is not called like its package.
+MODULES = {"flashlight-text": "flashlight.lib.text.decoder", "scikit-optimize": "skopt"}
 
 
 @dataclass(frozen=True)
