@@ -4,6 +4,7 @@
 
 SHARED_DATA holds `novels/`, `more-books/` (a gzip text each) and `ljspeech/transcripts.tsv`. Held-out utterances of LJSpeech
 are kept out by the rule of `w2v2cli.data.splits`; sentences of books that share five words in a row with one are dropped.
+The same text, a sentence a line, goes to demo-text.txt.gz, for the demo's Transformer: `w2v2 lm train` reads it.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ def main() -> None:
             text.append(words)
         else:
             dropped += 1
+    lines = "".join(" ".join(words) + "\n" for words in text)
+    (args.out / "demo-text.txt.gz").write_bytes(gzip.compress(lines.encode(), 6, mtime=0))
     counts = Counter(word for words in text for word in words)
     known = {word for word, count in counts.items() if count >= LEAST}
     model = estimate(count_ngrams(_split_at_rare(text, known), ORDER), PRUNE, print)
