@@ -12,30 +12,23 @@ Collobert et al. (2016), "Wav2Letter"; Pratap et al. (2019), "Wav2Letter++".
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lm.greedy import Run, split_words, spoken_runs, timed_word, valid_frames
-from lm.hypothesis import BeamOptions, DecodingWeights, Hypothesis, Word
+from lm.completed_words import completed_words
+from lm.greedy import split_words, spoken_runs, timed_word, valid_frames
+from lm.hypothesis import BeamOptions, DecodingWeights, Hypothesis
 from lm.lexicon import Lexicon
+from lm.lexicon_checks import FEWEST_KNOWN, SearchError, case_probes, check_spelling, check_words, examples
 from lm.ngram import check_file, why_unreadable
 from lm.vocabulary import Vocabulary
 
-FEWEST_SPELLED = 0.9  # share of the lexicon's words that the alphabet should spell
-FEWEST_KNOWN = 0.9  # share of them that the language model should know; below, somebody mixed up files
-STRANGERS = 0.01  # a share that chance explains: the two have nothing to do with each other
-PROBES = 20  # words looked up in the other case, to tell the user when that is all that is wrong
-EXAMPLES = 5
 UNK = "<unk>"
 IMPOSSIBLE = -1e9  # log-probability; flashlight adds them up, and infinity is no number to add
-
-
-class SearchError(ValueError):
-    """A search that cannot be set up from what it was given."""
 
 
 class Flashlight(NamedTuple):
@@ -108,8 +101,8 @@ class FlashlightSearch:
             groups = split_words(runs, self.vocabulary)
             words = [timed_word(frames, group, self.vocabulary) for group in groups]
         else:
-            completed = [(t, word) for t, word in enumerate(result.words[1:-1]) if word >= 0]
-            words = list(self._completed_words(frames, runs, completed))
+            completed = [(t, self._text(word)) for t, word in enumerate(result.words[1:-1]) if word >= 0]
+            words = list(completed_words(frames, runs, completed, self.vocabulary))
         return Hypothesis(
             tuple(words),
             tuple(symbol for _, _, symbol in runs),
@@ -119,33 +112,23 @@ class FlashlightSearch:
             result.score,
         )
 
-    def _completed_words(self, frames: np.ndarray, runs: list[Run], completed: list[tuple[int, int]]) -> Iterator[Word]:
-        """Words by the frame on which the lexicon completed them: theirs are the letters since the word before.
-
-        A word outside the lexicon is called what its letters spell.
-        """
-        letters = [run for run in runs if self.vocabulary.symbols[run[2]] in self.vocabulary.letters]
-        at = 0
-        for frame, index in completed:
-            first = at
-            while at < len(letters) and letters[at][0] <= frame:
-                at += 1
-            if at > first:
-                text = None if self._words[index] == UNK else self._words[index]
-                yield timed_word(frames, letters[first:at], self.vocabulary, text)
+    def _text(self, word: int) -> str | None:
+        """Of a word's index; None for one outside the lexicon, which is called what its letters spell."""
+        return None if self._words[word] == UNK else self._words[word]
 
     def _with_lexicon(self, lexicon: Lexicon) -> Callable[[], Any]:
         """What builds a decoder of the weights as they are then."""
-        self._check_spelling(lexicon)
+        self.warnings += check_spelling(lexicon, self.vocabulary)
         self._words = [*(word for word in lexicon.spellings if word != UNK), UNK]
         unknown = len(self._words) - 1  # flashlight wants an index for it, whether or not it may be said
-        probes = [word.swapcase() for word in sorted(self._words[:-1], key=len)[:PROBES]]
-        probes = [word for word in dict.fromkeys(probes) if word not in lexicon.spellings]
+        probes = case_probes(self._words[:-1])
         self._lm = self._language_model([*self._words, *probes])
         start = self._lm.start(False)
         scores = [self._lm.score(start, index)[1] for index in range(len(self._words) + len(probes))]
         if self.lm_path is not None:
-            self._check_words(scores, probes)
+            known = [score != scores[unknown] for score in scores]  # a word it does not know has the score of <unk>
+            seen = [probe for probe, is_known in zip(probes, known[unknown + 1 :], strict=True) if is_known]
+            self.warnings += check_words(self.lm_path, self._words[:-1], known[:unknown], seen)
         decoder = self._flashlight.decoder
         trie = decoder.Trie(len(self.vocabulary.symbols), self._silence)
         spellings = lexicon.spellings
@@ -225,45 +208,6 @@ class FlashlightSearch:
     def _beam_tokens(self) -> int:
         return min(self.options.beam_tokens or len(self.vocabulary.symbols), len(self.vocabulary.symbols))
 
-    def _check_spelling(self, lexicon: Lexicon) -> None:
-        """Hold the lexicon against the alphabet."""
-        left_out = lexicon.unspellable
-        if not lexicon.spellings:
-            alphabet = " ".join(sorted(self.vocabulary.letters))
-            if not left_out:
-                raise SearchError("The lexicon holds no word.")
-            other_case = [word for word in left_out if self.vocabulary.can_spell([word.swapcase()])]
-            why = f"; it could spell {other_case[0].swapcase()!r}: the letters differ in case" if other_case else ""
-            raise SearchError(
-                f"The model's alphabet ({alphabet}) can spell none of the lexicon's {len(left_out)} words, "
-                f"{_examples(left_out)} for example{why}."
-            )
-        if left_out:
-            share = len(left_out) / (len(left_out) + len(lexicon))
-            mixed_up = ": do model and lexicon belong together?" if share > 1 - FEWEST_SPELLED else "."
-            self.warnings.append(
-                f"{len(left_out)} of the lexicon's words ({share:.1%}) cannot be spelled in the model's alphabet "
-                f"and are left out, {_examples(left_out)} for example{mixed_up}"
-            )
-
-    def _check_words(self, scores: list[float], probes: list[str]) -> None:
-        """Hold the lexicon against the language model: a word it does not know has the score of <unk>."""
-        count = len(self._words) - 1
-        unknown = scores[count]
-        strangers = [word for word, score in zip(self._words, scores[:count], strict=False) if score == unknown]
-        share = 1 - len(strangers) / count
-        if share >= FEWEST_KNOWN:
-            return
-        told = f"{self.lm_path} knows {count - len(strangers)} of the lexicon's {count} words ({share:.0%})"
-        known = [probe for probe, score in zip(probes, scores[count + 1 :], strict=True) if score != unknown]
-        if known and share < 0.5:
-            raise SearchError(
-                f"{told}: not {known[0].swapcase()!r}, but {known[0]!r}. Bring language model and lexicon to one case."
-            )
-        if share < STRANGERS:
-            raise SearchError(f"{told}: not {_examples(strangers)} for example. Do they belong together?")
-        self.warnings.append(f"{told}; it lacks {_examples(strangers)} for example. Do they belong together?")
-
     def _check_symbols(self) -> None:
         """Hold a language model of symbols against the alphabet."""
         start, index = self._lm.start(False), self.vocabulary.index
@@ -273,12 +217,8 @@ class FlashlightSearch:
         if len(missing) > len(letters) * (1 - FEWEST_KNOWN):
             raise SearchError(
                 f"Without a lexicon the language model is one of symbols, but {self.lm_path} does not know "
-                f"{len(missing)} of the alphabet's {len(letters)}, {_examples(missing)} for example: give a lexicon."
+                f"{len(missing)} of the alphabet's {len(letters)}, {examples(missing)} for example: give a lexicon."
             )
-
-
-def _examples(words: Sequence[str]) -> str:
-    return ", ".join(repr(word) for word in words[:EXAMPLES])
 
 
 def import_flashlight() -> Flashlight:

@@ -83,7 +83,9 @@ def propose(
         spread = _latin(generator, size, len(bounds.sides))
         return [*start, *(bounds.at(shares) for shares in spread)][:size]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a length scale at its bound, a dependency's future: nothing the user could mend
+        warnings.simplefilter(
+            "ignore"
+        )  # a length scale at its bound, a dependency's future: nothing the user could mend
         optimizer = _optimizer(bounds, generator)
         optimizer.tell([list(point) for point in points], [float(value) for value in values])
         proposed = optimizer.ask(n_points=size, strategy="cl_min")

@@ -9,11 +9,12 @@ import sys
 import numpy as np
 import pytest
 
-from lm.flashlight_search import FlashlightSearch, SearchError
+from lm.flashlight_search import FlashlightSearch
 from lm.greedy import greedy_search
 from lm.hypothesis import BeamOptions, DecodingWeights
 from lm.language_model import LanguageModelError
 from lm.lexicon import Lexicon
+from lm.lexicon_checks import SearchError
 from lm.ngram import NgramLM
 from lm.vocabulary import CHARACTERS, Vocabulary
 

@@ -266,7 +266,7 @@ def searching(lm: str, lexicon: Path | None, model: str, vocabulary: Vocabulary)
         yield None
         return
     from lm.hypothesis import BeamOptions, DecodingWeights
-    from w2v2cli.data.store import resolve_lm, resolve_model
+    from w2v2cli.data.store import home, resolve_lm, resolve_model
     from w2v2cli.recognition.search_pool import SearchPool
     from w2v2cli.recognition.search_spec import SearchSpec
 
@@ -274,12 +274,13 @@ def searching(lm: str, lexicon: Path | None, model: str, vocabulary: Vocabulary)
     spec = SearchSpec(
         labels=vocabulary.symbols,
         metadata=vocabulary.metadata,
-        engine="flashlight",
+        engine="compiled" if location.kind == "arpa" else "flashlight",
         lm=location.lm,
         lexicon=location.lexicon,
         spell_words=location.lexicon is None,
         weights=DecodingWeights(2.0, -1.0),
         options=BeamOptions(50),
+        cache=home() / "search",
     )
     with SearchPool(spec, 0, lambda sentence: say(f"Warning: {sentence}")) as pool:
         yield pool

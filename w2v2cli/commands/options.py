@@ -20,11 +20,9 @@ SEARCH = "Search"
 DEVICE = "Device"
 
 Model = Annotated[str, typer.Option(help="A name (w2v2 model list), a folder or a file.")]
-Lm = Annotated[str, typer.Option(help="none, 4gram, or the path of an ARPA or KenLM file.")]
+Lm = Annotated[str, typer.Option(help="none, 4gram, transformer, or a file: ARPA, KenLM's, a Transformer.")]
 Lexicon = Annotated[Path | None, typer.Option(help="Spellings, `word<TAB>w o r d |` a line.")]
-Search = Annotated[
-    str, typer.Option(help="greedy or flashlight; auto: greedy without a language model.", rich_help_panel=SEARCH)
-]
+Search = Annotated[str, typer.Option(help="auto, greedy, compiled, flashlight or batched.", rich_help_panel=SEARCH)]
 Beam = Annotated[int, typer.Option(help="Hypotheses kept after each frame.", rich_help_panel=SEARCH)]
 BeamThreshold = Annotated[
     float, typer.Option(help="Hypotheses this far below the best are dropped.", rich_help_panel=SEARCH)
@@ -42,6 +40,20 @@ UnkScore = Annotated[
     float, typer.Option(help="Added for each word unknown to the language model.", rich_help_panel=SEARCH)
 ]
 SilScore = Annotated[float, typer.Option(help="Added for each word boundary.", rich_help_panel=SEARCH)]
+Hotwords = Annotated[
+    Path | None,
+    typer.Option(
+        help="Words to favour, `word weight` a line; those outside the lexicon join it.", rich_help_panel=SEARCH
+    ),
+]
+Rescore = Annotated[
+    str | None,
+    typer.Option(help="A Transformer that scores the n-best again: transformer, or a file.", rich_help_panel=SEARCH),
+]
+RescoreNbest = Annotated[int, typer.Option(help="Hypotheses that --rescore scores again.", rich_help_panel=SEARCH)]
+LmCacheGb = Annotated[
+    float, typer.Option(help="Memory for a Transformer's keys and values, in 10^9 bytes.", rich_help_panel=DEVICE)
+]
 Nbest = Annotated[int, typer.Option(help="Hypotheses kept in json and jsonl.", rich_help_panel=SEARCH)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=DEVICE)]
 Precision = Annotated[
@@ -52,6 +64,8 @@ BatchSeconds = Annotated[
 ]
 Workers = Annotated[int, typer.Option(help="Search processes; 0 is one for each core.", rich_help_panel=DEVICE)]
 
+RESCORE_NBEST = 100
+LM_CACHE_GB = 2.0
 LM_WEIGHT: float | None = None  # not given: what `w2v2 tune-lm` found, else the paper's before tuning, 2 and -1 (§4.4)
 WORD_SCORE: float | None = None
 
@@ -74,19 +88,31 @@ def recognition_options(
     precision: str,
     batch_seconds: float,
     workers: int,
+    hotwords: Path | None = None,
+    rescore: str | None = None,
+    rescore_nbest: int = RESCORE_NBEST,
+    lm_cache_gb: float = LM_CACHE_GB,
 ) -> RecognitionOptions:
     """Check the options against each other and resolve the names, fetching what must be; UsageError for a wrong call."""
     from lm.hypothesis import BeamOptions, DecodingWeights
     from w2v2cli.data.store import resolve_lm, resolve_model
     from w2v2cli.recognition.recognizer import RecognitionOptions
 
-    if search not in ("auto", "greedy", "flashlight"):
-        raise UsageError(f"--search takes auto, greedy or flashlight, got {search!r}.")
+    if search not in ("auto", "greedy", "compiled", "flashlight", "batched"):
+        raise UsageError(f"--search takes auto, greedy, compiled, flashlight or batched, got {search!r}.")
     if search == "greedy" and (lm != "none" or lexicon is not None):
         what = f"--lm {lm}" if lm != "none" else "--lexicon"
         raise UsageError(f"--search greedy looks at no language model or lexicon: leave it out, or {what}.")
     if search == "greedy" and nbest > 1:
         raise UsageError(f"--search greedy finds one hypothesis, --nbest asks for {nbest}.")
+    if hotwords is not None and lm == "none" and lexicon is None:
+        raise UsageError("--hotwords needs words to be found among: name a language model (--lm) or a --lexicon.")
+    if rescore is not None and lm == "none" and lexicon is None:
+        raise UsageError("--rescore needs hypotheses to score again: name a language model (--lm) for the search.")
+    if rescore_nbest < 1:
+        raise UsageError(f"--rescore-nbest must be at least 1, got {rescore_nbest}.")
+    if not lm_cache_gb > 0:
+        raise UsageError(f"--lm-cache-gb must be above 0, got {lm_cache_gb:g}.")
     if batch_seconds < 0:
         raise UsageError(f"--batch-seconds cannot be negative, got {batch_seconds:g}.")
     if workers < 0:
@@ -98,6 +124,7 @@ def recognition_options(
     with fetching() as tell:
         location = resolve_model(model, tell)
         language_model = resolve_lm(lm, location, lexicon, tell)
+        second = None if rescore is None else resolve_lm(rescore, location, None, tell)
     weights = DecodingWeights(unk_score=unk_score, sil_score=sil_score)
     if lm_weight is not None or word_score is not None:
         weights = replace(
@@ -110,16 +137,29 @@ def recognition_options(
     if precision not in ("auto", "fp32", "bf16", "fp16"):
         raise UsageError(f"--precision takes auto, fp32, bf16 or fp16, got {precision!r}.")
     return RecognitionOptions(
-        location,
-        language_model,
-        weights,
-        options,
-        search,
-        device,
-        precision,  # type: ignore[arg-type] # one of them, as just seen
-        batch_seconds,
-        workers,
+        model=location,
+        lm=language_model,
+        weights=weights,
+        beam=options,
+        search=search,
+        hotwords={} if hotwords is None else _hotwords(hotwords),
+        rescore=second,
+        rescore_nbest=rescore_nbest,
+        lm_cache_gb=lm_cache_gb,
+        device=device,
+        precision=precision,  # type: ignore[arg-type] # one of them, as just seen
+        batch_seconds=batch_seconds,
+        workers=workers,
     )
+
+
+def _hotwords(path: Path) -> dict[str, float]:
+    from lm.hotwords import HotwordsError, read_hotwords
+
+    try:
+        return read_hotwords(path)
+    except HotwordsError as error:
+        raise UsageError(str(error)) from None
 
 
 def _tuned(weights: DecodingWeights, model: ModelLocation, lm: LmLocation) -> DecodingWeights:

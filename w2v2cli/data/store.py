@@ -1,6 +1,6 @@
 """Names that resolve to files: models and language models, shipped, fetched or the user's own.
 
-Fetched files lie in `home()`: models/NAME/ as their repository has them, and lm/4-gram.arpa.gz. Their hashes are not
+Fetched files lie in `home()`: models/NAME/ as their repository has them, and lm/. Their hashes are not
 known here; `downloads` says what is checked instead.
 """
 
@@ -19,15 +19,20 @@ from w2v2cli.data.downloads import NotThere, Wanted, fetch
 from w2v2cli.errors import UsageError, UserError
 
 Family = Literal["demo", "librispeech"]
+LmKind = Literal["arpa", "kenlm", "transformer"]
 Tell = Callable[[str, int, int | None], None]  # file name, bytes on disk, bytes in all
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
 DEMO_MODEL = SHIPPED / "demo.safetensors"
 DEMO_LM = SHIPPED / "demo-4gram.arpa.gz"
+DEMO_TRANSFORMER = SHIPPED / "demo-transformer.safetensors"
 DEMO_LEXICON = SHIPPED / "demo-lexicon.txt.gz"
 
 HUGGING_FACE = "https://huggingface.co"
 LIBRISPEECH_LM = "https://www.openslr.org/resources/11/4-gram.arpa.gz"
+LIBRISPEECH_TRANSFORMER = (
+    "https://dl.fbaipublicfiles.com/wav2letter/sota/2019/lm/lm_librispeech_word_transformer.pt"  # and .dict
+)
 
 # Name: repository of the published model, and whether it recognises or is only pretrained.
 PUBLISHED = {
@@ -40,7 +45,8 @@ PUBLISHED = {
     "large-lv60k-960h": "facebook/wav2vec2-large-960h-lv60",
     "large-lv60k-960h-self": "facebook/wav2vec2-large-960h-lv60-self",
 }
-LM_NAMES = ("none", "4gram")
+LM_NAMES = ("none", "4gram", "transformer")
+TRANSFORMERS = (".safetensors", ".pt")  # files of ours, and fairseq's
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that a repository has
 SMALL_FILES = ("config.json", "preprocessor_config.json", "vocab.json")
 PRETRAINED = frozenset({"base", "large", "large-lv60k"})  # they may have no vocab.json
@@ -67,6 +73,8 @@ class LmLocation:
     lm: Path | None
     lexicon: Path | None
     """Spellings; None spells the language model's own words (an ARPA file's unigrams) by their characters."""
+    kind: LmKind = "arpa"
+    """What is in the file `lm`."""
 
 
 def home() -> Path:
@@ -128,12 +136,25 @@ def resolve_lm(
             f"--lm 4gram goes with the shipped and the published models; for {model.name} name an ARPA or KenLM file "
             "(w2v2 lm build makes one)."
         )
+    if name == "transformer":
+        if model.family == "demo":
+            return LmLocation(name, _shipped(DEMO_TRANSFORMER), lexicon or _shipped(DEMO_LEXICON), "transformer")
+        if model.family == "librispeech":
+            return LmLocation(name, _librispeech_transformer(tell), lexicon, "transformer")
+        raise UsageError(
+            f"--lm transformer goes with the shipped and the published models; for {model.name} name a file "
+            "(w2v2 lm train makes one)."
+        )
     path = Path(name).expanduser()
     if not path.is_file():
         raise UsageError(_unknown("language model", name, LM_NAMES))
-    if not _lists_words(path) and lexicon is None:
+    if path.suffix in TRANSFORMERS:
+        return LmLocation(name, path, lexicon, "transformer")
+    if _lists_words(path):
+        return LmLocation(name, path, lexicon, "arpa")
+    if lexicon is None:
         raise UsageError(f"{name} does not list its words as an ARPA file does: give them by --lexicon.")
-    return LmLocation(name, path, lexicon)
+    return LmLocation(name, path, lexicon, "kenlm")
 
 
 def _lists_words(path: Path) -> bool:
@@ -209,3 +230,20 @@ def _librispeech_lm(tell: Tell) -> Path:
 
 def _get(root: str, folder: Path, file: str, tell: Tell) -> Path:
     return fetch(Wanted(f"{root}/{file}", folder / file), lambda done, total: tell(file, done, total))
+
+
+def _librispeech_transformer(tell: Tell) -> Path:
+    """The word Transformer of the paper's best results, its dictionary beside it."""
+    url = os.environ.get("W2V2_LIBRISPEECH_TRANSFORMER") or LIBRISPEECH_TRANSFORMER
+    root, _, file = url.rpartition("/")
+    folder = home() / "lm"
+    names = (file, str(Path(file).with_suffix(".dict")))
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing and offline():
+        raise UserError(
+            f"The LibriSpeech Transformer is not whole on this machine and the network is off: fetch {', '.join(missing)} "
+            f"from {root} and put it into {folder}."
+        )
+    for name in names:
+        _get(root, folder, name, tell)
+    return folder / file

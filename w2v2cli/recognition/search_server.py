@@ -94,7 +94,6 @@ def work(search: Search, tasks: Connection) -> None:
 def build_search(spec: SearchSpec) -> tuple[Search, list[str]]:
     """A search as `spec` describes it, and what its files gave reason to say; ValueError or OSError when it cannot be."""
     from lm.arpa import read_unigrams
-    from lm.flashlight_search import FlashlightSearch
     from lm.lexicon import Lexicon
 
     vocabulary = spec.vocabulary
@@ -103,6 +102,15 @@ def build_search(spec: SearchSpec) -> tuple[Search, list[str]]:
         lexicon = Lexicon.read(spec.lexicon, vocabulary)
     elif spec.spell_words and spec.lm is not None:
         lexicon = Lexicon.from_words(read_unigrams(spec.lm), vocabulary)
+    if spec.engine == "compiled" and lexicon is not None:
+        from lm.compiled_search import CompiledSearch
+
+        compiled = CompiledSearch(
+            vocabulary, spec.weights, spec.options, lexicon, spec.lm, spec.cache, hotwords=spec.hotwords
+        )
+        return compiled, compiled.warnings
+    from lm.flashlight_search import FlashlightSearch
+
     search = FlashlightSearch(vocabulary, spec.weights, spec.options, lexicon, spec.lm)
     return search, search.warnings
 

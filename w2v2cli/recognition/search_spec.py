@@ -10,7 +10,7 @@ from typing import Any, Literal
 from lm.hypothesis import BeamOptions, DecodingWeights
 from lm.vocabulary import Vocabulary
 
-Engine = Literal["greedy", "flashlight"]
+Engine = Literal["greedy", "flashlight", "compiled", "batched"]
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,17 @@ class SearchSpec:
     """The acoustic model's, in order."""
     engine: Engine
     lm: Path | None = None
-    """A KenLM model, ARPA or binary."""
+    """An ARPA file or a word Transformer; flashlight takes a KenLM binary, too."""
     lexicon: Path | None = None
     """`word<TAB>s p e l l i n g |` lines."""
     spell_words: bool = False
     """Without a lexicon file: spell the words of the (ARPA) language model by their characters or pieces."""
     weights: DecodingWeights = DecodingWeights()
     options: BeamOptions = BeamOptions()
+    hotwords: dict[str, float] = field(default_factory=dict)
+    """Added to the score for each time a word is said."""
+    cache: Path | None = None
+    """The folder where our own engines keep what they make of language models and lexicons."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """The checkpoint's: it may say what the labels are, and hold the model of word pieces."""
 

@@ -1,0 +1,31 @@
+"""The compiled part of the search; everything else of the package is in pyproject.toml."""
+
+import sys
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+NATIVE = "lm/native/"
+MACOS = ["-mmacosx-version-min=10.15"] if sys.platform == "darwin" else []
+
+
+class BuildLibrary(build_ext):
+    """A library that ctypes opens: it has no function for Python to start it with."""
+
+    def get_export_symbols(self, ext: Extension) -> list[str]:
+        return list(ext.export_symbols)
+
+
+setup(
+    ext_modules=[
+        Extension(
+            "lm._native",
+            [f"{NATIVE}{name}.cpp" for name in ("automaton", "interface", "lexicon_trie", "search")],
+            depends=[f"{NATIVE}{name}.h" for name in ("automaton", "lexicon_trie", "search")],
+            language="c++",
+            extra_compile_args=["-std=c++17", "-O3", "-fvisibility=default", *MACOS],
+            extra_link_args=["-pthread", *MACOS],
+        )
+    ],
+    cmdclass={"build_ext": BuildLibrary},
+)
