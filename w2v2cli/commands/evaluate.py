@@ -49,10 +49,14 @@ def evaluate(
     word_score: o.WordScore = o.WORD_SCORE,
     unk_score: o.UnkScore = float("-inf"),
     sil_score: o.SilScore = 0.0,
+    hotwords: o.Hotwords = None,
+    rescore: o.Rescore = None,
+    rescore_nbest: o.RescoreNbest = o.RESCORE_NBEST,
     device: o.Device = "auto",
     precision: o.Precision = "auto",
     batch_seconds: o.BatchSeconds = 0.0,
     workers: o.Workers = 0,
+    lm_cache_gb: o.LmCacheGb = o.LM_CACHE_GB,
 ) -> None:
     """Transcribe a corpus and count the errors: WER, CER, by speaker, and the worst utterances.
 
@@ -70,7 +74,7 @@ def evaluate(
             model=model, lm=lm, lexicon=lexicon, search=search, beam=beam, beam_threshold=beam_threshold,
             beam_tokens=beam_tokens, lm_weight=lm_weight, word_score=word_score, unk_score=unk_score,
             sil_score=sil_score, nbest=1, device=device, precision=precision, batch_seconds=batch_seconds,
-            workers=workers,
+            workers=workers, hotwords=hotwords, rescore=rescore, rescore_nbest=rescore_nbest, lm_cache_gb=lm_cache_gb,
         )  # fmt: skip
         if skip_existing and output is None:
             raise UsageError("--skip-existing looks for utterances in --output: name a file.")

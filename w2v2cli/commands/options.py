@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SEARCH = "Search"
 DEVICE = "Device"
+RESCORE_NBEST = 100
+LM_CACHE_GB = 2.0
 
 Model = Annotated[str, typer.Option(help="A name (w2v2 model list), a folder or a file.")]
 Lm = Annotated[str, typer.Option(help="none, 4gram, transformer, or a file: ARPA, KenLM's, a Transformer.")]
@@ -64,8 +66,6 @@ BatchSeconds = Annotated[
 ]
 Workers = Annotated[int, typer.Option(help="Search processes; 0 is one for each core.", rich_help_panel=DEVICE)]
 
-RESCORE_NBEST = 100
-LM_CACHE_GB = 2.0
 LM_WEIGHT: float | None = None  # not given: what `w2v2 tune-lm` found, else the paper's before tuning, 2 and -1 (§4.4)
 WORD_SCORE: float | None = None
 

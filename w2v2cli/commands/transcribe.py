@@ -41,11 +41,15 @@ def transcribe(
     word_score: o.WordScore = o.WORD_SCORE,
     unk_score: o.UnkScore = float("-inf"),
     sil_score: o.SilScore = 0.0,
+    hotwords: o.Hotwords = None,
+    rescore: o.Rescore = None,
+    rescore_nbest: o.RescoreNbest = o.RESCORE_NBEST,
     nbest: o.Nbest = 1,
     device: o.Device = "auto",
     precision: o.Precision = "auto",
     batch_seconds: o.BatchSeconds = 0.0,
     workers: o.Workers = 0,
+    lm_cache_gb: o.LmCacheGb = o.LM_CACHE_GB,
 ) -> None:
     """Transcribe recordings: text on stdout, one line for each, in the order given.
 
@@ -64,7 +68,7 @@ def transcribe(
             model=model, lm=lm, lexicon=lexicon, search=search, beam=beam, beam_threshold=beam_threshold,
             beam_tokens=beam_tokens, lm_weight=lm_weight, word_score=word_score, unk_score=unk_score,
             sil_score=sil_score, nbest=nbest, device=device, precision=precision, batch_seconds=batch_seconds,
-            workers=workers,
+            workers=workers, hotwords=hotwords, rescore=rescore, rescore_nbest=rescore_nbest, lm_cache_gb=lm_cache_gb,
         )  # fmt: skip
         _run(inputs, settings, form, timestamps, output_dir, skip_existing)
 
