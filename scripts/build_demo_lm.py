@@ -4,7 +4,8 @@
 
 SHARED_DATA holds `novels/`, `more-books/` (a gzip text each) and `ljspeech/transcripts.tsv`. Held-out utterances of LJSpeech
 are kept out by the rule of `w2v2cli.data.splits`; sentences of books that share five words in a row with one are dropped.
-The same text, a sentence a line, goes to demo-text.txt.gz, for the demo's Transformer: `w2v2 lm train` reads it.
+The same text, a sentence a line, goes to demo-text.txt.gz but for one sentence in a thousand, which with the dev transcripts
+makes demo-valid.txt: for the demo's Transformer, `w2v2 lm train demo-text.txt.gz --valid demo-valid.txt --recipe demo`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ PRUNE = (0, 2, 3, 4)
 LEAST = 3  # occurrences of a word that is kept; rarer ones become <unk>
 REPEATS = 3  # of the training transcripts, whose style the demo's recordings have
 OVERLAP = 5  # words in a row
+HELD_OUT = 1000  # of so many sentences one is not trained on
 
 
 def fivegrams(words: list[str]) -> Iterator[tuple[str, ...]]:
@@ -58,8 +60,10 @@ def main() -> None:
             text.append(words)
         else:
             dropped += 1
-    lines = "".join(" ".join(words) + "\n" for words in text)
-    (args.out / "demo-text.txt.gz").write_bytes(gzip.compress(lines.encode(), 6, mtime=0))
+    held_out = [words for name, words in transcripts.items() if split_of(name) == "dev"] + text[::HELD_OUT]
+    kept = [words for place, words in enumerate(text) if place % HELD_OUT]
+    (args.out / "demo-text.txt.gz").write_bytes(gzip.compress(_lines(kept), 6, mtime=0))
+    (args.out / "demo-valid.txt").write_bytes(_lines(held_out))
     counts = Counter(word for words in text for word in words)
     known = {word for word, count in counts.items() if count >= LEAST}
     model = estimate(count_ngrams(_split_at_rare(text, known), ORDER), PRUNE, print)
@@ -68,6 +72,10 @@ def main() -> None:
     (args.out / "demo-lexicon.txt.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
     sizes = ", ".join(f"{len(order.words)} {n}-grams" for n, order in enumerate(model.orders, 1))
     print(f"{sum(counts.values())} words, {dropped} sentences dropped for overlap; {len(known)} words kept; {sizes}")
+
+
+def _lines(text: list[list[str]]) -> bytes:
+    return "".join(" ".join(words) + "\n" for words in text).encode()
 
 
 def _split_at_rare(text: list[list[str]], known: set[str]) -> Iterator[list[str]]:

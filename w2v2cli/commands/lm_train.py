@@ -27,7 +27,7 @@ def train(
     texts: Annotated[list[Path], typer.Argument(help="Texts, .txt or .txt.gz, or folders of them.", metavar="TEXT...")],
     output: t.Output,
     valid: Annotated[Path, typer.Option(help="Text to validate on; none of those trained on.")],
-    recipe: Annotated[str, typer.Option(help="paper, small or tiny.")] = "small",
+    recipe: Annotated[str, typer.Option(help="paper, small, demo or tiny.")] = "small",
     normalize: Annotated[
         bool,
         typer.Option(
