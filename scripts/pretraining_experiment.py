@@ -4,8 +4,8 @@
 
 LABELLED is a corpus of one reader: ten minutes of its training part are learned from (the ids decide, by `split_of`), its
 dev part is what is validated on. Runs `w2v2 pretrain --recipe small` on all audio (that of the dev part too, without its
-text), then `w2v2 finetune` twice with the very same settings, from the pretrained checkpoint and from random weights, and
-prints both curves. A run that is in DIR already is not run again.
+text), then `w2v2 finetune` twice with the very same settings, from the pretrained checkpoint and from random weights,
+prints both curves, and evaluates both on dev and test with the shipped 4-gram. A run that is in DIR already is not run again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from w2v2cli.data.corpora import Utterance, read_corpus
 from w2v2cli.data.splits import split_of
+from w2v2cli.data.store import DEMO_LEXICON, DEMO_LM
 
 LABELLED_SECONDS = 600.0
 # Everything learns, nothing is dropped: ten minutes of ten-second clips, eighty times over.
@@ -65,6 +66,7 @@ def main() -> None:
     train, valid = args.output / "ten-minutes.jsonl", args.output / "dev.jsonl"
     manifest(ten_minutes(corpus), train)
     manifest([u for u in corpus if split_of(u.id) == "dev"], valid)
+    manifest([u for u in corpus if split_of(u.id) == "test"], args.output / "test.jsonl")
     pretrained = args.output / "pretrained"
     w2v2("pretrain", args.labelled, *args.unlabelled, "-o", pretrained, "--recipe", "small")
     for name, start in (("from-pretrained", pretrained / "best.safetensors"), ("from-random", "small-config")):
@@ -72,7 +74,11 @@ def main() -> None:
     print("update  pretrained WER  CER    random WER  CER")
     curves = (curve(args.output / name) for name in ("from-pretrained", "from-random"))
     for (update, wer, cer), (_, other_wer, other_cer) in zip(*curves, strict=True):
-        print(f"{update:>6}  {wer:>14.1%}  {cer:>5.1%}  {other_wer:>10.1%}  {other_cer:>5.1%}")
+        print(f"{update:>6}  {wer:>14.1%}  {cer:>5.1%}  {other_wer:>10.1%}  {other_cer:>5.1%}", flush=True)
+    for part in (valid, args.output / "test.jsonl"):
+        for name in ("from-pretrained", "from-random"):
+            model = args.output / name / "best.safetensors"
+            w2v2("eval", "--data", part, "--model", model, "--lm", DEMO_LM, "--lexicon", DEMO_LEXICON, "--worst", 0)
 
 
 if __name__ == "__main__":
