@@ -27,6 +27,9 @@ class WordTensors(Protocol):
     def start(self, count: int) -> Tensor:
         """(count,) states of sentences in which nothing has been said."""
 
+    def expect(self, states: Tensor) -> None:
+        """States that words will likely be asked after: those of a beam."""
+
     def score(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         """log p(word | state), and the states after the words."""
 
@@ -49,6 +52,9 @@ class NoTensors:
     def start(self, count: int) -> Tensor:
         """See `WordTensors`."""
         return torch.zeros(count, dtype=torch.int64, device=self._device)
+
+    def expect(self, states: Tensor) -> None:
+        """Whatever comes, it costs nothing."""
 
     def score(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         """See `WordTensors`."""
@@ -83,6 +89,7 @@ class AskedTensors:
         """Forget the states of the last search, here and in a model that keeps them."""
         if (retain := getattr(self._model, "retain", None)) is not None:
             retain()
+        self._expected: Tensor | None = None
         self._states: list[Hashable] = []
         self._numbers: dict[Hashable, int] = {}
         self._known: dict[int, tuple[float, int]] = {}
@@ -92,6 +99,10 @@ class AskedTensors:
         """See `WordTensors`."""
         return torch.tensor([self._number(state) for state in self._model.start(count)], device=self._device)
 
+    def expect(self, states: Tensor) -> None:
+        """See `WordTensors`."""
+        self._expected = states
+
     def score(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         """See `WordTensors`."""
         count = len(self._index)
@@ -99,6 +110,7 @@ class AskedTensors:
         pairs: list[int] = keys.tolist()
         new = [pair for pair in pairs if pair not in self._known]
         if new:
+            self._pass_on_expected()
             before = [self._states[pair // count] for pair in new]
             scores, after = self._model.score(before, self._index[np.array(new) % count].tolist())
             numbers = map(self._number, after)
@@ -106,6 +118,12 @@ class AskedTensors:
         found = np.array([self._known[pair] for pair in pairs], np.float64).reshape(-1, 2)
         table = torch.from_numpy(found).to(self._device)[inverse]
         return table[:, 0], table[:, 1].long()
+
+    def _pass_on_expected(self) -> None:
+        """Tell a model that wants to know, once for a frame, and only when it is asked something."""
+        if (expect := getattr(self._model, "expect", None)) is not None and self._expected is not None:
+            expect([self._states[number] for number in torch.unique(self._expected).tolist()])
+        self._expected = None
 
     def finish(self, states: Tensor) -> Tensor:
         """See `WordTensors`."""

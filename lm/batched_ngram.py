@@ -176,6 +176,9 @@ class NgramTensors:
         """(count,) states of sentences in which nothing has been said."""
         return torch.full((count,), self._start, dtype=torch.int64, device=self._device)
 
+    def expect(self, states: Tensor) -> None:
+        """Whatever comes, it is in the tables already."""
+
     def score(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         """(P,) states and words -> (P,) log10 p(word | state), and the states after them."""
         return self._looked_up(states, self._words[words])

@@ -10,7 +10,8 @@ Legend: B utterances, T frames, V symbols, N hypotheses, M candidates, F hypothe
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +31,10 @@ from lm.vocabulary import Vocabulary
 
 ROOT = 0
 IMPOSSIBLE = -1e9  # log-probability of what cannot be
+
+
+class SearchStopped(Exception):
+    """The search was told to stop."""
 
 
 class _Trace(NamedTuple):
@@ -62,9 +67,11 @@ class BatchedSearch:
         options: BeamOptions,
         device: torch.device | str = "cpu",
         log_add: bool = False,
+        hotwords: Mapping[str, float] | None = None,
     ) -> None:
         """lm: an automaton, any model whose `words` are the lexicon's (or that has <unk> for the rest), or None.
 
+        hotwords: added to the score for each time a word of the lexicon is said.
         Raises LexiconError for a lexicon without words, LanguageModelError for a model that cannot speak of them.
         """
         if not lexicon.spellings:
@@ -82,7 +89,11 @@ class BatchedSearch:
         if self._ends_with_blank:  # a second time with a blank after it, so that the last symbol may last
             spellings = [pair for s, i in spellings for pair in ((s, i), ((*s, self._blank), i))]
         scores = self._lm.first_scores().cpu().numpy().astype(np.float32)
-        self._trie = build_trie(spellings, scores, self.device)
+        bonuses = np.array([(hotwords or {}).get(word, 0.0) for word in self.words], np.float64)
+        self._bonuses = torch.from_numpy(bonuses).to(self.device)
+        self._trie = build_trie(spellings, scores, bonuses, self.device)
+        self.stopped = threading.Event()
+        """Set from another thread, it ends a search with SearchStopped."""
 
     def __call__(
         self, emissions: np.ndarray, lengths: Sequence[int], weights: DecodingWeights | None = None
@@ -119,6 +130,8 @@ class BatchedSearch:
         self._lm.begin()
         beam, traces, found = self._start(len(searched)), [], []
         for t in range(lengths[0]):
+            if self.stopped.is_set():
+                raise SearchStopped
             beam, trace = self._step(beam, emissions[t], None if allowed is None else allowed[t])
             traces.append(trace)
             if lengths[-1] <= t + 1:  # the shortest ends here
@@ -185,8 +198,10 @@ class BatchedSearch:
         inside = ((trie.arc_count[node] > 0) & (beam.blank[parent] | ~again)).nonzero().squeeze(1)
         promise = trie.promise[node[inside]] - promised[inside]
         nowhere = torch.full_like(parent, -1)
+        hoped = trie.bonus[beam.node[parent]]
+        deeper_score = score[inside] + weight * promise + (trie.bonus[node[inside]] - hoped[inside])
         deeper = Candidates(
-            parent[inside], score[inside] + weight * promise, emitted[inside], promise, token[inside], nowhere[inside],
+            parent[inside], deeper_score, emitted[inside], promise, token[inside], nowhere[inside],
             node[inside], torch.zeros_like(inside, dtype=torch.bool), beam.state[parent[inside]],
         )  # fmt: skip
         fresh = ~(again & (beam.node[parent] == ROOT))  # a word of one symbol is not said anew on each frame
@@ -197,6 +212,7 @@ class BatchedSearch:
             arcs = torch.cat([arcs, unknown])
             word = torch.cat([word, torch.full_like(unknown, len(self.words) - 1)])
             bonus = torch.cat([bonus, torch.full_like(score[unknown], self.weights.unk_score)])
+        bonus = bonus + self._bonuses[word] - hoped[arcs]
         ends = Candidates(
             parent[arcs], score[arcs] + bonus - weight * promised[arcs], emitted[arcs], -promised[arcs], token[arcs],
             word, torch.full_like(arcs, ROOT), torch.zeros_like(arcs, dtype=torch.bool), beam.state[parent[arcs]],
@@ -223,6 +239,7 @@ class BatchedSearch:
 
     def _scored(self, beam: Beam, ends: Candidates) -> Candidates:
         """Ends of words with what the language model says of them."""
+        self._lm.expect(beam.state)
         scores, states = self._lm.score(ends.state, ends.word)
         score = ends.score + self.weights.lm_weight * scores
         return ends._replace(score=score, language=ends.language + scores, state=states)

@@ -37,10 +37,14 @@ class FlatTrie:
     """(N,) float64 the best of what a node and those below it offer (max smearing); 0 at the root, which promises nothing.
 
     The words at one node offer the log of the sum of their scores, as flashlight's trie has it."""
+    bonus: Tensor
+    """(N,) float64 the best bonus of a word at or below a node, not below 0; 0 at the root."""
 
 
-def build_trie(spellings: Sequence[tuple[Spelling, int]], scores: np.ndarray, device: torch.device) -> FlatTrie:
-    """Pairs of a spelling and its word's index, and (W,) scores of the words; spellings must not be empty.
+def build_trie(
+    spellings: Sequence[tuple[Spelling, int]], scores: np.ndarray, bonuses: np.ndarray, device: torch.device
+) -> FlatTrie:
+    """Pairs of a spelling and its word's index, (W,) scores and bonuses of the words; spellings must not be empty.
 
     A word stands once at a node. Unlike flashlight's trie, which holds six words to a node, this one holds any number.
     """
@@ -60,10 +64,13 @@ def build_trie(spellings: Sequence[tuple[Spelling, int]], scores: np.ndarray, de
     held = np.array(sorted(words, key=lambda pair: pair[0]), np.int64)
     promise = np.full(nodes, -np.inf)
     np.logaddexp.at(promise, held[:, 0], scores[held[:, 1]].astype(np.float64))
-    best = promise.tolist()
+    bonus = np.zeros(nodes)
+    np.maximum.at(bonus, held[:, 0], bonuses[held[:, 1]].astype(np.float64))
+    best, highest = promise.tolist(), bonus.tolist()
     for node in range(nodes - 1, 0, -1):  # a node's number is above its parent's
         best[parents[node]] = max(best[parents[node]], best[node])
-    best[0] = 0.0
+        highest[parents[node]] = max(highest[parents[node]], highest[node])
+    best[0] = highest[0] = 0.0
     arc_count, word_count = (np.bincount(owners, minlength=nodes) for owners in (arcs[:, 0], held[:, 0]))
 
     def tensor(values: np.ndarray) -> Tensor:
@@ -78,6 +85,7 @@ def build_trie(spellings: Sequence[tuple[Spelling, int]], scores: np.ndarray, de
         word_count=tensor(word_count),
         word=tensor(held[:, 1]),
         promise=tensor(np.array(best)),
+        bonus=tensor(np.array(highest)),
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from lm.completed_words import completed_words
 from lm.greedy import spoken_runs, valid_frames
+from lm.hotwords import with_hotwords
 from lm.hypothesis import BeamOptions, DecodingWeights, Hypothesis
 from lm.lexicon import Lexicon
 from lm.lexicon_checks import SearchError, case_probes, check_spelling, check_words
@@ -51,7 +52,9 @@ class CompiledSearch:
 
     def __post_init__(self) -> None:
         self.warnings += check_spelling(self.lexicon, self.vocabulary)
-        spellings = self._spellings()
+        lexicon, told = with_hotwords(self.lexicon, self.hotwords, self.vocabulary)
+        self.warnings += told
+        spellings = {word: rows for word, rows in lexicon.spellings.items() if word != UNK}
         self._words = [*spellings, UNK]
         self._model = self._language_model(self._words)
         indices = np.zeros(len(self._words), np.uint32) if self._model is None else self._model.indices
@@ -145,15 +148,6 @@ class CompiledSearch:
             blank=self.vocabulary.blank,
             unknown_word=len(self._words) - 1,
         )
-
-    def _spellings(self) -> dict[str, tuple[tuple[int, ...], ...]]:
-        """The lexicon's, and those of hot words that it lacks."""
-        new = [word for word in self.hotwords if word not in self.lexicon.spellings]
-        added = Lexicon.from_words(new, self.vocabulary) if new else Lexicon({})
-        self.warnings += [
-            f"The hot word {word!r} cannot be spelled in the model's alphabet." for word in added.unspellable
-        ]
-        return {word: rows for word, rows in (self.lexicon.spellings | added.spellings).items() if word != UNK}
 
     def _rows(self, spellings: tuple[tuple[int, ...], ...]) -> list[tuple[int, ...]]:
         if not self._ends_with_blank:

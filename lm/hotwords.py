@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+
+from lm.lexicon import Lexicon
+from lm.vocabulary import Vocabulary
 
 WEIGHT = 5.0  # of a line that names none: e^5 times as likely
 
@@ -32,6 +36,19 @@ def read_hotwords(path: Path) -> dict[str, float]:
     if not found:
         raise HotwordsError(f"The list of hot words {path} names none: write `word` or `word weight` lines.")
     return found
+
+
+def with_hotwords(lexicon: Lexicon, hotwords: Mapping[str, float], vocabulary: Vocabulary) -> tuple[Lexicon, list[str]]:
+    """The lexicon with the hot words that it lacks, spelled by the alphabet, and a sentence for each that cannot be.
+
+    Raises LexiconError for phones, which no rule makes of a word.
+    """
+    new = [word for word in hotwords if word not in lexicon.spellings]
+    if not new:
+        return lexicon, []
+    added = Lexicon.from_words(new, vocabulary)
+    told = [f"The hot word {word!r} cannot be spelled in the model's alphabet." for word in added.unspellable]
+    return Lexicon(lexicon.spellings | added.spellings, lexicon.unspellable), told
 
 
 def _weight(path: Path, number: int, word: str, rest: list[str]) -> float:
