@@ -17,7 +17,7 @@ from w2v2cli.errors import UsageError, UserError, exits
 if TYPE_CHECKING:
     from lm.vocabulary import Vocabulary
     from w2v2cli.data.recordings import Recordings
-    from w2v2cli.recognition.search_pool import SearchPool
+    from w2v2cli.recognition.search_spec import Searches
     from w2v2cli.training.config import FinetuneConfig
     from w2v2cli.training.distributed import Ranks
     from w2v2cli.training.finetuning import Start
@@ -260,29 +260,22 @@ def sources(
 
 
 @contextmanager
-def searching(lm: str, lexicon: Path | None, model: str, vocabulary: Vocabulary) -> Iterator[SearchPool | None]:
+def searching(lm: str, lexicon: Path | None, model: str, vocabulary: Vocabulary) -> Iterator[Searches | None]:
     """Search processes with the paper's settings for validation (§4.3: beam 50, weights 2 and -1); None without `lm`."""
     if lm == "none":
         yield None
         return
     from lm.hypothesis import BeamOptions, DecodingWeights
-    from w2v2cli.data.store import home, resolve_lm, resolve_model
-    from w2v2cli.recognition.search_pool import SearchPool
-    from w2v2cli.recognition.search_spec import SearchSpec
+    from w2v2cli.data.store import resolve_lm, resolve_model
+    from w2v2cli.recognition.recognizer import RecognitionOptions, open_search
 
-    location = resolve_lm(lm, resolve_model("demo" if model.endswith("-config") else model), lexicon)
-    spec = SearchSpec(
-        labels=vocabulary.symbols,
-        metadata=vocabulary.metadata,
-        engine="compiled" if location.kind == "arpa" else "flashlight",
-        lm=location.lm,
-        lexicon=location.lexicon,
-        spell_words=location.lexicon is None,
-        weights=DecodingWeights(2.0, -1.0),
-        options=BeamOptions(50),
-        cache=home() / "search",
+    location = resolve_model("demo" if model.endswith("-config") else model)
+    # On the CPU: the GPUs are busy with the training.
+    options = RecognitionOptions(
+        location, resolve_lm(lm, location, lexicon), DecodingWeights(2.0, -1.0), BeamOptions(50), device="cpu"
     )
-    with SearchPool(spec, 0, lambda sentence: say(f"Warning: {sentence}")) as pool:
+    spec = options.search_spec(vocabulary.symbols, vocabulary.metadata)
+    with open_search(spec, 0, lambda sentence: say(f"Warning: {sentence}")) as pool:
         yield pool
 
 

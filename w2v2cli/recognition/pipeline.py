@@ -26,7 +26,7 @@ from w2v2cli.recognition.transcript import Transcript, segment_from
 
 if TYPE_CHECKING:
     from w2v2cli.recognition.emissions import AcousticModel
-    from w2v2cli.recognition.search_pool import SearchPool
+    from w2v2cli.recognition.search_spec import Searches
 
 BATCHES_AHEAD = 8  # batches' worth of audio that is sorted by length before it runs
 
@@ -69,7 +69,7 @@ class _Progress:
 class Pipeline:
     """The acoustic model and the search, joined. Both are owned and closed by the caller."""
 
-    def __init__(self, model: AcousticModel, pool: SearchPool, batch_seconds: float = 0) -> None:
+    def __init__(self, model: AcousticModel, pool: Searches, batch_seconds: float = 0) -> None:
         """batch_seconds: padded audio that runs at once; 0 takes the device's figure."""
         self.model, self.pool = model, pool
         self.budget = int((batch_seconds or model.batch_seconds) * SAMPLE_RATE)

@@ -14,7 +14,7 @@ from models.importers.labels import quick_outputs
 from w2v2cli.data.store import LmLocation, ModelLocation, home
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.search_pool import SearchPool
-from w2v2cli.recognition.search_spec import Engine, SearchSpec
+from w2v2cli.recognition.search_spec import Engine, Searches, SearchSpec
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
@@ -82,6 +82,9 @@ class RecognitionOptions:
             options=self.beam,
             hotwords=self.hotwords,
             cache=home() / "search",
+            transformer=self.lm.kind == "transformer",
+            device=self.device,
+            lm_cache_gb=self.lm_cache_gb,
             metadata={name: value for name, value in (metadata or {}).items() if name in ("units", "pieces")},
         )
 
@@ -101,7 +104,7 @@ def recognizer(options: RecognitionOptions, warn: Callable[[str], None]) -> Iter
     with _sentences():
         if labels is None:
             raise ValueError(f"{path} is only pretrained: it has no output layer to transcribe with (w2v2 finetune).")
-        pool = SearchPool(options.search_spec(labels, metadata), options.workers, warn)
+        pool = open_search(options.search_spec(labels, metadata), options.workers, warn)
     with pool:
         from w2v2cli.recognition.emissions import AcousticModel
         from w2v2cli.recognition.pipeline import Pipeline
@@ -110,6 +113,15 @@ def recognizer(options: RecognitionOptions, warn: Callable[[str], None]) -> Iter
             model = AcousticModel.load(checkpoint or _read(path), options.device, options.precision)
         pool.wait_until_ready()
         yield Pipeline(model, pool, options.batch_seconds)
+
+
+def open_search(spec: SearchSpec, workers: int, warn: Callable[[str], None]) -> Searches:
+    """The search of `spec`, to be entered: in processes beside this one, or on the device in a thread of this one."""
+    if spec.engine != "batched":
+        return SearchPool(spec, workers, warn)
+    from w2v2cli.recognition.device_search import DeviceSearch
+
+    return DeviceSearch(spec, warn)
 
 
 def on_gpu(device: str) -> bool:

@@ -1,13 +1,16 @@
-"""What a search is, as a value that travels between processes; nothing heavy is imported to read it."""
+"""What a search is, as a value that travels between processes, and what runs one; nothing heavy is imported to read it."""
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from lm.hypothesis import BeamOptions, DecodingWeights
+import numpy as np
+
+from lm.hypothesis import BeamOptions, DecodingWeights, Hypothesis
 from lm.vocabulary import Vocabulary
 
 Engine = Literal["greedy", "flashlight", "compiled", "batched"]
@@ -32,6 +35,12 @@ class SearchSpec:
     """Added to the score for each time a word is said."""
     cache: Path | None = None
     """The folder where our own engines keep what they make of language models and lexicons."""
+    transformer: bool = False
+    """Whether `lm` is a word Transformer."""
+    device: str = "cpu"
+    """Of the batched engine."""
+    lm_cache_gb: float = 2.0
+    """Memory for a Transformer's keys and values, in 10^9 bytes."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """The checkpoint's: it may say what the labels are, and hold the model of word pieces."""
 
@@ -44,3 +53,22 @@ class SearchSpec:
     def writes_phones(self) -> bool:
         """Whether hypotheses are phones: those of a phone model that no lexicon makes words of."""
         return self.vocabulary.units == "phones" and self.lexicon is None and not self.spell_words
+
+
+class Searches(Protocol):
+    """What searches emissions, wherever it does: a context manager, as `SearchPool` describes it."""
+
+    spec: SearchSpec
+    vocabulary: Vocabulary
+    workers: int
+    """Searches that run at once."""
+
+    def __enter__(self) -> Searches: ...
+
+    def __exit__(self, *details: object) -> None: ...
+
+    def submit(self, emission: np.ndarray, weights: DecodingWeights | None = None) -> Future[list[Hypothesis]]:
+        """Search a (T, V) float32 emission; the future holds its hypotheses, best first, or raises SearchFailed."""
+
+    def wait_until_ready(self) -> None:
+        """Return once lexicon and language model are read; SearchFailed says why they cannot be."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lm.hypothesis import BeamOptions
-from models.importers.labels import quick_labels
+from models.importers.labels import quick_outputs
 from w2v2cli.data.librispeech import Part
 from w2v2cli.data.store import home
 from w2v2cli.errors import UserError
@@ -22,8 +22,7 @@ from w2v2cli.recognition.emission_cache import (
 )
 from w2v2cli.recognition.fingerprints import corpus_hash, file_hash, model_hash, text_hash
 from w2v2cli.recognition.metric import Metric, References
-from w2v2cli.recognition.recognizer import RecognitionOptions
-from w2v2cli.recognition.search_pool import SearchPool
+from w2v2cli.recognition.recognizer import RecognitionOptions, open_search
 from w2v2cli.recognition.study import Study
 from w2v2cli.recognition.tuning import NBEST, Outcome, Tuning, TuningOptions
 
@@ -59,11 +58,11 @@ def tune_corpus(
         raise UserError("There is nothing to tune without a language model: name one by --lm.")
     lm = settings.lm.lm
     references = References(part.utterances, metric)
-    labels = _labels(settings.model.path)
+    labels, metadata = _outputs(settings.model.path)
     nbest = 1 if options.exact else min(NBEST, settings.beam.beam)
     settings = replace(settings, beam=replace(settings.beam, nbest=nbest))
     model, corpus = model_hash(settings.model.path), corpus_hash(part.utterances)
-    with SearchPool(settings.search_spec(labels), settings.workers, warn) as pool:
+    with open_search(settings.search_spec(labels, metadata), settings.workers, warn) as pool:
         speech, computed_on = _emissions(settings, labels, part, model, corpus, advance)
         identity = {
             "model": model,
@@ -104,18 +103,20 @@ def _identity(options: TuningOptions, beam: BeamOptions) -> dict[str, Any]:
     }
 
 
-def _labels(path: Path) -> tuple[str, ...]:
-    labels = quick_labels(path)
-    if labels is None:
+def _outputs(path: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The model's labels, and the metadata that says what they are."""
+    outputs = quick_outputs(path)
+    if outputs is None:
         from models.importers.reader import read_model
 
         try:
-            labels = read_model(path).labels
+            checkpoint = read_model(path)
         except ValueError as error:
             raise UserError(str(error)) from error
-    if labels is None:
-        raise UserError(f"{path} is only pretrained: it has no output layer to transcribe with (w2v2 finetune).")
-    return labels
+        if checkpoint.labels is None:
+            raise UserError(f"{path} is only pretrained: it has no output layer to transcribe with (w2v2 finetune).")
+        outputs = checkpoint.labels, checkpoint.metadata
+    return outputs
 
 
 def _emissions(

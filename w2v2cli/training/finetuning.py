@@ -27,7 +27,7 @@ from w2v2cli.training.optimization import DTYPES
 from w2v2cli.training.task import Draws, Prepared
 
 if TYPE_CHECKING:
-    from w2v2cli.recognition.search_pool import SearchPool
+    from w2v2cli.recognition.search_spec import Searches
 
 VALIDATION_BATCH_SECONDS = 40.0
 
@@ -79,7 +79,7 @@ class Finetuning:
     vocabulary: Vocabulary
     held_out: TrainingSet
     """Recordings to validate on."""
-    pool: SearchPool | None = None
+    pool: Searches | None = None
     """Searches with a language model at validation; the best path alone by default."""
     metadata: dict[str, Any] = field(default_factory=dict)
 
