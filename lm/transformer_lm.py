@@ -98,7 +98,8 @@ class TransformerLM:
 
     def finish(self, states: Sequence[int]) -> np.ndarray:
         """See `LanguageModel`."""
-        return self._tree.log_prob[self._scored(states, np.full(len(states), END))]
+        nodes = self._scored(states, np.full(len(states), END))  # first: it may give the tree another array
+        return self._tree.log_prob[nodes]
 
     @torch.no_grad()
     def lookahead(self, states: Sequence[int]) -> np.ndarray:

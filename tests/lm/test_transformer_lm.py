@@ -242,3 +242,16 @@ def test_nothing_asked_nothing_done(network):
     model = TransformerLM(network, DICTIONARY)
     scores, states = model.score([], [])
     assert (scores.tolist(), states, model.finish([]).tolist(), model.forwards) == ([], [], [], 0)
+
+
+def test_the_ends_that_make_the_tree_of_histories_grow_are_scored(network):
+    model = TransformerLM(network, DICTIONARY)
+    room = model._tree.room  # of which the root has one
+    words = list(range(room // 2 + 10))
+    _, states = model.score(model.start(len(words)), words)
+    ends = model.finish(states)
+    assert model._tree.room > room
+    assert np.isfinite(ends).all()
+    again = TransformerLM(network, DICTIONARY)
+    _, some = again.score(again.start(3), words[-3:])
+    assert again.finish(some) == pytest.approx(ends[-3:], abs=1e-5)
