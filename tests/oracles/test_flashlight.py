@@ -1,4 +1,4 @@
-"""The batched search and flashlight on speech as it is simulated: the same words, times and scores at every width."""
+"""The batched and the compiled search beside flashlight on simulated speech: the same words, times and scores at every width."""
 
 import itertools
 import random
@@ -9,6 +9,7 @@ import pytest
 from benchmarks.simulation import Simulation
 from lm.batched_ngram import read_automaton
 from lm.batched_search import BatchedSearch
+from lm.compiled_search import CompiledSearch
 from lm.flashlight_search import FlashlightSearch
 from lm.hypothesis import BeamOptions, DecodingWeights
 from lm.lexicon import Lexicon
@@ -43,7 +44,7 @@ def arpa(tmp_path_factory):
     ("options", "count"),
     [(BeamOptions(50), 6), (BeamOptions(500), 3), (BeamOptions(1500), 1), (BeamOptions(500, 12, 15.0, nbest=5), 3)],
 )
-def test_the_same_words_times_and_scores(arpa, options, count):
+def test_the_same_words_times_and_scores(arpa, tmp_path, options, count):
     draw = random.Random(options.beam)
     texts = [" ".join(draw.choices(TEXT, k=draw.randint(2, 6))) for _ in range(count)]
     emissions = Simulation(VOCABULARY, mistaken=0.1, seed=options.beam)(texts)
@@ -52,10 +53,12 @@ def test_the_same_words_times_and_scores(arpa, options, count):
         row[: len(emission)] = emission
     lengths = list(map(len, emissions))
     lexicon, weights = Lexicon.from_words(TEXT, VOCABULARY), DecodingWeights(1.2, -0.4, sil_score=0.05)
-    ours = BatchedSearch(VOCABULARY, lexicon, read_automaton(arpa), weights, options)(batch, lengths)
     theirs = FlashlightSearch(VOCABULARY, weights, options, lexicon, arpa)(batch, lengths)
-    for a, b in zip(ours, theirs, strict=True):
-        assert [h.score for h in a] == pytest.approx([h.score for h in b], abs=1e-3)
-        assert (a[0].text, a[0].symbols, a[0].frames) == (b[0].text, b[0].symbols, b[0].frames)
-        assert [(w.start, w.end) for w in a[0].words] == [(w.start, w.end) for w in b[0].words]
-        assert [a[0].acoustic_score, a[0].lm_score] == pytest.approx([b[0].acoustic_score, b[0].lm_score], abs=1e-3)
+    batched = BatchedSearch(VOCABULARY, lexicon, read_automaton(arpa), weights, options)
+    compiled = CompiledSearch(VOCABULARY, weights, options, lexicon, arpa, tmp_path)
+    for search in (batched, compiled):
+        for a, b in zip(search(batch, lengths), theirs, strict=True):
+            assert [h.score for h in a] == pytest.approx([h.score for h in b], abs=1e-3)
+            assert (a[0].text, a[0].symbols, a[0].frames) == (b[0].text, b[0].symbols, b[0].frames)
+            assert [(w.start, w.end) for w in a[0].words] == [(w.start, w.end) for w in b[0].words]
+            assert [a[0].acoustic_score, a[0].lm_score] == pytest.approx([b[0].acoustic_score, b[0].lm_score], abs=1e-3)
