@@ -62,6 +62,11 @@ class Native:
         return bytes(self.error()).decode("utf-8", "replace")
 
 
+def is_built() -> bool:
+    """Whether the package was installed with it."""
+    return importlib.util.find_spec("lm._native") is not None
+
+
 @functools.cache
 def native() -> Native:
     """The library, opened once; NativeMissing where it was not built."""

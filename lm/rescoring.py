@@ -1,4 +1,4 @@
-"""n-best lists scored again with another language model: score = acoustic + lm_weight · LM + word_score · words.
+"""n-best lists scored again with another language model: score = acoustic + lm_weight · LM + word_score · words + hot words.
 
 All hypotheses of all utterances go through the model together, a word at a time. A beginning that several share is one
 row, whichever utterances they belong to. Boundary frames are not scored again, and every word counts alike.
@@ -6,7 +6,7 @@ row, whichever utterances they belong to. Boundary frames are not scored again, 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,34 +18,55 @@ from lm.language_model import LanguageModel, LanguageModelError
 UNK = "<unk>"
 
 
-def rescore(
-    nbest: Sequence[Hypothesis], lm: LanguageModel[Any], weights: DecodingWeights, first_pass_weight: float = 0.0
-) -> list[Hypothesis]:
-    """The hypotheses of one utterance with their new scores, best first: see `rescore_all`."""
-    return rescore_all([nbest], lm, weights, first_pass_weight)[0]
-
-
 def rescore_all(
     nbests: Sequence[Sequence[Hypothesis]],
     lm: LanguageModel[Any],
     weights: DecodingWeights,
     first_pass_weight: float = 0.0,
+    hotwords: Mapping[str, float] | None = None,
 ) -> list[list[Hypothesis]]:
-    """Lists of hypotheses -> the same with new scores, each best first; hypotheses of equal scores keep their order.
+    """Lists of hypotheses -> the same with new scores, each best first: `ranked` after `lm_scores`."""
+    scores = lm_scores(nbests, lm)
+    return [ranked(n, s, weights, first_pass_weight, hotwords) for n, s in zip(nbests, scores, strict=True)]
 
-    `lm_score` becomes that of `lm`; first_pass_weight adds so much of the language model score that the search gave.
+
+def lm_scores(nbests: Sequence[Sequence[Hypothesis]], lm: LanguageModel[Any]) -> list[list[float]]:
+    """log p of each hypothesis of each list, in the base of `lm`; a text that several have is scored once.
+
     Raises LanguageModelError when `lm` has no index for a word and none for <unk>.
     """
     known = {word: i for i, word in enumerate(lm.words)}
-    texts = [tuple(_index(word.text, known) for word in h.words) for nbest in nbests for h in nbest]
-    scores = dict(zip(unique := list(dict.fromkeys(texts)), sentence_scores(lm, unique), strict=True))
-    remaining = iter(texts)
-    return [
-        sorted(
-            (_rescored(h, scores[next(remaining)], weights, first_pass_weight) for h in nbest), key=lambda h: -h.score
+    texts = [[tuple(_index(word.text, known) for word in h.words) for h in nbest] for nbest in nbests]
+    unique = list(dict.fromkeys(text for nbest in texts for text in nbest))
+    scores = dict(zip(unique, sentence_scores(lm, unique), strict=True))
+    return [[scores[text] for text in nbest] for nbest in texts]
+
+
+def ranked(
+    nbest: Sequence[Hypothesis],
+    scores: Sequence[float],
+    weights: DecodingWeights,
+    first_pass_weight: float = 0.0,
+    hotwords: Mapping[str, float] | None = None,
+) -> list[Hypothesis]:
+    """The hypotheses of one utterance, best first by their new scores; equal ones keep their order.
+
+    `lm_score` becomes that of `scores`; first_pass_weight adds so much of the language model score that the search gave.
+    """
+    bonus = (hotwords or {}).get
+    found = [
+        replace(
+            h,
+            lm_score=score,
+            score=h.acoustic_score
+            + weights.lm_weight * score
+            + weights.word_score * len(h.words)
+            + first_pass_weight * h.lm_score
+            + sum(bonus(word.text, 0.0) for word in h.words),
         )
-        for nbest in nbests
+        for h, score in zip(nbest, scores, strict=True)
     ]
+    return sorted(found, key=lambda h: -h.score)
 
 
 def sentence_scores(lm: LanguageModel[Any], sentences: Sequence[Sequence[int]]) -> list[float]:
@@ -71,10 +92,3 @@ def _index(word: str, known: dict[str, int]) -> int:
     if index is None:
         raise LanguageModelError(f"The language model has no index for the word {word!r}, and none for {UNK}.")
     return index
-
-
-def _rescored(
-    hypothesis: Hypothesis, lm_score: float, weights: DecodingWeights, first_pass_weight: float
-) -> Hypothesis:
-    score = hypothesis.acoustic_score + weights.lm_weight * lm_score + weights.word_score * len(hypothesis.words)
-    return replace(hypothesis, lm_score=lm_score, score=score + first_pass_weight * hypothesis.lm_score)

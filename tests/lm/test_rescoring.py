@@ -5,7 +5,7 @@ import pytest
 
 from lm.hypothesis import DecodingWeights, Hypothesis, Word
 from lm.language_model import LanguageModelError, sentence_score
-from lm.rescoring import rescore, rescore_all, sentence_scores
+from lm.rescoring import rescore_all, sentence_scores
 
 
 class Bigrams:
@@ -34,6 +34,10 @@ def hypothesis(text: str, acoustic: float, lm_score: float = 0.0) -> Hypothesis:
     return Hypothesis(words, (), (), acoustic, lm_score, acoustic)
 
 
+def one(nbest, *args, **options) -> list[Hypothesis]:
+    return rescore_all([nbest], *args, **options)[0]
+
+
 def test_sentences_together_score_as_they_do_alone():
     model = Bigrams(["a", "b", "c"])
     sentences = [(0, 1, 2), (0, 1), (), (2, 2, 2, 2), (0, 1, 0)]
@@ -51,7 +55,7 @@ def test_scores_are_their_formula_and_order_their_consequence():
     model = Bigrams(["a", "b", "<unk>"])
     weights = DecodingWeights(lm_weight=0.8, word_score=-0.5)
     nbest = [hypothesis("a", -3.0, -1.0), hypothesis("b z", -2.0, -2.0), hypothesis("", -9.0, -4.0)]
-    found = rescore(nbest, model, weights, first_pass_weight=0.3)
+    found = one(nbest, model, weights, first_pass_weight=0.3)
     expected = {
         "a": -3.0 + 0.8 * sentence_score(model, [0]) - 0.5 + 0.3 * -1.0,
         "b z": -2.0 + 0.8 * sentence_score(model, [1, 2]) - 1.0 + 0.3 * -2.0,
@@ -59,9 +63,9 @@ def test_scores_are_their_formula_and_order_their_consequence():
     }
     assert {h.text: h.score for h in found} == pytest.approx(expected)
     assert [h.text for h in found] == sorted(expected, key=lambda text: -expected[text])
-    assert found[0].lm_score != nbest[0].lm_score and rescore([], model, weights) == []
+    assert found[0].lm_score != nbest[0].lm_score and one([], model, weights) == []
 
 
 def test_a_word_without_an_index_is_told():
     with pytest.raises(LanguageModelError, match="no index for the word 'z', and none for <unk>"):
-        rescore([hypothesis("z", 0)], Bigrams(["a"]), DecodingWeights())
+        one([hypothesis("z", 0)], Bigrams(["a"]), DecodingWeights())

@@ -52,6 +52,9 @@ def evaluate(
     hotwords: o.Hotwords = None,
     rescore: o.Rescore = None,
     rescore_nbest: o.RescoreNbest = o.RESCORE_NBEST,
+    rescore_lm_weight: o.RescoreLmWeight = None,
+    rescore_word_score: o.RescoreWordScore = None,
+    rescore_first_weight: o.RescoreFirstWeight = 0.0,
     device: o.Device = "auto",
     precision: o.Precision = "auto",
     batch_seconds: o.BatchSeconds = 0.0,
@@ -74,7 +77,9 @@ def evaluate(
             model=model, lm=lm, lexicon=lexicon, search=search, beam=beam, beam_threshold=beam_threshold,
             beam_tokens=beam_tokens, lm_weight=lm_weight, word_score=word_score, unk_score=unk_score,
             sil_score=sil_score, nbest=1, device=device, precision=precision, batch_seconds=batch_seconds,
-            workers=workers, hotwords=hotwords, rescore=rescore, rescore_nbest=rescore_nbest, lm_cache_gb=lm_cache_gb,
+            workers=workers, hotwords=hotwords, rescore=rescore, rescore_nbest=rescore_nbest,
+            rescore_lm_weight=rescore_lm_weight, rescore_word_score=rescore_word_score,
+            rescore_first_weight=rescore_first_weight, lm_cache_gb=lm_cache_gb,
         )  # fmt: skip
         if skip_existing and output is None:
             raise UsageError("--skip-existing looks for utterances in --output: name a file.")

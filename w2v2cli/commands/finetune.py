@@ -274,8 +274,7 @@ def searching(lm: str, lexicon: Path | None, model: str, vocabulary: Vocabulary)
     options = RecognitionOptions(
         location, resolve_lm(lm, location, lexicon), DecodingWeights(2.0, -1.0), BeamOptions(50), device="cpu"
     )
-    spec = options.search_spec(vocabulary.symbols, vocabulary.metadata)
-    with open_search(spec, 0, lambda sentence: say(f"Warning: {sentence}")) as pool:
+    with open_search(options, vocabulary.symbols, vocabulary.metadata, lambda told: say(f"Warning: {told}")) as pool:
         yield pool
 
 

@@ -33,7 +33,8 @@ BeamTokens = Annotated[
     int | None, typer.Option(help="Best symbols of a frame that are tried; all by default.", rich_help_panel=SEARCH)
 ]
 LmWeight = Annotated[
-    float | None, typer.Option(help="Weight of the language model; as tuned, else 2.", rich_help_panel=SEARCH)
+    float | None,
+    typer.Option(help="Of the language model; as tuned, else 2, of a Transformer 0.87.", rich_help_panel=SEARCH),
 ]
 WordScore = Annotated[
     float | None, typer.Option(help="Added for each word; as tuned, else -1.", rich_help_panel=SEARCH)
@@ -53,6 +54,15 @@ Rescore = Annotated[
     typer.Option(help="A Transformer that scores the n-best again: transformer, or a file.", rich_help_panel=SEARCH),
 ]
 RescoreNbest = Annotated[int, typer.Option(help="Hypotheses that --rescore scores again.", rich_help_panel=SEARCH)]
+RescoreLmWeight = Annotated[
+    float | None, typer.Option(help="Of --rescore's model; as tuned, else 0.87.", rich_help_panel=SEARCH)
+]
+RescoreWordScore = Annotated[
+    float | None, typer.Option(help="Added for each word by --rescore; as tuned, else -1.", rich_help_panel=SEARCH)
+]
+RescoreFirstWeight = Annotated[
+    float, typer.Option(help="Of the search's own model in --rescore's score.", rich_help_panel=SEARCH)
+]
 LmCacheGb = Annotated[
     float, typer.Option(help="Memory for a Transformer's keys and values, in 10^9 bytes.", rich_help_panel=DEVICE)
 ]
@@ -66,8 +76,10 @@ BatchSeconds = Annotated[
 ]
 Workers = Annotated[int, typer.Option(help="Search processes; 0 is one for each core.", rich_help_panel=DEVICE)]
 
-LM_WEIGHT: float | None = None  # not given: what `w2v2 tune-lm` found, else the paper's before tuning, 2 and -1 (§4.4)
+LM_WEIGHT: float | None = None  # not given: what `w2v2 tune-lm` found, else `STARTING`
 WORD_SCORE: float | None = None
+# Weights before tuning: the paper's (§4.4) for n-grams, and what it found for a Transformer (100 h, table 7).
+STARTING = {"arpa": (2.0, -1.0), "kenlm": (2.0, -1.0), "transformer": (0.87, -1.0)}
 
 
 def recognition_options(
@@ -91,12 +103,17 @@ def recognition_options(
     hotwords: Path | None = None,
     rescore: str | None = None,
     rescore_nbest: int = RESCORE_NBEST,
+    rescore_lm_weight: float | None = None,
+    rescore_word_score: float | None = None,
+    rescore_first_weight: float = 0.0,
     lm_cache_gb: float = LM_CACHE_GB,
 ) -> RecognitionOptions:
     """Check the options against each other and resolve the names, fetching what must be; UsageError for a wrong call."""
     from lm.hypothesis import BeamOptions, DecodingWeights
     from w2v2cli.data.store import resolve_lm, resolve_model
     from w2v2cli.recognition.recognizer import RecognitionOptions
+    from w2v2cli.recognition.rescoring_pool import Rescoring
+    from w2v2cli.recognition.tuned import rescored
 
     if search not in ("auto", "greedy", "compiled", "flashlight", "batched"):
         raise UsageError(f"--search takes auto, greedy, compiled, flashlight or batched, got {search!r}.")
@@ -125,15 +142,20 @@ def recognition_options(
         location = resolve_model(model, tell)
         language_model = resolve_lm(lm, location, lexicon, tell)
         second = None if rescore is None else resolve_lm(rescore, location, None, tell)
-    weights = DecodingWeights(unk_score=unk_score, sil_score=sil_score)
-    if lm_weight is not None or word_score is not None:
-        weights = replace(
-            weights,
-            lm_weight=weights.lm_weight if lm_weight is None else lm_weight,
-            word_score=weights.word_score if word_score is None else word_score,
-        )
-    elif search != "greedy":
-        weights = _tuned(weights, location, language_model)
+    weights = DecodingWeights(*STARTING[language_model.kind], unk_score=unk_score, sil_score=sil_score)
+    if search != "greedy":
+        weights = _weights(weights, lm_weight, word_score, "--lm-weight and --word-score", location, language_model)
+    again = None
+    if second is not None:
+        again = Rescoring(
+            second,
+            _weights(
+                DecodingWeights(*STARTING[second.kind]), rescore_lm_weight, rescore_word_score,
+                "--rescore-lm-weight and --rescore-word-score", location, second, rescored(language_model),
+            ),
+            rescore_first_weight,
+            rescore_nbest,
+        )  # fmt: skip
     if precision not in ("auto", "fp32", "bf16", "fp16"):
         raise UsageError(f"--precision takes auto, fp32, bf16 or fp16, got {precision!r}.")
     return RecognitionOptions(
@@ -143,8 +165,7 @@ def recognition_options(
         beam=options,
         search=search,
         hotwords={} if hotwords is None else _hotwords(hotwords),
-        rescore=second,
-        rescore_nbest=rescore_nbest,
+        rescore=again,
         lm_cache_gb=lm_cache_gb,
         device=device,
         precision=precision,  # type: ignore[arg-type] # one of them, as just seen
@@ -162,17 +183,34 @@ def _hotwords(path: Path) -> dict[str, float]:
         raise UsageError(str(error)) from None
 
 
-def _tuned(weights: DecodingWeights, model: ModelLocation, lm: LmLocation) -> DecodingWeights:
-    """What `w2v2 tune-lm` found for these two, said in a line; without that `weights`. A silence score given stays."""
-    from w2v2cli.recognition.tuned import find_tuned
+def _weights(
+    weights: DecodingWeights,
+    lm_weight: float | None,
+    word_score: float | None,
+    options: str,
+    model: ModelLocation,
+    lm: LmLocation,
+    search: str | None = None,
+) -> DecodingWeights:
+    """As given by `options`, what is not given from `weights`; where neither is, what `w2v2 tune-lm` found, said in a line.
 
-    tuned = find_tuned(model, lm)
+    A silence score given stays.
+    """
+    if lm_weight is not None or word_score is not None:
+        return replace(
+            weights,
+            lm_weight=weights.lm_weight if lm_weight is None else lm_weight,
+            word_score=weights.word_score if word_score is None else word_score,
+        )
+    from w2v2cli.recognition.tuned import BEAM, find_tuned
+
+    tuned = find_tuned(model, lm, search or BEAM)
     if tuned is None:
         return weights
     found = tuned.weights
     say(
         f"Note: LM weight {found.lm_weight:g} and word score {found.word_score:g}, as tuned on {tuned.data} "
-        f"({tuned.path}); --lm-weight and --word-score overrule them."
+        f"({tuned.path}); {options} overrule them."
     )
     return replace(
         weights,

@@ -44,6 +44,9 @@ def transcribe(
     hotwords: o.Hotwords = None,
     rescore: o.Rescore = None,
     rescore_nbest: o.RescoreNbest = o.RESCORE_NBEST,
+    rescore_lm_weight: o.RescoreLmWeight = None,
+    rescore_word_score: o.RescoreWordScore = None,
+    rescore_first_weight: o.RescoreFirstWeight = 0.0,
     nbest: o.Nbest = 1,
     device: o.Device = "auto",
     precision: o.Precision = "auto",
@@ -68,7 +71,9 @@ def transcribe(
             model=model, lm=lm, lexicon=lexicon, search=search, beam=beam, beam_threshold=beam_threshold,
             beam_tokens=beam_tokens, lm_weight=lm_weight, word_score=word_score, unk_score=unk_score,
             sil_score=sil_score, nbest=nbest, device=device, precision=precision, batch_seconds=batch_seconds,
-            workers=workers, hotwords=hotwords, rescore=rescore, rescore_nbest=rescore_nbest, lm_cache_gb=lm_cache_gb,
+            workers=workers, hotwords=hotwords, rescore=rescore, rescore_nbest=rescore_nbest,
+            rescore_lm_weight=rescore_lm_weight, rescore_word_score=rescore_word_score,
+            rescore_first_weight=rescore_first_weight, lm_cache_gb=lm_cache_gb,
         )  # fmt: skip
         _run(inputs, settings, form, timestamps, output_dir, skip_existing)
 

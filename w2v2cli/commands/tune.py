@@ -58,16 +58,21 @@ def tune_lm(
     ] = None,
     beam_threshold: o.BeamThreshold = 50.0,
     beam_tokens: o.BeamTokens = None,
+    rescore: o.Rescore = None,
+    rescore_nbest: o.RescoreNbest = o.RESCORE_NBEST,
+    rescore_first_weight: o.RescoreFirstWeight = 0.0,
     device: o.Device = "auto",
     precision: o.Precision = "auto",
     batch_seconds: o.BatchSeconds = 0.0,
     workers: o.Workers = 0,
+    lm_cache_gb: o.LmCacheGb = o.LM_CACHE_GB,
 ) -> None:
     """Find the LM weight and word score with the fewest errors, and keep them for transcribe and eval.
 
     The acoustic model runs once. Few trials are searched in full; the others are predicted from what those found, and the
     promising ones raced against the best. The optimum is always searched in full. A call that was stopped goes on where it
-    was; two calls at once share the work.
+    was; two calls at once share the work. With --rescore the weights of the second pass are tuned: every utterance is
+    searched once, with the search's own weights as they are, and every trial is exact.
     """
     with exits():
         from lm.tuning import Bounds, TuningError
@@ -78,18 +83,25 @@ def tune_lm(
         if seed < 0:
             raise UsageError(f"--seed cannot be negative, got {seed}.")
         try:
-            options = TuningOptions(trials, Bounds(lm_weight, word_score, sil_score), seed, exact)
+            options = TuningOptions(
+                trials, Bounds(lm_weight, word_score, sil_score), seed, exact or rescore is not None
+            )
         except TuningError as error:
             raise UsageError(str(error)) from None
         if lm == "none" or search == "greedy":
             what = "--lm none" if lm == "none" else "--search greedy"
             raise UsageError(f"{what} leaves nothing to tune: name a language model and a beam search.")
+        if rescore is not None and sil_score is not None:
+            raise UsageError("--sil-score is the search's: with --rescore it is not tuned.")
         transformer = lm == "transformer" or Path(lm).suffix in (".pt", ".safetensors")
+        given = 0.0 if rescore is None else None  # with --rescore the search has its own weights
         settings = o.recognition_options(
             model=model, lm=lm, lexicon=lexicon, search=search, beam=beam or (TRANSFORMER_BEAM if transformer else BEAM),
-            beam_threshold=beam_threshold, beam_tokens=beam_tokens, lm_weight=0.0, word_score=0.0,
+            beam_threshold=beam_threshold, beam_tokens=beam_tokens, lm_weight=given, word_score=given,
             unk_score=float("-inf"), sil_score=0.0, nbest=1, device=device, precision=precision,
-            batch_seconds=batch_seconds, workers=workers,
+            batch_seconds=batch_seconds, workers=workers, rescore=rescore, rescore_nbest=rescore_nbest,
+            rescore_lm_weight=0.0, rescore_word_score=0.0, rescore_first_weight=rescore_first_weight,
+            lm_cache_gb=lm_cache_gb,
         )  # fmt: skip
         _run(settings, split or (None if data else "dev-other"), data, options, metric, study, as_json)  # type: ignore[arg-type] # a metric, as just seen
 
@@ -104,7 +116,7 @@ def _run(
     as_json: bool,
 ) -> None:
     from w2v2cli.data.librispeech import find_splits
-    from w2v2cli.recognition.tuned import keep_tuned
+    from w2v2cli.recognition.tuned import BEAM, keep_tuned, rescored
     from w2v2cli.recognition.tuning_report import json_report, print_outcome, write_report
     from w2v2cli.recognition.tuning_session import tune_corpus
 
@@ -119,9 +131,12 @@ def _run(
             settings, part, options, metric, study, lambda sentence: say(f"Warning: {sentence}"), advance
         )
     outcome = finished.outcome
-    title = f"{settings.model.name}, LM {settings.lm.name}, {part.name}, beam {settings.beam.beam}"
+    second = settings.rescore
+    lm, search = (settings.lm, BEAM) if second is None else (second.lm, rescored(settings.lm))
+    passes = settings.lm.name if second is None else f"{settings.lm.name}, scored again by {second.lm.name}"
+    title = f"{settings.model.name}, LM {passes}, {part.name}, beam {settings.beam.beam}"
     report = json_report(outcome, metric) | {"data": part.name, "note": part.note, "beam": settings.beam.beam}
-    kept = keep_tuned(settings.model, settings.lm, outcome.weights, report)
+    kept = keep_tuned(settings.model, lm, outcome.weights, report, search)
     if as_json:
         trials = [{**vars(trial), "point": list(trial.point)} for trial in outcome.trials]
         weights = dict(zip(("lm_weight", "word_score", "sil_score"), outcome.best.point, strict=False))

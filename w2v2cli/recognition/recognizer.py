@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm.hypothesis import BeamOptions, DecodingWeights
+from lm.native_library import is_built
 from models.importers.labels import quick_outputs
 from w2v2cli.data.store import LmLocation, ModelLocation, home
 from w2v2cli.errors import UsageError, UserError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
     from w2v2cli.recognition.emissions import Precision
     from w2v2cli.recognition.pipeline import Pipeline
+    from w2v2cli.recognition.rescoring_pool import Rescoring
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,8 @@ class RecognitionOptions:
     """An engine, or `auto`: see `engine`."""
     hotwords: dict[str, float] = field(default_factory=dict)
     """Added to the score for each time a word is said."""
-    rescore: LmLocation | None = None
-    """A Transformer that scores the search's n-best again."""
-    rescore_nbest: int = 100
+    rescore: Rescoring | None = None
+    """How another language model scores the search's n-best again."""
     lm_cache_gb: float = 2.0
     """Memory for a Transformer's keys and values, in 10^9 bytes."""
     device: str = "auto"
@@ -59,7 +60,7 @@ class RecognitionOptions:
                 return "greedy"
             if transformer or (self.lm.kind == "arpa" and on_gpu(self.device)):
                 return "batched"
-            return "compiled" if self.lm.kind == "arpa" else "flashlight"
+            return "compiled" if self.lm.kind == "arpa" and is_built() else "flashlight"
         if transformer and self.search != "batched":
             raise UsageError(
                 f"--search {self.search} cannot ask a Transformer: leave it out, or give --search batched."
@@ -104,7 +105,7 @@ def recognizer(options: RecognitionOptions, warn: Callable[[str], None]) -> Iter
     with _sentences():
         if labels is None:
             raise ValueError(f"{path} is only pretrained: it has no output layer to transcribe with (w2v2 finetune).")
-        pool = open_search(options.search_spec(labels, metadata), options.workers, warn)
+        pool = open_search(options, labels, metadata, warn)
     with pool:
         from w2v2cli.recognition.emissions import AcousticModel
         from w2v2cli.recognition.pipeline import Pipeline
@@ -115,13 +116,31 @@ def recognizer(options: RecognitionOptions, warn: Callable[[str], None]) -> Iter
         yield Pipeline(model, pool, options.batch_seconds)
 
 
-def open_search(spec: SearchSpec, workers: int, warn: Callable[[str], None]) -> Searches:
-    """The search of `spec`, to be entered: in processes beside this one, or on the device in a thread of this one."""
-    if spec.engine != "batched":
-        return SearchPool(spec, workers, warn)
-    from w2v2cli.recognition.device_search import DeviceSearch
+def open_search(
+    options: RecognitionOptions,
+    labels: tuple[str, ...],
+    metadata: dict[str, Any],
+    warn: Callable[[str], None],
+    keep: bool = False,
+) -> Searches:
+    """The search of `options`, to be entered, for a model with these outputs: in processes beside this one, or on the device
+    in a thread of this one. keep: see `RescoringPool`."""
+    second, nbest = options.rescore, options.beam.nbest
+    if second is not None:
+        options = replace(options, beam=replace(options.beam, nbest=max(nbest, second.nbest)))
+    spec, pool = options.search_spec(labels, metadata), None
+    if spec.engine == "batched":
+        from w2v2cli.recognition.device_search import DeviceSearch
 
-    return DeviceSearch(spec, warn)
+        pool = DeviceSearch(spec, warn)
+    search: Searches = pool or SearchPool(spec, options.workers, warn)
+    if second is None:
+        return search
+    if spec.engine == "greedy":
+        raise UsageError("--rescore needs hypotheses to choose from: name a language model (--lm) for the search.")
+    from w2v2cli.recognition.rescoring_pool import RescoringPool
+
+    return RescoringPool(search, second, nbest, keep)
 
 
 def on_gpu(device: str) -> bool:

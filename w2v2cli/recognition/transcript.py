@@ -47,7 +47,7 @@ class Segment:
     acoustic_score: float
     """Natural log, of the path."""
     lm_score: float
-    """Of the language model, unweighted, log10."""
+    """Of the language model, unweighted: log10 of an n-gram, natural log of a Transformer."""
     score: float
     """What the search maximised."""
     alternatives: tuple[Alternative, ...] = ()

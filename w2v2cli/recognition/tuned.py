@@ -35,6 +35,11 @@ class Tuned:
     """All of the entry."""
 
 
+def rescored(first: LmLocation) -> str:
+    """The kind of search whose n-best, found with this language model, another one scores again."""
+    return f"rescoring of {'no language model' if first.lm is None else model_hash(first.lm)}"
+
+
 def find_tuned(model: ModelLocation, lm: LmLocation, search: str = BEAM) -> Tuned | None:
     """The entry for this model, language model and kind of search; None where there is none. UserError for a damaged file."""
     paths = [path for path in _places(model) if path.is_file()]

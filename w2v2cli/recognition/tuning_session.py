@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from lm.hypothesis import BeamOptions
+from lm.hypothesis import BeamOptions, DecodingWeights
 from models.importers.labels import quick_outputs
 from w2v2cli.data.librispeech import Part
 from w2v2cli.data.store import home
@@ -23,6 +23,7 @@ from w2v2cli.recognition.emission_cache import (
 from w2v2cli.recognition.fingerprints import corpus_hash, file_hash, model_hash, text_hash
 from w2v2cli.recognition.metric import Metric, References
 from w2v2cli.recognition.recognizer import RecognitionOptions, open_search
+from w2v2cli.recognition.rescoring_pool import Rescoring
 from w2v2cli.recognition.study import Study
 from w2v2cli.recognition.tuning import NBEST, Outcome, Tuning, TuningOptions
 
@@ -62,7 +63,7 @@ def tune_corpus(
     nbest = 1 if options.exact else min(NBEST, settings.beam.beam)
     settings = replace(settings, beam=replace(settings.beam, nbest=nbest))
     model, corpus = model_hash(settings.model.path), corpus_hash(part.utterances)
-    with open_search(settings.search_spec(labels, metadata), settings.workers, warn) as pool:
+    with open_search(settings, labels, metadata, warn, keep=True) as pool:
         speech, computed_on = _emissions(settings, labels, part, model, corpus, advance)
         identity = {
             "model": model,
@@ -73,6 +74,7 @@ def tune_corpus(
             "metric": metric,
             **_identity(options, settings.beam),
             "precision": computed_on,
+            **({} if settings.rescore is None else _second_pass(settings.rescore, settings.weights)),
         }
         place = folder or home() / "studies" / text_hash(json.dumps(identity))[:16]
         with Study(place / DATABASE, identity) as study:
@@ -100,6 +102,17 @@ def _identity(options: TuningOptions, beam: BeamOptions) -> dict[str, Any]:
         "silence score's bounds": list(options.bounds.sil_score) if options.bounds.sil_score else None,
         "seed": options.seed,
         "share of exact searches": 1.0 if options.exact else options.share,
+    }
+
+
+def _second_pass(how: Rescoring, first: DecodingWeights) -> dict[str, Any]:
+    """What else two studies of a second pass must have in common."""
+    assert how.lm.lm is not None
+    return {
+        "second language model": model_hash(how.lm.lm),
+        "first pass's weights": [first.lm_weight, first.word_score, first.sil_score],
+        "weight of the first pass's language model": how.first_pass_weight,
+        "size of the n-best lists": how.nbest,
     }
 
 
