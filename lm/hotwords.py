@@ -38,6 +38,15 @@ def read_hotwords(path: Path) -> dict[str, float]:
     return found
 
 
+def in_the_alphabets_case(hotwords: Mapping[str, float], vocabulary: Vocabulary) -> dict[str, float]:
+    """The words as the alphabet can spell them: people write `Kubernetes` for a model that knows capitals alone."""
+    found = {}
+    for word, weight in hotwords.items():
+        spelled = (w for w in (word, word.upper(), word.lower()) if vocabulary.can_spell([w]))
+        found[next(spelled, word)] = weight
+    return found
+
+
 def with_hotwords(lexicon: Lexicon, hotwords: Mapping[str, float], vocabulary: Vocabulary) -> tuple[Lexicon, list[str]]:
     """The lexicon with the hot words that it lacks, spelled by the alphabet, and a sentence for each that cannot be.
 

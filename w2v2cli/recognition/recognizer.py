@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lm.hotwords import in_the_alphabets_case
 from lm.hypothesis import BeamOptions, DecodingWeights
 from lm.native_library import is_built
 from models.importers.labels import quick_outputs
@@ -73,7 +74,7 @@ class RecognitionOptions:
 
     def search_spec(self, labels: tuple[str, ...], metadata: dict[str, Any] | None = None) -> SearchSpec:
         """What the search processes are told, for a model with these outputs; its metadata may say what they are."""
-        return SearchSpec(
+        spec = SearchSpec(
             labels=labels,
             engine=self.engine,
             lm=self.lm.lm,
@@ -81,13 +82,15 @@ class RecognitionOptions:
             spell_words=self.lm.lm is not None and self.lm.lexicon is None,
             weights=self.weights,
             options=self.beam,
-            hotwords=self.hotwords,
             cache=home() / "search",
             transformer=self.lm.kind == "transformer",
             device=self.device,
             lm_cache_gb=self.lm_cache_gb,
             metadata={name: value for name, value in (metadata or {}).items() if name in ("units", "pieces")},
         )
+        if not self.hotwords:
+            return spec
+        return replace(spec, hotwords=in_the_alphabets_case(self.hotwords, spec.vocabulary))
 
 
 @contextmanager
@@ -127,7 +130,8 @@ def open_search(
     in a thread of this one. keep: see `RescoringPool`."""
     second, nbest = options.rescore, options.beam.nbest
     if second is not None:
-        options = replace(options, beam=replace(options.beam, nbest=max(nbest, second.nbest)))
+        found = min(max(nbest, second.nbest), options.beam.beam)
+        options = replace(options, beam=replace(options.beam, nbest=found))
     spec, pool = options.search_spec(labels, metadata), None
     if spec.engine == "batched":
         from w2v2cli.recognition.device_search import DeviceSearch

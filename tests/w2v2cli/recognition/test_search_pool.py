@@ -17,8 +17,6 @@ from lm.vocabulary import CHARACTERS, Vocabulary
 from w2v2cli.recognition.search_pool import IN_FLIGHT, SearchFailed, SearchPool
 from w2v2cli.recognition.search_spec import SearchSpec
 
-pytest.importorskip("flashlight", reason="flashlight-text has no build for this Python")
-
 ARPA = """\\data\\
 ngram 1=5
 ngram 2=1
@@ -44,11 +42,12 @@ def spec(tmp_path):
     (tmp_path / "lm.arpa").write_text(ARPA)
     return SearchSpec(
         CHARACTERS,
-        "flashlight",
+        "compiled",
         tmp_path / "lm.arpa",
         spell_words=True,
         weights=DecodingWeights(1.0, 0.0),
         options=BeamOptions(beam=20),
+        cache=tmp_path / "cache",
     )
 
 
@@ -151,7 +150,7 @@ def test_leaving_early_ends_searches_and_those_who_wait_to_submit(spec, searchin
 
 
 def test_emissions_that_cannot_be_searched_spoil_nothing(spec):
-    for engine in ("flashlight", "greedy"):
+    for engine in ("compiled", "greedy"):
         with SearchPool(replace(spec, engine=engine), 1) as pool:
             futures = [pool.submit(e) for e in (np.zeros((5, 7), np.float32), np.full((5, 32), np.nan), saying("ONE"))]
             with pytest.raises(SearchFailed, match=r"5 frames over 32 symbols was expected, got \(5, 7\)"):

@@ -1,0 +1,119 @@
+"""A word Transformer, hot words and every engine, from the command line, on the model that ships."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lm.arpa import read_unigrams
+from lm.dictionary import SPECIALS, Dictionary
+from lm.transformer import TransformerNetwork
+from lm.transformer_checkpoint import TransformerCheckpoint, network_weights, save_transformer
+from lm.transformer_config import tiny
+from w2v2cli.data.store import DEMO_LM
+
+SHIPPED = Path(__file__).parents[2] / "w2v2cli" / "shipped"
+CLIP = SHIPPED / "recordings" / "LJ002-0050.flac"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def w2v2(home):
+    def run(*args) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "w2v2cli", *map(str, args)]
+        env = {**os.environ, "W2V2_HOME": str(home)}
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def transformer(tmp_path_factory):
+    """Random weights, the words of the shipped 4-gram."""
+    torch.manual_seed(0)
+    words = [word for word in read_unigrams(DEMO_LM) if word not in (*SPECIALS, "<s>")]
+    config = tiny(len(words) + len(SPECIALS))
+    path = tmp_path_factory.mktemp("lm") / "lm.safetensors"
+    weights = network_weights(TransformerNetwork(config).initialize())
+    save_transformer(path, TransformerCheckpoint(config, Dictionary((*SPECIALS, *words)), weights, {}))
+    return path
+
+
+def test_the_engines_agree_on_a_recording(w2v2):
+    texts = set()
+    for engine in ("compiled", "batched", *(["flashlight"] if sys.version_info < (3, 13) else [])):
+        result = w2v2("transcribe", CLIP, "--lm", "4gram", "--beam", 200, "--search", engine)
+        assert result.returncode == 0 and result.stderr == ""
+        texts.add(result.stdout)
+    assert len(texts) == 1
+
+
+def test_a_transformer_in_the_first_pass_or_the_second(w2v2, transformer):
+    fused = w2v2("transcribe", CLIP, "--lm", transformer, "--beam", 20, "--lm-cache-gb", 0.1)
+    assert fused.returncode == 0 and fused.stdout.count("\n") == 1
+    result = w2v2("transcribe", CLIP, "--lm", "4gram", "--beam", 50, "--nbest", 4, "--format", "json")
+    first = json.loads(result.stdout)["segments"][0]
+    again = w2v2(
+        "transcribe", CLIP, "--lm", "4gram", "--beam", 50, "--nbest", 4, "--format", "json", "--rescore", transformer,
+        "--rescore-nbest", 4, "--rescore-lm-weight", 0.1, "--rescore-word-score", 0.5,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    second = json.loads(again.stdout)["segments"][0]
+    rows = [{"text": " ".join(w["text"] for w in first["words"]), **first}, *first["alternatives"]]
+    other = {row["text"]: row for row in second["alternatives"]} | {
+        " ".join(w["text"] for w in second["words"]): second
+    }
+    assert {row["text"] for row in rows} == set(other)
+    for row in rows:
+        words = len(row["text"].split())
+        found = other[row["text"]]
+        assert found["acoustic_score"] == pytest.approx(row["acoustic_score"], abs=1e-2)
+        assert found["score"] == pytest.approx(row["acoustic_score"] + 0.1 * found["lm_score"] + 0.5 * words, abs=2e-2)
+
+
+def test_the_second_pass_is_tuned_and_its_weights_are_taken(w2v2, transformer):
+    tune = w2v2("tune-lm", "--trials", 12, "--beam", 20, "--rescore", transformer, "--rescore-nbest", 10, "--json")
+    assert tune.returncode == 0, tune.stderr
+    found = json.loads(tune.stdout)
+    assert {trial["kind"] for trial in found["list"]} == {"exact"}
+    assert found["lm_weight"] < 1.0  # random weights have nothing to say
+    result = w2v2("eval", "--split", "dev-other", "--beam", 20, "--rescore", transformer, "--json")
+    assert result.returncode == 0
+    assert f"LM weight {found['lm_weight']:g} and word score {found['word_score']:g}, as tuned on" in result.stderr
+    assert "--rescore-lm-weight and --rescore-word-score overrule them" in result.stderr
+
+
+def test_hot_words_are_heard_in_any_case(w2v2, tmp_path):
+    """The clip says `they nominally held`, of which the model alone makes `the nominally he`."""
+    (tmp_path / "hot.txt").write_text("# what the speaker is known to say\nheld 9\nThey 9\n")
+    plain = w2v2("transcribe", CLIP, "--lm", "4gram")
+    hot = w2v2("transcribe", CLIP, "--lm", "4gram", "--hotwords", tmp_path / "hot.txt")
+    assert hot.returncode == 0, hot.stderr
+    assert "THE NOMINALLY HE " in plain.stdout and "THEY NOMINALLY HELD " in hot.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--search", "compiled", "--lm", "LM"], "--search compiled cannot ask a Transformer"),
+        (["--rescore", "LM"], "--rescore needs hypotheses to score again"),
+        (["--lm", "4gram", "--rescore", "gone.pt"], "There is no language model at gone.pt"),
+        (["--lm", "4gram", "--lm-cache-gb", "0"], "--lm-cache-gb must be above 0, got 0"),
+        (["--lm", "4gram", "--hotwords", "gone.txt"], "gone.txt cannot be read: No such file"),
+        (["--hotwords", "gone.txt"], "--hotwords needs words to be found among"),
+        (["--search", "batched"], "--search batched needs words"),
+        (["--lm", "LM", "--lm-cache-gb", "1e-9"], "too little"),
+    ],
+)
+def test_wrong_calls_get_a_sentence(w2v2, transformer, options, told):
+    result = w2v2("transcribe", CLIP, *(transformer if option == "LM" else option for option in options))
+    assert result.returncode in (1, 2) and result.stdout == ""
+    assert told in result.stderr and result.stderr.count("\n") == 1
