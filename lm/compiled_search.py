@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from lm.completed_words import completed_words
+from lm.flat_lexicon import FlatLexicon
 from lm.greedy import spoken_runs, valid_frames
 from lm.hotwords import with_hotwords
 from lm.hypothesis import BeamOptions, DecodingWeights, Hypothesis
 from lm.lexicon import Lexicon
-from lm.lexicon_checks import SearchError, case_probes, check_spelling, check_words
+from lm.lexicon_checks import FEWEST_KNOWN, SearchError, case_probes, check_spelling, check_words
 from lm.native_library import SearchOptions, native, pointer
 from lm.ngram import is_arpa
-from lm.ngram_automaton import NgramAutomaton, automaton_file
+from lm.ngram_automaton import NgramAutomaton, open_automaton
 from lm.vocabulary import Vocabulary
 
 UNK = "<unk>"
@@ -36,7 +37,7 @@ class CompiledSearch:
     vocabulary: Vocabulary
     weights: DecodingWeights
     options: BeamOptions
-    lexicon: Lexicon
+    lexicon: Lexicon | FlatLexicon
     lm_path: Path | None = None
     """An ARPA file of words, gzip or not."""
     cache: Path | None = None
@@ -52,17 +53,14 @@ class CompiledSearch:
 
     def __post_init__(self) -> None:
         self.warnings += check_spelling(self.lexicon, self.vocabulary)
-        lexicon, told = with_hotwords(self.lexicon, self.hotwords, self.vocabulary)
-        self.warnings += told
-        spellings = {word: rows for word, rows in lexicon.spellings.items() if word != UNK}
-        self._words = [*spellings, UNK]
+        flat = self.lexicon if isinstance(self.lexicon, FlatLexicon) else FlatLexicon.of(self.lexicon)
+        before = len(flat)
+        flat = self._with_hotwords(flat)
+        self._words = [*flat.words, UNK]
         self._model = self._language_model(self._words)
         indices = np.zeros(len(self._words), np.uint32) if self._model is None else self._model.indices
-        self._check_words(indices)
-        rows = [(number, row) for number, word in enumerate(spellings) for row in self._rows(spellings[word])]
-        spelled = np.array([number for number, _ in rows], np.int32)
-        ends = np.cumsum([len(row) for _, row in rows], dtype=np.uint64)
-        symbols = np.array([symbol for _, row in rows for symbol in row], np.int32)
+        self._check_words(flat.words[:before], indices)
+        symbols, ends, spelled = self._rows(flat)
         unigrams = np.zeros(len(self._words), np.float32)
         if self._model is not None:
             starts = self._model.start(len(self._words))
@@ -74,7 +72,7 @@ class CompiledSearch:
         scores = np.ascontiguousarray(unigrams[spelled])
         self._engine = native().engine_new(
             handle, pointer(indices), len(indices), pointer(bonuses),
-            pointer(symbols), pointer(ends), pointer(spelled), pointer(scores), len(rows),
+            pointer(symbols), pointer(ends), pointer(spelled), pointer(scores), len(ends),
         )  # fmt: skip
         if self._engine is None:
             raise SearchError(f"The search could not be set up: {native().reason()}.")
@@ -149,10 +147,30 @@ class CompiledSearch:
             unknown_word=len(self._words) - 1,
         )
 
-    def _rows(self, spellings: tuple[tuple[int, ...], ...]) -> list[tuple[int, ...]]:
-        if not self._ends_with_blank:
-            return list(spellings)
-        return [row for spelling in spellings for row in (spelling, (*spelling, self.vocabulary.blank))]
+    def _with_hotwords(self, flat: FlatLexicon) -> FlatLexicon:
+        """The lexicon with the hot words that it lacks."""
+        known = set(flat.words) if self.hotwords else set()
+        new = {word: weight for word, weight in self.hotwords.items() if word not in known}
+        lexicon, told = with_hotwords(Lexicon({}), new, self.vocabulary)
+        self.warnings += told
+        more = FlatLexicon.of(lexicon)
+        return FlatLexicon(
+            [*flat.words, *more.words],
+            np.concatenate([flat.symbols, more.symbols]),
+            np.concatenate([flat.ends, more.ends + np.uint64(len(flat.symbols))]),
+            np.concatenate([flat.owners, more.owners + np.int32(len(flat))]),
+        )
+
+    def _rows(self, flat: FlatLexicon) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Symbols, ends and owners of the spellings that are searched."""
+        symbols, ends, owners = flat.symbols, flat.ends, flat.owners
+        if self._ends_with_blank:  # each a second time, with a blank after it
+            rows = np.split(symbols, ends[:-1].astype(np.int64))
+            blank = np.array([self.vocabulary.blank], np.int32)
+            twice = [row for first in rows for row in (first, np.concatenate([first, blank]))]
+            symbols, owners = np.concatenate(twice), np.repeat(owners, 2)
+            ends = np.cumsum([len(row) for row in twice], dtype=np.uint64)
+        return tuple(map(np.ascontiguousarray, (symbols, ends, owners)))  # type: ignore[return-value]
 
     def _language_model(self, words: list[str]) -> NgramAutomaton | None:
         if self.lm_path is None:
@@ -166,16 +184,20 @@ class CompiledSearch:
                     )
         if self.cache is None:
             raise SearchError("A language model needs a folder to keep its automaton in.")
-        return NgramAutomaton(automaton_file(self.lm_path, self.cache), words)
+        model, told = open_automaton(self.lm_path, self.cache, words)
+        self.warnings += told
+        return model
 
-    def _check_words(self, indices: np.ndarray) -> None:
+    def _check_words(self, words: list[str], indices: np.ndarray) -> None:
         """Hold the lexicon, without hot words, against the language model."""
         if self._model is None or self.lm_path is None:
             return
-        words = [word for word in self.lexicon.spellings if word != UNK]
+        known = indices[: len(words)] != 0
+        if known.mean() >= FEWEST_KNOWN:
+            return
         probes = case_probes(words)
-        known = [probe for probe, index in zip(probes, self._model.lookup(probes).tolist(), strict=True) if index]
-        self.warnings += check_words(self.lm_path, words, (indices[: len(words)] != 0).tolist(), known)
+        seen = [probe for probe, index in zip(probes, self._model.lookup(probes).tolist(), strict=True) if index]
+        self.warnings += check_words(self.lm_path, words, known.tolist(), seen)
 
     @property
     def _ends_with_blank(self) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
-from lm.lexicon import Lexicon
 from lm.vocabulary import Vocabulary
 
 FEWEST_SPELLED = 0.9  # share of the lexicon's words that the alphabet should spell
@@ -19,10 +19,19 @@ class SearchError(ValueError):
     """A search that cannot be set up from what it was given."""
 
 
-def check_spelling(lexicon: Lexicon, vocabulary: Vocabulary) -> list[str]:
+class Spelled(Protocol):
+    """Words, and those that the alphabet cannot write."""
+
+    @property
+    def unspellable(self) -> tuple[str, ...]: ...
+
+    def __len__(self) -> int: ...
+
+
+def check_spelling(lexicon: Spelled, vocabulary: Vocabulary) -> list[str]:
     """Hold the lexicon against the alphabet: warnings, or SearchError where it can spell no word."""
     left_out = lexicon.unspellable
-    if not lexicon.spellings:
+    if not len(lexicon):
         alphabet = " ".join(sorted(vocabulary.letters))
         if not left_out:
             raise SearchError("The lexicon holds no word.")

@@ -5,9 +5,11 @@ Scores and states are KenLM's: log10, added up in float; histories that no n-gra
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import os
+import tempfile
 import weakref
 import zlib
 from collections.abc import Sequence
@@ -22,6 +24,7 @@ from lm.native_library import native, pointer
 from lm.ngram import check_file
 
 BLOCK = 1 << 22  # bytes read at a time
+NOT_WRITTEN = "cannot be cached"  # what the library says of a disk, not of the model
 FORMAT = 1  # of the cached file; another is another name
 
 
@@ -72,13 +75,32 @@ class NgramAutomaton:
         return scores.astype(np.float64), after
 
 
+def open_automaton(arpa: Path, cache: Path, words: Sequence[str]) -> tuple[NgramAutomaton, list[str]]:
+    """The automaton of an ARPA file, kept in `cache`; and a sentence if it cannot be, in which case it is made for now.
+
+    One that was damaged since is made again. Raises as `automaton_file` does, but for OSError.
+    """
+    try:
+        made = automaton_file(arpa, cache)
+    except OSError as error:
+        with tempfile.TemporaryDirectory(prefix="w2v2-") as folder:
+            model = NgramAutomaton(automaton_file(arpa, Path(folder)), words)  # mapped, so it outlives its name
+        return model, [f"{arpa} cannot be kept ready ({error.strerror or error}): it is read anew each time."]
+    try:
+        return NgramAutomaton(made, words), []
+    except LanguageModelError:
+        made.unlink()
+        return NgramAutomaton(automaton_file(arpa, cache), words), []
+
+
 def automaton_file(arpa: Path, cache: Path) -> Path:
     """The automaton of an ARPA file (gzip by name) in the folder `cache`, made there unless it is.
 
-    Raises LanguageModelError for a file that is not there, ArpaError for one that is no whole ARPA model.
+    Raises LanguageModelError for a file that is not there, ArpaError for one that is no whole ARPA model, and OSError for a
+    folder that cannot be written.
     """
     check_file(arpa)
-    made = cache / f"{_digest(arpa, cache)}-{FORMAT}.automaton"
+    made = cache / f"{content_hash(arpa, cache)}-{FORMAT}.automaton"
     if not made.is_file():
         cache.mkdir(parents=True, exist_ok=True)
         beside = made.with_name(f".{made.name}.{os.getpid()}.part")
@@ -99,7 +121,9 @@ def _build(arpa: Path, target: Path) -> None:
                 if not library.arpa_feed(reader, block, len(block)):
                     raise ArpaError(f"{arpa} {library.reason()}.")
         if not library.arpa_write(reader, os.fsencode(target)):
-            raise ArpaError(f"{arpa} {library.reason()}.")
+            if (reason := library.reason()).startswith(NOT_WRITTEN):
+                raise OSError(f"{target.parent} {reason}")
+            raise ArpaError(f"{arpa} {reason}.")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ArpaError(f"{arpa} is cut short or damaged: {error}.") from None
     finally:
@@ -110,8 +134,8 @@ def _opened(path: Path) -> IO[bytes]:
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
-def _digest(path: Path, cache: Path) -> str:
-    """SHA-256 of a file's content, remembered beside the automata for as long as its size and time stay."""
+def content_hash(path: Path, cache: Path) -> str:
+    """SHA-256 of a file's content, remembered in the folder `cache` for as long as the file's size and time stay."""
     status = path.stat()
     name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
     note = cache / f"{hashlib.sha256(os.fsencode(name)).hexdigest()}.sha256"
@@ -121,8 +145,9 @@ def _digest(path: Path, cache: Path) -> str:
     with path.open("rb") as file:
         while block := file.read(BLOCK):
             digest.update(block)
-    cache.mkdir(parents=True, exist_ok=True)
-    beside = note.with_name(f".{note.name}.{os.getpid()}.part")
-    beside.write_text(digest.hexdigest())
-    os.replace(beside, note)
+    with contextlib.suppress(OSError):  # the next call computes it again
+        cache.mkdir(parents=True, exist_ok=True)
+        beside = note.with_name(f".{note.name}.{os.getpid()}.part")
+        beside.write_text(digest.hexdigest())
+        os.replace(beside, note)
     return digest.hexdigest()

@@ -178,6 +178,20 @@ def test_the_lexicon_free_search_finds_the_best_of_all_texts(tmp_path, seed):
     assert found.score == pytest.approx(score, abs=1e-3)
 
 
+@pytest.mark.parametrize("lm_weight", [0.0, 0.8])
+@pytest.mark.parametrize("seed", range(4))
+def test_hot_words_are_added_and_new_ones_spelled(arpa, lexicon, seed, lm_weight):
+    hotwords = {"BB": 2.5, "A": -1.0, "BA": 0.7}
+    weights, emission = DecodingWeights(lm_weight, 0.1), random_emission(7, seed)
+    options = BeamOptions(5000, None, 1e6)
+    found = only(FlashlightSearch(SMALL, weights, options, lexicon, arpa, hotwords), emission)
+    every = Lexicon.from_words(["A", "AB", "BA", "BB"], SMALL)
+    scored = by_enumeration(emission, every, weights, arpa)
+    score, words = max((score + sum(hotwords.get(word, 0.0) for word in words), words) for score, words in scored)
+    assert (found.text.split(), found.score) == (list(words), pytest.approx(score, abs=1e-3))
+    assert found.lm_score == pytest.approx(language_score(NgramLM(arpa, [*every.spellings]), words), abs=1e-3)
+
+
 def test_the_parts_of_a_score_add_up(arpa, lexicon):
     weights = DecodingWeights(lm_weight=0.7, word_score=-0.4)
     emission = random_emission(30, 3)

@@ -96,22 +96,34 @@ def build_search(spec: SearchSpec) -> tuple[Search, list[str]]:
     from lm.arpa import read_unigrams
     from lm.lexicon import Lexicon
 
-    vocabulary = spec.vocabulary
-    lexicon = None
-    if spec.lexicon is not None:
-        lexicon = Lexicon.read(spec.lexicon, vocabulary)
-    elif spec.spell_words and spec.lm is not None:
-        lexicon = Lexicon.from_words(read_unigrams(spec.lm), vocabulary)
-    if spec.engine == "compiled" and lexicon is not None:
-        from lm.compiled_search import CompiledSearch
+    vocabulary, words_of = spec.vocabulary, spec.lm if spec.spell_words else None
 
+    def make() -> Lexicon:
+        if spec.lexicon is not None:
+            return Lexicon.read(spec.lexicon, vocabulary)
+        assert words_of is not None
+        return Lexicon.from_words(read_unigrams(words_of), vocabulary)
+
+    source = spec.lexicon or words_of
+    if spec.engine == "compiled" and source is not None:
+        from lm.compiled_search import CompiledSearch
+        from lm.flat_lexicon import kept_lexicon
+        from lm.ngram import check_file
+        from lm.ngram_automaton import content_hash
+
+        assert spec.cache is not None
+        if source == spec.lm:
+            check_file(source)
+        flat, told = kept_lexicon(content_hash(source, spec.cache), vocabulary, spec.cache, make)
         compiled = CompiledSearch(
-            vocabulary, spec.weights, spec.options, lexicon, spec.lm, spec.cache, hotwords=spec.hotwords
+            vocabulary, spec.weights, spec.options, flat, spec.lm, spec.cache, hotwords=spec.hotwords
         )
-        return compiled, compiled.warnings
+        return compiled, told + compiled.warnings
     from lm.flashlight_search import FlashlightSearch
 
-    search = FlashlightSearch(vocabulary, spec.weights, spec.options, lexicon, spec.lm)
+    search = FlashlightSearch(
+        vocabulary, spec.weights, spec.options, None if source is None else make(), spec.lm, hotwords=spec.hotwords
+    )
     return search, search.warnings
 
 
