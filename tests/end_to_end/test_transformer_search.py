@@ -100,6 +100,37 @@ def test_hot_words_are_heard_in_any_case(w2v2, tmp_path):
     assert "THE NOMINALLY HE " in plain.stdout and "THEY NOMINALLY HELD " in hot.stdout
 
 
+def test_the_papers_protocol_tunes_and_then_tests(w2v2):
+    result = w2v2("eval", "--protocol", "paper", "--trials", 3, "--json")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert [row["lm"] for row in found["rows"]] == ["none", "4gram"]
+    for row in found["rows"]:
+        assert [r["data"] for r in row["results"]] == ["dev-clean", "dev-other", "test-clean", "test-other"]
+    none, ngram = found["rows"]
+    assert none["tuned_wer"] is None and ngram["search"]["beam"] == 1500
+    assert ngram["results"][0]["wer"] < none["results"][0]["wer"]
+    assert "Tuning on dev-other, LM 4gram, beam 500, 3 trials." in result.stderr
+    plain = w2v2("eval", "--split", "dev-other", "--json")  # takes what the protocol found
+    weights = {name: json.loads(plain.stdout)["search"][name] for name in ("lm_weight", "word_score", "beam")}
+    assert weights == {name: ngram["search"][name] for name in weights}
+    assert json.loads(plain.stdout)["results"][0]["wer"] == ngram["results"][1]["wer"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--protocol", "papers"], "--protocol takes paper, got 'papers'"),
+        (["--protocol", "paper", "--split", "dev-other"], "--protocol paper decides on --split itself"),
+        (["--protocol", "paper", "--trials", "0"], "--trials must be at least 1, got 0"),
+    ],
+)
+def test_wrong_calls_of_the_protocol(w2v2, options, told):
+    result = w2v2("eval", *options)
+    assert result.returncode == 2 and result.stdout == ""
+    assert told in result.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

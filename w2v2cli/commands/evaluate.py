@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from w2v2cli.commands import options as o
+from w2v2cli.commands.protocol import language_models, run_protocol
 from w2v2cli.console import progress, say
 from w2v2cli.errors import UsageError, UserError, exits
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from w2v2cli.recognition.parts import Parts, Plan, Row
     from w2v2cli.recognition.ranks import Ranks
     from w2v2cli.recognition.recognizer import RecognitionOptions
+
+NGRAM_BEAM, TRANSFORMER_BEAM = 1500, 500  # the paper's, for tests (appendix B)
 
 
 def evaluate(
@@ -40,9 +44,17 @@ def evaluate(
     output: Annotated[Path | None, typer.Option(help="Keep hypotheses here, JSON by line.")] = None,
     skip_existing: Annotated[bool, typer.Option(help="Leave utterances that are in --output.")] = False,
     worst: Annotated[int, typer.Option(help="Utterances shown with their alignment.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap, and of --protocol's tuning.")] = 0,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="paper: tune on dev-other, test on the four splits, print its table up to --lm."),
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Pairs of weights that --protocol tries.")] = 128,
     search: o.Search = "auto",
-    beam: o.Beam = 1500,
+    beam: Annotated[
+        int | None,
+        typer.Option(help="Hypotheses kept; 1500, with a Transformer 500, by default.", rich_help_panel=o.SEARCH),
+    ] = None,
     beam_threshold: o.BeamThreshold = 50.0,
     beam_tokens: o.BeamTokens = None,
     lm_weight: o.LmWeight = o.LM_WEIGHT,
@@ -69,18 +81,37 @@ def evaluate(
     Several processes share the corpus: torchrun --nproc-per-node 2 --no-python w2v2 eval ...
     """
     with exits():
-        if split is None and data is None:
+        if protocol is None and split is None and data is None:
             raise UsageError("Name a --split of LibriSpeech, or a corpus by --data.")
         if worst < 0:
             raise UsageError(f"--worst cannot be negative, got {worst}.")
-        settings = o.recognition_options(
-            model=model, lm=lm, lexicon=lexicon, search=search, beam=beam, beam_threshold=beam_threshold,
-            beam_tokens=beam_tokens, lm_weight=lm_weight, word_score=word_score, unk_score=unk_score,
-            sil_score=sil_score, nbest=1, device=device, precision=precision, batch_seconds=batch_seconds,
-            workers=workers, hotwords=hotwords, rescore=rescore, rescore_nbest=rescore_nbest,
-            rescore_lm_weight=rescore_lm_weight, rescore_word_score=rescore_word_score,
-            rescore_first_weight=rescore_first_weight, lm_cache_gb=lm_cache_gb,
-        )  # fmt: skip
+
+        def settings_for(
+            lm: str, beam: int | None, lm_weight: float | None, word_score: float | None
+        ) -> RecognitionOptions:
+            settings = o.recognition_options(
+                model=model, lm=lm, lexicon=None if lm == "none" else lexicon, search=search, beam=beam or NGRAM_BEAM,
+                beam_threshold=beam_threshold, beam_tokens=beam_tokens, lm_weight=lm_weight, word_score=word_score,
+                unk_score=unk_score, sil_score=sil_score, nbest=1, device=device, precision=precision,
+                batch_seconds=batch_seconds, workers=workers, hotwords=hotwords, rescore=rescore,
+                rescore_nbest=rescore_nbest, rescore_lm_weight=rescore_lm_weight,
+                rescore_word_score=rescore_word_score, rescore_first_weight=rescore_first_weight,
+                lm_cache_gb=lm_cache_gb,
+            )  # fmt: skip
+            if beam is None and settings.lm.kind == "transformer":
+                settings = replace(settings, beam=replace(settings.beam, beam=TRANSFORMER_BEAM))
+            return settings
+
+        if protocol is not None:
+            given = {
+                "--split": split, "--output": output, "--rescore": rescore, "--lm-weight": lm_weight,
+                "--word-score": word_score, "--beam": beam,
+            }  # fmt: skip
+            _check_protocol(protocol, [name for name, value in given.items() if value is not None])
+            rows = [settings_for(name, None, 0.0, 0.0) for name in language_models(lm)]
+            run_protocol(rows, data, trials, seed, lambda s: _run(s, "all", data, notes=False), as_json)
+            return
+        settings = settings_for(lm, beam, lm_weight, word_score)
         if skip_existing and output is None:
             raise UsageError("--skip-existing looks for utterances in --output: name a file.")
         finished = _run(settings, split, data, output, skip_existing)
@@ -98,8 +129,20 @@ def evaluate(
             raise UserError(f"{len(failed)} utterances could not be transcribed and are not counted (see above).")
 
 
+def _check_protocol(protocol: str, given: Sequence[str]) -> None:
+    if protocol != "paper":
+        raise UsageError(f"--protocol takes paper, got {protocol!r}.")
+    if given:
+        raise UsageError(f"--protocol paper decides on {given[0]} itself: leave it out.")
+
+
 def _run(
-    settings: RecognitionOptions, split: str | None, data: Path | None, output: Path | None, skip_existing: bool
+    settings: RecognitionOptions,
+    split: str | None,
+    data: Path | None,
+    output: Path | None = None,
+    skip_existing: bool = False,
+    notes: bool = True,
 ) -> tuple[list[Evaluation], str | None] | None:
     """The evaluations, and the sentence on what is missing from them because a rank died; None on other ranks."""
     from w2v2cli.data.librispeech import find_splits
@@ -110,7 +153,7 @@ def _run(
     ranks = Ranks.from_environment()
     corpora = find_splits(split, data)
     for corpus in corpora:
-        if corpus.note:
+        if corpus.note and notes:
             ranks.say(f"Note: {corpus.note}")
     line = settings_line(settings)
     settings = options_of(settings, ranks)
