@@ -48,6 +48,10 @@ class NgramAutomaton:
         self.indices = self.lookup(words)
         """(words,) uint32, the model's own number of each; 0 for those it lacks."""
 
+    def knows(self, word: str) -> bool:
+        """Whether `word` is among the model's unigrams."""
+        return bool(self.lookup([word])[0])
+
     def lookup(self, words: Sequence[str]) -> np.ndarray:
         """The model's own numbers of words, (N,) uint32; 0 for those it lacks."""
         found = np.zeros(len(words), np.uint32)

@@ -21,7 +21,10 @@ app.command()(train)
 
 TRANSFORMER_NAMES = (".safetensors", ".pt")
 LmFile = Annotated[
-    str, typer.Argument(help="An ARPA, KenLM or Transformer file (.safetensors, .pt), or 4gram for the one that ships.")
+    str,
+    typer.Argument(
+        help="An ARPA, KenLM or Transformer file (.safetensors, .pt), or 4gram or transformer for those that ship."
+    ),
 ]
 
 
@@ -203,7 +206,7 @@ def score(
 def _lm_file(name: str) -> Path:
     from w2v2cli.data.store import resolve_lm, resolve_model
 
-    location = resolve_lm(name, resolve_model("demo"), lexicon=None) if name == "4gram" else None
+    location = resolve_lm(name, resolve_model("demo")) if name in ("4gram", "transformer") else None
     file = Path(name) if location is None or location.lm is None else location.lm
     if not file.is_file():
         raise UsageError(f"There is no language model at {file}.")
@@ -213,16 +216,29 @@ def _lm_file(name: str) -> Path:
 def _open(file: Path, words: Sequence[str], upper: bool, device: str) -> KnowingModel:
     """A model that was told of `words`."""
     if file.suffix not in TRANSFORMER_NAMES:
-        try:
-            from lm.ngram import NgramLM
-
-            return NgramLM(file, words)
-        except ImportError:
-            raise UserError(f"Scoring with {file} needs kenlm, which Python 3.10 to 3.12 have.") from None
+        return _open_ngram(file, words)
     from lm.transformer_lm import open_transformer_lm
     from w2v2cli.recognition.emissions import resolve_device
 
     return open_transformer_lm(file, words, device=resolve_device(device), upper=upper, tell=say)
+
+
+def _open_ngram(file: Path, words: Sequence[str]) -> KnowingModel:
+    """By KenLM, or where Python is too new for it by our own automaton."""
+    from lm.native_library import is_built
+    from lm.ngram import NgramLM, is_arpa
+    from lm.ngram_automaton import open_automaton
+    from w2v2cli.data.store import home
+
+    try:
+        return NgramLM(file, words)
+    except ImportError:
+        if not is_arpa(file) or not is_built():
+            raise UserError(f"Scoring with {file} needs kenlm, which Python 3.10 to 3.12 have.") from None
+    model, told = open_automaton(file, home() / "search", words)
+    for sentence in told:
+        say(f"Warning: {sentence}")
+    return model
 
 
 def _described(file: Path) -> Iterator[str]:
