@@ -1,247 +1,234 @@
-"""Beam search with a 4-gram: our pool beside one flashlight process, on the same emissions in one run.
+"""Beam searches with a large 4-gram, side by side on the same emissions in one run.
 
-    python -m benchmarks.search [TRANSCRIPTS.tsv] [--lm ARPA --lexicon FILE] [--beam 1500] [--workers 2] [--json]
+    python -m benchmarks.search [--beams 50 500 1500] [--thresholds 25 50 100] [--utterances 40] [--repeats 3]
+        [--contenders NAME...] [--inputs simulated recorded] [--lm ARPA --lexicon FILE] [--device cpu|cuda] [--json]
 
-Emissions are simulated from the transcripts (column `text`), at a greedy WER of 10 to 15%. The peer is set up and called as
-fairseq's decoder does it: Python loops, one process. Prints medians of the repeats and their ratio; asserts nothing.
+Emissions: simulated from transcripts (column `text`) at a greedy WER of 10 to 15%, and the shipped model's of the recordings
+that ship. Language model: a 4-gram of the novels, made on first use. Every contender has a process of its own, is warmed with
+the longest utterances, then all take turns, repeat by repeat, each time another one first. Prints, for each beam and threshold,
+medians of wall and CPU seconds, the ratio to one flashlight process, WER, hypotheses (words, and score to 1e-3) equal to
+flashlight's, the time from start to ready (files that engines cache are made before; first use is told below), and memory at
+its peak, where pages that processes share count once (PSS). A contender that is not installed is left out. Asserts nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
 import json
+import math
 import os
 import statistics
+import sys
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.simulation import Simulation
-from lm.greedy import greedy_search
+from benchmarks.hosted import Hosted, Turn
+from benchmarks.search_contenders import ALONE, CONTENDERS, PEER, TELLS, Contender, Decoded, Task, missing
+from benchmarks.search_inputs import TEXTS, Inputs, novels_4gram, recorded, simulated, unpacked, wer
 from lm.hypothesis import BeamOptions, DecodingWeights
-from lm.lexicon import Lexicon
-from lm.normalization import normalize_text
-from lm.vocabulary import CHARACTERS, Vocabulary
-from w2v2cli.data.store import DEMO_LEXICON, DEMO_LM
-from w2v2cli.recognition.error_rate import align, total
-from w2v2cli.recognition.search_pool import SearchPool
-from w2v2cli.recognition.search_server import stderr_closed
-from w2v2cli.recognition.search_spec import SearchSpec
+from w2v2cli.recognition.search_pool import usable_cores
 
-TEXTS = Path(__file__).parents[2] / "shared" / "data" / "ljspeech" / "transcripts.tsv"
-FRAME = 0.02  # seconds
-VOCABULARY = Vocabulary.from_labels(CHARACTERS)
-
-Decoded = list[tuple[str, float]]
+SAME = 1e-3  # difference in score
+LOOK = 0.02  # seconds between two looks at memory while contenders are warmed
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What the run came to; seconds are medians."""
+class Row:
+    """What one contender came to; seconds are medians of the repeats."""
 
+    contender: str
+    seconds: float
+    cpu_seconds: float
+    """Of all its processes."""
+    times_real_time: float
+    ratio: float | None
+    """Seconds of one flashlight process, divided by its own."""
+    wer: float
+    equal: int | None
+    """Utterances whose words and score are flashlight's; None without flashlight, or where it is another search."""
+    setup_seconds: float
+    peak_mb: float
+    different: list[str]
+    """What is not equal: a tie of other words, a better or a worse score, with both."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A beam and a threshold on one kind of emissions."""
+
+    inputs: str
     utterances: int
     audio_seconds: float
-    lexicon_words: int
-    beam: int
-    beam_threshold: float
-    workers: int
+    greedy_wer: float
+    beam: int | None
+    """None for peers that prune in their own way."""
+    beam_threshold: float | None
     load_before: float
     """Load average of the machine in the minute before."""
-    greedy_wer: float
-    wer: float
-    peer_setup_seconds: float
-    pool_setup_seconds: float
-    """From entering the pool to its being ready, start of the process included."""
-    peer_seconds: float
-    pool_seconds: float
-    ratio: float
-    identical: int
-    """Utterances whose words and score (1e-3) are the same in both."""
-    server_mb: float
-    worker_mb: float
-    """Memory of a worker that it shares with nobody (Linux)."""
+    rows: list[Row]
 
 
-class Flashlight:
-    """flashlight-text as fairseq's W2lKenLMDecoder sets it up and calls it."""
-
-    def __init__(self, lm: Path, lexicon: Path, weights: DecodingWeights, options: BeamOptions) -> None:
-        from flashlight.lib.text import decoder
-        from flashlight.lib.text.decoder.kenlm import KenLM
-        from flashlight.lib.text.dictionary import create_word_dict, load_words
-
-        words = load_words(str(lexicon))
-        words["<unk>"] = []
-        dictionary = create_word_dict(words)
-        silence = VOCABULARY.index["|"]
-        self.lm = KenLM(str(lm), dictionary)
-        trie = decoder.Trie(len(CHARACTERS), silence)
-        start = self.lm.start(False)
-        for word, spellings in words.items():
-            index = dictionary.get_index(word)
-            _, score = self.lm.score(start, index)
-            for spelling in spellings:
-                trie.insert([VOCABULARY.index[symbol] for symbol in spelling], index, score)
-        trie.smear(decoder.SmearingMode.MAX)
-        self.dictionary = dictionary
-        self.decoder = decoder.LexiconDecoder(
-            decoder.LexiconDecoderOptions(
-                options.beam,
-                options.beam_tokens or len(CHARACTERS),
-                options.beam_threshold,
-                weights.lm_weight,
-                weights.word_score,
-                weights.unk_score,
-                weights.sil_score,
-                False,
-                decoder.CriterionType.CTC,
-            ),
-            trie,
-            self.lm,
-            silence,
-            VOCABULARY.blank,
-            dictionary.get_index("<unk>"),
-            [],
-            False,
-        )
-
-    def __call__(self, emissions: list[np.ndarray]) -> Decoded:
-        """Words and score of each."""
-        found = []
-        for emission in emissions:
-            best = self.decoder.decode(emission.ctypes.data, *emission.shape)[0]
-            words = [self.dictionary.get_entry(word) for word in best.words if word >= 0]
-            found.append((" ".join(words), best.score))
-        return found
+def measure(args: argparse.Namespace) -> Iterator[Case]:
+    """Every case, as it is done."""
+    names = [name for name in args.contenders if tell(missing(name))]
+    with tempfile.TemporaryDirectory() as folder:
+        lm, lexicon = (args.lm, args.lexicon) if args.lm else novels_4gram()
+        base = Task(
+            (), lm, unpacked(lexicon, Path(folder)), BeamOptions(), DecodingWeights(args.lm_weight, args.word_score),
+            args.workers, Path(folder), args.device, args.at_once,
+        )  # fmt: skip
+        for inputs in chosen_inputs(args):
+            task = replace(base, labels=inputs.labels)
+            first_use(task, names)
+            alone = [name for name in names if name in ALONE]
+            others = [name for name in names if name not in ALONE]
+            for options in [BeamOptions(beam, None, limit) for limit in args.thresholds for beam in args.beams]:
+                if others:
+                    yield case(inputs, replace(task, options=options), others, args.repeats)
+            if alone:
+                yield case(inputs, task, alone, args.repeats)
 
 
-def timed(run: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds of wall clock, and what came of them."""
-    began = time.perf_counter()
-    result = run()
-    return time.perf_counter() - began, result
+def chosen_inputs(args: argparse.Namespace) -> Iterator[Inputs]:
+    """Those asked for, made one after another."""
+    if "simulated" in args.inputs:
+        yield simulated(args.transcripts, args.utterances, args.mistaken)
+    if "recorded" in args.inputs:
+        yield recorded(args.model, args.corpus, args.utterances)
 
 
-def references(path: Path, count: int) -> list[str]:
-    """The first `count` normalised transcripts of 40 to 200 letters."""
-    with path.open(encoding="utf-8") as file:
-        texts = [normalize_text(row["text"]) for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
-    return [text for text in texts if 40 <= len(text) <= 200][:count]
+def first_use(task: Task, names: list[str]) -> None:
+    """Have the engines that keep files make them, and say how long that takes."""
+    for name in ("compiled-threads", "batched"):
+        if name in names or (name == "compiled-threads" and "compiled-pool" in names):
+            hosted = Hosted(Contender(name, task))
+            tell(f"{name} was ready after {hosted.setup_seconds:.2f} s at its first use of these files.")
+            hosted.close()
 
 
-def measure(args: argparse.Namespace) -> Measured:
-    """Set both up, and let them take turns."""
+def case(inputs: Inputs, task: Task, names: list[str], repeats: int) -> Case:
+    """Set all contenders up, warm them, and let them take turns."""
     load = os.getloadavg()[0]
-    texts = references(args.transcripts, args.utterances)
-    emissions = Simulation(VOCABULARY, args.mistaken)(texts)
-    options, weights = (
-        BeamOptions(args.beam, None, args.beam_threshold),
-        DecodingWeights(args.lm_weight, args.word_score),
-    )
-    with stderr_closed(), tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder) / "lexicon.txt"  # flashlight reads no gzip, and that is not what is measured
-        plain.write_bytes(
-            gzip.decompress(args.lexicon.read_bytes()) if args.lexicon.suffix == ".gz" else args.lexicon.read_bytes()
-        )
-        peer_setup, peer = timed(lambda: Flashlight(args.lm, plain, weights, options))
-    spec = SearchSpec(CHARACTERS, "flashlight", args.lm, args.lexicon, weights=weights, options=options)
-    pool_setups, peer_seconds, pool_seconds = [], [], []
-    for _ in range(args.repeats):
-        began = time.perf_counter()
-        with SearchPool(spec, args.workers) as pool:
-            pool.wait_until_ready()
-            pool_setups.append(time.perf_counter() - began)
-            seconds, hypotheses = timed(lambda: [f.result()[0] for f in [pool.submit(e) for e in emissions]])
-            pool_seconds.append(seconds)
-            server, workers = private_mb(pool._server.pid), [private_mb(pid) for pid in pool._pids]
-        seconds, theirs = timed(lambda: peer(emissions))
-        peer_seconds.append(seconds)
-    ours = [(hypothesis.text, hypothesis.score) for hypothesis in hypotheses]
-    greedy = [greedy_search(e[None], [len(e)], VOCABULARY)[0][0].text for e in emissions]
-    return Measured(
-        utterances=len(texts),
-        audio_seconds=sum(map(len, emissions)) * FRAME,
-        lexicon_words=len(Lexicon.read(args.lexicon, VOCABULARY)),
-        beam=args.beam,
-        beam_threshold=args.beam_threshold,
-        workers=args.workers,
-        load_before=load,
-        greedy_wer=wer(texts, greedy),
-        wer=wer(texts, [text for text, _ in ours]),
-        peer_setup_seconds=peer_setup,
-        pool_setup_seconds=statistics.median(pool_setups),
-        peer_seconds=statistics.median(peer_seconds),
-        pool_seconds=statistics.median(pool_seconds),
-        ratio=statistics.median(peer_seconds) / statistics.median(pool_seconds),
-        identical=sum(a[0] == b[0] and abs(a[1] - b[1]) < 1e-3 for a, b in zip(ours, theirs, strict=True)),
-        server_mb=server,
-        worker_mb=max(workers),
-    )
-
-
-def wer(texts: list[str], found: list[str]) -> float:
-    """Word error rate over all utterances."""
-    return total(align(text, hypothesis).words for text, hypothesis in zip(texts, found, strict=True)).rate
-
-
-def private_mb(pid: int) -> float:
-    """Memory that a process shares with no other, in MB; 0 where the system does not say."""
-    path = Path(f"/proc/{pid}/smaps_rollup")
-    if not path.exists():
-        return 0.0
-    return sum(int(line.split()[1]) for line in path.read_text().splitlines() if line.startswith("Private_")) / 1e3
-
-
-def table(found: Measured) -> Table:
-    """For people."""
-    shown = Table(
-        "", "one flashlight process", f"pool of {found.workers}", "ratio",
-        title=f"Beam {found.beam}, threshold {found.beam_threshold:g}, {found.lexicon_words} words, "
-        f"{found.utterances} utterances of {found.audio_seconds:.0f} s in all",
+    hosts = {name: Hosted(Contender(name, task)) for name in names}
+    warming = sorted(inputs.emissions, key=len)[-2 * task.workers :]
+    for hosted in hosts.values():
+        hosted.turn(warming, LOOK)
+    turns: dict[str, list[Turn[Decoded]]] = {name: [] for name in names}
+    for repeat in range(repeats):
+        first = repeat % len(names)
+        for name in names[first:] + names[:first]:
+            turns[name].append(hosts[name].turn(inputs.emissions))
+    for hosted in hosts.values():
+        hosted.close()
+    peer = turns.get(PEER)
+    alone = names[0] in ALONE
+    return Case(
+        inputs.name, len(inputs.texts), inputs.audio_seconds, inputs.greedy_wer,
+        None if alone else task.options.beam, None if alone else task.options.beam_threshold, load,
+        [row(name, turns[name], hosts[name], inputs, peer) for name in names],
     )  # fmt: skip
-    shown.add_row("search, s", f"{found.peer_seconds:.2f}", f"{found.pool_seconds:.2f}", f"{found.ratio:.2f}")
-    speeds = [found.audio_seconds / seconds for seconds in (found.peer_seconds, found.pool_seconds)]
-    shown.add_row("times real time", *(f"{speed:.1f}" for speed in speeds), "")
-    setups = found.peer_setup_seconds, found.pool_setup_seconds
-    shown.add_row("set-up, s", *(f"{setup:.2f}" for setup in setups), f"{setups[0] / setups[1]:.2f}")
-    shown.add_row("WER greedy, %", "", f"{100 * found.greedy_wer:.1f}", "")
-    shown.add_row("WER, %", "", f"{100 * found.wer:.1f}", "")
-    shown.add_row("identical", "", f"{found.identical} of {found.utterances}", "")
-    shown.add_row("private MB: server, worker", "", f"{found.server_mb:.0f}, {found.worker_mb:.0f}", "")
-    shown.add_row("load average before", "", f"{found.load_before:.1f}", "")
+
+
+def row(
+    name: str, turns: list[Turn[Decoded]], hosted: Hosted[Decoded], inputs: Inputs, peer: list[Turn[Decoded]] | None
+) -> Row:
+    """Of one contender."""
+    seconds = statistics.median(turn.seconds for turn in turns)
+    ratio = equal = None
+    different: list[str] = []
+    if peer is not None:
+        ratio = statistics.median(turn.seconds for turn in peer) / seconds
+        pairs = list(zip(turns[0].result, peer[0].result, strict=True))
+        equal = sum(ours[0] == theirs[0] and abs(ours[1] - theirs[1]) < SAME for ours, theirs in pairs)
+        if not math.isnan(pairs[0][0][1]):
+            different = [f"{verdict(*p)} {p}" for p in pairs if p[0][0] != p[1][0] or abs(p[0][1] - p[1][1]) >= SAME]
+    return Row(
+        name, seconds, statistics.median(turn.cpu_seconds for turn in turns), inputs.audio_seconds / seconds, ratio,
+        wer(inputs.texts, [text for text, _ in turns[0].result]), equal, hosted.setup_seconds, hosted.peak_mb,
+        different,
+    )  # fmt: skip
+
+
+def verdict(ours: tuple[str, float], theirs: tuple[str, float]) -> str:
+    """Of a pair that is not equal."""
+    if abs(ours[1] - theirs[1]) < SAME:
+        return "a tie:"
+    return "a better score:" if ours[1] > theirs[1] else "a worse score:"
+
+
+def table(found: Case, args: argparse.Namespace) -> Table:
+    """For people."""
+    how = "pruned in their own way" if found.beam is None else f"beam {found.beam}, threshold {found.beam_threshold:g}"
+    title = (
+        f"{found.inputs}: {how}; {found.utterances} utterances, {found.audio_seconds:.0f} s, greedy WER "
+        f"{100 * found.greedy_wer:.1f}%, load before {found.load_before:.1f}"
+    )
+    shown = Table(title=title)
+    shown.add_column("")
+    for heading in ("s", "CPU s", "x real time", "ratio", "WER %", "equal", "set-up s", "peak MB"):
+        shown.add_column(heading, justify="right")
+    for one in found.rows:
+        shown.add_row(
+            TELLS[one.contender].format(workers=args.workers, device=args.device),
+            f"{one.seconds:.2f}", f"{one.cpu_seconds:.2f}", f"{one.times_real_time:.1f}",
+            "" if one.ratio is None else f"{one.ratio:.2f}", f"{100 * one.wer:.1f}",
+            "" if one.equal is None else f"{one.equal}/{found.utterances}",
+            f"{one.setup_seconds:.2f}", f"{one.peak_mb:.0f}",
+        )  # fmt: skip
     return shown
 
 
-def main() -> None:
-    """Read the command line, measure, print."""
+def tell(sentence: str | None) -> bool:
+    """Say on stderr what there is to say; whether there was nothing."""
+    if sentence is not None:
+        print(sentence, file=sys.stderr, flush=True)
+    return sentence is None
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("transcripts", nargs="?", type=Path, default=TEXTS, help="tab-separated, with a column `text`")
-    parser.add_argument("--lm", type=Path, default=DEMO_LM)
-    parser.add_argument("--lexicon", type=Path, default=DEMO_LEXICON)
-    parser.add_argument("--beam", type=int, default=1500)
-    parser.add_argument("--beam-threshold", type=float, default=50.0)
+    parser.add_argument("--inputs", nargs="+", choices=["simulated", "recorded"], default=["simulated", "recorded"])
+    parser.add_argument("--model", default="demo", help="of the recorded inputs")
+    parser.add_argument("--corpus", type=Path, help="of the recorded inputs; else the splits that ship")
+    parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS), metavar="NAME",
+                        help=", ".join(CONTENDERS))  # fmt: skip
+    parser.add_argument("--lm", type=Path, help="an ARPA file; else a 4-gram of the novels")
+    parser.add_argument("--lexicon", type=Path)
+    parser.add_argument("--beams", type=int, nargs="+", default=[50, 500, 1500])
+    parser.add_argument("--thresholds", type=float, nargs="+", default=[25.0, 50.0, 100.0])
     parser.add_argument("--lm-weight", type=float, default=2.0)
     parser.add_argument("--word-score", type=float, default=-1.0)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=usable_cores())
     parser.add_argument("--utterances", type=int, default=40)
     parser.add_argument("--mistaken", type=float, default=0.02, help="share of symbols that another one beats")
+    parser.add_argument("--device", default="cpu", help="of the batched search")
+    parser.add_argument("--at-once", type=int, default=64, help="utterances in a batch of the batched search")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument("--json", action="store_true", help="for scripts: a line for each beam and threshold")
     args = parser.parse_args()
-    found = measure(args)
-    if args.json:
-        print(json.dumps(asdict(found)))
-    else:
-        Console().print(table(found))
+    if (args.lm is None) != (args.lexicon is None):
+        parser.error("--lm and --lexicon go together")
+    return args
+
+
+def main() -> None:
+    """Measure, and print each case as it is done."""
+    args = arguments()
+    for found in measure(args):
+        if args.json:
+            print(json.dumps(asdict(found)), flush=True)
+        else:
+            Console(width=132).print(table(found, args))
+            for one in found.rows:
+                for difference in one.different:
+                    print(f"{one.contender}: {difference}")
 
 
 if __name__ == "__main__":

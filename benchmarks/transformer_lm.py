@@ -28,7 +28,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.search import FRAME, TEXTS, VOCABULARY, references
+from benchmarks.search_inputs import FRAME, TEXTS, VOCABULARY, references
 from benchmarks.simulation import Simulation
 from lm.arpa import read_ngrams
 from lm.dictionary import END, SPECIALS, Dictionary

@@ -1,0 +1,225 @@
+"""The searches that `benchmarks.search` compares: each is entered in a process of its own and gives what searches emissions.
+
+flashlight-text is called as fairseq's decoder calls it: `load_words`, the trie in that dictionary's order, a Python loop.
+That order is one of hashes, so neighbours in the trie lie far apart in memory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lm.hypothesis import BeamOptions, DecodingWeights, Hypothesis
+from lm.lexicon import Lexicon
+from lm.vocabulary import Vocabulary
+from w2v2cli.recognition.search_pool import SearchPool
+from w2v2cli.recognition.search_server import stderr_closed
+from w2v2cli.recognition.search_spec import Engine, SearchSpec
+
+Decoded = list[tuple[str, float]]  # words of each utterance and their score, NaN where the peer does not say
+Search = Callable[[list[np.ndarray]], Decoded]
+NEEDS = {"flashlight": "flashlight", "pyctcdecode": "pyctcdecode"}  # first part of a kind: the module it is run by
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every contender is asked to do."""
+
+    labels: tuple[str, ...]
+    lm: Path
+    """An ARPA file."""
+    lexicon: Path
+    """Not compressed."""
+    options: BeamOptions
+    weights: DecodingWeights
+    workers: int
+    cache: Path
+    """Where engines keep what they make of the files."""
+    device: str = "cpu"
+    """Of the batched search."""
+    at_once: int = 64
+    """Utterances in a batch of the batched search."""
+
+
+@dataclass
+class Contender(AbstractContextManager[Search]):
+    """One search; entering it sets it up. It travels to its process before that."""
+
+    name: str
+    """One of `CONTENDERS`."""
+    task: Task
+
+    def __enter__(self) -> Search:
+        self._opened = CONTENDERS[self.name](self.task)
+        return self._opened.__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        self._opened.__exit__(*exception)
+
+
+def missing(name: str) -> str | None:
+    """Why a contender cannot take part, in a sentence."""
+    module = NEEDS.get(name.split("-")[0])
+    if module is None or importlib.util.find_spec(module) is not None:
+        return None
+    hint = ": pip install --no-deps pyctcdecode pygtrie" if module == "pyctcdecode" else ""
+    return f"{name} is left out: {module} is not installed{hint}."
+
+
+@contextmanager
+def flashlight(task: Task) -> Iterator[Search]:
+    """flashlight-text as fairseq's W2lKenLMDecoder sets it up and calls it, in one process."""
+    from flashlight.lib.text import decoder
+    from flashlight.lib.text.decoder.kenlm import KenLM
+    from flashlight.lib.text.dictionary import create_word_dict, load_words
+
+    vocabulary = Vocabulary.from_labels(task.labels)
+    words = load_words(str(task.lexicon))
+    words["<unk>"] = []
+    dictionary = create_word_dict(words)
+    with stderr_closed():
+        lm = KenLM(str(task.lm), dictionary)
+    silence = vocabulary.index["|"]
+    trie = decoder.Trie(len(task.labels), silence)
+    start = lm.start(False)
+    for word, spellings in words.items():
+        index = dictionary.get_index(word)
+        _, score = lm.score(start, index)
+        for spelling in spellings:
+            trie.insert([vocabulary.index[symbol] for symbol in spelling], index, score)
+    trie.smear(decoder.SmearingMode.MAX)
+    options = decoder.LexiconDecoderOptions(
+        task.options.beam, task.options.beam_tokens or len(task.labels), task.options.beam_threshold,
+        task.weights.lm_weight, task.weights.word_score, task.weights.unk_score, task.weights.sil_score,
+        False, decoder.CriterionType.CTC,
+    )  # fmt: skip
+    search = decoder.LexiconDecoder(
+        options, trie, lm, silence, vocabulary.blank, dictionary.get_index("<unk>"), [], False
+    )
+
+    def run(emissions: list[np.ndarray]) -> Decoded:
+        found = []
+        for emission in emissions:
+            best = search.decode(emission.ctypes.data, *emission.shape)[0]
+            words = [dictionary.get_entry(word) for word in best.words if word >= 0]
+            found.append((" ".join(words), best.score))
+        return found
+
+    yield run
+
+
+def pyctcdecode(
+    beam: int, prune: float = -10.0, least: float = -5.0
+) -> Callable[[Task], AbstractContextManager[Search]]:
+    """pyctcdecode by its batches over a pool of processes, pruned as it is by default; its model takes natural logarithms.
+
+    prune: log-probability below the best at which a hypothesis goes; least: log-probability of a symbol worth trying.
+    """
+
+    @contextmanager
+    def opened(task: Task) -> Iterator[Search]:
+        from pyctcdecode import build_ctcdecoder
+
+        vocabulary = Vocabulary.from_labels(task.labels)
+        names = {vocabulary.blank: "", vocabulary.index["|"]: " "}
+        shown = [names.get(i, label) for i, label in enumerate(task.labels)]
+        # Special labels that nobody says must be single characters, or all labels are taken for word pieces.
+        labels = [label if len(label) < 2 else chr(0xE000 + i) for i, label in enumerate(shown)]
+        words = list(Lexicon.read(task.lexicon, vocabulary).spellings)
+        alpha = task.weights.lm_weight / math.log(10)
+        with stderr_closed():
+            decoder = build_ctcdecoder(labels, str(task.lm), words, alpha=alpha, beta=task.weights.word_score)
+        with multiprocessing.get_context("fork").Pool(task.workers) as pool:
+            yield lambda emissions: [
+                (text, math.nan) for text in decoder.decode_batch(pool, emissions, beam, prune, least)
+            ]
+
+    return opened
+
+
+def pool(engine: Engine) -> Callable[[Task], AbstractContextManager[Search]]:
+    """Our pool of processes around an engine."""
+
+    @contextmanager
+    def opened(task: Task) -> Iterator[Search]:
+        spec = SearchSpec(
+            task.labels, engine, task.lm, task.lexicon, weights=task.weights, options=task.options, cache=task.cache
+        )
+        with SearchPool(spec, task.workers) as pool:
+            pool.wait_until_ready()
+            yield lambda emissions: best([future.result() for future in [pool.submit(e) for e in emissions]])
+
+    return opened
+
+
+@contextmanager
+def compiled_threads(task: Task) -> Iterator[Search]:
+    """Our compiled engine in threads of one process."""
+    from lm.compiled_search import CompiledSearch
+
+    vocabulary = Vocabulary.from_labels(task.labels)
+    search = CompiledSearch(
+        vocabulary, task.weights, task.options, Lexicon.read(task.lexicon, vocabulary), task.lm, task.cache,
+        threads=task.workers,
+    )  # fmt: skip
+    yield lambda emissions: best(search(emissions, [len(emission) for emission in emissions]))
+
+
+@contextmanager
+def batched(task: Task) -> Iterator[Search]:
+    """Our search by tensor operations, `at_once` utterances in a batch of falling length."""
+    from lm.batched_ngram import read_automaton
+    from lm.batched_search import BatchedSearch
+
+    vocabulary = Vocabulary.from_labels(task.labels)
+    lexicon = Lexicon.read(task.lexicon, vocabulary)
+    search = BatchedSearch(vocabulary, lexicon, read_automaton(task.lm), task.weights, task.options, device=task.device)
+
+    def run(emissions: list[np.ndarray]) -> Decoded:
+        order = sorted(range(len(emissions)), key=lambda i: -len(emissions[i]))
+        found: dict[int, Hypothesis] = {}
+        for begin in range(0, len(order), task.at_once):
+            some = order[begin : begin + task.at_once]
+            hypotheses = search([emissions[i] for i in some], [len(emissions[i]) for i in some])
+            found |= {i: ranked[0] for i, ranked in zip(some, hypotheses, strict=True)}
+        return [(found[i].text, found[i].score) for i in range(len(emissions))]
+
+    yield run
+
+
+def best(found: list[list[Hypothesis]]) -> Decoded:
+    """Of the first hypothesis of each utterance."""
+    return [(ranked[0].text, ranked[0].score) for ranked in found]
+
+
+PEER = "flashlight"
+ALONE = ("pyctcdecode-100", "pyctcdecode-500", "pyctcdecode-100-wide")
+"""They prune in their own way: neither beam nor threshold of the others is theirs."""
+CONTENDERS: dict[str, Callable[[Task], AbstractContextManager[Search]]] = {
+    PEER: flashlight,
+    "pyctcdecode-100": pyctcdecode(100),
+    "pyctcdecode-500": pyctcdecode(500),
+    "pyctcdecode-100-wide": pyctcdecode(100, -20.0, -10.0),
+    "flashlight-pool": pool("flashlight"),
+    "compiled-pool": pool("compiled"),
+    "compiled-threads": compiled_threads,
+    "batched": batched,
+}
+TELLS = {
+    PEER: "flashlight as fairseq runs it, 1 process",
+    "pyctcdecode-100": "pyctcdecode, beam 100, {workers} processes",
+    "pyctcdecode-500": "pyctcdecode, beam 500, {workers} processes",
+    "pyctcdecode-100-wide": "pyctcdecode, beam 100, pruned at -20 and -10, {workers} processes",
+    "flashlight-pool": "w2v2 --search flashlight, {workers} processes",
+    "compiled-pool": "w2v2 --search compiled, {workers} processes",
+    "compiled-threads": "w2v2's compiled search, {workers} threads",
+    "batched": "w2v2 --search batched, {device}",
+}

@@ -1,0 +1,109 @@
+"""What the searches are measured on: emissions, simulated and of the shipped model, and a 4-gram large enough to matter."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.simulation import Simulation
+from lm.greedy import greedy_search
+from lm.normalization import normalize_text
+from lm.vocabulary import CHARACTERS, Vocabulary
+from w2v2cli.data.store import home
+from w2v2cli.recognition.error_rate import align, total
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+TEXTS = SHARED / "ljspeech" / "transcripts.tsv"
+NOVELS = SHARED / "novels"
+FRAME = 0.02  # seconds
+SHORTEST, LONGEST = 40, 200  # letters of a transcript
+VOCABULARY = Vocabulary.from_labels(CHARACTERS)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Utterances to be searched."""
+
+    name: str
+    labels: tuple[str, ...]
+    texts: list[str]
+    """What was said, normalised."""
+    emissions: list[np.ndarray]
+    """(T, V) float32 log-probabilities each."""
+
+    @property
+    def audio_seconds(self) -> float:
+        """Length of what was said."""
+        return sum(map(len, self.emissions)) * FRAME
+
+    @property
+    def greedy_wer(self) -> float:
+        """Word error rate of the best path."""
+        vocabulary = Vocabulary.from_labels(self.labels)
+        return wer(self.texts, [greedy_search(e[None], [len(e)], vocabulary)[0][0].text for e in self.emissions])
+
+
+def references(path: Path, count: int) -> list[str]:
+    """The first `count` normalised transcripts of 40 to 200 letters."""
+    with path.open(encoding="utf-8") as file:
+        texts = [normalize_text(row["text"]) for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+    return [text for text in texts if SHORTEST <= len(text) <= LONGEST][:count]
+
+
+def simulated(transcripts: Path, count: int, mistaken: float) -> Inputs:
+    """Emissions that a model of LibriSpeech might have made: greedy WER 10 to 15% where `mistaken` is 0.02."""
+    texts = references(transcripts, count)
+    return Inputs("simulated", CHARACTERS, texts, Simulation(VOCABULARY, mistaken)(texts))
+
+
+def recorded(model: str, corpus: Path | None, count: int) -> Inputs:
+    """A model's emissions of real recordings: those of a corpus, else of the splits that ship."""
+    from models.importers.reader import read_model
+    from w2v2cli.data.audio import read_audio
+    from w2v2cli.data.librispeech import find_splits
+    from w2v2cli.data.store import resolve_model
+    from w2v2cli.recognition.emissions import AcousticModel
+
+    parts = find_splits("all" if corpus is None else None, corpus)
+    said = [(u.path, u.text) for part in parts for u in part.utterances if u.text and not u.start]
+    said = said[:: max(1, len(said) // count)][:count]  # from all parts
+    checkpoint = read_model(resolve_model(model).path)
+    acoustic = AcousticModel.load(checkpoint, "cpu")
+    emissions = [acoustic.log_probs([read_audio(path)])[0] for path, _ in said]
+    texts = [normalize_text(text) for _, text in said]
+    return Inputs(f"recorded, model {model}", tuple(checkpoint.labels or ()), texts, emissions)
+
+
+def novels_4gram() -> tuple[Path, Path]:
+    """A pruned 4-gram of the novels (1.6 M n-grams) and its lexicon of 84 679 words; made on first use, in about a minute."""
+    folder = home() / "benchmarks"
+    lm, lexicon = folder / "novels-4gram.arpa.gz", folder / "novels-lexicon.txt"
+    if not (lm.exists() and lexicon.exists()):
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f"{os.getpid()}.arpa.gz"
+        build = ["lm", "build", "--order", "4", "--prune", "0", "1", "2", "3", str(NOVELS)]
+        build += ["--output", str(partial), "--lexicon", str(lexicon)]
+        subprocess.run([sys.executable, "-m", "w2v2cli", *build], check=True)
+        partial.replace(lm)
+    return lm, lexicon
+
+
+def unpacked(path: Path, folder: Path) -> Path:
+    """The file itself, or what a gzip file holds, in `folder`: peers read no gzip, and that is not what is measured."""
+    if path.suffix != ".gz":
+        return path
+    plain = folder / path.stem
+    plain.write_bytes(gzip.decompress(path.read_bytes()))
+    return plain
+
+
+def wer(texts: list[str], found: list[str]) -> float:
+    """Word error rate over all utterances."""
+    return total(align(text, hypothesis).words for text, hypothesis in zip(texts, found, strict=True)).rate
