@@ -164,24 +164,28 @@ def pool(engine: Engine) -> Callable[[Task], AbstractContextManager[Search]]:
 def compiled_threads(task: Task) -> Iterator[Search]:
     """Our compiled engine in threads of one process."""
     from lm.compiled_search import CompiledSearch
+    from lm.flat_lexicon import kept_lexicon
+    from lm.ngram_automaton import content_hash
 
     vocabulary = Vocabulary.from_labels(task.labels)
-    search = CompiledSearch(
-        vocabulary, task.weights, task.options, Lexicon.read(task.lexicon, vocabulary), task.lm, task.cache,
-        threads=task.workers,
-    )  # fmt: skip
+    lexicon, _ = kept_lexicon(
+        content_hash(task.lexicon, task.cache), vocabulary, task.cache, lambda: Lexicon.read(task.lexicon, vocabulary)
+    )
+    search = CompiledSearch(vocabulary, task.weights, task.options, lexicon, task.lm, task.cache, threads=task.workers)
     yield lambda emissions: best(search(emissions, [len(emission) for emission in emissions]))
 
 
 @contextmanager
 def batched(task: Task) -> Iterator[Search]:
     """Our search by tensor operations, `at_once` utterances in a batch of falling length."""
-    from lm.batched_ngram import read_automaton
+    from lm.batched_cache import kept_automaton
     from lm.batched_search import BatchedSearch
 
     vocabulary = Vocabulary.from_labels(task.labels)
     lexicon = Lexicon.read(task.lexicon, vocabulary)
-    search = BatchedSearch(vocabulary, lexicon, read_automaton(task.lm), task.weights, task.options, device=task.device)
+    search = BatchedSearch(
+        vocabulary, lexicon, kept_automaton(task.lm, task.cache)[0], task.weights, task.options, device=task.device
+    )
 
     def run(emissions: list[np.ndarray]) -> Decoded:
         order = sorted(range(len(emissions)), key=lambda i: -len(emissions[i]))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from lm.arpa import read_unigrams
-from lm.batched_ngram import read_automaton
+from lm.batched_cache import kept_automaton
 from lm.batched_search import BatchedSearch, SearchStopped
 from lm.hotwords import with_hotwords
 from lm.hypothesis import DecodingWeights
@@ -187,7 +187,10 @@ def _language_model(
     if spec.lm is None:
         return (), lambda word: False, lambda words: None
     if not spec.transformer:
-        automaton = read_automaton(spec.lm)
+        assert spec.cache is not None
+        automaton, told = kept_automaton(spec.lm, spec.cache)
+        for sentence in told:
+            tell(sentence)
         words = read_unigrams(spec.lm) if spec.lexicon is None else ()
         return words, automaton.vocabulary.__contains__, lambda words: automaton
     from lm.transformer_checkpoint import build_transformer
