@@ -67,6 +67,6 @@ def test_a_folder_that_cannot_be_written_costs_no_search(arpa, tmp_path):
 def test_no_model_is_told(arpa, tmp_path):
     with pytest.raises(LanguageModelError, match="There is no language model at"):
         kept_automaton(tmp_path / "gone.arpa", tmp_path / "cache")
-    arpa.write_text(arpa.read_text()[:-20])
+    arpa.write_text(arpa.read_text().replace("\\end\\", ""))
     with pytest.raises(ArpaError, match="cut short"):
         kept_automaton(arpa, tmp_path / "cache")
