@@ -126,7 +126,7 @@ def pyctcdecode(
 
     @contextmanager
     def opened(task: Task) -> Iterator[Search]:
-        from pyctcdecode import build_ctcdecoder
+        from pyctcdecode import build_ctcdecoder  # type: ignore[import-not-found,unused-ignore]
 
         vocabulary = Vocabulary.from_labels(task.labels)
         names = {vocabulary.blank: "", vocabulary.index["|"]: " "}
@@ -171,7 +171,9 @@ def compiled_threads(task: Task) -> Iterator[Search]:
     lexicon, _ = kept_lexicon(
         content_hash(task.lexicon, task.cache), vocabulary, task.cache, lambda: Lexicon.read(task.lexicon, vocabulary)
     )
-    search = CompiledSearch(vocabulary, task.weights, task.options, lexicon, task.lm, task.cache, threads=task.workers)
+    search: Callable[..., Any] = CompiledSearch(
+        vocabulary, task.weights, task.options, lexicon, task.lm, task.cache, threads=task.workers
+    )
     yield lambda emissions: best(search(emissions, [len(emission) for emission in emissions]))
 
 
@@ -183,7 +185,7 @@ def batched(task: Task) -> Iterator[Search]:
 
     vocabulary = Vocabulary.from_labels(task.labels)
     lexicon = Lexicon.read(task.lexicon, vocabulary)
-    search = BatchedSearch(
+    search: Callable[..., Any] = BatchedSearch(
         vocabulary, lexicon, kept_automaton(task.lm, task.cache)[0], task.weights, task.options, device=task.device
     )
 
