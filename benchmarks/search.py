@@ -51,8 +51,6 @@ class Row:
     wer: float
     equal: int | None
     """Utterances whose words and score are flashlight's; None without flashlight, or where it is another search."""
-    different: list[dict[str, tuple[str, float]]]
-    """The others, with flashlight's words and score beside its own."""
     setup_seconds: float
     peak_mb: float
     different: list[str]
