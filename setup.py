@@ -25,6 +25,7 @@ setup(
             language="c++",
             extra_compile_args=["-std=c++17", "-O3", "-fvisibility=default", *MACOS],
             extra_link_args=["-pthread", *MACOS],
+            optional=True,  # without a compiler flashlight-text searches, and w2v2 doctor says so
         )
     ],
     cmdclass={"build_ext": BuildLibrary},

@@ -32,7 +32,7 @@ class Finding:
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="A JSON list in place of lines.")] = False) -> None:
     """Versions, devices, precisions, files; exit code 1 when something needed is missing."""
     with exits():
-        findings = _packages()
+        findings = [*_packages(), _compiled_search()]
         broken = {finding.what for finding in findings if not finding.fine}
         if "torch" not in broken:
             findings += _devices()
@@ -59,10 +59,25 @@ def _packages() -> list[Finding]:
         spec, _, marker = (part.strip() for part in requirement.partition(";"))
         name = re.split(r"[^\w-]", spec, maxsplit=1)[0]
         if "python_version < '3.13'" in marker.replace('"', "'") and version >= (3, 13):
-            findings.append(Finding(name, "has no build for this Python; beam search needs Python 3.10 to 3.12"))
+            findings.append(Finding(name, "has no build for this Python; our own engines search without it"))
         elif "extra ==" not in marker:
             findings.append(_package(name, spec))
     return findings
+
+
+def _compiled_search() -> Finding:
+    """Left out where pip found no C++ compiler; nothing is broken then."""
+    from lm.native_library import is_built, native
+
+    if not is_built():
+        return Finding(
+            "compiled search", "not built: flashlight-text searches", True, "install a C++ compiler, then w2v2 again"
+        )
+    try:
+        native()
+    except OSError as error:
+        return Finding("compiled search", f"cannot be loaded: {error}", False, "install w2v2 again")
+    return Finding("compiled search", "built")
 
 
 def _package(name: str, spec: str) -> Finding:
