@@ -276,7 +276,7 @@ def import_flashlight() -> Flashlight:
         from flashlight.lib.text.decoder import kenlm
     except ImportError:
         raise SearchError(
-            "Beam search needs flashlight-text, which is not installed (it has no build for Python 3.13 and later): "
-            "use Python 3.10 to 3.12, or --search greedy without a language model."
+            "This search needs flashlight-text, which is not installed (it has no build for Python 3.13 and later): "
+            "use Python 3.10 to 3.12, or --search compiled with an ARPA file."
         ) from None
     return Flashlight(decoder, dictionary, kenlm)

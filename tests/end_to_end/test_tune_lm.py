@@ -11,7 +11,6 @@ import time
 import pytest
 
 COMMAND = [sys.executable, "-m", "w2v2cli"]
-pytestmark = pytest.mark.skipif(sys.version_info >= (3, 13), reason="flashlight-text has no build for this Python")
 PATIENCE = 300
 
 

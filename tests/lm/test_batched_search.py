@@ -111,6 +111,7 @@ def said(model, words) -> float:
 
 @pytest.mark.parametrize("log_add", [False, True])
 def test_it_finds_the_best_of_all_word_sequences(arpa, lexicon, log_add):
+    pytest.importorskip("kenlm", reason="kenlm has no build for this Python")
     weights = DecodingWeights(lm_weight=0.9, word_score=0.4, sil_score=-0.2)
     options = BeamOptions(5000, None, 1e6, nbest=5)
     emissions = [random_emission(frames, seed) for seed, frames in enumerate((6, 5, 6, 3))]
@@ -168,6 +169,7 @@ class Counted(NgramLM):
 
 
 def test_a_model_of_three_verbs_is_asked_once_a_frame_for_distinct_pairs(arpa, lexicon):
+    pytest.importorskip("kenlm", reason="kenlm has no build for this Python")
     weights, batch = DecodingWeights(), padded([random_emission(30, 1), random_emission(20, 2)])
     model = Counted(arpa, [*WORDS, "<unk>"])
     search = BatchedSearch(SMALL, lexicon, model, weights, BeamOptions(50))
@@ -195,6 +197,7 @@ def test_a_transformer_is_fused_in_the_first_pass(lexicon):
 
 
 def test_the_automaton_scores_as_kenlm_and_merges_the_same_states(arpa):
+    pytest.importorskip("kenlm", reason="kenlm has no build for this Python")
     words = [*WORDS, "unheard"]
     model, ours = NgramLM(arpa, words), NgramTensors(read_automaton(arpa), words, CPU)
     numbers: dict[int, set[object]] = {}

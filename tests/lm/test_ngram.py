@@ -9,6 +9,8 @@ import pytest
 from lm.language_model import LanguageModel, LanguageModelError, ZeroLM, sentence_score
 from lm.ngram import NgramLM
 
+pytest.importorskip("kenlm", reason="kenlm has no build for this Python")
+
 ARPA = """\\data\\
 ngram 1=6
 ngram 2=5

@@ -31,7 +31,7 @@ WRONG = [
     (["transcribe", "a.wav", "--timestamps", "hour"], "Error: --timestamps takes word or segment, got 'hour'."),
     (["transcribe", "a.wav", "--skip-existing"], "Error: --skip-existing looks for files in --output-dir: name one."),
     (["transcribe", "a.wav", "--search", "greedy", "--lm", "4gram"], "Error: --search greedy looks at no language model"),
-    (["transcribe", "a.wav", "--search", "fast"], "Error: --search takes auto, greedy or flashlight, got 'fast'."),
+    (["transcribe", "a.wav", "--search", "fast"], "Error: --search takes auto, greedy, compiled, flashlight or batched, got"),
     (["transcribe", "a.wav", "--model", "base-960"], "Error: There is no model 'base-960'; did you mean base-960h"),
     (["transcribe", "a.wav", "--model", "no/such.pt"], "Error: There is no model at no/such.pt."),
     (["transcribe", "a.wav", "--lm", "4-gram"], "Error: There is no language model '4-gram'; did you mean 4gram?"),
