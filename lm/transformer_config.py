@@ -92,7 +92,7 @@ def small(vocabulary: int) -> TransformerLMConfig:
 
 
 def demo(vocabulary: int) -> TransformerLMConfig:
-    """4 blocks, d=256, without dropout: the one that ships, made in an hour of two cores."""
+    """4 blocks, d=256, without dropout: the one that ships, made in an hour of one core."""
     return _adaptive(
         TransformerLMConfig(
             vocabulary, blocks=4, width=256, inner=1024, heads=4, input_width=256, positions=128, dropout=0.0,

@@ -227,7 +227,7 @@ def lm_small() -> LmConfig:
 
 
 def lm_demo() -> LmConfig:
-    """Four blocks, d=256: the Transformer that ships, 1.5 times over 14 million words, mostly of novels. Not in the paper."""
+    """Four blocks, d=256: the Transformer that ships, 1.2 times over 14 million words, mostly of novels. Not in the paper."""
     return LmConfig(
         model="demo",
         schedule=warm_up_then_linear(2e-3, 11_000, warmup=0.03),
