@@ -102,11 +102,13 @@ def test_the_completion_script_is_for_this_program():
 
 OPTIONS = {
     "transcribe": "model lm lexicon format output-dir timestamps skip-existing search beam beam-threshold beam-tokens lm-weight "
-    "word-score unk-score sil-score nbest device precision batch-seconds workers",
-    "eval": "split data model lm lexicon json output skip-existing worst seed search beam beam-threshold beam-tokens lm-weight "
-    "word-score unk-score sil-score device precision batch-seconds workers",
+    "word-score unk-score sil-score hotwords rescore rescore-nbest rescore-lm-weight rescore-word-score rescore-first-weight "
+    "nbest device precision batch-seconds workers lm-cache-gb",
+    "eval": "split data model lm lexicon json output skip-existing worst seed protocol trials search beam beam-threshold "
+    "beam-tokens lm-weight word-score unk-score sil-score hotwords rescore rescore-nbest rescore-lm-weight rescore-word-score "
+    "rescore-first-weight device precision batch-seconds workers lm-cache-gb",
     "tune-lm": "trials split data model lm lexicon metric exact seed study json lm-weight word-score sil-score search beam "
-    "beam-threshold beam-tokens device precision batch-seconds workers",
+    "beam-threshold beam-tokens rescore rescore-nbest rescore-first-weight device precision batch-seconds workers lm-cache-gb",
     "pretrain": "output recipe valid model shards data updates peak-lr seed set batch-seconds total-batch-hours accumulate "
     "loader-workers precision device compile recompute log-every tensorboard dry-run speed",
     "finetune": "output model recipe valid lm lexicon seeds peak-lr shards data updates seed set batch-seconds "

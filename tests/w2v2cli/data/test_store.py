@@ -1,6 +1,7 @@
 """Names of models and language models, against a local server that answers like Hugging Face and openslr."""
 
 import gzip
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -189,6 +190,28 @@ def test_the_4gram_of_a_librispeech_model_is_librispeechs(files, monkeypatch):
     assert caught.value.exit_code == 1
 
 
+def test_the_transformer_of_a_librispeech_model_is_the_papers(files, monkeypatch):
+    served, _ = files
+    url = os.environ["W2V2_LIBRISPEECH_LM"].replace("4-gram.arpa.gz", "words.pt")
+    monkeypatch.setenv("W2V2_LIBRISPEECH_TRANSFORMER", url)
+    served |= {"/11/words.pt": b"weights", "/11/words.dict": b"THE 3\n"}
+    location = resolve_lm("transformer", LIBRISPEECH)
+    assert location == LmLocation("transformer", home() / "lm" / "words.pt", None, "transformer")
+    assert location.lm.with_suffix(".dict").read_bytes() == b"THE 3\n"
+    monkeypatch.setenv("W2V2_OFFLINE", "1")
+    assert resolve_lm("transformer", LIBRISPEECH) == location
+    location.lm.with_suffix(".dict").unlink()
+    with pytest.raises(
+        UserError, match=r"not whole on this machine and the network is off: fetch words\.dict from http"
+    ):
+        resolve_lm("transformer", LIBRISPEECH)
+    with pytest.raises(UsageError, match="for mine name a file"):
+        resolve_lm("transformer", OWN)
+    assert resolve_lm("transformer", DEMO) == LmLocation(
+        "transformer", store.DEMO_TRANSFORMER, store.DEMO_LEXICON, "transformer"
+    )
+
+
 def test_no_language_model_goes_with_a_model_we_do_not_know():
     with pytest.raises(UsageError, match="for mine name an ARPA or KenLM file"):
         resolve_lm("4gram", OWN)
@@ -232,7 +255,7 @@ def test_what_is_no_language_model_is_refused(tmp_path, name, content, message):
     ("name", "message"),
     [
         ("4-gram", r"There is no language model '4-gram'; did you mean 4gram\?"),
-        ("transformer", r"there are none, 4gram, or a path\."),
+        ("huge", r"there are none, 4gram, transformer, or a path\."),
         ("lm/x.arpa", r"There is no language model at lm/x\.arpa\."),
     ],
 )
