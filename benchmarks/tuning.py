@@ -26,7 +26,7 @@ from lm.hypothesis import BeamOptions
 from lm.tuning import Bounds
 from w2v2cli.data.librispeech import Part, find_splits
 from w2v2cli.data.store import resolve_lm, resolve_model
-from w2v2cli.recognition import tuning_session
+from w2v2cli.recognition import recognizer, tuning_session
 from w2v2cli.recognition.recognizer import RecognitionOptions
 from w2v2cli.recognition.search_pool import SearchPool
 from w2v2cli.recognition.tuning import TuningOptions
@@ -107,7 +107,7 @@ def main() -> None:
     model = resolve_model(given.model)
     settings = RecognitionOptions(model, resolve_lm(given.lm, model), beam=BeamOptions(beam=given.beam))
     [part] = find_splits(given.split or (None if given.data else "dev-other"), given.data)
-    tuning_session.SearchPool = MeasuredPool  # type: ignore[misc]
+    recognizer.SearchPool = MeasuredPool  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder:  # emissions, imports and disk caches: neither way pays for them
         tuning_session.tune_corpus(settings, part, TuningOptions(1), folder=Path(folder))
     cheap, full = (
