@@ -90,8 +90,8 @@ def kept_lexicon(
     if path.is_file():
         try:
             return FlatLexicon.read(path), []
-        except ValueError:
-            pass  # damaged: it is made again, over this one
+        except (OSError, ValueError):
+            pass  # damaged or unreadable: it is made again, over this one
     flat = FlatLexicon.of(make())
     try:
         flat.write(path)

@@ -86,15 +86,15 @@ def open_automaton(arpa: Path, cache: Path, words: Sequence[str]) -> tuple[Ngram
     """
     try:
         made = automaton_file(arpa, cache)
+        try:
+            return NgramAutomaton(made, words), []
+        except LanguageModelError:
+            made.unlink()
+        return NgramAutomaton(automaton_file(arpa, cache), words), []
     except OSError as error:
         with tempfile.TemporaryDirectory(prefix="w2v2-") as folder:
             model = NgramAutomaton(automaton_file(arpa, Path(folder)), words)  # mapped, so it outlives its name
         return model, [f"{arpa} cannot be kept ready ({error.strerror or error}): it is read anew each time."]
-    try:
-        return NgramAutomaton(made, words), []
-    except LanguageModelError:
-        made.unlink()
-        return NgramAutomaton(automaton_file(arpa, cache), words), []
 
 
 def automaton_file(arpa: Path, cache: Path) -> Path:
@@ -143,8 +143,9 @@ def content_hash(path: Path, cache: Path) -> str:
     status = path.stat()
     name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
     note = cache / f"{hashlib.sha256(os.fsencode(name)).hexdigest()}.sha256"
-    if note.is_file() and len(known := note.read_text()) == 64:
-        return known
+    with contextlib.suppress(OSError, ValueError):  # none, or damaged
+        if len(bytes.fromhex(known := note.read_text())) == 32:
+            return known
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):
