@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import os
 import tempfile
+import time
 import weakref
 import zlib
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ from lm.ngram import check_file
 
 BLOCK = 1 << 22  # bytes read at a time
 NOT_WRITTEN = "cannot be cached"  # what the library says of a disk, not of the model
+UNUSED_DAYS = 90  # after which a cached file goes when a new one comes
+KINDS = (".automaton", ".lexicon", ".sha256", ".part")
 FORMAT = 1  # of the cached file; another is another name
 
 
@@ -105,8 +108,12 @@ def automaton_file(arpa: Path, cache: Path) -> Path:
     """
     check_file(arpa)
     made = cache / f"{content_hash(arpa, cache)}-{FORMAT}.automaton"
-    if not made.is_file():
+    if made.is_file():
+        with contextlib.suppress(OSError):  # read now, even where the disk keeps no such times
+            os.utime(made, ns=(time.time_ns(), made.stat().st_mtime_ns))
+    else:
         cache.mkdir(parents=True, exist_ok=True)
+        remove_unused(cache)
         beside = made.with_name(f".{made.name}.{os.getpid()}.part")
         try:
             _build(arpa, beside)
@@ -114,6 +121,15 @@ def automaton_file(arpa: Path, cache: Path) -> Path:
         finally:
             beside.unlink(missing_ok=True)
     return made
+
+
+def remove_unused(cache: Path) -> None:
+    """Remove what nobody has read for `UNUSED_DAYS`: a cache that only grew would fill the disk."""
+    oldest = time.time() - UNUSED_DAYS * 86_400
+    for path in cache.iterdir():
+        with contextlib.suppress(OSError):  # another process was quicker
+            if path.suffix in KINDS and path.is_file() and max(path.stat().st_atime, path.stat().st_mtime) < oldest:
+                path.unlink()
 
 
 def _build(arpa: Path, target: Path) -> None:

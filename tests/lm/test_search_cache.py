@@ -1,7 +1,9 @@
 """What a search keeps of its files: the second use finds what the first did, and nothing that happens to it matters."""
 
+import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -139,3 +141,23 @@ def test_a_folder_that_cannot_be_written_costs_no_search(spec, tmp_path):
     hypotheses, told = found(spec(cache=tmp_path / "file" / "cache"))
     assert hypotheses == found(spec())[0]
     assert len(told) == 2 and all("Not a directory" in sentence for sentence in told)
+
+
+def test_what_nobody_reads_goes_when_a_new_automaton_comes(spec, tmp_path):
+    first = found(spec())
+    old = time.time() - 91 * 86_400
+    [automaton] = (tmp_path / "cache").glob("*.automaton")
+    os.utime(automaton, (old, old))
+    abandoned, foreign = tmp_path / "cache" / ".x.automaton.7.part", tmp_path / "cache" / "notes.txt"
+    for path in (abandoned, foreign):
+        path.write_text("")
+        os.utime(path, (old, old))
+    assert found(spec()) == first  # it is read, so it stays
+    (tmp_path / "other.arpa").write_text(ARPA.replace("-0.2\tAB A", "-2.2\tAB A"))
+    found(spec(lm=tmp_path / "other.arpa"))
+    assert automaton.exists() and foreign.exists() and not abandoned.exists()
+    os.utime(automaton, (old, old))
+    (tmp_path / "third.arpa").write_text(ARPA.replace("-0.2\tAB A", "-3.2\tAB A"))
+    found(spec(lm=tmp_path / "third.arpa"))
+    assert not automaton.exists()
+    assert found(spec()) == first
