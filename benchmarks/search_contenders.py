@@ -1,9 +1,9 @@
 """The searches that `benchmarks.search` compares: each is entered in a process of its own and gives what searches emissions.
 
 flashlight-text is called as fairseq's decoder calls it: `load_words`, the trie in that dictionary's order, a Python loop.
-That order is one of hashes. It costs the peer nothing: the same utterances (5, beam 1500, threshold 50) took 5.8 to 6.0 CPU
-seconds so, 5.8 with the words sorted, 5.7 to 5.8 in our `FlashlightSearch`. Where a pool of N gains more than N times, the
-wall clock saw other work on the machine: compare the CPU seconds.
+That order is one of hashes. On five utterances (beam 1500, threshold 50) it costs the peer nothing: 5.8 to 6.0 CPU seconds,
+5.8 with the words sorted, 5.7 to 5.8 in our `FlashlightSearch`. On forty, one process has used about a fifth more CPU seconds
+than two workers together; why is not known, so compare the CPU seconds beside the wall clock's.
 """
 
 from __future__ import annotations
