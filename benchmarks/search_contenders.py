@@ -2,8 +2,8 @@
 
 flashlight-text is called as fairseq's decoder calls it: `load_words`, the trie in that dictionary's order, a Python loop.
 That order is one of hashes. On five utterances (beam 1500, threshold 50) it costs the peer nothing: 5.8 to 6.0 CPU seconds,
-5.8 with the words sorted, 5.7 to 5.8 in our `FlashlightSearch`. On forty, one process has used about a fifth more CPU seconds
-than two workers together; why is not known, so compare the CPU seconds beside the wall clock's.
+5.8 with the words sorted, 5.7 to 5.8 in our `FlashlightSearch`. An earlier run on forty, of one repeat, had one process take
+2.43 times as long as two workers; nothing above explains that, so read the CPU seconds beside the wall clock's.
 """
 
 from __future__ import annotations
