@@ -178,7 +178,10 @@ def open_lm(lm: LmLocation, spec: SearchSpec, tell: Callable[[str], None] = lamb
     if lm.kind == "kenlm":
         raise ValueError(f"--rescore takes a Transformer or an ARPA file, and {lm.lm} is a binary of KenLM's.")
     from lm.arpa import read_unigrams
-    from lm.ngram_automaton import NgramAutomaton, automaton_file
+    from lm.ngram_automaton import open_automaton
 
     assert spec.cache is not None
-    return NgramAutomaton(automaton_file(lm.lm, spec.cache), [*read_unigrams(lm.lm), UNK])
+    model, told = open_automaton(lm.lm, spec.cache, [*read_unigrams(lm.lm), UNK])
+    for sentence in told:
+        tell(sentence)
+    return model
