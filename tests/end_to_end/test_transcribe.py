@@ -162,3 +162,25 @@ def test_doctor():
     result = w2v2("doctor", "--json")
     assert result.returncode == 0
     assert {"python", "torch", "cpu", "W2V2_HOME"} <= {finding["what"] for finding in json.loads(result.stdout)}
+
+
+def test_cuts_of_a_manifest_are_evaluated_and_not_the_whole_file(tmp_path):
+    first, second = (soundfile.read(clip, dtype="int16")[0] for clip in CLIPS[:2])
+    soundfile.write(tmp_path / "both.flac", np.concatenate([first, second]), 16_000)
+    for name, samples in (("one", first), ("two", second)):
+        soundfile.write(tmp_path / f"{name}.flac", samples, 16_000)
+    cuts = [("one", "both.flac", 0, len(first)), ("two", "both.flac", len(first), len(second))]
+    whole = [("one", "one.flac", 0, len(first)), ("two", "two.flac", 0, len(second))]
+    heard = []
+    for number, rows in enumerate((cuts, whole)):
+        manifest = tmp_path / f"{number}.jsonl"
+        lines = (
+            {"id": name, "audio_filepath": str(tmp_path / file), "text": "a word", "start": start, "samples": samples}
+            for name, file, start, samples in rows
+        )
+        manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        output = tmp_path / f"{number}.out"
+        result = w2v2("eval", "--data", manifest, "--lm", "none", "--output", output, "--worst", 0)
+        assert result.returncode == 0, result.stderr
+        heard.append([json.loads(line)["hypothesis"] for line in output.read_text().splitlines()])
+    assert heard[0] == heard[1] and heard[0][0] != heard[0][1]

@@ -174,7 +174,7 @@ def _transcribed(
             if outcome.transcript is not None:
                 text = render(outcome.transcript, form, timestamps)  # type: ignore[arg-type]
                 if paths is not None:
-                    write_file(paths[outcome.source], text)
+                    write_file(paths[sources[index]], text)
                     text = None
             yield {"index": index, "text": text, "error": outcome.error}
 

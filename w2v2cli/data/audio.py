@@ -79,6 +79,23 @@ def measure(source: Source) -> int:
         return resampled_length(frames, file.samplerate)
 
 
+@dataclass(frozen=True)
+class Cut:
+    """A part of a longer recording, in samples at 16 kHz."""
+
+    path: Source
+    start: int
+    samples: int | None = None
+    """To the end of the file where it is None."""
+
+    def __str__(self) -> str:
+        end = "" if self.samples is None else f"{(self.start + self.samples) / SAMPLE_RATE:g}"
+        return f"{self.path} ({self.start / SAMPLE_RATE:g} to {end} s)"
+
+
+Recorded = Source | Cut  # what is transcribed
+
+
 def read_part(source: Source, start: int, samples: int | None = None) -> np.ndarray:
     """`samples` samples from `start` on, to the end by default: (S,) float32 mono at 16 kHz, what `read_audio` gives there.
 
@@ -103,6 +120,17 @@ def read_part(source: Source, start: int, samples: int | None = None) -> np.ndar
         wanted = f"from {start} on" if end is None else f"{start} to {end}"
         raise AudioError(f"{_name(source)} has {at} samples at 16 kHz; {wanted} were asked for.")
     return np.concatenate(held)
+
+
+def stream(recorded: Recorded, chunk_seconds: float) -> Iterator[np.ndarray]:
+    """A file as `stream_audio` gives it, or a cut, which is read at once, in chunks of the same length."""
+    if not isinstance(recorded, Cut):
+        yield from stream_audio(recorded, chunk_seconds)
+        return
+    samples = read_part(recorded.path, recorded.start, recorded.samples)
+    size = int(chunk_seconds * SAMPLE_RATE)
+    for begin in range(0, len(samples), size):
+        yield samples[begin : begin + size]
 
 
 def stream_audio(source: Source, chunk_seconds: float) -> Iterator[np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from w2v2cli.data.audio import SUFFIXES
+from w2v2cli.data.audio import SUFFIXES, Cut
 from w2v2cli.errors import UserError
 
 
@@ -25,6 +25,13 @@ class Utterance:
     """The first sample of a cut in its file, at 16 kHz."""
     phones: tuple[str, ...] | None = None
     """What was labelled by hand: TIMIT's 61 symbols."""
+
+    @property
+    def recorded(self) -> Path | Cut:
+        """What is transcribed: the file, or what of it is known to be the utterance."""
+        if not self.start and self.samples is None:
+            return self.path
+        return Cut(self.path, self.start, self.samples)
 
 
 class CorpusError(UserError):

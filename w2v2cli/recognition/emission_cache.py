@@ -30,7 +30,6 @@ from w2v2cli.errors import UserError
 from w2v2cli.recognition.fingerprints import text_hash
 
 if TYPE_CHECKING:
-    from w2v2cli.data.audio import Source
     from w2v2cli.recognition.emissions import AcousticModel
 
 FRAMES, INDEX = "emissions.f16", "index.json"
@@ -172,7 +171,7 @@ def compute_emissions(
             return Outcome(progress.recording.source, None, progress.recording.error)
 
     pipeline = Emitting(model, _NoSearch(labels), batch_seconds)  # type: ignore[arg-type] # all it uses of a pool
-    sources: list[Source] = [utterance.path for utterance in utterances]
+    sources = [utterance.recorded for utterance in utterances]
     for utterance, outcome in zip(utterances, pipeline.transcribe(sources), strict=True):
         if outcome.error is not None:
             raise UserError(f"{utterance.id}: {outcome.error}")

@@ -44,7 +44,7 @@ def model_hash(path: Path) -> str:
 
 def corpus_hash(utterances: Sequence[Utterance]) -> str:
     """Of the recordings, in order, and what they are called; their transcripts do not count."""
-    return text_hash(*(f"{utterance.id} {_audio_hash(utterance.path)}" for utterance in utterances))
+    return text_hash(*(f"{u.id} {_audio_hash(u.path)} {u.start} {u.samples or ''}".rstrip() for u in utterances))
 
 
 def text_hash(*lines: str) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 
 from lm.hypothesis import Hypothesis
 from models.config import SAMPLE_RATE, Wav2Vec2Config
-from w2v2cli.data.audio import Source
+from w2v2cli.data.audio import Recorded
 from w2v2cli.data.batching import batches_by_length
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.reader import Job, Reader, Recording
@@ -35,7 +35,7 @@ BATCHES_AHEAD = 8  # batches' worth of audio that is sorted by length before it 
 class Outcome:
     """What became of one recording: a transcript, or the sentence that says why there is none."""
 
-    source: Source
+    source: Recorded
     transcript: Transcript | None
     error: str | None = None
 
@@ -85,7 +85,7 @@ class Pipeline:
         """From one frame to the next."""
         return self.config.stride / SAMPLE_RATE
 
-    def transcribe(self, sources: Iterable[Source]) -> Iterator[Outcome]:
+    def transcribe(self, sources: Iterable[Recorded]) -> Iterator[Outcome]:
         """Transcribe recordings, any number of any length, in bounded memory; outcomes in the order of `sources`."""
         waiting: deque[_Progress] = deque()
         lot_samples = self.budget * BATCHES_AHEAD

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.config import Wav2Vec2Config
-from w2v2cli.data.audio import AudioError, Source, stream_audio
+from w2v2cli.data.audio import AudioError, Recorded, stream
 from w2v2cli.recognition.segments import Window, windows
 
 CHUNK_SECONDS = 10.0  # decoded at a time
@@ -20,7 +20,7 @@ CHUNK_SECONDS = 10.0  # decoded at a time
 class Recording:
     """One input as far as it has been read."""
 
-    source: Source
+    source: Recorded
     samples: int = 0
     """At 16 kHz."""
     error: str | None = None
@@ -44,7 +44,7 @@ class Job:
 class Reader:
     """Gives out the windows of all sources in order; a context manager that ends its thread."""
 
-    def __init__(self, sources: Iterable[Source], config: Wav2Vec2Config, ahead: int) -> None:
+    def __init__(self, sources: Iterable[Recorded], config: Wav2Vec2Config, ahead: int) -> None:
         """ahead: samples that may lie ready before the thread waits."""
         self._sources, self._config, self._ahead = sources, config, ahead
         self._jobs: queue.SimpleQueue[Job | BaseException | None] = queue.SimpleQueue()
@@ -103,7 +103,7 @@ class Reader:
             yield Job(recording, index, None)
 
     def _counted(self, recording: Recording) -> Iterator[np.ndarray]:
-        for chunk in stream_audio(recording.source, CHUNK_SECONDS):
+        for chunk in stream(recording.source, CHUNK_SECONDS):
             recording.samples += len(chunk)
             yield chunk
 

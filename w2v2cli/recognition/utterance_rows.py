@@ -31,7 +31,7 @@ def scored_rows(pipeline: Pipeline, part: Part, wanted: Sequence[int], settings:
     score = scoring(part, pipeline.pool.spec)
     unit = "phones" if pipeline.pool.spec.writes_phones else "words"
     audio, began = pipeline.timings.audio, time.perf_counter()
-    outcomes = pipeline.transcribe([part.utterances[number].path for number in wanted])
+    outcomes = pipeline.transcribe([part.utterances[number].recorded for number in wanted])
     for number, outcome in zip(wanted, outcomes, strict=True):
         utterance = part.utterances[number]
         row: Row = {"data": part.name, "id": utterance.id}
