@@ -51,7 +51,9 @@ Hotwords = Annotated[
 ]
 Rescore = Annotated[
     str | None,
-    typer.Option(help="A Transformer that scores the n-best again: transformer, or a file.", rich_help_panel=SEARCH),
+    typer.Option(
+        help="Scores the n-best again: transformer, or a file, of a Transformer or ARPA.", rich_help_panel=SEARCH
+    ),
 ]
 RescoreNbest = Annotated[int, typer.Option(help="Hypotheses that --rescore scores again.", rich_help_panel=SEARCH)]
 RescoreLmWeight = Annotated[

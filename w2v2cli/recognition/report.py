@@ -21,6 +21,7 @@ PIPE_WIDTH = 110  # characters
 
 def json_report(results: Sequence[Evaluation], options: RecognitionOptions, seed: int) -> dict[str, Any]:
     """What scripts read: settings once, figures for each corpus; rates are ratios."""
+    second = options.rescore
     return {
         "model": options.model.name,
         "lm": options.lm.name,
@@ -30,6 +31,16 @@ def json_report(results: Sequence[Evaluation], options: RecognitionOptions, seed
             "beam_threshold": options.beam.beam_threshold,
             "lm_weight": options.weights.lm_weight,
             "word_score": options.weights.word_score,
+            "hotwords": options.hotwords,
+        },
+        "rescore": None
+        if second is None
+        else {
+            "lm": second.lm.name,
+            "nbest": second.nbest,
+            "lm_weight": second.weights.lm_weight,
+            "word_score": second.weights.word_score,
+            "first_weight": second.first_pass_weight,
         },
         "results": [_json_result(result, seed) for result in results],
     }
@@ -71,6 +82,9 @@ def print_report(results: Sequence[Evaluation], options: RecognitionOptions, wor
     search = "greedy" if options.engine == "greedy" else f"beam {options.beam.beam}"
     weights = f", LM weight {options.weights.lm_weight:g}, word score {options.weights.word_score:g}"
     settings = f"{options.model.name}, LM {options.lm.name}, {search}{weights if options.lm.lm else ''}"
+    if (second := options.rescore) is not None:
+        again = f"LM weight {second.weights.lm_weight:g}, word score {second.weights.word_score:g}"
+        settings += f"; {second.nbest} scored again by {second.lm.name}, {again}"
     console.print(_totals(results, settings, seed))
     for result in results:
         if result.note:

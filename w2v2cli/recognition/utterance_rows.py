@@ -105,6 +105,10 @@ def settings_line(options: RecognitionOptions) -> str:
         said += [f"beam {beam.beam}", f"threshold {beam.beam_threshold:g}", f"symbols {beam.beam_tokens or 'all'}"]
         said += [f"LM weight {weights.lm_weight:g}", f"word score {weights.word_score:g}"]
         said += [f"unknown {weights.unk_score:g}", f"boundary {weights.sil_score:g}"]
+        said += [f"hot word {word} {weight:g}" for word, weight in options.hotwords.items()]
+    if (second := options.rescore) is not None:
+        said += [f"{second.nbest} scored again by {second.lm.name}", f"weight {second.weights.lm_weight:g}"]
+        said += [f"word {second.weights.word_score:g}", f"first {second.first_pass_weight:g}"]
     return ", ".join([*said, f"precision {options.precision}"])
 
 

@@ -2,11 +2,13 @@
 
 import io
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from lm.hypothesis import DecodingWeights
 from lm.phones import phone_labels
 from lm.vocabulary import CHARACTERS
 from w2v2cli.data.librispeech import Part
@@ -16,8 +18,9 @@ from w2v2cli.errors import UserError
 from w2v2cli.recognition.ranks import Ranks
 from w2v2cli.recognition.recognizer import RecognitionOptions
 from w2v2cli.recognition.report import json_report, print_report
+from w2v2cli.recognition.rescoring_pool import Rescoring
 from w2v2cli.recognition.search_spec import SearchSpec
-from w2v2cli.recognition.utterance_rows import evaluation_of, scored_rows
+from w2v2cli.recognition.utterance_rows import evaluation_of, scored_rows, settings_line
 
 OPTIONS = RecognitionOptions(ModelLocation("m", Path("m"), None), LmLocation("none", None, None))
 SPOKEN = Utterance("a", Path("a.wav"), "SHE", "s1", phones=("h#", "sh", "ix", "q", "h#"))
@@ -72,3 +75,17 @@ def test_there_must_be_something_to_compare_with():
         evaluated(pipeline(phones), other)
     own = SearchSpec(("<pad>", "a:", "b"), "greedy")
     assert evaluated(pipeline(own, "a:"), other).words.errors == 0
+
+
+def test_rows_are_kept_only_for_the_very_same_settings():
+    lm = LmLocation("4gram", Path("lm.arpa"), None)
+    plain = replace(OPTIONS, lm=lm, search="compiled")
+    second = Rescoring(LmLocation("t", Path("t.pt"), None, "transformer"), DecodingWeights(0.9, -1.0))
+    others = [
+        replace(plain, hotwords={"NAME": 3.0}),
+        replace(plain, rescore=second),
+        replace(plain, rescore=replace(second, weights=DecodingWeights(0.8, -1.0))),
+        replace(plain, rescore=replace(second, first_pass_weight=0.5)),
+        replace(plain, weights=DecodingWeights(1.0, -1.0)),
+    ]
+    assert len({settings_line(options) for options in (plain, *others)}) == 1 + len(others)
