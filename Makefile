@@ -36,7 +36,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.tuning
 	$(BIN)/python -m benchmarks.long_recording
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml setup.py $(wildcard lm/native/*)
 	@test -n "$(PYTHON)" || { echo "Python 3.10 to 3.13 was not found; name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --quiet --upgrade pip
