@@ -136,6 +136,9 @@ def recognition_options(
         raise UsageError(f"--batch-seconds cannot be negative, got {batch_seconds:g}.")
     if workers < 0:
         raise UsageError(f"--workers cannot be negative, got {workers}.")
+    if precision not in ("auto", "fp32", "bf16", "fp16"):
+        raise UsageError(f"--precision takes auto, fp32, bf16 or fp16, got {precision!r}.")
+    favoured = {} if hotwords is None else _hotwords(hotwords)
     try:
         options = BeamOptions(beam, beam_tokens, beam_threshold, nbest)
     except ValueError as error:
@@ -158,15 +161,13 @@ def recognition_options(
             rescore_first_weight,
             rescore_nbest,
         )  # fmt: skip
-    if precision not in ("auto", "fp32", "bf16", "fp16"):
-        raise UsageError(f"--precision takes auto, fp32, bf16 or fp16, got {precision!r}.")
     return RecognitionOptions(
         model=location,
         lm=language_model,
         weights=weights,
         beam=options,
         search=search,
-        hotwords={} if hotwords is None else _hotwords(hotwords),
+        hotwords=favoured,
         rescore=again,
         lm_cache_gb=lm_cache_gb,
         device=device,
