@@ -71,7 +71,7 @@ def _compiled_search() -> Finding:
 
     if not is_built():
         return Finding(
-            "compiled search", "not built: flashlight-text searches", True, "install a C++ compiler, then w2v2 again"
+            "compiled search", "not built: the other engines search", True, "install a C++ compiler, then w2v2 again"
         )
     try:
         native()

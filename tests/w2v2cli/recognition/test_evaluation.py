@@ -15,6 +15,7 @@ from w2v2cli.data.librispeech import Part
 from w2v2cli.data.store import LmLocation, ModelLocation
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
+from w2v2cli.recognition import recognizer
 from w2v2cli.recognition.ranks import Ranks
 from w2v2cli.recognition.recognizer import RecognitionOptions
 from w2v2cli.recognition.report import json_report, print_report
@@ -89,3 +90,20 @@ def test_rows_are_kept_only_for_the_very_same_settings():
         replace(plain, weights=DecodingWeights(1.0, -1.0)),
     ]
     assert len({settings_line(options) for options in (plain, *others)}) == 1 + len(others)
+
+
+def test_auto_takes_the_engine_that_is_there(monkeypatch):
+    arpa, binary = (LmLocation("lm", Path("lm"), Path("words"), kind) for kind in ("arpa", "kenlm"))
+    transformer = LmLocation("lm", Path("lm"), None, "transformer")
+
+    def engine(lm) -> str:
+        return replace(OPTIONS, lm=lm, device="cpu").engine
+
+    assert engine(OPTIONS.lm) == "greedy"
+    assert [engine(lm) for lm in (arpa, binary, transformer)] == ["compiled", "flashlight", "batched"]
+    assert replace(OPTIONS, lm=arpa, device="cuda").engine == "batched"
+    monkeypatch.setattr(recognizer, "is_built", lambda: False)
+    monkeypatch.setattr(recognizer, "find_spec", lambda name: name)
+    assert engine(arpa) == "flashlight"
+    monkeypatch.setattr(recognizer, "find_spec", lambda name: None)
+    assert [engine(lm) for lm in (arpa, binary)] == ["batched", "flashlight"]
