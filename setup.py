@@ -19,8 +19,11 @@ class BuildLibrary(build_ext):
 setup(
     ext_modules=[
         Extension(
-            "lm._native",
-            [f"{NATIVE}{name}.cpp" for name in ("automaton", "interface", "lexicon_trie", "search")],
+            "lm.native._native",
+            [
+                f"{NATIVE}{name}.cpp"
+                for name in ("automaton", "interface", "lexicon_trie", "search")
+            ],
             depends=[f"{NATIVE}{name}.h" for name in ("automaton", "lexicon_trie", "search")],
             language="c++",
             extra_compile_args=["-std=c++17", "-O3", "-fvisibility=default", *MACOS],

@@ -29,11 +29,11 @@ settings = o.recognition_options(model="demo", lm="4gram", lexicon=None, search=
     beam_tokens=None, lm_weight=2.0, word_score=-1.0, unk_score=float("-inf"), sil_score=0.0, nbest=1, device="cpu",
     precision="auto", batch_seconds=0.0, workers=0)
 from models.importers.labels import quick_labels
-from w2v2cli.recognition.search_pool import SearchPool
+from w2v2cli.recognition.searching.processes import SearchPool
 with SearchPool(settings.search_spec(quick_labels(settings.model.path))) as pool:
     import torch
     from models.importers.reader import read_model
-    from w2v2cli.recognition.emissions import AcousticModel
+    from w2v2cli.recognition.acoustic_model import AcousticModel
     from w2v2cli.data.audio import read_audio
     imported = time.perf_counter()
     model = AcousticModel.load(read_model(settings.model.path), "cpu", "auto")
@@ -56,7 +56,9 @@ NAMES = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     shipped = Path(__file__).parents[1] / "w2v2cli" / "shipped" / "recordings"
@@ -66,10 +68,24 @@ def main() -> None:
         soundfile.write(path, samples[: 10 * 16_000], 16_000)
         runs, walls = [], []
         for _ in range(args.repeats):
-            out = subprocess.run([sys.executable, "-c", STEPS.format(path=str(path))], check=True, capture_output=True)
+            out = subprocess.run(
+                [sys.executable, "-c", STEPS.format(path=str(path))],
+                check=True,
+                capture_output=True,
+            )
             runs.append([float(value) for value in out.stdout.split()])
             began = time.perf_counter()
-            command = [sys.executable, "-m", "w2v2cli", "transcribe", str(path), "--lm", "4gram", "--beam", "1500"]
+            command = [
+                sys.executable,
+                "-m",
+                "w2v2cli",
+                "transcribe",
+                str(path),
+                "--lm",
+                "4gram",
+                "--beam",
+                "1500",
+            ]
             subprocess.run(command, check=True, capture_output=True)
             walls.append(time.perf_counter() - began)
     table = Table(title=f"w2v2 transcribe of 10 s, median of {args.repeats}")

@@ -27,7 +27,7 @@ from models.checkpoint import Checkpoint
 from models.importers.huggingface import read_huggingface
 from w2v2cli.data.audio import find_recordings, probe, read_audio
 from w2v2cli.data.batching import batches_by_length
-from w2v2cli.recognition.emissions import AcousticModel
+from w2v2cli.recognition.acoustic_model import AcousticModel
 
 FILES, SHORTEST, LONGEST = 32, 5.0, 20.0
 CLOSE = 1e-3
@@ -35,9 +35,13 @@ CLOSE = 1e-3
 
 def choose(inputs: list[Path]) -> list[Path]:
     """The first 32 recordings of 5 to 20 s."""
-    chosen = [path for path in find_recordings(inputs) if SHORTEST <= probe(path).seconds <= LONGEST]
+    chosen = [
+        path for path in find_recordings(inputs) if SHORTEST <= probe(path).seconds <= LONGEST
+    ]
     if len(chosen) < FILES:
-        raise SystemExit(f"{len(chosen)} recordings of {SHORTEST:g} to {LONGEST:g} s, {FILES} are needed")
+        raise SystemExit(
+            f"{len(chosen)} recordings of {SHORTEST:g} to {LONGEST:g} s, {FILES} are needed"
+        )
     return chosen[:FILES]
 
 
@@ -60,15 +64,21 @@ def peer(folder: Path, files: list[Path], bf16: bool) -> Callable[[], list[np.nd
     return run
 
 
-def ours(checkpoint: Checkpoint, files: list[Path], precision: str) -> Callable[[], list[np.ndarray]]:
+def ours(
+    checkpoint: Checkpoint, files: list[Path], precision: str
+) -> Callable[[], list[np.ndarray]]:
     """Our model, batched by length as the pipeline does."""
     model = AcousticModel.load(checkpoint, "cpu", precision)  # type: ignore[arg-type]
 
     def run() -> list[np.ndarray]:
         waveforms = [read_audio(path) for path in files]
         found: list[np.ndarray] = [np.zeros(0)] * len(files)
-        for indices in batches_by_length([len(w) for w in waveforms], int(model.batch_seconds * 16_000)):
-            for i, emission in zip(indices, model.log_probs([waveforms[i] for i in indices]), strict=True):
+        for indices in batches_by_length(
+            [len(w) for w in waveforms], int(model.batch_seconds * 16_000)
+        ):
+            for i, emission in zip(
+                indices, model.log_probs([waveforms[i] for i in indices]), strict=True
+            ):
                 found[i] = emission
         return found
 
@@ -96,11 +106,17 @@ def measure(name: str, folder: Path, files: list[Path], repeats: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recordings", type=Path, nargs="*", default=[Path("../shared/data/ljspeech")])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "recordings", type=Path, nargs="*", default=[Path("../shared/data/ljspeech")]
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--contender", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/w2v2-benchmark"), help="for the random model")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("/tmp/w2v2-benchmark"), help="for the random model"
+    )
     args = parser.parse_args()
     files = choose(args.recordings)
     if args.contender:
@@ -110,12 +126,21 @@ def main() -> None:
     torch.manual_seed(0)
     Wav2Vec2ForCTC(Wav2Vec2Config(vocab_size=32)).save_pretrained(args.folder)
     audio = sum(probe(path).seconds for path in files)
-    table = Table(title=f"BASE, {FILES} recordings, {audio:.0f} s, {torch.get_num_threads()} threads")
+    table = Table(
+        title=f"BASE, {FILES} recordings, {audio:.0f} s, {torch.get_num_threads()} threads"
+    )
     for column in ("", "seconds", "× real time", "ratio", "peak MB", "largest difference"):
         table.add_column(column, justify="left" if not column else "right")
     baseline, reference = None, None
     for name in ("transformers fp32", "w2v2 fp32", "transformers bf16", "w2v2 bf16"):
-        command = [sys.executable, "-m", "benchmarks.emissions", *map(str, args.recordings), "--contender", name]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.emissions",
+            *map(str, args.recordings),
+            "--contender",
+            name,
+        ]
         command += ["--repeats", str(args.repeats), "--folder", str(args.folder)]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         seconds, peak = float(output[-2]), float(output[-1])
@@ -124,7 +149,12 @@ def main() -> None:
         baseline, reference = baseline or seconds, reference or emissions
         apart = max(float(np.abs(a - b).max()) for a, b in zip(emissions, reference, strict=True))
         table.add_row(
-            name, f"{seconds:.2f}", f"{audio / seconds:.1f}", f"{baseline / seconds:.2f}", f"{peak:.0f}", f"{apart:.1e}"
+            name,
+            f"{seconds:.2f}",
+            f"{audio / seconds:.1f}",
+            f"{baseline / seconds:.2f}",
+            f"{peak:.0f}",
+            f"{apart:.1e}",
         )
     Console(width=100).print(table)
 

@@ -27,12 +27,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from w2v2cli.data.corpora import read_corpus
+from w2v2cli.data.corpora.readers import read_corpus
 from w2v2cli.data.dataset import MicroBatches, Reading, TrainingSet, unlabelled
 from w2v2cli.data.recordings import FileRecordings, Recordings
 from w2v2cli.data.resampling import SAMPLE_RATE
-from w2v2cli.data.sharding import write_shards
-from w2v2cli.data.shards import ShardRecordings
+from w2v2cli.data.shards.reader import ShardRecordings
+from w2v2cli.data.shards.writer import write_shards
 from w2v2cli.data.utterance import Utterance
 
 SHIPPED = Path(__file__).parents[1] / "w2v2cli" / "shipped" / "corpus" / "test-clean"
@@ -48,17 +48,29 @@ class Speed:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--data", type=Path, default=SHIPPED, help="a folder of recordings; the shipped ones by default"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--real-time", type=float, default=1180, help="seconds of audio that one GPU trains on in a second"
+        "--data",
+        type=Path,
+        default=SHIPPED,
+        help="a folder of recordings; the shipped ones by default",
     )
-    parser.add_argument("--seconds", type=float, default=5, help="how long each way is measured, three times")
+    parser.add_argument(
+        "--real-time",
+        type=float,
+        default=1180,
+        help="seconds of audio that one GPU trains on in a second",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=5, help="how long each way is measured, three times"
+    )
     parser.add_argument("--crop", type=int, default=250_000, help="samples")
     parser.add_argument("--batch", type=int, default=1_400_000, help="samples of a micro-batch")
-    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2], help="DataLoader processes to try")
+    parser.add_argument(
+        "--workers", type=int, nargs="*", default=[1, 2], help="DataLoader processes to try"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     utterances = read_corpus(args.data)
@@ -93,21 +105,32 @@ def _ways(
     """What is compared, each in this process; a string says why one cannot be."""
     yield "ours, FLAC files", partial(_micro_batches, files, reading)
     yield "ours, shards", partial(_micro_batches, shards, reading)
-    yield "soundfile, the same files", partial(_straightforward, utterances, files, reading, _by_soundfile)
+    yield (
+        "soundfile, the same files",
+        partial(_straightforward, utterances, files, reading, _by_soundfile),
+    )
     try:
         _by_torchaudio(utterances[0].path, 0, 100)
-        yield "torchaudio.load, the same files", partial(_straightforward, utterances, files, reading, _by_torchaudio)
+        yield (
+            "torchaudio.load, the same files",
+            partial(_straightforward, utterances, files, reading, _by_torchaudio),
+        )
     except (ImportError, RuntimeError) as error:
         yield "torchaudio.load, the same files", f"left out: {str(error).splitlines()[0][:60]}"
     try:
         import webdataset  # noqa: F401
 
-        yield "webdataset + soundfile, the same shards", partial(_by_webdataset, shards.paths, reading.crop)
+        yield (
+            "webdataset + soundfile, the same shards",
+            partial(_by_webdataset, shards.paths, reading.crop),
+        )
     except ImportError:
         yield "webdataset + soundfile, the same shards", "left out: pip install webdataset"
 
 
-def _add(table: Table, name: str, way: Way | str, args: argparse.Namespace, workers: int = 0) -> None:
+def _add(
+    table: Table, name: str, way: Way | str, args: argparse.Namespace, workers: int = 0
+) -> None:
     if isinstance(way, str):
         table.add_row(name, way)
         return
@@ -142,7 +165,9 @@ def _through_loader(data: TrainingSet, reading: Reading, workers: int, epoch: in
     """Enough of them that starting the processes, once, does not show."""
     plan = reading.epoch(data, epoch)
     many = [i % len(plan) for i in range(100_000)]
-    yield from (int(batch.lengths.sum()) for batch in MicroBatches(data, plan.plan).load(many, workers))
+    yield from (
+        int(batch.lengths.sum()) for batch in MicroBatches(data, plan.plan).load(many, workers)
+    )
 
 
 def _straightforward(

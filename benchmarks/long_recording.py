@@ -29,7 +29,9 @@ LOOK = 0.1  # seconds
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--hours", type=float, default=3.0)
     parser.add_argument("--lm", default="none")
     args = parser.parse_args()
@@ -42,7 +44,11 @@ def main() -> None:
             seconds = write_recording(path, hours * 3600)
             wall, peak, subtitles = measure(path, args.lm)
             table.add_row(
-                f"{seconds / 3600:.2f}", f"{wall:.1f}", f"{seconds / wall:.0f}", f"{peak / 1e6:.0f}", str(subtitles)
+                f"{seconds / 3600:.2f}",
+                f"{wall:.1f}",
+                f"{seconds / wall:.0f}",
+                f"{peak / 1e6:.0f}",
+                str(subtitles),
             )
     Console(width=100).print(table)
 
@@ -63,7 +69,17 @@ def measure(path: Path, lm: str) -> tuple[float, int, int]:
     """Seconds, bytes of memory at the most, and subtitles."""
     began, peak = time.perf_counter(), 0
     with tempfile.TemporaryFile() as out:
-        command = [sys.executable, "-m", "w2v2cli", "transcribe", str(path), "--format", "srt", "--lm", lm]
+        command = [
+            sys.executable,
+            "-m",
+            "w2v2cli",
+            "transcribe",
+            str(path),
+            "--format",
+            "srt",
+            "--lm",
+            lm,
+        ]
         with subprocess.Popen(command, stdout=out) as process:
             while process.poll() is None:
                 peak = max(peak, sum(memory(pid) for pid in family(process.pid)))

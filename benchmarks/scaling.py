@@ -26,9 +26,31 @@ WARM_UP = 10  # updates left out
 
 def seconds_per_update(args: argparse.Namespace, ranks: int, folder: Path) -> float:
     """The median of a run's updates after the first ten."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
-    command = [sys.executable, *launcher, "-m", "w2v2cli", "pretrain", f"{args.corpus}@20", "-o", str(folder)]
-    command += ["--valid", str(args.corpus), "--recipe", "small", "--set", f"model={args.model}", "--accumulate", "1"]
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+        if ranks > 1
+        else []
+    )
+    command = [
+        sys.executable,
+        *launcher,
+        "-m",
+        "w2v2cli",
+        "pretrain",
+        f"{args.corpus}@20",
+        "-o",
+        str(folder),
+    ]
+    command += [
+        "--valid",
+        str(args.corpus),
+        "--recipe",
+        "small",
+        "--set",
+        f"model={args.model}",
+        "--accumulate",
+        "1",
+    ]
     command += [
         "--updates",
         str(args.updates),
@@ -37,18 +59,29 @@ def seconds_per_update(args: argparse.Namespace, ranks: int, folder: Path) -> fl
         "--precision",
         args.precision,
     ]
-    command += ["--set", "save_every=100000", "--set", "validate_every=100000", "--set", "shortest_seconds=0.5"]
+    command += [
+        "--set",
+        "save_every=100000",
+        "--set",
+        "validate_every=100000",
+        "--set",
+        "shortest_seconds=0.5",
+    ]
     environment = dict(os.environ)
     if args.threads:
         environment["OMP_NUM_THREADS"] = str(args.threads)
     subprocess.run(command, check=True, env=environment, capture_output=True)
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     ends = [row["time"] for row in rows]
-    return statistics.median(after - before for before, after in zip(ends[WARM_UP:], ends[WARM_UP + 1 :], strict=False))
+    return statistics.median(
+        after - before for before, after in zip(ends[WARM_UP:], ends[WARM_UP + 1 :], strict=False)
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("corpus", type=Path, nargs="?", default=CORPUS)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--threads", type=int, default=1, help="of each rank; 0 leaves it to torch")
@@ -61,7 +94,9 @@ def main() -> None:
     from models.pretraining import Wav2Vec2ForPretraining
 
     parameters = sum(p.numel() for p in Wav2Vec2ForPretraining(PRESETS[args.model]()).parameters())
-    table = Table(title=f"{args.model}, {parameters / 1e6:.1f} M parameters, {args.batch_seconds:g} s a rank")
+    table = Table(
+        title=f"{args.model}, {parameters / 1e6:.1f} M parameters, {args.batch_seconds:g} s a rank"
+    )
     for column in ("ranks", "seconds an update", "audio s/s", "efficiency", "MB sent by a rank"):
         table.add_column(column, justify="right")
     first = None
@@ -69,7 +104,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             seconds = seconds_per_update(args, ranks, Path(folder))
         first = first or seconds
-        sent = 2 * (ranks - 1) / ranks * parameters * 4 / 1e6  # a ring: reduce-scatter, then all-gather
+        sent = (
+            2 * (ranks - 1) / ranks * parameters * 4 / 1e6
+        )  # a ring: reduce-scatter, then all-gather
         table.add_row(
             str(ranks),
             f"{seconds:.3f}",

@@ -28,10 +28,19 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.hosted import Hosted, Turn
-from benchmarks.search_contenders import ALONE, CONTENDERS, PEER, TELLS, Contender, Decoded, Task, missing
+from benchmarks.search_contenders import (
+    ALONE,
+    CONTENDERS,
+    PEER,
+    TELLS,
+    Contender,
+    Decoded,
+    Task,
+    missing,
+)
 from benchmarks.search_inputs import TEXTS, Inputs, novels_4gram, recorded, simulated, unpacked, wer
-from lm.hypothesis import BeamOptions, DecodingWeights
-from w2v2cli.recognition.search_pool import usable_cores
+from lm.decoding import BeamOptions, DecodingWeights
+from w2v2cli.recognition.searching.processes import usable_cores
 
 SAME = 1e-3  # difference in score
 LOOK = 0.02  # seconds between two looks at memory while contenders are warmed
@@ -87,7 +96,9 @@ def measure(args: argparse.Namespace) -> Iterator[Case]:
             first_use(task, names)
             alone = [name for name in names if name in ALONE]
             others = [name for name in names if name not in ALONE]
-            for options in [BeamOptions(beam, None, limit) for limit in args.thresholds for beam in args.beams]:
+            for options in [
+                BeamOptions(beam, None, limit) for limit in args.thresholds for beam in args.beams
+            ]:
                 if others:
                     yield case(inputs, replace(task, options=options), others, args.repeats)
             if alone:
@@ -107,7 +118,9 @@ def first_use(task: Task, names: list[str]) -> None:
     for name in ("compiled-threads", "batched"):
         if name in names or (name == "compiled-threads" and "compiled-pool" in names):
             hosted = Hosted(Contender(name, task))
-            tell(f"{name} was ready after {hosted.setup_seconds:.2f} s at its first use of these files.")
+            tell(
+                f"{name} was ready after {hosted.setup_seconds:.2f} s at its first use of these files."
+            )
             hosted.close()
 
 
@@ -135,7 +148,11 @@ def case(inputs: Inputs, task: Task, names: list[str], repeats: int) -> Case:
 
 
 def row(
-    name: str, turns: list[Turn[Decoded]], hosted: Hosted[Decoded], inputs: Inputs, peer: list[Turn[Decoded]] | None
+    name: str,
+    turns: list[Turn[Decoded]],
+    hosted: Hosted[Decoded],
+    inputs: Inputs,
+    peer: list[Turn[Decoded]] | None,
 ) -> Row:
     """Of one contender."""
     seconds = statistics.median(turn.seconds for turn in turns)
@@ -144,9 +161,15 @@ def row(
     if peer is not None:
         ratio = statistics.median(turn.seconds for turn in peer) / seconds
         pairs = list(zip(turns[0].result, peer[0].result, strict=True))
-        equal = sum(ours[0] == theirs[0] and abs(ours[1] - theirs[1]) < SAME for ours, theirs in pairs)
+        equal = sum(
+            ours[0] == theirs[0] and abs(ours[1] - theirs[1]) < SAME for ours, theirs in pairs
+        )
         if not math.isnan(pairs[0][0][1]):
-            different = [f"{verdict(*p)} {p}" for p in pairs if p[0][0] != p[1][0] or abs(p[0][1] - p[1][1]) >= SAME]
+            different = [
+                f"{verdict(*p)} {p}"
+                for p in pairs
+                if p[0][0] != p[1][0] or abs(p[0][1] - p[1][1]) >= SAME
+            ]
     return Row(
         name, seconds, statistics.median(turn.cpu_seconds for turn in turns), inputs.audio_seconds / seconds, ratio,
         wer(inputs.texts, [text for text, _ in turns[0].result]), equal, hosted.setup_seconds, hosted.peak_mb,
@@ -163,7 +186,11 @@ def verdict(ours: tuple[str, float], theirs: tuple[str, float]) -> str:
 
 def table(found: Case, args: argparse.Namespace) -> Table:
     """For people."""
-    how = "pruned in their own way" if found.beam is None else f"beam {found.beam}, threshold {found.beam_threshold:g}"
+    how = (
+        "pruned in their own way"
+        if found.beam is None
+        else f"beam {found.beam}, threshold {found.beam_threshold:g}"
+    )
     title = (
         f"{found.inputs}: {how}; {found.utterances} utterances, {found.audio_seconds:.0f} s, greedy WER "
         f"{100 * found.greedy_wer:.1f}%, load before {found.load_before:.1f}"
@@ -192,11 +219,23 @@ def tell(sentence: str | None) -> bool:
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("transcripts", nargs="?", type=Path, default=TEXTS, help="tab-separated, with a column `text`")
-    parser.add_argument("--inputs", nargs="+", choices=["simulated", "recorded"], default=["simulated", "recorded"])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "transcripts",
+        nargs="?",
+        type=Path,
+        default=TEXTS,
+        help="tab-separated, with a column `text`",
+    )
+    parser.add_argument(
+        "--inputs", nargs="+", choices=["simulated", "recorded"], default=["simulated", "recorded"]
+    )
     parser.add_argument("--model", default="demo", help="of the recorded inputs")
-    parser.add_argument("--corpus", type=Path, help="of the recorded inputs; else the splits that ship")
+    parser.add_argument(
+        "--corpus", type=Path, help="of the recorded inputs; else the splits that ship"
+    )
     parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS), metavar="NAME",
                         help=", ".join(CONTENDERS))  # fmt: skip
     parser.add_argument("--lm", type=Path, help="an ARPA file; else a 4-gram of the novels")
@@ -207,11 +246,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--word-score", type=float, default=-1.0)
     parser.add_argument("--workers", type=int, default=usable_cores())
     parser.add_argument("--utterances", type=int, default=40)
-    parser.add_argument("--mistaken", type=float, default=0.02, help="share of symbols that another one beats")
+    parser.add_argument(
+        "--mistaken", type=float, default=0.02, help="share of symbols that another one beats"
+    )
     parser.add_argument("--device", default="cpu", help="of the batched search")
-    parser.add_argument("--at-once", type=int, default=64, help="utterances in a batch of the batched search")
+    parser.add_argument(
+        "--at-once", type=int, default=64, help="utterances in a batch of the batched search"
+    )
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="for scripts: a line for each beam and threshold")
+    parser.add_argument(
+        "--json", action="store_true", help="for scripts: a line for each beam and threshold"
+    )
     args = parser.parse_args()
     if (args.lm is None) != (args.lexicon is None):
         parser.error("--lm and --lexicon go together")

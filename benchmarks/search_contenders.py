@@ -19,16 +19,22 @@ from typing import Any
 
 import numpy as np
 
-from lm.hypothesis import BeamOptions, DecodingWeights, Hypothesis
-from lm.lexicon import Lexicon
-from lm.vocabulary import Vocabulary
-from w2v2cli.recognition.search_pool import SearchPool
-from w2v2cli.recognition.search_server import stderr_closed
-from w2v2cli.recognition.search_spec import Engine, SearchSpec
+from lm.decoding import BeamOptions, DecodingWeights
+from lm.hypothesis import Hypothesis
+from lm.text.lexicon import Lexicon
+from lm.text.vocabulary import Vocabulary
+from w2v2cli.recognition.searching.processes import SearchPool
+from w2v2cli.recognition.searching.server import stderr_closed
+from w2v2cli.recognition.searching.spec import Engine, SearchSpec
 
-Decoded = list[tuple[str, float]]  # words of each utterance and their score, NaN where the peer does not say
+Decoded = list[
+    tuple[str, float]
+]  # words of each utterance and their score, NaN where the peer does not say
 Search = Callable[[list[np.ndarray]], Decoded]
-NEEDS = {"flashlight": "flashlight", "pyctcdecode": "pyctcdecode"}  # first part of a kind: the module it is run by
+NEEDS = {
+    "flashlight": "flashlight",
+    "pyctcdecode": "pyctcdecode",
+}  # first part of a kind: the module it is run by
 
 
 @dataclass(frozen=True)
@@ -139,10 +145,13 @@ def pyctcdecode(
         alpha = task.weights.lm_weight / math.log(10)
         decoder: Any
         with stderr_closed():
-            decoder = build_ctcdecoder(labels, str(task.lm), words, alpha=alpha, beta=task.weights.word_score)
+            decoder = build_ctcdecoder(
+                labels, str(task.lm), words, alpha=alpha, beta=task.weights.word_score
+            )
         with multiprocessing.get_context("fork").Pool(task.workers) as pool:
             yield lambda emissions: [
-                (text, math.nan) for text in decoder.decode_batch(pool, emissions, beam, prune, least)
+                (text, math.nan)
+                for text in decoder.decode_batch(pool, emissions, beam, prune, least)
             ]
 
     return opened
@@ -154,11 +163,19 @@ def pool(engine: Engine) -> Callable[[Task], AbstractContextManager[Search]]:
     @contextmanager
     def opened(task: Task) -> Iterator[Search]:
         spec = SearchSpec(
-            task.labels, engine, task.lm, task.lexicon, weights=task.weights, options=task.options, cache=task.cache
+            task.labels,
+            engine,
+            task.lm,
+            task.lexicon,
+            weights=task.weights,
+            options=task.options,
+            cache=task.cache,
         )
         with SearchPool(spec, task.workers) as pool:
             pool.wait_until_ready()
-            yield lambda emissions: best([future.result() for future in [pool.submit(e) for e in emissions]])
+            yield lambda emissions: best(
+                [future.result() for future in [pool.submit(e) for e in emissions]]
+            )
 
     return opened
 
@@ -166,13 +183,16 @@ def pool(engine: Engine) -> Callable[[Task], AbstractContextManager[Search]]:
 @contextmanager
 def compiled_threads(task: Task) -> Iterator[Search]:
     """Our compiled engine in threads of one process."""
-    from lm.compiled_search import CompiledSearch
-    from lm.flat_lexicon import kept_lexicon
-    from lm.ngram_automaton import content_hash
+    from lm.ngram.automaton import content_hash
+    from lm.search.compiled import CompiledSearch
+    from lm.search.flat_lexicon import kept_lexicon
 
     vocabulary = Vocabulary.from_labels(task.labels)
     lexicon, _ = kept_lexicon(
-        content_hash(task.lexicon, task.cache), vocabulary, task.cache, lambda: Lexicon.read(task.lexicon, vocabulary)
+        content_hash(task.lexicon, task.cache),
+        vocabulary,
+        task.cache,
+        lambda: Lexicon.read(task.lexicon, vocabulary),
     )
     search: Callable[..., Any] = CompiledSearch(
         vocabulary, task.weights, task.options, lexicon, task.lm, task.cache, threads=task.workers
@@ -183,13 +203,18 @@ def compiled_threads(task: Task) -> Iterator[Search]:
 @contextmanager
 def batched(task: Task) -> Iterator[Search]:
     """Our search by tensor operations, `at_once` utterances in a batch of falling length."""
-    from lm.batched_cache import kept_automaton
-    from lm.batched_search import BatchedSearch
+    from lm.ngram.arrays_cache import kept_automaton
+    from lm.search.batched.search import BatchedSearch
 
     vocabulary = Vocabulary.from_labels(task.labels)
     lexicon = Lexicon.read(task.lexicon, vocabulary)
     search: Callable[..., Any] = BatchedSearch(
-        vocabulary, lexicon, kept_automaton(task.lm, task.cache)[0], task.weights, task.options, device=task.device
+        vocabulary,
+        lexicon,
+        kept_automaton(task.lm, task.cache)[0],
+        task.weights,
+        task.options,
+        device=task.device,
     )
 
     def run(emissions: list[np.ndarray]) -> Decoded:

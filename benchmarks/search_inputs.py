@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.simulation import Simulation
-from lm.greedy import greedy_search
-from lm.normalization import normalize_text
-from lm.vocabulary import CHARACTERS, Vocabulary
-from w2v2cli.data.store import home
-from w2v2cli.recognition.error_rate import align, total
+from lm.search.greedy import greedy_search
+from lm.text.normalization import normalize_text
+from lm.text.vocabulary import CHARACTERS, Vocabulary
+from storage.home import home
+from w2v2cli.recognition.scoring.error_rate import align, total
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TEXTS = SHARED / "ljspeech" / "transcripts.tsv"
@@ -47,13 +47,19 @@ class Inputs:
     def greedy_wer(self) -> float:
         """Word error rate of the best path."""
         vocabulary = Vocabulary.from_labels(self.labels)
-        return wer(self.texts, [greedy_search(e[None], [len(e)], vocabulary)[0][0].text for e in self.emissions])
+        return wer(
+            self.texts,
+            [greedy_search(e[None], [len(e)], vocabulary)[0][0].text for e in self.emissions],
+        )
 
 
 def references(path: Path, count: int) -> list[str]:
     """The first `count` normalised transcripts of 40 to 200 letters."""
     with path.open(encoding="utf-8") as file:
-        texts = [normalize_text(row["text"]) for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+        texts = [
+            normalize_text(row["text"])
+            for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        ]
     return [text for text in texts if SHORTEST <= len(text) <= LONGEST][:count]
 
 
@@ -67,9 +73,9 @@ def recorded(model: str, corpus: Path | None, count: int) -> Inputs:
     """A model's emissions of real recordings: those of a corpus, else of the splits that ship."""
     from models.importers.reader import read_model
     from w2v2cli.data.audio import read_audio
-    from w2v2cli.data.librispeech import find_splits
-    from w2v2cli.data.store import resolve_model
-    from w2v2cli.recognition.emissions import AcousticModel
+    from w2v2cli.data.corpora.catalogue import find_splits
+    from w2v2cli.data.locations import resolve_model
+    from w2v2cli.recognition.acoustic_model import AcousticModel
 
     parts = find_splits("all" if corpus is None else None, corpus)
     said = [(u.path, u.text) for part in parts for u in part.utterances if u.text and not u.start]
@@ -106,4 +112,6 @@ def unpacked(path: Path, folder: Path) -> Path:
 
 def wer(texts: list[str], found: list[str]) -> float:
     """Word error rate over all utterances."""
-    return total(align(text, hypothesis).words for text, hypothesis in zip(texts, found, strict=True)).rate
+    return total(
+        align(text, hypothesis).words for text, hypothesis in zip(texts, found, strict=True)
+    ).rate

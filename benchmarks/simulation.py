@@ -6,13 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lm.vocabulary import Vocabulary
+from lm.text.vocabulary import Vocabulary
 
 # Letters that models take for one another: English writes the same sound with each of a group.
 ALIKE = ("AEIOUY", "CKQSZX", "TDH", "BPVFM", "GJ", "NM", "LR", "WUV", "SC'")
-GAP = (2.0, 1.2)  # blank frames after a symbol, mean and spread: with the peak, 15 letters a second at 49 frames
+GAP = (
+    2.0,
+    1.2,
+)  # blank frames after a symbol, mean and spread: with the peak, 15 letters a second at 49 frames
 FLOOR = (-11.0, 1.6)  # log-odds of what nobody said
-PEAK = (0.0, 1.5)  # log-odds of the likeliest symbol of a frame, less the blank where that is another
+PEAK = (
+    0.0,
+    1.5,
+)  # log-odds of the likeliest symbol of a frame, less the blank where that is another
 SECOND = (-7.0, 4.0)  # log-odds of the truth where a rival beat it
 RIVAL = (-6.0, 2.5)  # log-odds of the rivals of a symbol that was heard right
 
@@ -32,7 +38,10 @@ class Simulation:
         return [self._emission(text, generator) for text in texts]
 
     def _emission(self, text: str, generator: np.random.Generator) -> np.ndarray:
-        symbols = [self.vocabulary.index["|" if character == " " else character] for character in f"{text} "]
+        symbols = [
+            self.vocabulary.index["|" if character == " " else character]
+            for character in f"{text} "
+        ]
         gaps = np.maximum(1, generator.normal(*GAP, len(symbols)).round().astype(int))
         holds = 1 + (generator.random(len(symbols)) < 0.25)
         starts = 5 + np.concatenate([[0], np.cumsum(gaps + holds)[:-1]])
@@ -62,4 +71,6 @@ class Simulation:
     def _rivals(self, symbol: int) -> list[int]:
         name = self.vocabulary.symbols[symbol]
         alike = {letter for group in ALIKE if name in group for letter in group} - {name}
-        return sorted(self.vocabulary.index[letter] for letter in alike if letter in self.vocabulary.index)
+        return sorted(
+            self.vocabulary.index[letter] for letter in alike if letter in self.vocabulary.index
+        )

@@ -27,12 +27,12 @@ BLOCK = 1 << 16
 SET_UP = """
 import sys, time
 from pathlib import Path
-from lm.vocabulary import CHARACTERS
-from w2v2cli.recognition.search_server import build_search, stderr_closed
-from w2v2cli.recognition.search_spec import SearchSpec
-import lm.compiled_search, lm.flat_lexicon, lm.lexicon
+from lm.text.vocabulary import CHARACTERS
+from w2v2cli.recognition.searching.server import build_search, stderr_closed
+from w2v2cli.recognition.searching.spec import SearchSpec
+import lm.search.compiled, lm.search.flat_lexicon, lm.text.lexicon
 if sys.argv[1] == "flashlight":
-    import lm.flashlight_search, flashlight.lib.text.decoder.kenlm
+    import lm.search.flashlight, flashlight.lib.text.decoder.kenlm
 spec = SearchSpec(CHARACTERS, sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), cache=Path(sys.argv[4]))
 before = time.perf_counter()
 with stderr_closed():
@@ -60,7 +60,9 @@ def made_up(words: int, ngrams: int) -> list[np.ndarray]:
     """(N, n) words of the bigrams, trigrams and 4-grams; the beginning and the end of each are n-grams, too."""
     rng = np.random.default_rng(0)
     counts = [int(share * (ngrams - words)) for share in SHARES]
-    common = (words * rng.power(0.3, (int(counts[0] * 1.6), 2))).astype(np.int64)  # few words are frequent
+    common = (words * rng.power(0.3, (int(counts[0] * 1.6), 2))).astype(
+        np.int64
+    )  # few words are frequent
     orders = [np.unique(common, axis=0)]
     orders[0] = orders[0][np.sort(rng.permutation(len(orders[0]))[: counts[0]])]
     for count in counts[1:]:
@@ -82,7 +84,8 @@ def _places(heads: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """The row of `heads`, which rise, that equals each wanted one; -1 for none."""
     base = np.int64(1) << 20
     keys, asked = (
-        sum(rows[:, i] * base ** (rows.shape[1] - 1 - i) for i in range(rows.shape[1])) for rows in (heads, wanted)
+        sum(rows[:, i] * base ** (rows.shape[1] - 1 - i) for i in range(rows.shape[1]))
+        for rows in (heads, wanted)
     )
     at = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
     return np.where(keys[at] == asked, at, -1)
@@ -95,8 +98,12 @@ def lines(rows: np.ndarray, words: np.ndarray, highest: bool, seed: int) -> Iter
         block = rows[begin : begin + BLOCK]
         scores, backoffs = rng.uniform(-4, -0.5, len(block)), rng.uniform(-1, -0.1, len(block))
         texts = [" ".join(gram) for gram in words[block].tolist()]
-        end = [""] * len(block) if highest else [f"\t{backoff:.4f}" for backoff in backoffs.tolist()]
-        yield "".join(f"{s:.4f}\t{text}{b}\n" for s, text, b in zip(scores.tolist(), texts, end, strict=True))
+        end = (
+            [""] * len(block) if highest else [f"\t{backoff:.4f}" for backoff in backoffs.tolist()]
+        )
+        yield "".join(
+            f"{s:.4f}\t{text}{b}\n" for s, text, b in zip(scores.tolist(), texts, end, strict=True)
+        )
 
 
 def make_files(folder: Path, words: int, ngrams: int) -> tuple[Path, Path, int]:
@@ -109,7 +116,9 @@ def make_files(folder: Path, words: int, ngrams: int) -> tuple[Path, Path, int]:
         lexicon.write_text("".join(f"{word}\t{' '.join(word)} |\n" for word in text.tolist()))
         beside = arpa.with_suffix(".part")
         with beside.open("w") as file:
-            file.write("\\data\\\n" + "".join(f"ngram {n}={count}\n" for n, count in enumerate(counts, 1)))
+            file.write(
+                "\\data\\\n" + "".join(f"ngram {n}={count}\n" for n, count in enumerate(counts, 1))
+            )
             file.write("\n\\1-grams:\n-3\t<unk>\n-99\t<s>\t-0.5\n-1\t</s>\n")
             file.writelines(lines(np.arange(words)[:, None], text, False, 1))
             for n, rows in enumerate(orders, 2):
@@ -129,7 +138,9 @@ def set_up(engine: str, arpa: Path, lexicon: Path, cache: Path) -> dict[str, flo
 
 def main() -> None:
     """Make the files, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--words", type=int, default=200_000)
     parser.add_argument("--ngrams", type=int, default=10_000_000)
     parser.add_argument("--keep", type=Path, help="where the files that are made up stay")
@@ -149,9 +160,21 @@ def main() -> None:
         kept = sum(file.stat().st_size for file in cache.iterdir()) / 1e6
         size = arpa.stat().st_size / 1e6
     if args.json:
-        print(json.dumps({"words": args.words, "ngrams": ngrams, "arpa_mb": size, "kept_mb": kept, "rows": rows}))
+        print(
+            json.dumps(
+                {
+                    "words": args.words,
+                    "ngrams": ngrams,
+                    "arpa_mb": size,
+                    "kept_mb": kept,
+                    "rows": rows,
+                }
+            )
+        )
         return
-    table = Table(title=f"{args.words} words, {ngrams / 1e6:.1f} M n-grams: ARPA {size:.0f} MB, kept {kept:.0f} MB")
+    table = Table(
+        title=f"{args.words} words, {ngrams / 1e6:.1f} M n-grams: ARPA {size:.0f} MB, kept {kept:.0f} MB"
+    )
     table.add_column("")
     table.add_column("s", justify="right")
     table.add_column("peak MB", justify="right")

@@ -37,7 +37,9 @@ LABELS = 200  # of each utterance in fine-tuning
 MATRIX = 4096  # rows of the product that the device's peak is taken from
 
 
-def network_flops(config: Wav2Vec2Config, utterances: int, samples: int, frozen_encoder: bool) -> float:
+def network_flops(
+    config: Wav2Vec2Config, utterances: int, samples: int, frozen_encoder: bool
+) -> float:
     """Floating-point operations of one update, two for each multiplication, backward twice the forward."""
     steps, width, encoder = samples, 1, 0.0
     for channels, kernel, stride in config.conv_layers:
@@ -70,7 +72,9 @@ def waited(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def our_pretraining(config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dtype, compiled: bool) -> Update:
+def our_pretraining(
+    config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dtype, compiled: bool
+) -> Update:
     device = waveforms.device
     network = Wav2Vec2ForPretraining(config).to(device).train()
     if compiled:
@@ -85,7 +89,14 @@ def our_pretraining(config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dtyp
         noise = gumbel_noise((len(steps), config.codebooks, config.codebook_entries), generator)
         optimizer.zero_grad()
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            found = network(waveforms, lengths, steps, temperature=2.0, noise=(noise, None), encoder_gradient=0.1)
+            found = network(
+                waveforms,
+                lengths,
+                steps,
+                temperature=2.0,
+                noise=(noise, None),
+                encoder_gradient=0.1,
+            )
             loss = pretraining_losses(found, steps, objective, targets=True).total
         (loss / len(steps)).backward()
         optimizer.step()
@@ -109,7 +120,9 @@ def their_pretraining(config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dt
         optimizer.zero_grad()
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             found = network(
-                waveforms, mask_time_indices=hidden, sampled_negative_indices=torch.from_numpy(negatives).to(device)
+                waveforms,
+                mask_time_indices=hidden,
+                sampled_negative_indices=torch.from_numpy(negatives).to(device),
             )
         (found.loss / hidden.sum()).backward()
         optimizer.step()
@@ -117,7 +130,9 @@ def their_pretraining(config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dt
     return update
 
 
-def our_finetuning(config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dtype, compiled: bool) -> Update:
+def our_finetuning(
+    config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dtype, compiled: bool
+) -> Update:
     device = waveforms.device
     network = Wav2Vec2ForCTC(config, 32).to(device).train()
     network.wav2vec2.feature_encoder.requires_grad_(False)
@@ -133,7 +148,9 @@ def our_finetuning(config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dtype
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             logits, frames = network(waveforms, lengths, mask)
         log_probs = logits.float().log_softmax(-1).transpose(0, 1)
-        F.ctc_loss(log_probs, labels, frames, label_lengths, reduction="sum", zero_infinity=True).backward()
+        F.ctc_loss(
+            log_probs, labels, frames, label_lengths, reduction="sum", zero_infinity=True
+        ).backward()
         optimizer.step()
 
     return update
@@ -144,7 +161,14 @@ def their_finetuning(config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dty
 
     device = waveforms.device
     settings = their_config(config)
-    settings.update({"vocab_size": 32, "mask_feature_prob": 0.25, "mask_feature_length": 64, "mask_time_prob": 0.65})
+    settings.update(
+        {
+            "vocab_size": 32,
+            "mask_feature_prob": 0.25,
+            "mask_feature_length": 64,
+            "mask_time_prob": 0.65,
+        }
+    )
     network = Theirs(settings).to(device).train()
     network.freeze_feature_encoder()
     optimizer = adamw(network, device)
@@ -182,7 +206,9 @@ def their_config(config: Wav2Vec2Config) -> object:
 
 
 def labels_for(waveforms: Tensor) -> Tensor:
-    drawn = torch.randint(1, 32, (len(waveforms), LABELS), generator=torch.Generator().manual_seed(0))
+    drawn = torch.randint(
+        1, 32, (len(waveforms), LABELS), generator=torch.Generator().manual_seed(0)
+    )
     return drawn.to(waveforms.device)
 
 
@@ -190,7 +216,9 @@ def adamw(network: nn.Module, device: torch.device) -> torch.optim.Optimizer:
     return torch.optim.AdamW(network.parameters(), lr=1e-5, fused=device.type == "cuda")
 
 
-def measured(contenders: dict[str, Update], device: torch.device, repeats: int) -> dict[str, list[float]]:
+def measured(
+    contenders: dict[str, Update], device: torch.device, repeats: int
+) -> dict[str, list[float]]:
     """Seconds of each update, contenders in turn; the first two of each warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(repeats + 2):
@@ -205,13 +233,17 @@ def measured(contenders: dict[str, Update], device: torch.device, repeats: int) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", choices=["base", "large"], default="base")
     parser.add_argument("--utterances", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=15.6)
     parser.add_argument("--precision", nargs="+", choices=list(DTYPES), default=["fp32", "bf16"])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--compile", action="store_true", help="a third contender: ours through torch.compile")
+    parser.add_argument(
+        "--compile", action="store_true", help="a third contender: ours through torch.compile"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -219,7 +251,9 @@ def main() -> None:
     # LayerDrop leaves out other blocks for each contender: none, so that all do the same work.
     network = replace({"base": base, "large": large}[args.model](), layer_drop=0.0)
     # As every recipe of fine-tuning has it (R).
-    tuned = replace(network, dropout=0.0, attention_dropout=0.0, feature_dropout=0.0, activation_dropout=0.1)
+    tuned = replace(
+        network, dropout=0.0, attention_dropout=0.0, feature_dropout=0.0, activation_dropout=0.1
+    )
     np.random.seed(0)
     torch.manual_seed(0)
     waveforms = (torch.randn(args.utterances, int(args.seconds * SAMPLE_RATE)) * 0.1).to(device)

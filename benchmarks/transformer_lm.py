@@ -30,15 +30,15 @@ from rich.table import Table
 
 from benchmarks.search_inputs import FRAME, TEXTS, VOCABULARY, references
 from benchmarks.simulation import Simulation
-from lm.arpa import read_ngrams
-from lm.dictionary import END, SPECIALS, Dictionary
-from lm.lexicon import Lexicon
-from lm.ngram import NgramLM
-from lm.transformer import TransformerNetwork
-from lm.transformer_config import PRESETS
-from lm.transformer_lm import TransformerLM
-from lm.vocabulary import CHARACTERS
-from w2v2cli.data.store import DEMO_LEXICON, DEMO_LM
+from lm.ngram.arpa import read_ngrams
+from lm.ngram.kenlm import NgramLM
+from lm.text.lexicon import Lexicon
+from lm.text.vocabulary import CHARACTERS
+from lm.transformer.config import PRESETS
+from lm.transformer.dictionary import END, SPECIALS, Dictionary
+from lm.transformer.model import TransformerLM
+from lm.transformer.network import TransformerNetwork
+from w2v2cli.data.locations import DEMO_LEXICON, DEMO_LM
 
 History = tuple[int, ...]
 Question = tuple[History, int]
@@ -142,7 +142,10 @@ def trace(texts: list[str], args: argparse.Namespace, words: Sequence[str]) -> l
         frames = []
         for row in emission:
             search.decode_step(np.ascontiguousarray(row).ctypes.data, 1, len(row))
-            alive = {tuple(w for w in found.words if w >= 0) for found in search.get_all_final_hypothesis()}
+            alive = {
+                tuple(w for w in found.words if w >= 0)
+                for found in search.get_all_final_hypothesis()
+            }
             frames.append(Frame(list(asked), alive))
             asked.clear()
         search.decode_end()
@@ -152,7 +155,9 @@ def trace(texts: list[str], args: argparse.Namespace, words: Sequence[str]) -> l
     return utterances
 
 
-def ours(model: TransformerLM, utterances: list[list[Frame]]) -> tuple[float, list[dict[Question, float]]]:
+def ours(
+    model: TransformerLM, utterances: list[list[Frame]]
+) -> tuple[float, list[dict[Question, float]]]:
     """Seconds, and the answers to each utterance's questions; all utterances ask together, frame by frame.
 
     A search holds the states of its hypotheses, so finding them here is not timed.
@@ -161,9 +166,16 @@ def ours(model: TransformerLM, utterances: list[list[Frame]]) -> tuple[float, li
     answers: list[dict[Question, float]] = [{} for _ in utterances]
     seconds = 0.0
     for frames in zip_longest(*utterances, fillvalue=Frame([], set())):
-        asked = [(i, history, word) for i, frame in enumerate(frames) for history, word in frame.questions]
+        asked = [
+            (i, history, word)
+            for i, frame in enumerate(frames)
+            for history, word in frame.questions
+        ]
         middle, ends = [row for row in asked if row[2] >= 0], [row for row in asked if row[2] < 0]
-        before, words = [states[i][history] for i, history, _ in middle], [word for *_, word in middle]
+        before, words = (
+            [states[i][history] for i, history, _ in middle],
+            [word for *_, word in middle],
+        )
         last = [states[i][history] for i, history, _ in ends]
         began = time.perf_counter()
         scores, after = model.score(before, words)
@@ -181,13 +193,17 @@ def ours(model: TransformerLM, utterances: list[list[Frame]]) -> tuple[float, li
 
 
 @torch.no_grad()
-def peer(network: TransformerNetwork, histories: list[History], device: torch.device) -> tuple[float, list[np.ndarray]]:
+def peer(
+    network: TransformerNetwork, histories: list[History], device: torch.device
+) -> tuple[float, list[np.ndarray]]:
     """Seconds, and the (V,) log-probabilities after each history, each from a forward of its own."""
     found = []
     began = time.perf_counter()
     for history in histories:
         tokens = torch.tensor([[END, *(word + len(SPECIALS) for word in history)]], device=device)
-        log_probs = network.softmax.log_probs(network(tokens)[0])  # at every word, as fairseq has it
+        log_probs = network.softmax.log_probs(
+            network(tokens)[0]
+        )  # at every word, as fairseq has it
         found.append(log_probs[-1].cpu().numpy())
     return time.perf_counter() - began, found
 
@@ -200,7 +216,9 @@ def measure(args: argparse.Namespace) -> Measured:
     utterances = trace(texts, args, words)
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
     torch.manual_seed(0)
-    network = TransformerNetwork(PRESETS[args.preset](args.vocabulary)).initialize().to(device, dtype)
+    network = (
+        TransformerNetwork(PRESETS[args.preset](args.vocabulary)).initialize().to(device, dtype)
+    )
     network.requires_grad_(False)
     model = TransformerLM(network, Dictionary((*SPECIALS, *words)), cache_gb=args.cache_gb)
     ours(model, [frames[:1] for frames in utterances])  # warm-up
@@ -246,7 +264,9 @@ def measure(args: argparse.Namespace) -> Measured:
     )
 
 
-def largest_difference(histories: list[History], theirs: list[np.ndarray], ours: dict[Question, float]) -> float:
+def largest_difference(
+    histories: list[History], theirs: list[np.ndarray], ours: dict[Question, float]
+) -> float:
     """Between the peer's log-probabilities and our answers, over all that was asked after these histories."""
     row = dict(zip(histories, theirs, strict=True))
     pairs = [
@@ -270,7 +290,9 @@ def vocabulary(arpa: Path, lexicon: Path, size: int) -> list[str]:
         spelled = list(dict.fromkeys(line.split("\t")[0].strip() for line in file if line.strip()))
     ranked = sorted(spelled, key=lambda word: -likely.get(word, -99.0))
     if len(ranked) > size:
-        raise SystemExit(f"--vocabulary must be at least {len(ranked) + len(SPECIALS)}, the words of the lexicon.")
+        raise SystemExit(
+            f"--vocabulary must be at least {len(ranked) + len(SPECIALS)}, the words of the lexicon."
+        )
     return [*ranked, *(f"MADE UP {number}" for number in range(size - len(ranked)))]
 
 
@@ -283,11 +305,15 @@ def table(found: Measured) -> Table:
         f"{found.audio_seconds:.0f} s in all",
     )  # fmt: skip
     shown.add_row("asked, distinct", "", f"{found.asked:.0f}, {found.distinct:.0f}", "")
-    shown.add_row("distinct histories", f"{found.histories:.0f}", f"{found.computed:.0f} computed", "")
+    shown.add_row(
+        "distinct histories", f"{found.histories:.0f}", f"{found.computed:.0f} computed", ""
+    )
     shown.add_row("words of a history", f"{found.mean_history:.1f}", "", "")
     total = found.histories * found.utterances
     shown.add_row("forwards, of all utterances", f"{total:.0f}", f"{found.forwards}", "")
-    shown.add_row("seconds", f"{found.peer_seconds:.2f}", f"{found.seconds:.2f}", f"{found.ratio:.1f}")
+    shown.add_row(
+        "seconds", f"{found.peer_seconds:.2f}", f"{found.seconds:.2f}", f"{found.ratio:.1f}"
+    )
     shown.add_row("histories it really computed", f"{found.peer_measured}", "all", "")
     shown.add_row("largest difference", "", f"{found.largest_difference:.1e}", "")
     shown.add_row("cache, MB", "", f"{found.cache_mb:.0f}", "")
@@ -297,16 +323,32 @@ def table(found: Measured) -> Table:
 
 def main() -> None:
     """Read the command line, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("transcripts", nargs="?", type=Path, default=TEXTS, help="tab-separated, with a column `text`")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "transcripts",
+        nargs="?",
+        type=Path,
+        default=TEXTS,
+        help="tab-separated, with a column `text`",
+    )
     parser.add_argument("--preset", choices=sorted(PRESETS), default="paper")
-    parser.add_argument("--vocabulary", type=int, default=220_000, help="words, with those that nobody says")
-    parser.add_argument("--lm", type=Path, default=DEMO_LM, help="the 4-gram that the search is traced with")
+    parser.add_argument(
+        "--vocabulary", type=int, default=220_000, help="words, with those that nobody says"
+    )
+    parser.add_argument(
+        "--lm", type=Path, default=DEMO_LM, help="the 4-gram that the search is traced with"
+    )
     parser.add_argument("--lexicon", type=Path, default=DEMO_LEXICON)
     parser.add_argument("--beam", type=int, default=50)
     parser.add_argument("--utterances", type=int, default=3)
-    parser.add_argument("--mistaken", type=float, default=0.02, help="share of symbols that another one beats")
-    parser.add_argument("--peer-histories", type=int, default=30, help="of each utterance; 0 for all")
+    parser.add_argument(
+        "--mistaken", type=float, default=0.02, help="share of symbols that another one beats"
+    )
+    parser.add_argument(
+        "--peer-histories", type=int, default=30, help="of each utterance; 0 for all"
+    )
     parser.add_argument("--cache-gb", type=float, default=4.0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")

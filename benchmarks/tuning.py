@@ -22,14 +22,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from lm.hypothesis import BeamOptions
-from lm.tuning import Bounds
-from w2v2cli.data.librispeech import Part, find_splits
-from w2v2cli.data.store import resolve_lm, resolve_model
-from w2v2cli.recognition import recognizer, tuning_session
+from lm.decoding import BeamOptions
+from lm.weights.proposals import Bounds
+from w2v2cli.data.corpora.catalogue import CorpusSplit, find_splits
+from w2v2cli.data.locations import resolve_lm, resolve_model
+from w2v2cli.recognition import recognizer
 from w2v2cli.recognition.recognizer import RecognitionOptions
-from w2v2cli.recognition.search_pool import SearchPool
-from w2v2cli.recognition.tuning import TuningOptions
+from w2v2cli.recognition.searching.processes import SearchPool
+from w2v2cli.recognition.tuning import session as tuning_session
+from w2v2cli.recognition.tuning.trials import TuningOptions
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,9 @@ class MeasuredPool(SearchPool):
                 self._used[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(name: str, settings: RecognitionOptions, part: Part, options: TuningOptions) -> Way:
+def measure(
+    name: str, settings: RecognitionOptions, part: CorpusSplit, options: TuningOptions
+) -> Way:
     """Tune from nothing, in a folder that goes away."""
     MeasuredPool.seconds = 0.0
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
@@ -105,10 +108,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     model = resolve_model(given.model)
-    settings = RecognitionOptions(model, resolve_lm(given.lm, model), beam=BeamOptions(beam=given.beam))
+    settings = RecognitionOptions(
+        model, resolve_lm(given.lm, model), beam=BeamOptions(beam=given.beam)
+    )
     [part] = find_splits(given.split or (None if given.data else "dev-other"), given.data)
     recognizer.SearchPool = MeasuredPool  # type: ignore[misc]
-    with tempfile.TemporaryDirectory() as folder:  # emissions, imports and disk caches: neither way pays for them
+    with (
+        tempfile.TemporaryDirectory() as folder
+    ):  # emissions, imports and disk caches: neither way pays for them
         tuning_session.tune_corpus(settings, part, TuningOptions(1), folder=Path(folder))
     cheap, full = (
         measure(name, settings, part, TuningOptions(given.trials, Bounds(), given.seed, exact))
@@ -120,10 +127,24 @@ def main() -> None:
     }
     within = full.interval[0] <= cheap.wer <= full.interval[1]
     if given.json:
-        print(json.dumps({"cheap": asdict(cheap), "full": asdict(full), "share": share, "within": within}, indent=2))
+        print(
+            json.dumps(
+                {"cheap": asdict(cheap), "full": asdict(full), "share": share, "within": within},
+                indent=2,
+            )
+        )
         return
     table = Table(title=f"{part.name}, {given.trials} trials, beam {given.beam}")
-    for column in ("", "utterances searched", "CPU s", "wall s", "LM weight", "word score", "WER %", "95%"):
+    for column in (
+        "",
+        "utterances searched",
+        "CPU s",
+        "wall s",
+        "LM weight",
+        "word score",
+        "WER %",
+        "95%",
+    ):
         table.add_column(column)
     for way in (cheap, full):
         table.add_row(

@@ -33,7 +33,9 @@ class LanguageModel(Protocol[State]):
     def start(self, count: int = 1) -> list[State]:
         """States of `count` sentences in which nothing has been said."""
 
-    def score(self, states: Sequence[State], words: Sequence[int]) -> tuple[np.ndarray, list[State]]:
+    def score(
+        self, states: Sequence[State], words: Sequence[int]
+    ) -> tuple[np.ndarray, list[State]]:
         """N states and N words -> (N,) float64 log p(word | state), and the N states after them."""
 
     def finish(self, states: Sequence[State]) -> np.ndarray:
@@ -52,7 +54,9 @@ class ZeroLM:
         """See `LanguageModel`."""
         return [()] * count
 
-    def score(self, states: Sequence[tuple[()]], words: Sequence[int]) -> tuple[np.ndarray, list[tuple[()]]]:
+    def score(
+        self, states: Sequence[tuple[()]], words: Sequence[int]
+    ) -> tuple[np.ndarray, list[tuple[()]]]:
         """See `LanguageModel`."""
         return np.zeros(len(words)), list(states)
 

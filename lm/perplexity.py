@@ -51,7 +51,9 @@ class Perplexity:
     @property
     def excluding(self) -> float:
         """Perplexity without unknown words; they stay in the histories of the others."""
-        return _perplexity(self.log_prob - self.unknown_log_prob, self.words + self.sentences - self.unknown)
+        return _perplexity(
+            self.log_prob - self.unknown_log_prob, self.words + self.sentences - self.unknown
+        )
 
     def __add__(self, other: Perplexity) -> Perplexity:
         return Perplexity(
@@ -80,7 +82,9 @@ def score_text(model: KnowingModel, sentences: Iterable[Sequence[str]]) -> Itera
         try:
             numbers = [[index[word] for word in sentence] for sentence in batch]
         except KeyError as error:
-            raise LanguageModelError(f"The model was not told of the word {error.args[0]!r}.") from None
+            raise LanguageModelError(
+                f"The model was not told of the word {error.args[0]!r}."
+            ) from None
         for sentence, scores in zip(batch, _scores(model, numbers), strict=True):
             unknown = [place for place, word in enumerate(sentence) if not model.knows(word)]
             total, of_unknown = float(scores.sum()), float(scores[unknown].sum())
@@ -95,7 +99,9 @@ def _scores(model: KnowingModel, sentences: Sequence[Sequence[int]]) -> list[np.
     states = model.start(len(sentences))
     for step in range(max(map(len, sentences), default=0)):
         rows = [row for row, sentence in enumerate(sentences) if len(sentence) > step]
-        found, after = model.score([states[row] for row in rows], [sentences[row][step] for row in rows])
+        found, after = model.score(
+            [states[row] for row in rows], [sentences[row][step] for row in rows]
+        )
         for row, score, state in zip(rows, found, after, strict=True):
             scores[row][step], states[row] = score, state
     for row, score in enumerate(model.finish(states)):

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lm.hypothesis import DecodingWeights, Hypothesis
+from lm.decoding import DecodingWeights
+from lm.hypothesis import Hypothesis
 from lm.language_model import LanguageModel, LanguageModelError
 
 UNK = "<unk>"
@@ -27,7 +28,10 @@ def rescore_all(
 ) -> list[list[Hypothesis]]:
     """Lists of hypotheses -> the same with new scores, each best first: `ranked` after `lm_scores`."""
     scores = lm_scores(nbests, lm)
-    return [ranked(n, s, weights, first_pass_weight, hotwords) for n, s in zip(nbests, scores, strict=True)]
+    return [
+        ranked(n, s, weights, first_pass_weight, hotwords)
+        for n, s in zip(nbests, scores, strict=True)
+    ]
 
 
 def lm_scores(nbests: Sequence[Sequence[Hypothesis]], lm: LanguageModel[Any]) -> list[list[float]]:
@@ -36,7 +40,9 @@ def lm_scores(nbests: Sequence[Sequence[Hypothesis]], lm: LanguageModel[Any]) ->
     Raises LanguageModelError when `lm` has no index for a word and none for <unk>.
     """
     known = {word: i for i, word in enumerate(lm.words)}
-    texts = [[tuple(_index(word.text, known) for word in h.words) for h in nbest] for nbest in nbests]
+    texts = [
+        [tuple(_index(word.text, known) for word in h.words) for h in nbest] for nbest in nbests
+    ]
     unique = list(dict.fromkeys(text for nbest in texts for text in nbest))
     scores = dict(zip(unique, sentence_scores(lm, unique), strict=True))
     return [[scores[text] for text in nbest] for nbest in texts]
@@ -90,5 +96,7 @@ def sentence_scores(lm: LanguageModel[Any], sentences: Sequence[Sequence[int]]) 
 def _index(word: str, known: dict[str, int]) -> int:
     index = known.get(word, known.get(UNK))
     if index is None:
-        raise LanguageModelError(f"The language model has no index for the word {word!r}, and none for {UNK}.")
+        raise LanguageModelError(
+            f"The language model has no index for the word {word!r}, and none for {UNK}."
+        )
     return index

@@ -109,7 +109,9 @@ def config_from_json(values: Mapping[str, Any], path: Path) -> Wav2Vec2Config:
     """A configuration from its JSON; unknown fields are named in a CheckpointError."""
     unknown = sorted(set(values) - {item.name for item in fields(Wav2Vec2Config)})
     if unknown:
-        raise CheckpointError(f"{path} configures {', '.join(unknown)}, which this w2v2 does not know: update w2v2.")
+        raise CheckpointError(
+            f"{path} configures {', '.join(unknown)}, which this w2v2 does not know: update w2v2."
+        )
     layers = tuple(tuple(layer) for layer in values.get("conv_layers", Wav2Vec2Config.conv_layers))
     return Wav2Vec2Config(**{**values, "conv_layers": layers})
 
@@ -125,7 +127,9 @@ def build_ctc(checkpoint: Checkpoint) -> Wav2Vec2ForCTC:
         )
     with torch.device("meta"):
         network = Wav2Vec2ForCTC(checkpoint.config, len(checkpoint.labels))
-    weights = {k: v for k, v in checkpoint.weights.items() if not k.startswith(PRETRAINING_PREFIXES)}
+    weights = {
+        k: v for k, v in checkpoint.weights.items() if not k.startswith(PRETRAINING_PREFIXES)
+    }
     check_weights(weights, network)
     network.load_state_dict(weights, assign=True)
     return network.eval()

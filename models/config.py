@@ -76,16 +76,23 @@ class Wav2Vec2Config:
 
     def __post_init__(self) -> None:
         if not self.conv_layers or any(min(layer) < 1 for layer in self.conv_layers):
-            raise ValueError(f"conv_layers needs (channels, kernel, stride) of at least 1, got {self.conv_layers}")
+            raise ValueError(
+                f"conv_layers needs (channels, kernel, stride) of at least 1, got {self.conv_layers}"
+            )
         if self.conv_norm not in ("group", "layer"):
             raise ValueError(f"conv_norm is 'group' or 'layer', got {self.conv_norm!r}")
         if self.norm_order not in ("post", "pre"):
             raise ValueError(f"norm_order is 'post' or 'pre', got {self.norm_order!r}")
-        for name, divisor in (("num_heads", self.num_heads), ("position_groups", self.position_groups)):
+        for name, divisor in (
+            ("num_heads", self.num_heads),
+            ("position_groups", self.position_groups),
+        ):
             if divisor < 1 or self.width % divisor:
                 raise ValueError(f"width {self.width} cannot be divided by {name} {divisor}")
         if self.codebooks < 1 or self.codebook_width % self.codebooks:
-            raise ValueError(f"codebook_width {self.codebook_width} cannot be divided by codebooks {self.codebooks}")
+            raise ValueError(
+                f"codebook_width {self.codebook_width} cannot be divided by codebooks {self.codebooks}"
+            )
 
     @property
     def stride(self) -> int:
@@ -172,7 +179,14 @@ def demo() -> Wav2Vec2Config:
     """The model that ships: the LV-60k layout, small enough to train on two cores in an hour."""
     return replace(
         large_lv60k(),
-        conv_layers=((64, 10, 5), (96, 3, 2), (128, 3, 2), (192, 3, 2), (256, 3, 2), *((256, 2, 2),) * 2),
+        conv_layers=(
+            (64, 10, 5),
+            (96, 3, 2),
+            (128, 3, 2),
+            (192, 3, 2),
+            (256, 3, 2),
+            *((256, 2, 2),) * 2,
+        ),
         width=256,
         ffn_width=1024,
         num_layers=8,
@@ -187,7 +201,14 @@ def small() -> Wav2Vec2Config:
     """3 M parameters: what two CPU cores can pretrain within an hour."""
     return replace(
         demo(),
-        conv_layers=((64, 10, 5), (64, 3, 2), (96, 3, 2), (128, 3, 2), (192, 3, 2), *((192, 2, 2),) * 2),
+        conv_layers=(
+            (64, 10, 5),
+            (64, 3, 2),
+            (96, 3, 2),
+            (128, 3, 2),
+            (192, 3, 2),
+            *((192, 2, 2),) * 2,
+        ),
         width=192,
         ffn_width=768,
         num_layers=6,
@@ -198,4 +219,11 @@ def small() -> Wav2Vec2Config:
     )
 
 
-PRESETS = {"base": base, "large": large, "large-lv60k": large_lv60k, "tiny": tiny, "demo": demo, "small": small}
+PRESETS = {
+    "base": base,
+    "large": large,
+    "large-lv60k": large_lv60k,
+    "tiny": tiny,
+    "demo": demo,
+    "small": small,
+}

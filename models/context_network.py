@@ -27,7 +27,9 @@ class ContextNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.recompute = False  # whether the backward pass runs each block again instead of keeping what it computed
-        self.position = PositionalConvolution(config.width, config.position_kernel, config.position_groups)
+        self.position = PositionalConvolution(
+            config.width, config.position_kernel, config.position_groups
+        )
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPS)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         for module in self.modules():
@@ -35,7 +37,9 @@ class ContextNetwork(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)  # as BERT (R)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, x: Tensor, valid: Tensor | None, kept: Sequence[bool] | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, valid: Tensor | None, kept: Sequence[bool] | None = None
+    ) -> Tensor:
         """(B, T, D) and (B, T) true where a frame is real, None when all are -> (B, T, D).
 
         kept: which blocks run; by default all of them, and in training those that LayerDrop draws.
@@ -48,7 +52,9 @@ class ContextNetwork(nn.Module):
         if self.config.norm_order == "post":
             x = self.norm(x)
         x = F.dropout(x, self.config.dropout, self.training)
-        attend = None if valid is None else valid[:, None, None, :]  # (B, 1, 1, T): keys that may be seen
+        attend = (
+            None if valid is None else valid[:, None, None, :]
+        )  # (B, 1, 1, T): keys that may be seen
         for i, block in enumerate(self.blocks):
             if kept is not None and not kept[i]:
                 continue
@@ -59,7 +65,9 @@ class ContextNetwork(nn.Module):
         return self.norm(x) if self.config.norm_order == "pre" else x
 
 
-def draw_kept(blocks: int, layer_drop: float, generator: torch.Generator | None = None) -> list[bool]:
+def draw_kept(
+    blocks: int, layer_drop: float, generator: torch.Generator | None = None
+) -> list[bool]:
     """LayerDrop: which blocks run, each one but with probability `layer_drop`. Drawn on the CPU."""
     return [draw >= layer_drop for draw in torch.rand(blocks, generator=generator).tolist()]
 
@@ -73,7 +81,9 @@ class PositionalConvolution(nn.Module):
         self.kernel, self.groups = kernel, groups
         self.weight_v = nn.Parameter(torch.empty(width, width // groups, kernel))
         nn.init.normal_(self.weight_v, std=(4.0 / (kernel * width)) ** 0.5)  # (R)
-        self.weight_g = nn.Parameter(self.weight_v.detach().norm(dim=(0, 1), keepdim=True))  # (1, 1, k)
+        self.weight_g = nn.Parameter(
+            self.weight_v.detach().norm(dim=(0, 1), keepdim=True)
+        )  # (1, 1, k)
         self.bias = nn.Parameter(torch.zeros(width))
         self.register_buffer("folded", None, persistent=False)
 

@@ -46,10 +46,14 @@ class FeatureEncoder(nn.Module):
         for layer in self.layers:
             frames.append(layer.frames(frames[-1]))
         moments = None
-        if self.config.conv_norm == "group":  # over all samples: fitting may cut some that no frame of the end needs
+        if (
+            self.config.conv_norm == "group"
+        ):  # over all samples: fitting may cut some that no frame of the end needs
             moments = self.layers[0].moments(waveforms, lengths)
         x = _fit(waveforms, self._exact_samples(frames[-1])).unsqueeze(-1)
-        x = x.to(self.layers[0].conv.weight.dtype)  # the waveform itself stays float32 for its statistics
+        x = x.to(
+            self.layers[0].conv.weight.dtype
+        )  # the waveform itself stays float32 for its statistics
         for layer in self.layers:
             x = layer(x, moments)
         return x

@@ -8,7 +8,9 @@ from models.context_network import PositionalConvolution
 from models.wav2vec2 import Wav2Vec2ForCTC
 
 
-def prepare_for_inference(network: Wav2Vec2ForCTC, device: torch.device, dtype: torch.dtype) -> Wav2Vec2ForCTC:
+def prepare_for_inference(
+    network: Wav2Vec2ForCTC, device: torch.device, dtype: torch.dtype
+) -> Wav2Vec2ForCTC:
     """The same network in eval mode on `device`: weight norm folded, matrices in `dtype`.
 
     The norms' statistics, the waveform and the first convolution stay in float32 (see `FeatureEncoder`); the logits come

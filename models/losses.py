@@ -27,7 +27,9 @@ class Contrast:
     """How many masked steps were told right; a scalar."""
 
 
-def sample_distractors(counts: Tensor, size: int, distractors: int, generator: torch.Generator | None = None) -> Tensor:
+def sample_distractors(
+    counts: Tensor, size: int, distractors: int, generator: torch.Generator | None = None
+) -> Tensor:
     """For each masked step, other masked steps of the same utterance, uniform, with replacement, never itself (P).
 
     counts: (B,) masked steps of each utterance. Returns (B, size, K) int64 places among the masked steps of the row, on
@@ -37,7 +39,9 @@ def sample_distractors(counts: Tensor, size: int, distractors: int, generator: t
     device = counts.device
     draws = torch.rand(len(counts), size, distractors, generator=generator, device=device)
     others = (counts - 1).clamp(min=0)[:, None, None]
-    places = torch.minimum((draws * others).long(), (others - 1).clamp(min=0))  # rounding may not reach the end
+    places = torch.minimum(
+        (draws * others).long(), (others - 1).clamp(min=0)
+    )  # rounding may not reach the end
     own = torch.arange(size, device=device)[None, :, None]
     places = places + (places >= own).long()
     return torch.minimum(places, (counts - 1).clamp(min=0)[:, None, None])
@@ -60,7 +64,10 @@ def contrastive_loss(
     distractor has loss 0 and counts as told wrong, or a collapsed codebook would look perfect.
     """
     with torch.autocast(context.device.type, enabled=False):
-        context, targets = F.normalize(context.float(), dim=-1), F.normalize(targets.float(), dim=-1)
+        context, targets = (
+            F.normalize(context.float(), dim=-1),
+            F.normalize(targets.float(), dim=-1),
+        )
         # All pairs of an utterance by one product, K of them picked: K vectors of width F a step would be far larger.
         similarity = context @ targets.transpose(1, 2) / temperature  # (B, N, N)
         positive = similarity.diagonal(dim1=1, dim2=2).unsqueeze(-1)  # (B, N, 1)
@@ -106,7 +113,9 @@ class _ScaledGradient(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor
+    ) -> tuple[Tensor, None]:
         return gradients[0] * ctx.scale, None  # type: ignore[attr-defined]
 
 

@@ -23,7 +23,12 @@ class SpanMask:
 
 
 def sample_spans(
-    lengths: Tensor, size: int, *, probability: float, span: int, generator: torch.Generator | None = None
+    lengths: Tensor,
+    size: int,
+    *,
+    probability: float,
+    span: int,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Draw starts without replacement and mask the `span` positions from each; spans may overlap.
 
@@ -44,8 +49,12 @@ def sample_spans(
         return torch.zeros(len(lengths), size, dtype=torch.bool, device=device)
     valid = torch.arange(size, device=device) < lengths[:, None]
     starts = (lengths * probability + coins).floor().clamp(min=1)
-    rank = keys.masked_fill(~valid, 2.0).argsort(1).argsort(1)  # valid positions first, in random order
+    rank = (
+        keys.masked_fill(~valid, 2.0).argsort(1).argsort(1)
+    )  # valid positions first, in random order
     is_start = (rank < starts[:, None]) & valid
     reach = is_start.long().cumsum(1)
-    before = torch.nn.functional.pad(reach, (span, 0))[:, :size]  # starts up to `span` positions earlier
+    before = torch.nn.functional.pad(reach, (span, 0))[
+        :, :size
+    ]  # starts up to `span` positions earlier
     return (reach > before) & valid

@@ -88,7 +88,9 @@ class MaskedSteps:
 
     def to(self, device: torch.device) -> MaskedSteps:
         """The same on a device, without waiting for it."""
-        return MaskedSteps(*(getattr(self, item.name).to(device, non_blocking=True) for item in fields(self)))
+        return MaskedSteps(
+            *(getattr(self, item.name).to(device, non_blocking=True) for item in fields(self))
+        )
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,13 @@ class Wav2Vec2ForPretraining(nn.Module):
         self.wav2vec2 = Wav2Vec2(config)
         channels, width = config.conv_layers[-1][0], config.codebook_width
         if config.quantized_targets:
-            self.quantizer = GumbelQuantizer(channels, config.codebooks, config.codebook_entries, width)
+            self.quantizer = GumbelQuantizer(
+                channels, config.codebooks, config.codebook_entries, width
+            )
         self.context_projection = nn.Linear(config.width, config.target_width)
-        self.target_projection = nn.Linear(width if config.quantized_targets else channels, config.target_width)
+        self.target_projection = nn.Linear(
+            width if config.quantized_targets else channels, config.target_width
+        )
 
     def forward(
         self,
@@ -137,7 +143,9 @@ class Wav2Vec2ForPretraining(nn.Module):
         net = self.wav2vec2
         frames = net.frame_lengths(lengths)
         features = scale_gradient(net.encode(waveforms, lengths), encoder_gradient)
-        penalty = feature_penalty(features, frames_valid(frames, features.shape[1], features.device))
+        penalty = feature_penalty(
+            features, frames_valid(frames, features.shape[1], features.device)
+        )
         normed = net.feature_norm(features)
         inputs, chosen = net.inputs(normed, temperature, noise[1])
         context = net.contextualise(net.hide(inputs, steps.mask), frames, kept_blocks)
@@ -164,7 +172,9 @@ class Losses:
     """n · L: the sum of L_m over the masked steps, plus the other parts n times (R)."""
 
 
-def pretraining_losses(prediction: Prediction, steps: MaskedSteps, objective: Objective, targets: bool) -> Losses:
+def pretraining_losses(
+    prediction: Prediction, steps: MaskedSteps, objective: Objective, targets: bool
+) -> Losses:
     """L and its parts. targets: whether the first of `prediction.quantized` is of the targets."""
     rows, slots = steps.valid.shape
     codes = None

@@ -32,24 +32,34 @@ class GumbelQuantizer(nn.Module):
         """channels: C of its input. width: of all chosen entries together, G·E."""
         super().__init__()
         self.codebooks, self.entries = codebooks, entries
-        self.codebook = nn.Parameter(torch.empty(codebooks * entries, width // codebooks).uniform_())  # (R)
+        self.codebook = nn.Parameter(
+            torch.empty(codebooks * entries, width // codebooks).uniform_()
+        )  # (R)
         self.projection = nn.Linear(channels, codebooks * entries)
-        nn.init.normal_(self.projection.weight)  # (R): unit variance, so that choices differ from the first update on
+        nn.init.normal_(
+            self.projection.weight
+        )  # (R): unit variance, so that choices differ from the first update on
         nn.init.zeros_(self.projection.bias)
 
-    def forward(self, x: Tensor, temperature: float | None = None, noise: Tensor | None = None) -> Quantized:
+    def forward(
+        self, x: Tensor, temperature: float | None = None, noise: Tensor | None = None
+    ) -> Quantized:
         """(N, C) -> N chosen entries.
 
         temperature: of the Gumbel softmax; None chooses the likeliest entries, without noise or gradient into the choice.
         noise: (N, G, V) float32 standard Gumbel, see `gumbel_noise`; none is added by default.
         """
-        logits = self.projection(x).float().unflatten(-1, (self.codebooks, self.entries))  # (N, G, V)
+        logits = (
+            self.projection(x).float().unflatten(-1, (self.codebooks, self.entries))
+        )  # (N, G, V)
         noisy = logits if noise is None else logits + noise
         codes = noisy.argmax(-1)
         chosen = torch.zeros_like(logits).scatter_(-1, codes.unsqueeze(-1), 1.0)
         if temperature is not None:
             soft = (noisy / temperature).softmax(-1)
-            chosen = chosen + (soft - soft.detach())  # the value of the hard choice, the gradient of the soft one
+            chosen = chosen + (
+                soft - soft.detach()
+            )  # the value of the hard choice, the gradient of the soft one
         entries = self.codebook.unflatten(0, (self.codebooks, self.entries))  # (G, V, E)
         vectors = torch.einsum("ngv,gve->nge", chosen.to(entries.dtype), entries)
         return Quantized(vectors.flatten(1), codes, logits)

@@ -74,16 +74,24 @@ class Wav2Vec2(nn.Module):
         if self.config.quantized_inputs:
             quantized = self.input_quantizer(normed.flatten(0, 1), temperature, noise)
             normed = quantized.vectors.unflatten(0, normed.shape[:2])
-        return F.dropout(self.feature_projection(normed), self.config.feature_dropout, self.training), quantized
+        return F.dropout(
+            self.feature_projection(normed), self.config.feature_dropout, self.training
+        ), quantized
 
-    def spans(self, frames: Tensor, mask: SpanMask, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    def spans(
+        self, frames: Tensor, mask: SpanMask, device: torch.device
+    ) -> tuple[Tensor, Tensor | None]:
         """Draw what is hidden: (B, T) frames, and (B, D) channels if any."""
         size, width = int(frames.max()), self.config.width
-        hidden = sample_spans(frames, size, probability=mask.time_probability, span=mask.time_span).to(device)
+        hidden = sample_spans(
+            frames, size, probability=mask.time_probability, span=mask.time_span
+        ).to(device)
         if mask.channel_probability == 0:
             return hidden, None
         widths = torch.full_like(frames, width)
-        gone = sample_spans(widths, width, probability=mask.channel_probability, span=mask.channel_span)
+        gone = sample_spans(
+            widths, width, probability=mask.channel_probability, span=mask.channel_span
+        )
         return hidden, gone.to(device)
 
     def hide(self, x: Tensor, frames: Tensor, channels: Tensor | None = None) -> Tensor:
@@ -91,10 +99,14 @@ class Wav2Vec2(nn.Module):
         x = torch.where(frames.unsqueeze(-1), self.mask_vector.to(x.dtype), x)
         return x if channels is None else x.masked_fill(channels.unsqueeze(1), 0.0)
 
-    def contextualise(self, x: Tensor, frames: Tensor, kept_blocks: Sequence[bool] | None = None) -> Tensor:
+    def contextualise(
+        self, x: Tensor, frames: Tensor, kept_blocks: Sequence[bool] | None = None
+    ) -> Tensor:
         """(B, T, D), (B,) frames in each -> (B, T, D): the context vectors c."""
         full = bool((frames == x.shape[1]).all())
-        return self.context_network(x, None if full else frames_valid(frames, x.shape[1], x.device), kept_blocks)
+        return self.context_network(
+            x, None if full else frames_valid(frames, x.shape[1], x.device), kept_blocks
+        )
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         """(B,) samples -> (B,) frames; ValueError for an utterance without any."""

@@ -13,9 +13,9 @@ import argparse
 import shutil
 from pathlib import Path
 
-from lm.normalization import normalize_text
-from w2v2cli.data.corpora import Utterance, read_corpus
-from w2v2cli.data.splits import split_of
+from lm.text.normalization import normalize_text
+from w2v2cli.data.corpora.held_out import split_of
+from w2v2cli.data.corpora.readers import Utterance, read_corpus
 
 CLEAN = 14  # utterances of each clean split
 RECORDINGS = ("LJ001-0103", "LJ002-0050", "LJ002-0088")
@@ -49,7 +49,9 @@ def write_split(folder: Path, utterances: list[tuple[str, Utterance]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("shared", type=Path)
     parser.add_argument("shipped", type=Path)
     args = parser.parse_args()
@@ -57,20 +59,29 @@ def main() -> None:
     for folder in (corpus, recordings):
         shutil.rmtree(folder, ignore_errors=True)
     reader = read_corpus(args.shared / "ljspeech")
-    held_out = {s: [u for u in reader if split_of(u.id) == s and u.id not in RECORDINGS] for s in ("dev", "test")}
+    held_out = {
+        s: [u for u in reader if split_of(u.id) == s and u.id not in RECORDINGS]
+        for s in ("dev", "test")
+    }
     librivox = read_corpus(args.shared / "misc-librivox")
     cards = [u for u in librivox if u.id.startswith("cards")]
     sense = [u for u in librivox if u.id.startswith("sense")]
     librispeech = read_corpus(args.shared / "librispeech-clips")
     splits = {
-        f"{part}-clean": [placed(u, "1", u.id[2:5].lstrip("0"), int(u.id[6:])) for u in held_out[part][:CLEAN]]
+        f"{part}-clean": [
+            placed(u, "1", u.id[2:5].lstrip("0"), int(u.id[6:])) for u in held_out[part][:CLEAN]
+        ]
         for part in ("dev", "test")
     }
     splits["dev-other"] = [placed(u, "3", "1", int(u.id[-4:])) for u in sense]
-    splits["test-other"] = [placed(u, "2", "1", int(u.id[-3:])) for u in cards] + [(u.id, u) for u in librispeech]
+    splits["test-other"] = [placed(u, "2", "1", int(u.id[-3:])) for u in cards] + [
+        (u.id, u) for u in librispeech
+    ]
     for name, utterances in splits.items():
         write_split(corpus / name, utterances)
-    table = "\n".join(f"{name}: {len(utterances)} utterances" for name, utterances in splits.items())
+    table = "\n".join(
+        f"{name}: {len(utterances)} utterances" for name, utterances in splits.items()
+    )
     (corpus / "README.txt").write_text(LICENCE.format(table=table), encoding="utf-8")
     recordings.mkdir()
     rows = []
@@ -80,7 +91,9 @@ def main() -> None:
                 raise SystemExit(f"{utterance.id} is no test utterance")
             shutil.copyfile(utterance.path, recordings / f"{utterance.id}.flac")
             rows.append(f"{utterance.id}\t{utterance.seconds:.3f}\t{utterance.text}\n")
-    (recordings / "transcripts.tsv").write_text("id\tseconds\ttext\n" + "".join(rows), encoding="utf-8")
+    (recordings / "transcripts.tsv").write_text(
+        "id\tseconds\ttext\n" + "".join(rows), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

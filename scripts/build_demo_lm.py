@@ -3,7 +3,7 @@
     python scripts/build_demo_lm.py SHARED_DATA OUT_DIR
 
 SHARED_DATA holds `novels/`, `more-books/` (a gzip text each) and `ljspeech/transcripts.tsv`. Held-out utterances of LJSpeech
-are kept out by the rule of `w2v2cli.data.splits`; sentences of books that share five words in a row with one are dropped.
+are kept out by the rule of `w2v2cli.data.corpora.held_out`; sentences of books that share five words in a row with one are dropped.
 The same text, a sentence a line, goes to demo-text.txt.gz but for one sentence in a thousand, which with the dev transcripts
 makes demo-valid.txt: for the demo's Transformer, `w2v2 lm train demo-text.txt.gz --valid demo-valid.txt --recipe demo`.
 """
@@ -16,11 +16,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from lm.arpa import write_arpa
-from lm.kneser_ney import count_ngrams, estimate
-from lm.normalization import normalize_text, sentences
-from w2v2cli.data.corpora import read_corpus
-from w2v2cli.data.splits import split_of
+from lm.ngram.arpa import write_arpa
+from lm.ngram.kneser_ney import count_ngrams, estimate
+from lm.text.normalization import normalize_text, sentences
+from w2v2cli.data.corpora.held_out import split_of
+from w2v2cli.data.corpora.readers import read_corpus
 
 ORDER = 4
 PRUNE = (0, 2, 3, 4)
@@ -46,13 +46,20 @@ def book_sentences(folders: list[Path]) -> Iterator[list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("shared", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
     utterances = read_corpus(args.shared / "ljspeech")
     transcripts = {u.id: normalize_text(u.text or "").split() for u in utterances}
-    secret = {gram for name, words in transcripts.items() if split_of(name) != "train" for gram in fivegrams(words)}
+    secret = {
+        gram
+        for name, words in transcripts.items()
+        if split_of(name) != "train"
+        for gram in fivegrams(words)
+    }
     text = [words for name, words in transcripts.items() if split_of(name) == "train"] * REPEATS
     dropped = 0
     for words in book_sentences([args.shared / "novels", args.shared / "more-books"]):
@@ -60,7 +67,9 @@ def main() -> None:
             text.append(words)
         else:
             dropped += 1
-    held_out = [words for name, words in transcripts.items() if split_of(name) == "dev"] + text[::HELD_OUT]
+    held_out = [words for name, words in transcripts.items() if split_of(name) == "dev"] + text[
+        ::HELD_OUT
+    ]
     kept = [words for place, words in enumerate(text) if place % HELD_OUT]
     (args.out / "demo-text.txt.gz").write_bytes(gzip.compress(_lines(kept), 6, mtime=0))
     (args.out / "demo-valid.txt").write_bytes(_lines(held_out))
@@ -71,7 +80,9 @@ def main() -> None:
     lines = "".join(f"{word}\t{' '.join(word)} |\n" for word in sorted(known))
     (args.out / "demo-lexicon.txt.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
     sizes = ", ".join(f"{len(order.words)} {n}-grams" for n, order in enumerate(model.orders, 1))
-    print(f"{sum(counts.values())} words, {dropped} sentences dropped for overlap; {len(known)} words kept; {sizes}")
+    print(
+        f"{sum(counts.values())} words, {dropped} sentences dropped for overlap; {len(known)} words kept; {sizes}"
+    )
 
 
 def _lines(text: list[list[str]]) -> bytes:

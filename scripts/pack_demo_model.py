@@ -20,12 +20,16 @@ CARD = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("target", type=Path)
     args = parser.parse_args()
     read = load_checkpoint(args.checkpoint)
-    save_checkpoint(args.target, Checkpoint(read.config, read.weights, read.labels, CARD), half=True)
+    save_checkpoint(
+        args.target, Checkpoint(read.config, read.weights, read.labels, CARD), half=True
+    )
 
 
 if __name__ == "__main__":

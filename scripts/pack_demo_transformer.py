@@ -11,11 +11,13 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from lm.transformer_checkpoint import load_transformer, save_transformer
+from lm.transformer.checkpoint import load_transformer, save_transformer
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()

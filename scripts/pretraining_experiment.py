@@ -17,9 +17,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from w2v2cli.data.corpora import Utterance, read_corpus
-from w2v2cli.data.splits import split_of
-from w2v2cli.data.store import DEMO_LEXICON, DEMO_LM
+from w2v2cli.data.corpora.held_out import split_of
+from w2v2cli.data.corpora.readers import Utterance, read_corpus
+from w2v2cli.data.locations import DEMO_LEXICON, DEMO_LM
 
 LABELLED_SECONDS = 600.0
 # Everything learns, nothing is dropped: ten minutes of ten-second clips, eighty times over.
@@ -34,7 +34,9 @@ def w2v2(*args: object) -> None:
 
 
 def manifest(utterances: list[Utterance], path: Path) -> None:
-    rows = ({"id": u.id, "audio_filepath": str(u.path.resolve()), "text": u.text} for u in utterances)
+    rows = (
+        {"id": u.id, "audio_filepath": str(u.path.resolve()), "text": u.text} for u in utterances
+    )
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
@@ -56,7 +58,9 @@ def curve(run: Path) -> list[tuple[int, float, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("labelled", type=Path)
     parser.add_argument("unlabelled", type=Path, nargs="*")
     parser.add_argument("-o", "--output", type=Path, required=True)
@@ -69,16 +73,44 @@ def main() -> None:
     manifest([u for u in corpus if split_of(u.id) == "test"], args.output / "test.jsonl")
     pretrained = args.output / "pretrained"
     w2v2("pretrain", args.labelled, *args.unlabelled, "-o", pretrained, "--recipe", "small")
-    for name, start in (("from-pretrained", pretrained / "best.safetensors"), ("from-random", "small-config")):
-        w2v2("finetune", train, "--valid", valid, "-o", args.output / name, "--model", start, *FINETUNING)
+    for name, start in (
+        ("from-pretrained", pretrained / "best.safetensors"),
+        ("from-random", "small-config"),
+    ):
+        w2v2(
+            "finetune",
+            train,
+            "--valid",
+            valid,
+            "-o",
+            args.output / name,
+            "--model",
+            start,
+            *FINETUNING,
+        )
     print("update  pretrained WER  CER    random WER  CER")
     curves = (curve(args.output / name) for name in ("from-pretrained", "from-random"))
     for (update, wer, cer), (_, other_wer, other_cer) in zip(*curves, strict=True):
-        print(f"{update:>6}  {wer:>14.1%}  {cer:>5.1%}  {other_wer:>10.1%}  {other_cer:>5.1%}", flush=True)
+        print(
+            f"{update:>6}  {wer:>14.1%}  {cer:>5.1%}  {other_wer:>10.1%}  {other_cer:>5.1%}",
+            flush=True,
+        )
     for part in (valid, args.output / "test.jsonl"):
         for name in ("from-pretrained", "from-random"):
             model = args.output / name / "best.safetensors"
-            w2v2("eval", "--data", part, "--model", model, "--lm", DEMO_LM, "--lexicon", DEMO_LEXICON, "--worst", 0)
+            w2v2(
+                "eval",
+                "--data",
+                part,
+                "--model",
+                model,
+                "--lm",
+                DEMO_LM,
+                "--lexicon",
+                DEMO_LEXICON,
+                "--worst",
+                0,
+            )
 
 
 if __name__ == "__main__":

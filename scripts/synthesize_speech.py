@@ -23,8 +23,8 @@ from pathlib import Path
 import soundfile
 
 from w2v2cli.data.audio import read_audio
+from w2v2cli.data.corpora.synthesis import speak
 from w2v2cli.data.resampling import SAMPLE_RATE
-from w2v2cli.data.synthesis import speak
 
 # Voice, its share. flite's are built from recordings of people, espeak-ng's are formants: fewer of those.
 VOICES = {
@@ -57,7 +57,9 @@ def sentences(books: Path) -> Iterator[str]:
         with gzip.open(path, "rt", encoding="utf-8", errors="replace") as file:
             text = " ".join(file.read().split())
         for sentence in re.split(r"(?<=[.!?])\s+", text):
-            if READABLE.fullmatch(sentence) and not re.search(r"\b(Mr|Mrs|Dr|St)\b|[A-Z]{2}", sentence):
+            if READABLE.fullmatch(sentence) and not re.search(
+                r"\b(Mr|Mrs|Dr|St)\b|[A-Z]{2}", sentence
+            ):
                 yield sentence
 
 
@@ -80,7 +82,13 @@ def read_aloud(reading: Reading, out: Path) -> float:
         wav = Path(folder) / "speech.wav"
         text = reading.text.replace("’", "'")
         if engine == "flite":
-            command = ["flite", "-voice", voice, "--setf", f"duration_stretch={1 / reading.rate:.3f}"]
+            command = [
+                "flite",
+                "-voice",
+                voice,
+                "--setf",
+                f"duration_stretch={1 / reading.rate:.3f}",
+            ]
             subprocess.run([*command, "-t", text, "-o", str(wav)], check=True)
             samples = read_audio(wav)
         else:
@@ -90,7 +98,9 @@ def read_aloud(reading: Reading, out: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("books", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--hours", type=float, default=12.0)
@@ -98,9 +108,14 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     readings = plan(args.books, args.hours, args.seed)
-    with ThreadPoolExecutor(2) as pool, (args.out / "transcripts.tsv").open("w", encoding="utf-8") as table:
+    with (
+        ThreadPoolExecutor(2) as pool,
+        (args.out / "transcripts.tsv").open("w", encoding="utf-8") as table,
+    ):
         table.write("id\tseconds\ttext\n")
-        for reading, seconds in zip(readings, pool.map(lambda r: read_aloud(r, args.out), readings), strict=True):
+        for reading, seconds in zip(
+            readings, pool.map(lambda r: read_aloud(r, args.out), readings), strict=True
+        ):
             table.write(f"{reading.id}\t{seconds:.3f}\t{reading.text}\n")
 
 

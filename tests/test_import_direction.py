@@ -7,8 +7,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEVELS = ["w2v2cli.app", "w2v2cli.commands", "w2v2cli.training", "w2v2cli.recognition", "w2v2cli.data"]
-FREE = {"w2v2cli", "w2v2cli.errors", "w2v2cli.console", "w2v2cli.__main__"}  # the command line's own, any level may use
+LEVELS = [
+    "w2v2cli.app",
+    "w2v2cli.commands",
+    "w2v2cli.training",
+    "w2v2cli.recognition",
+    "w2v2cli.data",
+]
+FREE = {
+    "w2v2cli",
+    "w2v2cli.errors",
+    "w2v2cli.console",
+    "w2v2cli.__main__",
+}  # the command line's own, any level may use
 HEAVY = {
     "torch",
     "torchaudio",
@@ -34,7 +45,9 @@ def imports(path: Path, top_only: bool = False) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0 and node.module, f"{module(path)} line {node.lineno}: imports are written in full"
+            assert node.level == 0 and node.module, (
+                f"{module(path)} line {node.lineno}: imports are written in full"
+            )
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
@@ -71,7 +84,9 @@ def test_no_folder_of_tests_is_a_package():
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in FILES if module(p).startswith(("w2v2cli.app", "w2v2cli.commands"))], ids=module
+    "path",
+    [p for p in FILES if module(p).startswith(("w2v2cli.app", "w2v2cli.commands"))],
+    ids=module,
 )
 def test_commands_import_nothing_heavy_before_they_run(path):
     names = {name.split(".")[0] for name in imports(path, top_only=True)}

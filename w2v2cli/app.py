@@ -21,7 +21,9 @@ from w2v2cli.errors import INTERRUPTED, exits
 
 # Typer brings a Click of its own or takes the installed one; either way this is the base of a call's errors.
 CallError = next(
-    base for base in typer.BadParameter.__mro__ if issubclass(base, Exception) and base.__name__ == "ClickException"
+    base
+    for base in typer.BadParameter.__mro__
+    if issubclass(base, Exception) and base.__name__ == "ClickException"
 )
 
 app = typer.Typer(
@@ -34,7 +36,9 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _program(version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
+def _program(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
     if version:
         typer.echo(f"w2v2 {__version__}")
         raise typer.Exit

@@ -52,7 +52,9 @@ def exits() -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         _discard_stdout()
-        sys.stderr.write(f"Error: The disk is full: {error.filename or 'the output'} cannot be written.\n")
+        sys.stderr.write(
+            f"Error: The disk is full: {error.filename or 'the output'} cannot be written.\n"
+        )
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None

@@ -24,8 +24,14 @@ KEYS = (
     *with_parts(
         (
             ("feature_extractor.conv_layers.{i}.0", "wav2vec2.feature_encoder.layers.{i}.conv"),
-            ("feature_extractor.conv_layers.{i}.2", "wav2vec2.feature_encoder.layers.{i}.norm"),  # group norm
-            ("feature_extractor.conv_layers.{i}.2.1", "wav2vec2.feature_encoder.layers.{i}.norm"),  # layer norm
+            (
+                "feature_extractor.conv_layers.{i}.2",
+                "wav2vec2.feature_encoder.layers.{i}.norm",
+            ),  # group norm
+            (
+                "feature_extractor.conv_layers.{i}.2.1",
+                "wav2vec2.feature_encoder.layers.{i}.norm",
+            ),  # layer norm
             ("layer_norm", "wav2vec2.feature_norm"),
             ("post_extract_proj", "wav2vec2.feature_projection"),
             ("encoder.layer_norm", "wav2vec2.context_network.norm"),
@@ -60,12 +66,17 @@ def read_fairseq(content: Mapping[str, Any], path: Path) -> Checkpoint:
     weights: dict[str, Tensor] = dict(content["model"])
     finetuned = any(name.startswith(FINETUNED) for name in weights)
     if finetuned:
-        weights = {name.removeprefix(NETWORK).removeprefix(FINETUNED): tensor for name, tensor in weights.items()}
+        weights = {
+            name.removeprefix(NETWORK).removeprefix(FINETUNED): tensor
+            for name, tensor in weights.items()
+        }
     ours = to_ours(weights, KEYS, path, ignored=(r"_ema.*", r"encoder\.version"))
     if "quantizer.codebook" in ours:
         ours["quantizer.codebook"] = ours["quantizer.codebook"].squeeze(0)
     labels = _labels(len(ours["output.bias"]), path) if "output.bias" in ours else None
-    return Checkpoint(_config(_settings(content, path)), ours, labels, {"source": f"fairseq file {path.name}"})
+    return Checkpoint(
+        _config(_settings(content, path)), ours, labels, {"source": f"fairseq file {path.name}"}
+    )
 
 
 def _settings(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
@@ -76,7 +87,9 @@ def _settings(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """
     whole = plain(content["cfg"]) if content.get("cfg") else plain(content.get("args"))
     if not isinstance(whole, dict):
-        raise CheckpointError(f"{path} does not say how its network is built (neither cfg nor args is in it).")
+        raise CheckpointError(
+            f"{path} does not say how its network is built (neither cfg nor args is in it)."
+        )
     outer = _flat(whole)
     inner = _flat(outer["w2v_args"]) if isinstance(outer.get("w2v_args"), dict) else {}
     # Input normalisation belongs to the task, and the fine-tuned one has the last word.
@@ -97,7 +110,9 @@ def _config(settings: Mapping[str, Any]) -> Wav2Vec2Config:
         default,
         conv_layers=parse_conv_layers(settings.get("conv_feature_layers")) or default.conv_layers,
         conv_bias=bool(settings.get("conv_bias", False)),
-        conv_norm="layer" if str(settings.get("extractor_mode", "default")).endswith("layer_norm") else "group",
+        conv_norm="layer"
+        if str(settings.get("extractor_mode", "default")).endswith("layer_norm")
+        else "group",
         normalize_waveform=bool(settings.get("normalize", False)),
         width=width,
         ffn_width=settings.get("encoder_ffn_embed_dim", default.ffn_width),
@@ -120,7 +135,9 @@ def parse_conv_layers(text: str | None) -> tuple[ConvLayer, ...]:
     try:
         layers = _listed(ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError, TypeError):
-        raise CheckpointError(f"conv_feature_layers is no list of (channels, kernel, stride): {text!r}.") from None
+        raise CheckpointError(
+            f"conv_feature_layers is no list of (channels, kernel, stride): {text!r}."
+        ) from None
     return tuple((int(channels), int(kernel), int(stride)) for channels, kernel, stride in layers)
 
 
@@ -145,11 +162,19 @@ def _labels(outputs: int, path: Path) -> tuple[str, ...]:
     """
     listing = path.parent / "dict.ltr.txt"
     if listing.is_file():
-        symbols = [line.split()[0] for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
+        symbols = [
+            line.split()[0]
+            for line in listing.read_text(encoding="utf-8").splitlines()
+            if line.strip()
+        ]
         labels = ("<pad>", "<s>", "</s>", "<unk>", *symbols)
         if len(labels) != outputs:
-            raise CheckpointError(f"{path} has {outputs} outputs, but {listing} and the special symbols {len(labels)}.")
+            raise CheckpointError(
+                f"{path} has {outputs} outputs, but {listing} and the special symbols {len(labels)}."
+            )
         return labels
     if outputs == len(STANDARD):
         return STANDARD
-    raise CheckpointError(f"{path} has {outputs} outputs and no dictionary in it: put its dict.ltr.txt beside it.")
+    raise CheckpointError(
+        f"{path} has {outputs} outputs and no dictionary in it: put its dict.ltr.txt beside it."
+    )

@@ -22,8 +22,14 @@ OUR_BLOCK = "wav2vec2.context_network.blocks.{i}"
 KEYS = (
     *with_parts(
         (
-            ("wav2vec2.feature_extractor.conv_layers.{i}.conv", "wav2vec2.feature_encoder.layers.{i}.conv"),
-            ("wav2vec2.feature_extractor.conv_layers.{i}.layer_norm", "wav2vec2.feature_encoder.layers.{i}.norm"),
+            (
+                "wav2vec2.feature_extractor.conv_layers.{i}.conv",
+                "wav2vec2.feature_encoder.layers.{i}.conv",
+            ),
+            (
+                "wav2vec2.feature_extractor.conv_layers.{i}.layer_norm",
+                "wav2vec2.feature_encoder.layers.{i}.norm",
+            ),
             ("wav2vec2.feature_projection.layer_norm", "wav2vec2.feature_norm"),
             ("wav2vec2.feature_projection.projection", "wav2vec2.feature_projection"),
             ("wav2vec2.encoder.layer_norm", "wav2vec2.context_network.norm"),
@@ -56,16 +62,24 @@ def read_huggingface(folder: Path) -> Checkpoint:
     """A `Wav2Vec2ForCTC`, `Wav2Vec2ForPreTraining` or `Wav2Vec2Model` folder; CheckpointError says what is amiss."""
     settings = _json(folder / "config.json")
     if settings.get("model_type") != "wav2vec2":
-        raise CheckpointError(f"{folder} holds a {settings.get('model_type')!r} model, not wav2vec2.")
+        raise CheckpointError(
+            f"{folder} holds a {settings.get('model_type')!r} model, not wav2vec2."
+        )
     weights = _weights(folder)
     if not any(name.startswith("wav2vec2.") for name in weights):
         heads = ("lm_head.", "quantizer.", "project_")
-        weights = {name if name.startswith(heads) else f"wav2vec2.{name}": w for name, w in weights.items()}
+        weights = {
+            name if name.startswith(heads) else f"wav2vec2.{name}": w for name, w in weights.items()
+        }
     ours = to_ours(weights, KEYS, folder)
     if "quantizer.codebook" in ours:
-        ours["quantizer.codebook"] = ours["quantizer.codebook"].squeeze(0)  # (1, GV, d/G) -> (GV, d/G)
+        ours["quantizer.codebook"] = ours["quantizer.codebook"].squeeze(
+            0
+        )  # (1, GV, d/G) -> (GV, d/G)
     labels = huggingface_labels(folder) if "output.weight" in ours else None
-    return Checkpoint(_config(settings, folder), ours, labels, {"source": f"Hugging Face folder {folder.name}"})
+    return Checkpoint(
+        _config(settings, folder), ours, labels, {"source": f"Hugging Face folder {folder.name}"}
+    )
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
@@ -78,8 +92,12 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     for listing, load in ((index, safetensors.torch.load_file), (bin_index, load_tensors)):
         if listing.is_file():
             shards = sorted(set(_json(listing)["weight_map"].values()))
-            return {name: w for shard in shards for name, w in load(folder / Path(shard).name).items()}
-    raise CheckpointError(f"{folder} has a config.json but neither model.safetensors nor pytorch_model.bin.")
+            return {
+                name: w for shard in shards for name, w in load(folder / Path(shard).name).items()
+            }
+    raise CheckpointError(
+        f"{folder} has a config.json but neither model.safetensors nor pytorch_model.bin."
+    )
 
 
 def _config(settings: dict[str, Any], folder: Path) -> Wav2Vec2Config:
@@ -119,8 +137,14 @@ def write_huggingface(checkpoint: Checkpoint, folder: Path) -> None:
     if checkpoint.labels is None:
         raise CheckpointError("Only a model with an output layer can be written for transformers.")
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {k: w.contiguous() for k, w in checkpoint.weights.items() if not k.startswith(PRETRAINING_PREFIXES)}
-    safetensors.torch.save_file(to_theirs(weights, KEYS), folder / "model.safetensors", metadata={"format": "pt"})
+    weights = {
+        k: w.contiguous()
+        for k, w in checkpoint.weights.items()
+        if not k.startswith(PRETRAINING_PREFIXES)
+    }
+    safetensors.torch.save_file(
+        to_theirs(weights, KEYS), folder / "model.safetensors", metadata={"format": "pt"}
+    )
     labels = list(checkpoint.labels)
     files = {
         "config.json": _their_config(checkpoint.config, labels),
@@ -138,7 +162,9 @@ def write_huggingface(checkpoint: Checkpoint, folder: Path) -> None:
         "tokenizer_config.json": _tokenizer(labels),
     }
     for name, values in files.items():
-        (folder / name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / name).write_text(
+            json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 def _their_config(config: Wav2Vec2Config, labels: list[str]) -> dict[str, Any]:
@@ -191,7 +217,9 @@ def _tokenizer(labels: list[str]) -> dict[str, Any]:
 
 
 def _blank(labels: list[str]) -> int:
-    return next((labels.index(name) for name in ("<pad>", "[PAD]", "<blank>", "-") if name in labels), 0)
+    return next(
+        (labels.index(name) for name in ("<pad>", "[PAD]", "<blank>", "-") if name in labels), 0
+    )
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from models.checkpoint import NAMED, CheckpointError
 Table = tuple[tuple[str, str], ...]  # (theirs, ours); `{i}` stands for a number
 
 
-def to_ours(weights: Mapping[str, Tensor], table: Table, path: Path, ignored: Iterable[str] = ()) -> dict[str, Tensor]:
+def to_ours(
+    weights: Mapping[str, Tensor], table: Table, path: Path, ignored: Iterable[str] = ()
+) -> dict[str, Tensor]:
     """Rename weights by the table; CheckpointError names those that it does not list.
 
     ignored: patterns of names that a recognition or pretraining network has no use for.
@@ -32,7 +34,9 @@ def to_ours(weights: Mapping[str, Tensor], table: Table, path: Path, ignored: It
                 unknown.append(name)
     if unknown:
         more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
-        raise CheckpointError(f"{path} has {len(unknown)} unknown weights: {', '.join(unknown[:NAMED])}{more}.")
+        raise CheckpointError(
+            f"{path} has {len(unknown)} unknown weights: {', '.join(unknown[:NAMED])}{more}."
+        )
     return renamed
 
 
@@ -41,7 +45,9 @@ def to_theirs(weights: Mapping[str, Tensor], table: Table) -> dict[str, Tensor]:
     rules = [(_pattern(ours), theirs) for theirs, ours in reversed(table)]
     renamed = {}
     for name, tensor in weights.items():
-        match, theirs = next((m, theirs) for pattern, theirs in rules if (m := pattern.fullmatch(name)))
+        match, theirs = next(
+            (m, theirs) for pattern, theirs in rules if (m := pattern.fullmatch(name))
+        )
         renamed[theirs.format(i=match.groupdict().get("i", ""))] = tensor
     return renamed
 
@@ -50,6 +56,8 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(re.escape(template).replace(re.escape("{i}"), r"(?P<i>\d+)"))
 
 
-def with_parts(table: Iterable[tuple[str, str]], parts: tuple[str, ...] = ("weight", "bias")) -> Table:
+def with_parts(
+    table: Iterable[tuple[str, str]], parts: tuple[str, ...] = ("weight", "bias")
+) -> Table:
     """Rows for the weight and the bias of each module named."""
     return tuple((f"{theirs}.{part}", f"{ours}.{part}") for theirs, ours in table for part in parts)

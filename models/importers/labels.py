@@ -7,7 +7,9 @@ import struct
 from pathlib import Path
 from typing import Any
 
-STANDARD = tuple("<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z".split())
+STANDARD = tuple(
+    "<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z".split()
+)
 # torchaudio's bundles (wav2vec2 ASR, 29 outputs)
 TORCHAUDIO = tuple("- | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z".split())
 LONGEST_HEADER = 100_000_000  # bytes; what safetensors itself allows
@@ -34,7 +36,11 @@ def quick_outputs(path: Path) -> tuple[tuple[str, ...], dict[str, Any]] | None:
             header = json.loads(json.loads(file.read(length))["__metadata__"]["w2v2"])
         except (ValueError, KeyError, TypeError):
             return None  # the reader of the whole file says what is wrong with it
-    return None if header.get("labels") is None else (tuple(header["labels"]), header.get("metadata") or {})
+    return (
+        None
+        if header.get("labels") is None
+        else (tuple(header["labels"]), header.get("metadata") or {})
+    )
 
 
 def huggingface_labels(folder: Path) -> tuple[str, ...]:

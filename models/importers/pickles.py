@@ -58,7 +58,9 @@ FAIRSEQ = (
 def load_tensors(path: Path) -> dict[str, Tensor]:
     """A file that holds named tensors and nothing else."""
     content = load(path)
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(value, Tensor) for value in content.values()
+    ):
         raise CheckpointError(f"{path} holds something other than named tensors.")
     return dict(content)
 
@@ -66,20 +68,43 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 def load(path: Path) -> Any:
     """Whatever plain data a file holds; CheckpointError for one that is damaged or would run code."""
     stand_ins: list[Any] = [
-        (type(name.rpartition(".")[2], (Inert,), {"__module__": __name__}), name) for name in (*OMEGACONF, *FAIRSEQ)
+        (type(name.rpartition(".")[2], (Inert,), {"__module__": __name__}), name)
+        for name in (*OMEGACONF, *FAIRSEQ)
     ]
-    allowed = [argparse.Namespace, OrderedDict, defaultdict, dict, list, set, int, (Any, "typing.Any"), *stand_ins]
+    allowed = [
+        argparse.Namespace,
+        OrderedDict,
+        defaultdict,
+        dict,
+        list,
+        set,
+        int,
+        (Any, "typing.Any"),
+        *stand_ins,
+    ]
     try:
         with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")  # it reads it, or the error below says no
+            warnings.filterwarnings(
+                "ignore", "Detected pickle protocol"
+            )  # it reads it, or the error below says no
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)|global[s]? ([\w.]+)|class ([\w.]+)", str(error))
         what = next((name for name in named.groups() if name), None) if named else None
         reason = f"asks to run {what}" if what else "is no checkpoint that can be read safely"
         raise CheckpointError(f"{path} {reason}: it was not opened any further.") from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged or no PyTorch file: {str(error).splitlines()[0]}.") from None
+    except (
+        RuntimeError,
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+    ) as error:
+        raise CheckpointError(
+            f"{path} is damaged or no PyTorch file: {str(error).splitlines()[0]}."
+        ) from None
 
 
 def plain(value: Any) -> Any:

@@ -22,7 +22,9 @@ def read_model(path: Path) -> Checkpoint:
     """
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise CheckpointError(f"The folder {path} has no config.json: it is no Hugging Face model.")
+            raise CheckpointError(
+                f"The folder {path} has no config.json: it is no Hugging Face model."
+            )
         return read_huggingface(path)
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint at {path}.")

@@ -21,7 +21,10 @@ KEYS = (
     *with_parts(
         (
             ("feature_extractor.conv_layers.{i}.conv", "wav2vec2.feature_encoder.layers.{i}.conv"),
-            ("feature_extractor.conv_layers.{i}.layer_norm", "wav2vec2.feature_encoder.layers.{i}.norm"),
+            (
+                "feature_extractor.conv_layers.{i}.layer_norm",
+                "wav2vec2.feature_encoder.layers.{i}.norm",
+            ),
             ("encoder.feature_projection.layer_norm", "wav2vec2.feature_norm"),
             ("encoder.feature_projection.projection", "wav2vec2.feature_projection"),
             ("encoder.transformer.layer_norm", "wav2vec2.context_network.norm"),
@@ -51,7 +54,9 @@ def read_torchaudio(weights: Mapping[str, Tensor], path: Path) -> Checkpoint:
     29 outputs are torchaudio's alphabet, 32 that of the published models. Bundles normalise their input when their feature
     encoder has layer norms.
     """
-    ours = to_ours(weights, KEYS, path, ignored=(r"mask_generator\..*", r"model\.mask_generator\..*"))
+    ours = to_ours(
+        weights, KEYS, path, ignored=(r"mask_generator\..*", r"model\.mask_generator\..*")
+    )
     config = _config(ours, path)
     ours["wav2vec2.mask_vector"] = torch.zeros(config.width)
     alphabets = {len(STANDARD): STANDARD, len(TORCHAUDIO): TORCHAUDIO}
@@ -59,7 +64,9 @@ def read_torchaudio(weights: Mapping[str, Tensor], path: Path) -> Checkpoint:
     if "output.bias" in ours:
         labels = alphabets.get(len(ours["output.bias"]))
         if labels is None:
-            raise CheckpointError(f"{path} has {len(ours['output.bias'])} outputs and does not say what they mean.")
+            raise CheckpointError(
+                f"{path} has {len(ours['output.bias'])} outputs and does not say what they mean."
+            )
     return Checkpoint(config, ours, labels, {"source": f"torchaudio state dict {path.name}"})
 
 
@@ -69,17 +76,27 @@ def _config(ours: Mapping[str, Tensor], path: Path) -> Wav2Vec2Config:
     strides = [stride for _, _, stride in base().conv_layers]
     width, group_width, kernel = ours["wav2vec2.context_network.position.weight_v"].shape
     if width % HEAD_WIDTH:
-        raise CheckpointError(f"{path} has a width of {width}, not a multiple of {HEAD_WIDTH}: its heads are unknown.")
+        raise CheckpointError(
+            f"{path} has a width of {width}, not a multiple of {HEAD_WIDTH}: its heads are unknown."
+        )
     layer_normed = f"{layers}.1.norm.weight" in ours
     return replace(
         base(),
-        conv_layers=tuple((shape[0], shape[2], stride) for shape, stride in zip(kernels, strides, strict=True)),
+        conv_layers=tuple(
+            (shape[0], shape[2], stride) for shape, stride in zip(kernels, strides, strict=True)
+        ),
         conv_bias=f"{layers}.0.conv.bias" in ours,
         conv_norm="layer" if layer_normed else "group",
         normalize_waveform=layer_normed,
         width=width,
         ffn_width=len(ours["wav2vec2.context_network.blocks.0.feed_forward.expand.bias"]),
-        num_layers=len({name.split(".")[3] for name in ours if name.startswith("wav2vec2.context_network.blocks.")}),
+        num_layers=len(
+            {
+                name.split(".")[3]
+                for name in ours
+                if name.startswith("wav2vec2.context_network.blocks.")
+            }
+        ),
         num_heads=width // HEAD_WIDTH,
         norm_order="pre" if layer_normed else "post",
         position_kernel=kernel,

@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from w2v2cli.data import preparation
-from w2v2cli.data.corpora import read_corpus
-from w2v2cli.data.librispeech import MINIATURE, find_training_corpus
-from w2v2cli.data.preparation import unpack_sources, write_manifests
+from w2v2cli.data.corpora import preparation
+from w2v2cli.data.corpora.catalogue import MINIATURE, find_training_corpus
+from w2v2cli.data.corpora.preparation import unpack_sources, write_manifests
+from w2v2cli.data.corpora.readers import read_corpus
 from w2v2cli.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +71,11 @@ def test_scan(tmp_path):
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for name, seconds in (("a.wav", 1.0), ("b.flac", 2.0)):
-        soundfile.write(corpus / name, np.random.default_rng(1).uniform(-0.1, 0.1, round(16_000 * seconds)), 16_000)
+        soundfile.write(
+            corpus / name,
+            np.random.default_rng(1).uniform(-0.1, 0.1, round(16_000 * seconds)),
+            16_000,
+        )
     (corpus / "copy.wav").write_bytes((corpus / "a.wav").read_bytes())
     (corpus / "broken.flac").write_bytes((corpus / "b.flac").read_bytes()[:40])
     result = w2v2("scan", corpus, "-o", tmp_path / "m.jsonl", "--jobs", "2")
@@ -89,32 +93,58 @@ def test_scan(tmp_path):
     (corpus / "broken.flac").unlink()
     result = w2v2("scan", corpus, "-o", tmp_path / "m.tsv", "--no-hash")
     assert result.returncode == 0 and result.stderr.count("\n") == 1
-    assert (tmp_path / "m.tsv").read_text().splitlines()[1:] == ["a.wav\t16000", "b.flac\t32000", "copy.wav\t16000"]
+    assert (tmp_path / "m.tsv").read_text().splitlines()[1:] == [
+        "a.wav\t16000",
+        "b.flac\t32000",
+        "copy.wav\t16000",
+    ]
 
 
 WRONG = [
     (["scan", "x", "-o", "m.csv"], "m.csv should end in .jsonl, or in .tsv for fairseq.", 2),
     (["scan", "x", "-o", "m.jsonl", "--jobs", "0"], "--jobs must be at least 1, got 0.", 2),
     (["scan", "x", "-o", "m.jsonl"], "There is no corpus at x.", 1),
-    (["prepare", "switchboard"], "The corpora are librispeech, librilight, timit, got 'switchboard'.", 2),
+    (
+        ["prepare", "switchboard"],
+        "The corpora are librispeech, librilight, timit, got 'switchboard'.",
+        2,
+    ),
     (
         ["prepare", "librispeech"],
         "Name the folder, the archives or the addresses of librispeech, or what to fetch by",
         2,
     ),
-    (["prepare", "librispeech", "--split", "dev"], "--split of librispeech takes train-clean-100, ", 2),
+    (
+        ["prepare", "librispeech", "--split", "dev"],
+        "--split of librispeech takes train-clean-100, ",
+        2,
+    ),
     (
         ["prepare", "timit", "--split", "timit-dev"],
         "Name the folder, the archives or the addresses of timit: it is lic",
         2,
     ),
-    (["prepare", "timit", "nowhere"], "There is nothing at nowhere: name a folder, an archive or an address.", 2),
-    (["prepare", "timit", "README.md"], "README.md is no archive by name: .tar.gz, .tgz, .tar and .zip are.", 2),
-    (["synth", "nowhere.txt", "-o", "out"], "nowhere.txt cannot be read: No such file or directory.", 1),
+    (
+        ["prepare", "timit", "nowhere"],
+        "There is nothing at nowhere: name a folder, an archive or an address.",
+        2,
+    ),
+    (
+        ["prepare", "timit", "README.md"],
+        "README.md is no archive by name: .tar.gz, .tgz, .tar and .zip are.",
+        2,
+    ),
+    (
+        ["synth", "nowhere.txt", "-o", "out"],
+        "nowhere.txt cannot be read: No such file or directory.",
+        1,
+    ),
 ]
 
 
-@pytest.mark.parametrize(("args", "message", "code"), WRONG, ids=[" ".join(args) for args, _, _ in WRONG])
+@pytest.mark.parametrize(
+    ("args", "message", "code"), WRONG, ids=[" ".join(args) for args, _, _ in WRONG]
+)
 def test_a_wrong_call_is_one_sentence(args, message, code):
     result = w2v2(*args)
     assert result.stderr.startswith(f"Error: {message}") and result.stderr.count("\n") == 1
@@ -132,29 +162,62 @@ def test_prepare_from_an_address_an_archive_and_a_tree(server, tmp_path):
     assert "dev-clean has 14 utterances here, the published one 2703.\n" in result.stderr
     rows = [line.split() for line in result.stdout.splitlines() if line.strip()]
     assert rows[0] == ["split", "utterances", "hours", "speakers"]
-    assert [(row[0], row[1], row[3]) for row in rows[2:]] == [("dev-clean", "14", "1"), ("test-other", "12", "5")]
+    assert [(row[0], row[1], row[3]) for row in rows[2:]] == [
+        ("dev-clean", "14", "1"),
+        ("test-other", "12", "5"),
+    ]
     manifest = read_corpus(out / "manifests" / "dev-clean.jsonl")
     original = read_corpus(MINIATURE / "dev-clean")
-    assert [(u.id, u.text, u.speaker) for u in manifest] == [(u.id, u.text, u.speaker) for u in original]
+    assert [(u.id, u.text, u.speaker) for u in manifest] == [
+        (u.id, u.text, u.speaker) for u in original
+    ]
     assert all(u.samples == soundfile.info(u.path).frames for u in manifest)
     assert find_training_corpus("dev-clean", out) == manifest
     (served / "dev-clean.tar.gz").unlink()
     (out / "archives" / "dev-clean.tar.gz").unlink()
     again = w2v2("prepare", "librispeech", f"{url}/dev-clean.tar.gz", local, "-o", out)
     assert again.stdout == result.stdout and "was unpacked" not in again.stderr
-    tree = w2v2("prepare", "librispeech", out / "LibriSpeech", "-o", tmp_path / "lists", "--split", "test-other")
-    assert [p.name for p in (tmp_path / "lists").rglob("*.jsonl")] == ["test-other.jsonl"], tree.stderr
+    tree = w2v2(
+        "prepare",
+        "librispeech",
+        out / "LibriSpeech",
+        "-o",
+        tmp_path / "lists",
+        "--split",
+        "test-other",
+    )
+    assert [p.name for p in (tmp_path / "lists").rglob("*.jsonl")] == ["test-other.jsonl"], (
+        tree.stderr
+    )
 
 
 def test_the_published_archive_must_be_the_published_one(server, tmp_path):
     url, served = server
     split_archive(served / "dev-other.tar.gz", "dev-other")
-    result = w2v2("prepare", "librispeech", "--split", "dev-other", "-o", tmp_path / "out", W2V2_LIBRISPEECH=url)
+    result = w2v2(
+        "prepare",
+        "librispeech",
+        "--split",
+        "dev-other",
+        "-o",
+        tmp_path / "out",
+        W2V2_LIBRISPEECH=url,
+    )
     assert result.returncode == 1 and "instead of 12661c48e8c3…: nothing was kept." in result.stderr
     assert not any((tmp_path / "out").rglob("*.flac"))
-    gone = w2v2("prepare", "librispeech", "--split", "test-clean", "-o", tmp_path / "out", W2V2_LIBRISPEECH=url)
+    gone = w2v2(
+        "prepare",
+        "librispeech",
+        "--split",
+        "test-clean",
+        "-o",
+        tmp_path / "out",
+        W2V2_LIBRISPEECH=url,
+    )
     assert gone.stderr == f"Error: {url}/test-clean.tar.gz is not there (the server says 404).\n"
-    off = w2v2("prepare", "librispeech", "--split", "test-clean", "-o", tmp_path / "out", W2V2_OFFLINE=1)
+    off = w2v2(
+        "prepare", "librispeech", "--split", "test-clean", "-o", tmp_path / "out", W2V2_OFFLINE=1
+    )
     assert off.stderr.startswith(
         "Error: The network is off: fetch https://www.openslr.org/resources/12/test-clean.tar.gz"
     )
@@ -162,19 +225,35 @@ def test_the_published_archive_must_be_the_published_one(server, tmp_path):
 
 def test_a_split_is_fetched_once(server, tmp_path, monkeypatch):
     url, served = server
-    digest = hashlib.sha256(split_archive(served / "dev-other.tar.gz", "dev-other").read_bytes()).hexdigest()
+    digest = hashlib.sha256(
+        split_archive(served / "dev-other.tar.gz", "dev-other").read_bytes()
+    ).hexdigest()
     monkeypatch.setitem(preparation.SHA256, "dev-other.tar.gz", digest)
     monkeypatch.setenv("W2V2_LIBRISPEECH", url)
     told = []
 
     def prepare():
-        list(unpack_sources("librispeech", [], ["dev-other"], tmp_path, lambda *at: told.append(at[2])))
+        list(
+            unpack_sources(
+                "librispeech", [], ["dev-other"], tmp_path, lambda *at: told.append(at[2])
+            )
+        )
         return list(
-            write_manifests("librispeech", [tmp_path], ["dev-other"], tmp_path, tell=lambda *at: told.append(at[2]))
+            write_manifests(
+                "librispeech",
+                [tmp_path],
+                ["dev-other"],
+                tmp_path,
+                tell=lambda *at: told.append(at[2]),
+            )
         )
 
     [first] = prepare()
-    assert set(told) == {"fetching dev-other.tar.gz", "unpacking dev-other.tar.gz", "scanning dev-other"}
+    assert set(told) == {
+        "fetching dev-other.tar.gz",
+        "unpacking dev-other.tar.gz",
+        "scanning dev-other",
+    }
     told.clear()
     [second] = prepare()
     assert set(told) == {"scanning dev-other"} and first == second
@@ -190,7 +269,10 @@ def test_only_the_splits_asked_for_are_unpacked(tmp_path):
     split_archive(tmp_path / "dev-other.tar.gz", "dev-other")
     result = w2v2("prepare", "librispeech", tmp_path, "--split", "dev-other")
     assert result.returncode == 0, result.stderr
-    assert sorted(p.name for p in (tmp_path / "LibriSpeech").iterdir()) == ["README.TXT", "dev-other"]
+    assert sorted(p.name for p in (tmp_path / "LibriSpeech").iterdir()) == [
+        "README.TXT",
+        "dev-other",
+    ]
     assert [p.name for p in (tmp_path / "manifests").iterdir()] == ["dev-other.jsonl"]
 
 
@@ -198,7 +280,9 @@ def test_libri_light_and_timit_from_archives(tmp_path):
     folder = tmp_path / "small" / "100" / "book_64kb"
     folder.mkdir(parents=True)
     soundfile.write(folder / "chapter.flac", np.zeros(16_000 * 3), 16_000)
-    (folder / "chapter.json").write_text(json.dumps({"speaker": "100", "voice_activity": [[0.5, 2.5]]}))
+    (folder / "chapter.json").write_text(
+        json.dumps({"speaker": "100", "voice_activity": [[0.5, 2.5]]})
+    )
     with tarfile.open(tmp_path / "small.tar", "w") as tar:
         tar.add(tmp_path / "small", "small")
     result = w2v2("prepare", "librilight", tmp_path / "small.tar", "-o", tmp_path / "light")
@@ -209,19 +293,30 @@ def test_libri_light_and_timit_from_archives(tmp_path):
         for part, speaker in (("TRAIN", "FCJF0"), ("TEST", "MDAB0"), ("TEST", "FAKS0")):
             audio = io.BytesIO()
             soundfile.write(audio, np.zeros(1600), 16_000, format="WAV")
-            for suffix, content in (("WAV", audio.getvalue()), ("PHN", "0 1600 h#\n"), ("TXT", "0 1600 Hush.\n")):
+            for suffix, content in (
+                ("WAV", audio.getvalue()),
+                ("PHN", "0 1600 h#\n"),
+                ("TXT", "0 1600 Hush.\n"),
+            ):
                 file.writestr(f"TIMIT/{part}/DR1/{speaker}/SX1.{suffix}", content)
     result = w2v2("prepare", "timit", tmp_path / "TIMIT.zip", "-o", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     for split, speaker in (("train", "FCJF0"), ("dev", "FAKS0"), ("test", "MDAB0")):
         [found] = read_corpus(tmp_path / "out" / "manifests" / f"timit-{split}.jsonl")
-        assert (found.speaker, found.phones, found.text, found.samples) == (speaker, ("h#",), "Hush.", 1600)
+        assert (found.speaker, found.phones, found.text, found.samples) == (
+            speaker,
+            ("h#",),
+            "Hush.",
+            1600,
+        )
 
 
 def test_a_dangerous_archive_is_refused_with_the_name_of_its_member(tmp_path):
     with tarfile.open(tmp_path / "dev-clean.tar.gz", "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("LibriSpeech/../../escaped"), io.BytesIO())
-    result = w2v2("prepare", "librispeech", tmp_path / "dev-clean.tar.gz", "-o", tmp_path / "deep" / "out")
+    result = w2v2(
+        "prepare", "librispeech", tmp_path / "dev-clean.tar.gz", "-o", tmp_path / "deep" / "out"
+    )
     assert result.returncode == 1 and result.stderr.count("\n") == 1
     assert "its member 'LibriSpeech/../../escaped' would leave the folder" in result.stderr
     assert not list(tmp_path.rglob("escaped"))
@@ -230,7 +325,16 @@ def test_a_dangerous_archive_is_refused_with_the_name_of_its_member(tmp_path):
 def test_synth_makes_a_corpus_that_the_others_read(tmp_path):
     (tmp_path / "text.txt").write_text("One day, in 1861, he left. Nobody knew why. She stayed!")
     result = w2v2(
-        "synth", tmp_path / "text.txt", "-o", tmp_path / "out", "--voices", "2", "--utterances", "4", "--jobs", "2"
+        "synth",
+        tmp_path / "text.txt",
+        "-o",
+        tmp_path / "out",
+        "--voices",
+        "2",
+        "--utterances",
+        "4",
+        "--jobs",
+        "2",
     )
     if "not on the PATH" in result.stderr:
         pytest.skip(result.stderr)
@@ -246,7 +350,9 @@ def test_synth_makes_a_corpus_that_the_others_read(tmp_path):
 def test_an_interrupted_scan_ends_without_a_word(tmp_path):
     corpus = tmp_path / "corpus"
     corpus.mkdir()
-    soundfile.write(corpus / "a.flac", np.random.default_rng(1).uniform(-0.1, 0.1, 16_000 * 60), 16_000)
+    soundfile.write(
+        corpus / "a.flac", np.random.default_rng(1).uniform(-0.1, 0.1, 16_000 * 60), 16_000
+    )
     for number in range(400):
         os.link(corpus / "a.flac", corpus / f"{number}.flac")
     command = [
@@ -260,10 +366,14 @@ def test_an_interrupted_scan_ends_without_a_word(tmp_path):
         str(tmp_path / "m.jsonl"),
         "--decode",
     ]
-    process = subprocess.Popen([*command, "--jobs", "2"], stderr=subprocess.PIPE, cwd=ROOT, start_new_session=True)
+    process = subprocess.Popen(
+        [*command, "--jobs", "2"], stderr=subprocess.PIPE, cwd=ROOT, start_new_session=True
+    )
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     deadline = time.monotonic() + 30
-    while children.exists() and len(children.read_text().split()) < 3 and time.monotonic() < deadline:
+    while (
+        children.exists() and len(children.read_text().split()) < 3 and time.monotonic() < deadline
+    ):
         time.sleep(0.01)  # until two of them, and multiprocessing's own, have started
     if not children.exists():
         time.sleep(2)

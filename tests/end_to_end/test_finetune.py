@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from models.checkpoint import load_checkpoint
-from w2v2cli.data.corpora import read_corpus
-from w2v2cli.data.splits import split_of
+from w2v2cli.data.corpora.held_out import split_of
+from w2v2cli.data.corpora.readers import read_corpus
 
 SHIPPED = Path(__file__).parents[2] / "w2v2cli" / "shipped"
 
@@ -39,14 +39,26 @@ def corpus(tmp_path_factory):
 
 def arguments(corpus, out, *more):
     valid = SHIPPED / "corpus" / "test-clean"
-    small = ("--model", "tiny-config", "--batch-seconds", 8, "--precision", "fp32", "--log-every", 1)
+    small = (
+        "--model",
+        "tiny-config",
+        "--batch-seconds",
+        8,
+        "--precision",
+        "fp32",
+        "--log-every",
+        1,
+    )
     return (f"{corpus}@2", "-o", out, "--valid", valid, *small, *more)
 
 
 def test_a_run_learns_and_leaves_out_what_it_cannot_learn_from(corpus, tmp_path):
     result = finetune(*arguments(corpus, tmp_path, "--updates", 12, "--peak-lr", 0.005))
     assert result.returncode == 0, result.stderr
-    assert "its transcript is empty" in result.stderr and "frames of audio cannot hold its" in result.stderr
+    assert (
+        "its transcript is empty" in result.stderr
+        and "frames of audio cannot hold its" in result.stderr
+    )
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["update"] for row in log] == list(range(1, 13))
     assert log[-1]["loss"] < log[0]["loss"] / 2

@@ -24,7 +24,17 @@ def can_mount(tmp_path: Path) -> bool:
 
 def command(folder: Path) -> list[str]:
     clips = map(str, CLIPS[:2])
-    return [sys.executable, "-m", "w2v2cli", "transcribe", *clips, "--format", "json", "--output-dir", str(folder)]
+    return [
+        sys.executable,
+        "-m",
+        "w2v2cli",
+        "transcribe",
+        *clips,
+        "--format",
+        "json",
+        "--output-dir",
+        str(folder),
+    ]
 
 
 def test_a_full_disk_is_a_sentence_and_leaves_whole_files_only(tmp_path):
@@ -33,14 +43,17 @@ def test_a_full_disk_is_a_sentence_and_leaves_whole_files_only(tmp_path):
     disk.mkdir()
     if not can_mount(disk):
         pytest.skip("this machine lets no one mount a small disk of their own")
-    line = (
-        f"mount -t tmpfs -o size={ROOM} none {disk} && {shlex.join(command(disk))}; code=$?; ls -A {disk}; exit $code"
-    )
+    line = f"mount -t tmpfs -o size={ROOM} none {disk} && {shlex.join(command(disk))}; code=$?; ls -A {disk}; exit $code"
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1"}
-    result = subprocess.run([*IN_ITS_OWN_MOUNTS, line], capture_output=True, text=True, timeout=300, env=environment)
+    result = subprocess.run(
+        [*IN_ITS_OWN_MOUNTS, line], capture_output=True, text=True, timeout=300, env=environment
+    )
     assert result.returncode == 1
-    assert result.stderr == f"Error: {disk}/{CLIPS[1].stem}.json cannot be written: No space left on device.\n"
+    assert (
+        result.stderr
+        == f"Error: {disk}/{CLIPS[1].stem}.json cannot be written: No space left on device.\n"
+    )
     assert result.stdout == f"{CLIPS[0].stem}.json\n"
 
 
@@ -67,16 +80,52 @@ def test_training_on_a_disk_that_fills_keeps_the_state_it_has(tmp_path):
     if not can_mount(disk):
         pytest.skip("this machine lets no one mount a small disk of their own")
     corpus = CLIPS[0].parents[1] / "corpus" / "dev-clean"
-    settings = ("model=tiny", "shortest_seconds=0.5", "crop_seconds=2", "save_every=4", "validate_every=1000")
-    call = [sys.executable, "-m", "w2v2cli", "pretrain", str(corpus), "-o", f"{disk}/run", "--valid", str(corpus)]
-    call += ["--recipe", "small", "--updates", "12", "--batch-seconds", "8", "--precision", "fp32", "--device", "cpu"]
+    settings = (
+        "model=tiny",
+        "shortest_seconds=0.5",
+        "crop_seconds=2",
+        "save_every=4",
+        "validate_every=1000",
+    )
+    call = [
+        sys.executable,
+        "-m",
+        "w2v2cli",
+        "pretrain",
+        str(corpus),
+        "-o",
+        f"{disk}/run",
+        "--valid",
+        str(corpus),
+    ]
+    call += [
+        "--recipe",
+        "small",
+        "--updates",
+        "12",
+        "--batch-seconds",
+        "8",
+        "--precision",
+        "fp32",
+        "--device",
+        "cpu",
+    ]
     call += [f"--set={setting}" for setting in settings]
     line = f"mount -t tmpfs -o size=700k none {disk} && {shlex.join(call)}; code=$?; ls -A {disk}/run; exit $code"
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1"}
-    result = subprocess.run([*IN_ITS_OWN_MOUNTS, line], capture_output=True, text=True, timeout=300, env=environment)
+    result = subprocess.run(
+        [*IN_ITS_OWN_MOUNTS, line], capture_output=True, text=True, timeout=300, env=environment
+    )
     assert result.returncode == 1, result.stderr
-    assert "Update 8 could not be saved (No space left on device); what was saved before stays." in result.stderr
+    assert (
+        "Update 8 could not be saved (No space left on device); what was saved before stays."
+        in result.stderr
+    )
     assert result.stderr.splitlines()[-1].startswith("Error: The disk is full")
     states = [name for name in result.stdout.split() if name.startswith("state-")]
-    assert len(states) == 1 and states[0].startswith("state-00000004-") and ".part" not in result.stdout
+    assert (
+        len(states) == 1
+        and states[0].startswith("state-00000004-")
+        and ".part" not in result.stdout
+    )

@@ -6,12 +6,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from lm.dictionary import SPECIALS, Dictionary
 from lm.language_model import sentence_score
-from lm.transformer import TransformerNetwork
-from lm.transformer_checkpoint import TransformerCheckpoint, network_weights, save_transformer
-from lm.transformer_config import tiny
-from lm.transformer_lm import TransformerLM
+from lm.transformer.checkpoint import TransformerCheckpoint, network_weights, save_transformer
+from lm.transformer.config import tiny
+from lm.transformer.dictionary import SPECIALS, Dictionary
+from lm.transformer.model import TransformerLM
+from lm.transformer.network import TransformerNetwork
 from w2v2cli.app import app
 
 ARPA = """\\data\\
@@ -50,7 +50,9 @@ def transformer(tmp_path):
     dictionary = Dictionary((*SPECIALS, "A", "B", *(f"W{i}" for i in range(200))))
     network = TransformerNetwork(tiny(len(dictionary))).initialize()
     path = tmp_path / "lm.safetensors"
-    save_transformer(path, TransformerCheckpoint(network.config, dictionary, network_weights(network)))
+    save_transformer(
+        path, TransformerCheckpoint(network.config, dictionary, network_weights(network))
+    )
     return path, TransformerLM(network, dictionary, ["A", "B", "XX"])
 
 
@@ -107,9 +109,13 @@ def test_mistakes_are_sentences(tmp_path, transformer, text):
     (tmp_path / "latin.txt").write_bytes(b"\xff\n")
     cases.append((("lm", "score", path, tmp_path / "latin.txt"), 1, "is no whole UTF-8 text"))
     (tmp_path / "cut.safetensors").write_bytes(path.read_bytes()[:500])
-    cases.append((("lm", "info", tmp_path / "cut.safetensors"), 1, "is damaged or no language model of w2v2"))
+    cases.append(
+        (("lm", "info", tmp_path / "cut.safetensors"), 1, "is damaged or no language model of w2v2")
+    )
     (tmp_path / "other.pt").write_bytes(b"nothing")
-    cases.append((("lm", "score", tmp_path / "other.pt", text), 1, "needs its dictionary beside it"))
+    cases.append(
+        (("lm", "score", tmp_path / "other.pt", text), 1, "needs its dictionary beside it")
+    )
     for args, code, sentence in cases:
         result = run(*args)
         assert (result.exit_code, sentence in result.output) == (code, True), result.output

@@ -50,7 +50,9 @@ def log_of(folder):
 def test_it_learns_is_killed_goes_on_to_the_same_and_scores(call, tmp_path):
     whole = subprocess.run(call(tmp_path / "whole"), capture_output=True, text=True, timeout=200)
     assert whole.returncode == 0, whole.stderr
-    process = subprocess.Popen(call(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        call(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     while len(log_of(tmp_path / "killed")) < 12:
         assert process.poll() is None
         time.sleep(0.02)
@@ -74,5 +76,7 @@ def test_it_learns_is_killed_goes_on_to_the_same_and_scores(call, tmp_path):
 def test_a_text_on_both_sides_is_refused(tmp_path):
     path = text(tmp_path / "text.txt", 10, 0)
     call = ["lm", "train", str(path), "--valid", str(path), "-o", str(tmp_path / "run")]
-    result = subprocess.run([sys.executable, "-m", "w2v2cli", *call], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-m", "w2v2cli", *call], capture_output=True, text=True, timeout=60
+    )
     assert result.returncode == 2 and "both trained on and validated on" in result.stderr

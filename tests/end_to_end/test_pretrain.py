@@ -25,7 +25,9 @@ def w2v2(*args, timeout=120):
 
 def test_pretrain_then_finetune_then_curves(tmp_path):
     run = tmp_path / "pretrained"
-    result = w2v2("pretrain", CORPUS, "-o", run, "--valid", CORPUS, *SMALL, "--updates", 30, "--log-every", 10)
+    result = w2v2(
+        "pretrain", CORPUS, "-o", run, "--valid", CORPUS, *SMALL, "--updates", 30, "--log-every", 10
+    )
     assert result.returncode == 0, result.stderr
     assert "update 10/30" in result.stderr and "left" in result.stderr and result.stdout == ""
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
@@ -53,17 +55,45 @@ def test_pretrain_then_finetune_then_curves(tmp_path):
     )
     result = w2v2(*call, "--precision", "fp32", "--batch-seconds", 8)
     assert result.returncode == 0, result.stderr
-    assert load_checkpoint(tuned / "best.safetensors").metadata["started_from"] == str(run / "best.safetensors")
+    assert load_checkpoint(tuned / "best.safetensors").metadata["started_from"] == str(
+        run / "best.safetensors"
+    )
     result = w2v2("transcribe", CORPUS, "--model", run / "best.safetensors")
-    assert result.returncode == 1 and "w2v2 finetune" in result.stderr and result.stderr.count("\n") == 1
+    assert (
+        result.returncode == 1
+        and "w2v2 finetune" in result.stderr
+        and result.stderr.count("\n") == 1
+    )
 
     result = w2v2("plot", run, tuned, "-o", tmp_path / "curves.html")
     assert result.returncode == 0 and (tmp_path / "curves.html").stat().st_size > 10_000
 
 
 def test_the_papers_selection_runs_every_seed_and_rate_and_keeps_the_best(tmp_path):
-    call = ("finetune", CORPUS, "-o", tmp_path, "--valid", HELD_OUT, "--model", "tiny-config", "--updates", 2)
-    result = w2v2(*call, "--precision", "fp32", "--batch-seconds", 20, "--seeds", 2, "--peak-lr", "2e-3", "3e-3")
+    call = (
+        "finetune",
+        CORPUS,
+        "-o",
+        tmp_path,
+        "--valid",
+        HELD_OUT,
+        "--model",
+        "tiny-config",
+        "--updates",
+        2,
+    )
+    result = w2v2(
+        *call,
+        "--precision",
+        "fp32",
+        "--batch-seconds",
+        20,
+        "--seeds",
+        2,
+        "--peak-lr",
+        "2e-3",
+        "3e-3",
+    )
     assert result.returncode == 0, result.stderr
     rows = result.stdout.splitlines()
     assert rows[0].split() == ["peak", "rate", "seed", "validation", "WER"] and len(rows) == 5
@@ -75,9 +105,22 @@ def test_the_papers_selection_runs_every_seed_and_rate_and_keeps_the_best(tmp_pa
 def test_both_train_from_shards(tmp_path):
     assert w2v2("data", "shard", CORPUS, HELD_OUT, "-o", tmp_path / "shards").returncode == 0
     shards = ("--shards", tmp_path / "shards")
-    result = w2v2("pretrain", *shards, "-o", tmp_path / "a", *SMALL, "--updates", 2, "--loader-workers", 1)
+    result = w2v2(
+        "pretrain", *shards, "-o", tmp_path / "a", *SMALL, "--updates", 2, "--loader-workers", 1
+    )
     assert result.returncode == 0 and "Pretraining on 20 recordings" in result.stderr, result.stderr
-    call = ("finetune", *shards, "-o", tmp_path / "b", "--valid", HELD_OUT, "--model", "tiny-config", "--updates", 2)
+    call = (
+        "finetune",
+        *shards,
+        "-o",
+        tmp_path / "b",
+        "--valid",
+        HELD_OUT,
+        "--model",
+        "tiny-config",
+        "--updates",
+        2,
+    )
     result = w2v2(*call, "--precision", "fp32")
     assert result.returncode == 0 and "Fine-tuning on 14 utterances" in result.stderr, result.stderr
     result = w2v2("pretrain", CORPUS, *shards, "-o", tmp_path / "c")
@@ -85,10 +128,25 @@ def test_both_train_from_shards(tmp_path):
 
 
 def test_a_folder_of_a_run_with_other_settings_is_refused(tmp_path):
-    call = ("finetune", CORPUS, "-o", tmp_path, "--valid", HELD_OUT, "--model", "tiny-config", "--batch-seconds", 20)
+    call = (
+        "finetune",
+        CORPUS,
+        "-o",
+        tmp_path,
+        "--valid",
+        HELD_OUT,
+        "--model",
+        "tiny-config",
+        "--batch-seconds",
+        20,
+    )
     assert w2v2(*call, "--updates", 1).returncode == 0
     result = w2v2(*call, "--updates", 2)
-    assert result.returncode == 2 and "schedule was" in result.stderr and "Name another folder" in result.stderr
+    assert (
+        result.returncode == 2
+        and "schedule was" in result.stderr
+        and "Name another folder" in result.stderr
+    )
 
 
 def test_validation_searches_with_a_language_model(tmp_path):
@@ -128,7 +186,9 @@ def test_every_recipe_passes_its_dry_run(command):
         "        assert part in text, (recipe, part)\n"
         "    print(recipe)\n"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == list(recipes)
 

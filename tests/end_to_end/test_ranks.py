@@ -11,13 +11,33 @@ from pathlib import Path
 
 import pytest
 
-from w2v2cli.recognition.ranks import seconds_of, split_by_length
+from w2v2cli.recognition.sharing.ranks import seconds_of, split_by_length
 
 SHIPPED = Path(__file__).parents[2] / "w2v2cli" / "shipped"
 CLIPS = sorted((SHIPPED / "recordings").glob("*.flac"))
 W2V2 = [sys.executable, "-m", "w2v2cli"]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "w2v2cli"]
-EVAL = ["eval", "--split", "dev-clean", "--data", SHIPPED / "corpus", "--lm", "none", "--search", "greedy", "--json"]
+TORCHRUN = [
+    sys.executable,
+    "-m",
+    "torch.distributed.run",
+    "--standalone",
+    "--nproc-per-node",
+    "2",
+    "-m",
+    "w2v2cli",
+]
+EVAL = [
+    "eval",
+    "--split",
+    "dev-clean",
+    "--data",
+    SHIPPED / "corpus",
+    "--lm",
+    "none",
+    "--search",
+    "greedy",
+    "--json",
+]
 CLOCK = {"wall_seconds", "times_real_time"}
 
 
@@ -30,7 +50,9 @@ def environment(tmp_path_factory):
 
 def call(command, *args, environment, **options) -> subprocess.CompletedProcess:
     line = [*command, *map(str, args)]
-    return subprocess.run(line, capture_output=True, text=True, timeout=300, env=environment, **options)
+    return subprocess.run(
+        line, capture_output=True, text=True, timeout=300, env=environment, **options
+    )
 
 
 def parts_left(environment) -> list[Path]:
@@ -55,7 +77,12 @@ def pid_of_rank(rank: int, torchrun: subprocess.Popen) -> int:
 def kill_rank_when(rank: int, sign, command, *args, environment) -> subprocess.CompletedProcess:
     """Run under torchrun, and kill a rank with SIGKILL as soon as `sign` is seen."""
     line = [*command, *map(str, args)]
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    options = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "env": environment,
+    }
     with subprocess.Popen(line, **options) as torchrun:
         pid = pid_of_rank(rank, torchrun)
         while not sign():
@@ -85,7 +112,9 @@ def test_two_ranks_print_what_one_prints_and_name_what_none_can_read(alone, envi
     assert not parts_left(environment)
 
 
-def test_a_killed_rank_loses_no_file_and_the_next_call_does_only_the_rest(alone, environment, tmp_path):
+def test_a_killed_rank_loses_no_file_and_the_next_call_does_only_the_rest(
+    alone, environment, tmp_path
+):
     clips = tmp_path / "clips"
     clips.mkdir()
     for copy in range(10):
@@ -104,7 +133,11 @@ def test_a_killed_rank_loses_no_file_and_the_next_call_does_only_the_rest(alone,
     assert "recordings were not transcribed because rank" in killed.stderr
     written = {path.name: path.stat().st_mtime_ns for path in out.glob("*.txt")}
     assert 0 < len(written) < len(recordings)
-    assert [path.name for path in out.iterdir() if path.suffix != ".txt" and not path.name.endswith(".part")] == []
+    assert [
+        path.name
+        for path in out.iterdir()
+        if path.suffix != ".txt" and not path.name.endswith(".part")
+    ] == []
 
     again = call(TORCHRUN, *args, "--skip-existing", environment=environment)
     assert again.returncode == 0, again.stderr
@@ -115,7 +148,9 @@ def test_a_killed_rank_loses_no_file_and_the_next_call_does_only_the_rest(alone,
         assert (out / name).read_text() == alone[name.rpartition("_")[0]] + "\n"
 
 
-def test_eval_of_two_ranks_survives_a_kill_and_reports_what_one_process_reports(environment, tmp_path):
+def test_eval_of_two_ranks_survives_a_kill_and_reports_what_one_process_reports(
+    environment, tmp_path
+):
     one = call(W2V2, *EVAL, environment=environment)
     assert one.returncode == 0
     [expected] = json.loads(one.stdout)["results"]
@@ -133,19 +168,32 @@ def test_eval_of_two_ranks_survives_a_kill_and_reports_what_one_process_reports(
     again = call(TORCHRUN, *EVAL, "--output", kept, "--skip-existing", environment=environment)
     assert again.returncode == 0, again.stderr
     [report] = json.loads(again.stdout)["results"]
-    assert {k: v for k, v in report.items() if k not in CLOCK} == {k: v for k, v in expected.items() if k not in CLOCK}
+    assert {k: v for k, v in report.items() if k not in CLOCK} == {
+        k: v for k, v in expected.items() if k not in CLOCK
+    }
     rows = [json.loads(line) for line in kept.read_text().splitlines()]
     assert len(rows) == expected["utterances"]
     assert [row for row in rows if row in before] == before  # to the clock: not one of them again
     assert not list(tmp_path.glob(".*")) and not parts_left(environment)
 
-    other = call(W2V2, *EVAL, "--precision", "bf16", "--output", kept, "--skip-existing", environment=environment)
+    other = call(
+        W2V2,
+        *EVAL,
+        "--precision",
+        "bf16",
+        "--output",
+        kept,
+        "--skip-existing",
+        environment=environment,
+    )
     assert other.returncode == 1 and "holds hypotheses of other settings" in other.stderr
 
 
 def test_stdin_is_refused_in_a_sentence(environment):
     ranks = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
-    result = call(W2V2, "transcribe", "-", environment=environment | ranks, stdin=subprocess.DEVNULL)
+    result = call(
+        W2V2, "transcribe", "-", environment=environment | ranks, stdin=subprocess.DEVNULL
+    )
     assert result.returncode == 2
     assert result.stderr.startswith("Error: - is stdin, which 2 ranks cannot share")
 

@@ -13,7 +13,13 @@ import pytest
 import torch
 
 SHIPPED = Path(__file__).parents[2] / "w2v2cli" / "shipped"
-SETTINGS = ("model=tiny", "shortest_seconds=0.5", "crop_seconds=2", "objective.distractors=20", "validate_every=1000")
+SETTINGS = (
+    "model=tiny",
+    "shortest_seconds=0.5",
+    "crop_seconds=2",
+    "objective.distractors=20",
+    "validate_every=1000",
+)
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
@@ -71,7 +77,9 @@ def test_killed_ten_times_at_random_moments_a_run_comes_to_the_very_same_weights
     command = pretrain(tmp_path / "killed", updates, "--set=save_every=7")
     kills, seen = 0, []
     while kills < 10:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT
+        )
         began = time.monotonic()
         before = len(log_of(tmp_path / "killed"))
         while len(log_of(tmp_path / "killed")) == before and process.poll() is None:
@@ -101,7 +109,9 @@ def log_of(folder):
 @pytest.mark.parametrize("notice", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_schedulers_notice_saves_ends_well_and_says_how_to_go_on(tmp_path, notice):
     command = pretrain(tmp_path / "run", 100_000, "--set=save_every=50000")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
     while not log_of(tmp_path / "run"):
         time.sleep(0.05)
     process.send_signal(notice)
@@ -110,7 +120,9 @@ def test_a_schedulers_notice_saves_ends_well_and_says_how_to_go_on(tmp_path, not
     done = len(log_of(tmp_path / "run"))
     assert f"Stopped by {notice.name} after update {done}" in errors
     assert f"pretrain {SHIPPED / 'corpus' / 'dev-clean'}" in errors.splitlines()[-1]
-    assert [path.name[:14] for path in (tmp_path / "run").glob("state-*.pt")] == [f"state-{done:08d}"]
+    assert [path.name[:14] for path in (tmp_path / "run").glob("state-*.pt")] == [
+        f"state-{done:08d}"
+    ]
 
 
 def test_two_ranks_come_to_the_weights_of_one_with_the_double_batch(tmp_path):
@@ -139,7 +151,9 @@ def test_stopped_under_torchrun_and_continued_by_one_process_nothing_changes(tmp
     launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port)
     updates = 150
     command = pretrain(tmp_path / "run", updates, "--accumulate", "1", launcher=launcher)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
     while len(log_of(tmp_path / "run")) < 5:
         assert process.poll() is None
         time.sleep(0.05)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from w2v2cli.data.shards import ShardRecordings
+from w2v2cli.data.shards.reader import ShardRecordings
 
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT / "w2v2cli" / "shipped" / "corpus" / "dev-clean"
@@ -52,15 +52,23 @@ def content(folder):
 
 def test_packed_and_packed_again(tmp_path):
     made = tmp_path / "made"
-    result = shard(CORPUS, CORPUS.with_name("test-other"), "-o", made, "--shard-mb", "0.5", "--jobs", 1)
+    result = shard(
+        CORPUS, CORPUS.with_name("test-other"), "-o", made, "--shard-mb", "0.5", "--jobs", 1
+    )
     recordings = ShardRecordings(made)
     count, hours = len(recordings.shards), recordings.lengths.sum() / 16_000 / 3600
     shards = len(list(made.glob("*.tar")))
     assert (result.returncode, result.stdout) == (0, "")
-    assert result.stderr == f"{made}: {shards} shards, {count} recordings, {hours:.2f} hours.\n" and shards > 2
+    assert (
+        result.stderr == f"{made}: {shards} shards, {count} recordings, {hours:.2f} hours.\n"
+        and shards > 2
+    )
     before = content(made)
     result = shard(CORPUS, CORPUS.with_name("test-other"), "-o", made, "--shard-mb", "0.5")
-    assert result.returncode == 0 and f"{shards} shards, {shards} of them finished before, {count} rec" in result.stderr
+    assert (
+        result.returncode == 0
+        and f"{shards} shards, {shards} of them finished before, {count} rec" in result.stderr
+    )
     assert content(made) == before
     result = shard(CORPUS, "-o", made)
     assert result.returncode == 1 and result.stderr.endswith("this seed: name another folder.\n")
@@ -70,7 +78,9 @@ def test_what_cannot_be_read(tmp_path):
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for name in ("a", "b"):
-        soundfile.write(corpus / f"{name}.flac", np.random.default_rng(1).uniform(-0.5, 0.5, 16_000), 16_000)
+        soundfile.write(
+            corpus / f"{name}.flac", np.random.default_rng(1).uniform(-0.5, 0.5, 16_000), 16_000
+        )
     (corpus / "b.flac").write_bytes((corpus / "b.flac").read_bytes()[:-9000])
     result = shard(corpus, "-o", tmp_path / "made")
     reason, summary, error = result.stderr.splitlines()
@@ -95,19 +105,25 @@ def test_wrong_calls(tmp_path, args, error):
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_in_the_middle_it_goes_on(noise, packed, tmp_path, end):
     made = tmp_path / "made"
-    running = subprocess.Popen(command(noise, "-o", made, *SIZE, 2), cwd=ROOT, stderr=subprocess.PIPE)
+    running = subprocess.Popen(
+        command(noise, "-o", made, *SIZE, 2), cwd=ROOT, stderr=subprocess.PIPE
+    )
     until = time.monotonic() + 60
     while not list(made.glob("*.tar")):
         assert running.poll() is None and time.monotonic() < until
         time.sleep(0.002)
     running.send_signal(end)
-    said = running.communicate(timeout=30)[1]  # all have gone that could still write there, its processes too
+    said = running.communicate(timeout=30)[
+        1
+    ]  # all have gone that could still write there, its processes too
     assert running.returncode == (130 if end == signal.SIGINT else -signal.SIGKILL)
     finished = {path: path.stat().st_ino for path in made.glob("*.tar")}
     assert 0 < len(finished) < len(list(packed.glob("*.tar"))) == 14
     if end == signal.SIGINT:
         assert said == b"" and not list(made.glob(".*"))
     result = shard(noise, "-o", made, *SIZE, 1)
-    assert result.returncode == 0 and f"{len(finished)} of them finished before" in result.stderr, result.stderr
+    assert result.returncode == 0 and f"{len(finished)} of them finished before" in result.stderr, (
+        result.stderr
+    )
     assert {path: path.stat().st_ino for path in finished} == finished
     assert content(made) == content(packed)

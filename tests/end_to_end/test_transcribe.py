@@ -19,14 +19,18 @@ COMMAND = [sys.executable, "-m", "w2v2cli"]
 
 
 def w2v2(*args, **options) -> subprocess.CompletedProcess:
-    return subprocess.run([*COMMAND, *map(str, args)], capture_output=True, text=True, timeout=300, **options)
+    return subprocess.run(
+        [*COMMAND, *map(str, args)], capture_output=True, text=True, timeout=300, **options
+    )
 
 
 def test_the_cards_first_line(tmp_path):
     shutil.copy(CLIPS[0], tmp_path / "audio.flac")
     root = str(Path(__file__).parents[2])
     result = w2v2(
-        *"transcribe audio.flac --lm 4gram --beam 1500".split(), cwd=tmp_path, env={**os.environ, "PYTHONPATH": root}
+        *"transcribe audio.flac --lm 4gram --beam 1500".split(),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
     )
     assert result.returncode == 0 and result.stderr == ""
     assert result.stdout.count("\n") == 1 and result.stdout.strip().replace(" ", "").isalpha()
@@ -49,7 +53,16 @@ def test_the_4gram_helps_on_the_readers_own_held_out_recordings(tmp_path):
     rates = {}
     for lm in ("none", "4gram"):
         result = w2v2(
-            "eval", "--split", "test-clean", "--lm", lm, "--beam", 100, "--json", "--data", SHIPPED / "corpus"
+            "eval",
+            "--split",
+            "test-clean",
+            "--lm",
+            lm,
+            "--beam",
+            100,
+            "--json",
+            "--data",
+            SHIPPED / "corpus",
         )
         rates[lm] = json.loads(result.stdout)["results"][0]["wer"]
     assert rates["4gram"] < 0.9 * rates["none"]
@@ -70,8 +83,12 @@ def test_one_bad_file_among_many(folder):
     result = w2v2("transcribe", folder)
     assert result.returncode == 1
     assert result.stdout.count("\n") == 2
-    assert "empty.flac is an empty file" in result.stderr and "text.wav is no audio" in result.stderr
-    assert result.stderr.endswith("Error: 2 of 4 recordings could not be transcribed (see above).\n")
+    assert (
+        "empty.flac is an empty file" in result.stderr and "text.wav is no audio" in result.stderr
+    )
+    assert result.stderr.endswith(
+        "Error: 2 of 4 recordings could not be transcribed (see above).\n"
+    )
 
 
 def test_files_for_each_recording_and_only_the_missing_ones_again(folder, tmp_path):
@@ -81,14 +98,18 @@ def test_files_for_each_recording_and_only_the_missing_ones_again(folder, tmp_pa
     assert names == [f"{clip.stem}.srt" for clip in CLIPS[:2]]
     (out / names[0]).write_text("kept")
     (out / names[1]).unlink()
-    again = w2v2("transcribe", *CLIPS[:2], "--format", "srt", "--output-dir", out, "--skip-existing")
+    again = w2v2(
+        "transcribe", *CLIPS[:2], "--format", "srt", "--output-dir", out, "--skip-existing"
+    )
     assert again.returncode == 0 and again.stdout == ""
     assert (out / names[0]).read_text() == "kept" and "-->" in (out / names[1]).read_text()
 
 
 def test_stdin_and_a_reader_that_goes_away():
     with CLIPS[0].open("rb") as file:
-        piped = subprocess.run([*COMMAND, "transcribe", "-"], stdin=file, capture_output=True, text=True, timeout=120)
+        piped = subprocess.run(
+            [*COMMAND, "transcribe", "-"], stdin=file, capture_output=True, text=True, timeout=120
+        )
     assert piped.returncode == 0 and piped.stdout == w2v2("transcribe", CLIPS[0]).stdout
     script = f"{sys.executable} -m w2v2cli transcribe {CLIPS[0]} {CLIPS[1]} | true"
     closed = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120)
@@ -113,13 +134,21 @@ def test_silence_and_ten_milliseconds(tmp_path):
     soundfile.write(tmp_path / "short.wav", np.zeros(160), 16_000)
     soundfile.write(tmp_path / "silent.wav", np.zeros(32_000), 16_000)
     result = w2v2("transcribe", tmp_path / "short.wav", tmp_path / "silent.wav")
-    assert result.returncode == 0 and result.stdout.count("\n") == 2 and result.stdout.startswith("\n")
+    assert (
+        result.returncode == 0 and result.stdout.count("\n") == 2 and result.stdout.startswith("\n")
+    )
 
 
 def running(group: int) -> list[str]:
     """Processes of a group that have not ended; one that waits to be buried by init has."""
-    lines = subprocess.run(["ps", "-A", "-o", "pgid=,stat=,pid="], capture_output=True, text=True).stdout.splitlines()
-    return [line for line in lines if line.split()[0] == str(group) and not line.split()[1].startswith("Z")]
+    lines = subprocess.run(
+        ["ps", "-A", "-o", "pgid=,stat=,pid="], capture_output=True, text=True
+    ).stdout.splitlines()
+    return [
+        line
+        for line in lines
+        if line.split()[0] == str(group) and not line.split()[1].startswith("Z")
+    ]
 
 
 def test_ctrl_c_ends_everything_within_two_seconds(tmp_path):
@@ -143,14 +172,33 @@ def test_model_info_and_conversion(tmp_path):
     facts = json.loads(w2v2("model", "info", "demo", "--json").stdout)
     assert facts["parameters"] > 1e6 and "licence" in facts
     assert w2v2("model", "convert", "demo", tmp_path / "hf", "--to", "huggingface").returncode == 0
-    assert w2v2("model", "convert", tmp_path / "hf", tmp_path / "back.safetensors", "--half").returncode == 0
+    assert (
+        w2v2(
+            "model", "convert", tmp_path / "hf", tmp_path / "back.safetensors", "--half"
+        ).returncode
+        == 0
+    )
     ours = w2v2("transcribe", CLIPS[0]).stdout
     assert w2v2("transcribe", CLIPS[0], "--model", tmp_path / "back.safetensors").stdout == ours
 
 
 def test_building_a_language_model_and_using_it(tmp_path):
-    (tmp_path / "a.txt").write_text("The cat sat. The cat ran! A dog sat on the mat. The dog ran. " * 3)
-    result = w2v2("lm", "build", "--order", 3, "--prune", 0, 0, 1, tmp_path / "a.txt", "-o", tmp_path / "a.arpa.gz")
+    (tmp_path / "a.txt").write_text(
+        "The cat sat. The cat ran! A dog sat on the mat. The dog ran. " * 3
+    )
+    result = w2v2(
+        "lm",
+        "build",
+        "--order",
+        3,
+        "--prune",
+        0,
+        0,
+        1,
+        tmp_path / "a.txt",
+        "-o",
+        tmp_path / "a.arpa.gz",
+    )
     assert result.returncode == 0 and "fallback" in result.stderr
     info = w2v2("lm", "info", tmp_path / "a.arpa.gz").stdout
     assert "3-grams:" in info and "have a probability" in info
@@ -161,7 +209,9 @@ def test_building_a_language_model_and_using_it(tmp_path):
 def test_doctor():
     result = w2v2("doctor", "--json")
     assert result.returncode == 0
-    assert {"python", "torch", "cpu", "W2V2_HOME"} <= {finding["what"] for finding in json.loads(result.stdout)}
+    assert {"python", "torch", "cpu", "W2V2_HOME"} <= {
+        finding["what"] for finding in json.loads(result.stdout)
+    }
 
 
 def test_cuts_of_a_manifest_are_evaluated_and_not_the_whole_file(tmp_path):
@@ -175,7 +225,13 @@ def test_cuts_of_a_manifest_are_evaluated_and_not_the_whole_file(tmp_path):
     for number, rows in enumerate((cuts, whole)):
         manifest = tmp_path / f"{number}.jsonl"
         lines = (
-            {"id": name, "audio_filepath": str(tmp_path / file), "text": "a word", "start": start, "samples": samples}
+            {
+                "id": name,
+                "audio_filepath": str(tmp_path / file),
+                "text": "a word",
+                "start": start,
+                "samples": samples,
+            }
             for name, file, start, samples in rows
         )
         manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))

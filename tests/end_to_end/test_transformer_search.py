@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from lm.arpa import read_unigrams
-from lm.dictionary import SPECIALS, Dictionary
-from lm.transformer import TransformerNetwork
-from lm.transformer_checkpoint import TransformerCheckpoint, network_weights, save_transformer
-from lm.transformer_config import tiny
-from w2v2cli.data.store import DEMO_LM
+from lm.ngram.arpa import read_unigrams
+from lm.transformer.checkpoint import TransformerCheckpoint, network_weights, save_transformer
+from lm.transformer.config import tiny
+from lm.transformer.dictionary import SPECIALS, Dictionary
+from lm.transformer.network import TransformerNetwork
+from w2v2cli.data.locations import DEMO_LM
 
 SHIPPED = Path(__file__).parents[2] / "w2v2cli" / "shipped"
 FLASHLIGHT = sys.version_info < (3, 13)  # it has no build for later ones
@@ -44,7 +44,9 @@ def transformer(tmp_path_factory):
     config = tiny(len(words) + len(SPECIALS))
     path = tmp_path_factory.mktemp("lm") / "lm.safetensors"
     weights = network_weights(TransformerNetwork(config).initialize())
-    save_transformer(path, TransformerCheckpoint(config, Dictionary((*SPECIALS, *words)), weights, {}))
+    save_transformer(
+        path, TransformerCheckpoint(config, Dictionary((*SPECIALS, *words)), weights, {})
+    )
     return path
 
 
@@ -60,7 +62,9 @@ def test_the_engines_agree_on_a_recording(w2v2):
 def test_a_transformer_in_the_first_pass_or_the_second(w2v2, transformer):
     fused = w2v2("transcribe", CLIP, "--lm", transformer, "--beam", 20, "--lm-cache-gb", 0.1)
     assert fused.returncode == 0 and fused.stdout.count("\n") == 1
-    result = w2v2("transcribe", CLIP, "--lm", "4gram", "--beam", 50, "--nbest", 4, "--format", "json")
+    result = w2v2(
+        "transcribe", CLIP, "--lm", "4gram", "--beam", 50, "--nbest", 4, "--format", "json"
+    )
     first = json.loads(result.stdout)["segments"][0]
     again = w2v2(
         "transcribe", CLIP, "--lm", "4gram", "--beam", 50, "--nbest", 4, "--format", "json", "--rescore", transformer,
@@ -77,18 +81,34 @@ def test_a_transformer_in_the_first_pass_or_the_second(w2v2, transformer):
         words = len(row["text"].split())
         found = other[row["text"]]
         assert found["acoustic_score"] == pytest.approx(row["acoustic_score"], abs=1e-2)
-        assert found["score"] == pytest.approx(row["acoustic_score"] + 0.1 * found["lm_score"] + 0.5 * words, abs=2e-2)
+        assert found["score"] == pytest.approx(
+            row["acoustic_score"] + 0.1 * found["lm_score"] + 0.5 * words, abs=2e-2
+        )
 
 
 def test_the_second_pass_is_tuned_and_its_weights_are_taken(w2v2, transformer):
-    tune = w2v2("tune-lm", "--trials", 12, "--beam", 20, "--rescore", transformer, "--rescore-nbest", 10, "--json")
+    tune = w2v2(
+        "tune-lm",
+        "--trials",
+        12,
+        "--beam",
+        20,
+        "--rescore",
+        transformer,
+        "--rescore-nbest",
+        10,
+        "--json",
+    )
     assert tune.returncode == 0, tune.stderr
     found = json.loads(tune.stdout)
     assert {trial["kind"] for trial in found["list"]} == {"exact"}
     assert found["lm_weight"] < 1.0  # random weights have nothing to say
     result = w2v2("eval", "--split", "dev-other", "--beam", 20, "--rescore", transformer, "--json")
     assert result.returncode == 0
-    assert f"LM weight {found['lm_weight']:g} and word score {found['word_score']:g}, as tuned on" in result.stderr
+    assert (
+        f"LM weight {found['lm_weight']:g} and word score {found['word_score']:g}, as tuned on"
+        in result.stderr
+    )
     assert "--rescore-lm-weight and --rescore-word-score overrule them" in result.stderr
     said = json.loads(result.stdout)["rescore"]
     assert [said[name] for name in ("nbest", "lm_weight", "word_score")] == [
@@ -113,13 +133,21 @@ def test_the_papers_protocol_tunes_and_then_tests(w2v2):
     found = json.loads(result.stdout)
     assert [row["lm"] for row in found["rows"]] == ["none", "4gram"]
     for row in found["rows"]:
-        assert [r["data"] for r in row["results"]] == ["dev-clean", "dev-other", "test-clean", "test-other"]
+        assert [r["data"] for r in row["results"]] == [
+            "dev-clean",
+            "dev-other",
+            "test-clean",
+            "test-other",
+        ]
     none, ngram = found["rows"]
     assert none["tuned_wer"] is None and ngram["search"]["beam"] == 1500
     assert ngram["results"][0]["wer"] < none["results"][0]["wer"]
     assert "Tuning on dev-other, LM 4gram, beam 500, 3 trials." in result.stderr
     plain = w2v2("eval", "--split", "dev-other", "--json")  # takes what the protocol found
-    weights = {name: json.loads(plain.stdout)["search"][name] for name in ("lm_weight", "word_score", "beam")}
+    weights = {
+        name: json.loads(plain.stdout)["search"][name]
+        for name in ("lm_weight", "word_score", "beam")
+    }
     assert weights == {name: ngram["search"][name] for name in weights}
     assert json.loads(plain.stdout)["results"][0]["wer"] == ngram["results"][1]["wer"]
 
@@ -128,7 +156,10 @@ def test_the_papers_protocol_tunes_and_then_tests(w2v2):
     ("options", "told"),
     [
         (["--protocol", "papers"], "--protocol takes paper, got 'papers'"),
-        (["--protocol", "paper", "--split", "dev-other"], "--protocol paper decides on --split itself"),
+        (
+            ["--protocol", "paper", "--split", "dev-other"],
+            "--protocol paper decides on --split itself",
+        ),
         (["--protocol", "paper", "--trials", "0"], "--trials must be at least 1, got 0"),
     ],
 )
@@ -152,6 +183,8 @@ def test_wrong_calls_of_the_protocol(w2v2, options, told):
     ],
 )
 def test_wrong_calls_get_a_sentence(w2v2, transformer, options, told):
-    result = w2v2("transcribe", CLIP, *(transformer if option == "LM" else option for option in options))
+    result = w2v2(
+        "transcribe", CLIP, *(transformer if option == "LM" else option for option in options)
+    )
     assert result.returncode in (1, 2) and result.stdout == ""
     assert told in result.stderr and result.stderr.count("\n") == 1

@@ -16,7 +16,9 @@ PATIENCE = 300
 
 def w2v2(home, *args) -> subprocess.CompletedProcess:
     env = {**os.environ, "W2V2_HOME": str(home)}
-    return subprocess.run([*COMMAND, *map(str, args)], capture_output=True, text=True, timeout=PATIENCE, env=env)
+    return subprocess.run(
+        [*COMMAND, *map(str, args)], capture_output=True, text=True, timeout=PATIENCE, env=env
+    )
 
 
 def test_killed_restarted_and_used_by_eval(tmp_path):
@@ -29,10 +31,17 @@ def test_killed_restarted_and_used_by_eval(tmp_path):
 
     broken = tmp_path / "broken"
     process = subprocess.Popen(
-        [*COMMAND, *arguments, str(broken)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*COMMAND, *arguments, str(broken)],
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and process.poll() is None and not claimed(broken / "study.sqlite"):
+    while (
+        time.monotonic() < deadline
+        and process.poll() is None
+        and not claimed(broken / "study.sqlite")
+    ):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -55,7 +64,10 @@ def test_killed_restarted_and_used_by_eval(tmp_path):
     assert report["results"][0]["wer"] == pytest.approx(expected["rate"], abs=1.5 / 71)
 
     other = w2v2(tmp_path / "home", *arguments, broken, "--metric", "cer")
-    assert other.returncode == 1 and "is the study of another metric: wer, now it is cer" in other.stderr
+    assert (
+        other.returncode == 1
+        and "is the study of another metric: wer, now it is cer" in other.stderr
+    )
 
 
 def claimed(database) -> bool:
@@ -80,4 +92,6 @@ def claimed(database) -> bool:
 )
 def test_wrong_calls(tmp_path, arguments, message):
     result = w2v2(tmp_path, "tune-lm", *arguments)
-    assert result.returncode == 2 and message in result.stderr and result.stderr.startswith("Error: ")
+    assert (
+        result.returncode == 2 and message in result.stderr and result.stderr.startswith("Error: ")
+    )

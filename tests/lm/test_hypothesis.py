@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from lm.hypothesis import BeamOptions, DecodingWeights
+from lm.decoding import BeamOptions, DecodingWeights
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,10 @@ def test_beams_that_make_no_sense(options, sentence):
         ({"lm_weight": math.nan}, "--lm-weight must be a finite number, got nan."),
         ({"word_score": math.inf}, "--word-score must be a finite number, got inf."),
         ({"sil_score": -math.inf}, "--sil-score must be a finite number, got -inf."),
-        ({"unk_score": math.inf}, "--unk-score must be a number, or -inf to forbid unknown words; got inf."),
+        (
+            {"unk_score": math.inf},
+            "--unk-score must be a number, or -inf to forbid unknown words; got inf.",
+        ),
     ],
 )
 def test_weights_that_make_no_sense(weights, sentence):
@@ -42,4 +45,6 @@ def test_weights_that_make_no_sense(weights, sentence):
 
 
 def test_defaults_are_the_papers():
-    assert DecodingWeights() == DecodingWeights(lm_weight=2.0, word_score=-1.0, unk_score=-math.inf, sil_score=0.0)
+    assert DecodingWeights() == DecodingWeights(
+        lm_weight=2.0, word_score=-1.0, unk_score=-math.inf, sil_score=0.0
+    )

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from lm.dictionary import END, SPECIALS, Dictionary
 from lm.language_model import LanguageModelError
-from lm.ngram import NgramLM
+from lm.ngram.kenlm import NgramLM
 from lm.perplexity import Perplexity, perplexity, score_text
-from lm.transformer import TransformerNetwork
-from lm.transformer_config import tiny
-from lm.transformer_lm import TransformerLM
+from lm.transformer.config import tiny
+from lm.transformer.dictionary import END, SPECIALS, Dictionary
+from lm.transformer.model import TransformerLM
+from lm.transformer.network import TransformerNetwork
 
 ARPA = """\\data\\
 ngram 1=5
@@ -40,7 +40,9 @@ def test_of_an_ngram_model(tmp_path):
     model = NgramLM(path, ["A", "B", "XX"])
     logs = [[-0.3, -0.5, -0.3 - 0.7], [-0.3, -0.2 - 1.5, -0.7], [-0.4 - 0.9, -0.3 - 0.7]]
     one_by_one = list(score_text(model, SENTENCES))
-    assert [one.log_prob / math.log(10) for one in one_by_one] == pytest.approx([sum(row) for row in logs])
+    assert [one.log_prob / math.log(10) for one in one_by_one] == pytest.approx(
+        [sum(row) for row in logs]
+    )
     assert [(one.words, one.unknown) for one in one_by_one] == [(2, 0), (2, 1), (1, 0)]
     total = perplexity(model, SENTENCES)
     everything = sum(map(sum, logs))
@@ -58,7 +60,9 @@ def test_of_a_transformer():
         with torch.no_grad():
             logs = network.softmax.log_probs(network(torch.tensor([tokens[:-1]]))[0]).double()
         expected += sum(float(logs[place, token]) for place, token in enumerate(tokens[1:]))
-        of_unknown += sum(float(logs[place, 3]) for place, token in enumerate(tokens[1:]) if token == 3)
+        of_unknown += sum(
+            float(logs[place, 3]) for place, token in enumerate(tokens[1:]) if token == 3
+        )
     total = perplexity(model, SENTENCES)
     assert (total.sentences, total.words, total.unknown) == (3, 5, 1)
     assert total.including == pytest.approx(math.exp(-expected / 8), rel=1e-4)

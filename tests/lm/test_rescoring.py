@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lm.hypothesis import DecodingWeights, Hypothesis, Word
+from lm.decoding import DecodingWeights
+from lm.hypothesis import Hypothesis, Word
 from lm.language_model import LanguageModelError, sentence_score
 from lm.rescoring import rescore_all, sentence_scores
 
@@ -41,13 +42,19 @@ def one(nbest, *args, **options) -> list[Hypothesis]:
 def test_sentences_together_score_as_they_do_alone():
     model = Bigrams(["a", "b", "c"])
     sentences = [(0, 1, 2), (0, 1), (), (2, 2, 2, 2), (0, 1, 0)]
-    assert sentence_scores(model, sentences) == pytest.approx([sentence_score(model, s) for s in sentences])
+    assert sentence_scores(model, sentences) == pytest.approx(
+        [sentence_score(model, s) for s in sentences]
+    )
     assert sentence_scores(model, []) == []
 
 
 def test_shared_beginnings_are_asked_for_once():
     model = Bigrams(["a", "b", "c"])
-    rescore_all([[hypothesis("a b a", 0), hypothesis("a b b", 0)], [hypothesis("a b a", 0)]], model, DecodingWeights())
+    rescore_all(
+        [[hypothesis("a b a", 0), hypothesis("a b b", 0)], [hypothesis("a b a", 0)]],
+        model,
+        DecodingWeights(),
+    )
     assert model.asked == [1, 1, 2]
 
 

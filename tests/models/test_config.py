@@ -13,7 +13,8 @@ def test_every_preset_has_frames_of_20_ms_that_see_25_ms(preset):
 
 
 @pytest.mark.parametrize(
-    ("samples", "frames"), [(0, 0), (1, 0), (399, 0), (400, 1), (719, 1), (720, 2), (16_000, 49), (250_000, 781)]
+    ("samples", "frames"),
+    [(0, 0), (1, 0), (399, 0), (400, 1), (719, 1), (720, 2), (16_000, 49), (250_000, 781)],
 )
 def test_frames_of_samples(samples, frames):
     assert base().frame_lengths(samples) == frames
@@ -27,7 +28,9 @@ def test_samples_for_is_the_least_that_gives_the_frames():
         assert base().frame_lengths(samples - 1) == frames - 1
 
 
-@pytest.mark.parametrize(("preset", "millions"), [(base, 94.4), (large, 315.4), (large_lv60k, 315.4)])
+@pytest.mark.parametrize(
+    ("preset", "millions"), [(base, 94.4), (large, 315.4), (large_lv60k, 315.4)]
+)
 def test_parameter_counts_are_those_of_the_published_models(preset, millions):
     with torch.device("meta"):
         model = Wav2Vec2(preset())

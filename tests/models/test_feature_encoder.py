@@ -55,10 +55,16 @@ def test_gradients_equal_those_of_the_convolutions(encoder):
     waveform = torch.randn(2000)
     weights = torch.randn(encoder.config.frame_lengths(2000), encoder.config.conv_layers[-1][0])
     parameters = dict(encoder.named_parameters())
-    ours = torch.autograd.grad((encoder(waveform[None], torch.tensor([2000]))[0] * weights).sum(), parameters.values())
-    theirs = torch.autograd.grad((as_written(encoder, waveform) * weights).sum(), parameters.values())
+    ours = torch.autograd.grad(
+        (encoder(waveform[None], torch.tensor([2000]))[0] * weights).sum(), parameters.values()
+    )
+    theirs = torch.autograd.grad(
+        (as_written(encoder, waveform) * weights).sum(), parameters.values()
+    )
     for name, a, b in zip(parameters, ours, theirs, strict=True):
-        torch.testing.assert_close(a, b, atol=2e-3, rtol=1e-3, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            a, b, atol=2e-3, rtol=1e-3, msg=lambda m, name=name: f"{name}: {m}"
+        )
 
 
 def test_a_constant_or_silent_waveform_stays_finite(encoder):

@@ -3,7 +3,13 @@ import math
 import pytest
 import torch
 
-from models.losses import contrastive_loss, diversity_loss, feature_penalty, sample_distractors, scale_gradient
+from models.losses import (
+    contrastive_loss,
+    diversity_loss,
+    feature_penalty,
+    sample_distractors,
+    scale_gradient,
+)
 
 
 def test_contrastive_loss_of_three_steps_by_hand():
@@ -11,7 +17,9 @@ def test_contrastive_loss_of_three_steps_by_hand():
     context = torch.tensor([[[1.0, 0], [0, 2], [3, 0]]])
     targets = torch.tensor([[[5.0, 0], [0, 1], [-1, 0]]])
     distractors = torch.tensor([[[1, 2], [0, 2], [0, 1]]])
-    found = contrastive_loss(context, targets, distractors, torch.ones(1, 3, dtype=torch.bool), temperature=0.5)
+    found = contrastive_loss(
+        context, targets, distractors, torch.ones(1, 3, dtype=torch.bool), temperature=0.5
+    )
     one, zero, minus = math.exp(2), math.exp(0), math.exp(-2)
     first = -math.log(one / (one + zero + minus))  # right; a right angle, the opposite
     second = -math.log(one / (one + 2 * zero))
@@ -24,7 +32,9 @@ def test_a_distractor_of_the_same_codes_does_not_count():
     context, targets = torch.randn(1, 3, 4), torch.randn(1, 3, 4)
     distractors = torch.tensor([[[1, 2], [0, 2], [0, 1]]])
     valid = torch.ones(1, 3, dtype=torch.bool)
-    codes = torch.tensor([[[0, 1], [0, 1], [1, 0]]])  # the first two steps share an entry of both codebooks
+    codes = torch.tensor(
+        [[[0, 1], [0, 1], [1, 0]]]
+    )  # the first two steps share an entry of both codebooks
     found = contrastive_loss(context, targets, distractors, valid, codes=codes)
     by_hand = 0.0
     for step in range(3):
@@ -73,7 +83,9 @@ def test_distractors_are_uniform_over_the_other_steps_of_the_utterance():
 
 
 def test_a_lonely_step_is_its_own_distractor():
-    assert torch.equal(sample_distractors(torch.tensor([1, 0]), 1, 3), torch.zeros(2, 1, 3, dtype=torch.long))
+    assert torch.equal(
+        sample_distractors(torch.tensor([1, 0]), 1, 3), torch.zeros(2, 1, 3, dtype=torch.long)
+    )
 
 
 @pytest.mark.parametrize("definition", ["perplexity", "entropy"])
@@ -85,7 +97,9 @@ def test_diversity_is_lowest_where_all_entries_are_alike(definition):
 
 
 def test_both_definitions_of_diversity_by_hand():
-    logits = torch.tensor([[[0.0, math.log(3)]], [[math.log(3), 0.0]], [[0.0, math.log(3)]]])  # (N=3, G=1, V=2)
+    logits = torch.tensor(
+        [[[0.0, math.log(3)]], [[math.log(3), 0.0]], [[0.0, math.log(3)]]]
+    )  # (N=3, G=1, V=2)
     mean = torch.tensor([(0.25 + 0.75 + 0.25) / 3, (0.75 + 0.25 + 0.75) / 3])
     entropy = float(-(mean * mean.log()).sum())
     assert float(diversity_loss(logits, "entropy")) == pytest.approx(-entropy / 2)

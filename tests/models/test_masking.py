@@ -6,7 +6,9 @@ from models.masking import sample_spans
 
 def spans(mask: torch.Tensor) -> list[int]:
     """Lengths of the runs of True in a row."""
-    edges = torch.diff(mask.int(), prepend=torch.zeros(1), append=torch.zeros(1)).nonzero().flatten()
+    edges = (
+        torch.diff(mask.int(), prepend=torch.zeros(1), append=torch.zeros(1)).nonzero().flatten()
+    )
     return (edges[1::2] - edges[::2]).tolist()
 
 
@@ -30,7 +32,9 @@ def test_the_rule_by_hand():
 def test_padding_is_never_masked_and_short_rows_are_masked_all_the_same():
     lengths = torch.tensor([50, 10, 3, 1, 0])
     for seed in range(50):
-        mask = sample_spans(lengths, 60, probability=0.065, span=10, generator=torch.Generator().manual_seed(seed))
+        mask = sample_spans(
+            lengths, 60, probability=0.065, span=10, generator=torch.Generator().manual_seed(seed)
+        )
         assert not (mask & (torch.arange(60) >= lengths[:, None])).any()
         assert mask[:4].any(1).all()
         assert not mask[4].any()
@@ -39,7 +43,9 @@ def test_padding_is_never_masked_and_short_rows_are_masked_all_the_same():
 def test_a_row_does_not_depend_on_its_batch_mates_lengths():
     def draw(other: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(1)
-        return sample_spans(torch.tensor([80, other]), 80, probability=0.1, span=5, generator=generator)[0]
+        return sample_spans(
+            torch.tensor([80, other]), 80, probability=0.1, span=5, generator=generator
+        )[0]
 
     assert torch.equal(draw(80), draw(20))
 

@@ -16,13 +16,19 @@ def gradients(config, prepare=lambda network: None, **call):
     torch.manual_seed(0)
     network = Wav2Vec2ForPretraining(config).train()
     prepare(network)
-    steps = MaskedSteps.draw(config.frame_lengths(LENGTHS), OBJECTIVE, torch.Generator().manual_seed(1))
+    steps = MaskedSteps.draw(
+        config.frame_lengths(LENGTHS), OBJECTIVE, torch.Generator().manual_seed(1)
+    )
     torch.manual_seed(2)
     waveforms = torch.randn(2, 16_000)
     prediction = network(waveforms, LENGTHS, steps, temperature=1.5, **call)
     losses = pretraining_losses(prediction, steps, OBJECTIVE, targets=True)
     losses.total.backward()
-    found = {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
+    found = {
+        name: parameter.grad
+        for name, parameter in network.named_parameters()
+        if parameter.grad is not None
+    }
     return losses.total.detach(), found
 
 
@@ -37,7 +43,9 @@ def assert_same(one, other, **tolerance):
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 def test_running_blocks_again_in_the_backward_pass_changes_nothing(dropout):
-    config = replace(tiny(), dropout=dropout, attention_dropout=dropout, feature_dropout=0, layer_drop=0)
+    config = replace(
+        tiny(), dropout=dropout, attention_dropout=dropout, feature_dropout=0, layer_drop=0
+    )
 
     def recompute(network):
         network.wav2vec2.context_network.recompute = True
@@ -49,10 +57,14 @@ def test_running_blocks_again_in_the_backward_pass_changes_nothing(dropout):
 def test_compiled_blocks_change_nothing_beyond_rounding():
     from w2v2cli.training.optimization import compile_blocks
 
-    def compiled(network):  # captured and differentiated as for any backend; inductor itself takes a minute here
+    def compiled(
+        network,
+    ):  # captured and differentiated as for any backend; inductor itself takes a minute here
         compile_blocks(network, backend="aot_eager")
 
-    config = replace(tiny(), dropout=0, attention_dropout=0, feature_dropout=0, quantizer_dropout=0, layer_drop=0)
+    config = replace(
+        tiny(), dropout=0, attention_dropout=0, feature_dropout=0, quantizer_dropout=0, layer_drop=0
+    )
     assert_same(gradients(config), gradients(config, compiled), rtol=1e-4, atol=1e-4)
 
 
@@ -68,11 +80,18 @@ def test_masked_steps_of_padded_and_short_utterances():
     for seed in range(20):
         steps = MaskedSteps.draw(frames, OBJECTIVE, torch.Generator().manual_seed(seed))
         counts = steps.mask.sum(1)
-        assert (counts >= 1).all() and not (steps.mask & (torch.arange(49) >= frames[:, None])).any()
+        assert (counts >= 1).all() and not (
+            steps.mask & (torch.arange(49) >= frames[:, None])
+        ).any()
         assert len(steps) == int(counts.sum()) == int(steps.valid.sum())
         assert (steps.distractors < counts[:, None, None].clamp(min=1)).all()
 
 
 def test_the_same_seed_draws_the_same():
-    draws = [MaskedSteps.draw(torch.tensor([100, 80]), OBJECTIVE, torch.Generator().manual_seed(5)) for _ in range(2)]
-    assert torch.equal(draws[0].mask, draws[1].mask) and torch.equal(draws[0].distractors, draws[1].distractors)
+    draws = [
+        MaskedSteps.draw(torch.tensor([100, 80]), OBJECTIVE, torch.Generator().manual_seed(5))
+        for _ in range(2)
+    ]
+    assert torch.equal(draws[0].mask, draws[1].mask) and torch.equal(
+        draws[0].distractors, draws[1].distractors
+    )

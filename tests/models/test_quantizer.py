@@ -19,7 +19,9 @@ def test_without_temperature_it_takes_the_likeliest_entry_of_each_codebook():
         for g in range(2):
             best = int(logits[n, g].argmax())
             assert int(found.codes[n, g]) == best
-            torch.testing.assert_close(found.vectors[n, 4 * g : 4 * g + 4], q.codebook[5 * g + best])
+            torch.testing.assert_close(
+                found.vectors[n, 4 * g : 4 * g + 4], q.codebook[5 * g + best]
+            )
 
 
 def test_the_choice_is_hard_with_noise_and_temperature():

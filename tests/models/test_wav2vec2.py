@@ -16,11 +16,24 @@ from models.wav2vec2 import Wav2Vec2ForCTC, normalize
 def reduced(config):
     """The variant `config` in the size of `tiny`."""
     small = tiny()
-    names = ("conv_layers", "width", "ffn_width", "num_layers", "num_heads", "position_kernel", "position_groups")
+    names = (
+        "conv_layers",
+        "width",
+        "ffn_width",
+        "num_layers",
+        "num_heads",
+        "position_kernel",
+        "position_groups",
+    )
     return replace(config, **{name: getattr(small, name) for name in names})
 
 
-VARIANTS = {"base": reduced(base()), "large": reduced(large()), "lv60k": reduced(large_lv60k()), "demo": demo()}
+VARIANTS = {
+    "base": reduced(base()),
+    "large": reduced(large()),
+    "lv60k": reduced(large_lv60k()),
+    "demo": demo(),
+}
 
 
 @pytest.fixture(params=VARIANTS.values(), ids=VARIANTS)
@@ -49,11 +62,17 @@ def test_padding_never_changes_a_result(model):
 def test_preparing_for_inference_changes_no_more_than_rounding(model):
     waveforms, lengths = torch.randn(2, 8000) * 0.1, torch.tensor([8000, 6000])
     expected, frames = model(waveforms, lengths)
-    exact, _ = prepare_for_inference(copy.deepcopy(model), torch.device("cpu"), torch.float32)(waveforms, lengths)
+    exact, _ = prepare_for_inference(copy.deepcopy(model), torch.device("cpu"), torch.float32)(
+        waveforms, lengths
+    )
     torch.testing.assert_close(exact, expected, atol=1e-5, rtol=0)
-    rough, _ = prepare_for_inference(copy.deepcopy(model), torch.device("cpu"), torch.bfloat16)(waveforms, lengths)
+    rough, _ = prepare_for_inference(copy.deepcopy(model), torch.device("cpu"), torch.bfloat16)(
+        waveforms, lengths
+    )
     for row, length in enumerate(frames):
-        error = (rough[row, :length].float() - expected[row, :length]).norm() / expected[row, :length].norm()
+        error = (rough[row, :length].float() - expected[row, :length]).norm() / expected[
+            row, :length
+        ].norm()
         assert error < 0.05
 
 
@@ -75,9 +94,15 @@ def test_every_parameter_learns(model):
     model.train()
     for name, value in (("layer_drop", 0.0), ("dropout", 0.0)):
         object.__setattr__(model.config, name, value)
-    logits, _ = model(torch.randn(2, 8000), torch.tensor([8000, 6000]), SpanMask(0.1, channel_probability=0.01))
+    logits, _ = model(
+        torch.randn(2, 8000), torch.tensor([8000, 6000]), SpanMask(0.1, channel_probability=0.01)
+    )
     logits.square().sum().backward()
-    without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    without = [
+        name
+        for name, p in model.named_parameters()
+        if p.grad is None or not p.grad.isfinite().all()
+    ]
     assert without == []
 
 

@@ -102,15 +102,21 @@ def shaken(model: Any) -> Any:
     return model
 
 
-def fairseq_file(config: Wav2Vec2Config, layout: str, finetuned: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def fairseq_file(
+    config: Wav2Vec2Config, layout: str, finetuned: bool
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What `torch.load` gives for a fairseq file of this network, and the weights under our names."""
     torch.manual_seed(0)
     ours = shaken(Wav2Vec2ForCTC(config, 32)).state_dict()
     if not finetuned:
         ours = {name: w for name, w in ours.items() if not name.startswith("output.")}
         ours |= {
-            "quantizer.codebook": torch.randn(config.codebooks * config.codebook_entries, config.codebook_width // 2),
-            "quantizer.projection.weight": torch.randn(config.codebooks * config.codebook_entries, 32),
+            "quantizer.codebook": torch.randn(
+                config.codebooks * config.codebook_entries, config.codebook_width // 2
+            ),
+            "quantizer.projection.weight": torch.randn(
+                config.codebooks * config.codebook_entries, 32
+            ),
             "quantizer.projection.bias": torch.randn(config.codebooks * config.codebook_entries),
             "context_projection.weight": torch.randn(config.target_width, config.width),
             "context_projection.bias": torch.randn(config.target_width),
@@ -121,7 +127,13 @@ def fairseq_file(config: Wav2Vec2Config, layout: str, finetuned: bool) -> tuple[
     for name, tensor in ours.items():
         key = their_key(name, config)
         tensor = tensor.unsqueeze(0) if name == "quantizer.codebook" else tensor
-        prefix = "" if not finetuned else "w2v_encoder." if key.startswith("proj.") else "w2v_encoder.w2v_model."
+        prefix = (
+            ""
+            if not finetuned
+            else "w2v_encoder."
+            if key.startswith("proj.")
+            else "w2v_encoder.w2v_model."
+        )
         theirs[prefix + key] = tensor
     return {"model": theirs, **fairseq_settings(config, layout, finetuned)}, ours
 
@@ -168,7 +180,18 @@ def fairseq_settings(config: Wav2Vec2Config, layout: str, finetuned: bool) -> di
     normalize = config.normalize_waveform
     if layout == "argparse":
         inner = Namespace(**network, normalize=normalize, arch="wav2vec2")
-        return {"args": Namespace(w2v_args=inner, normalize=normalize, arch="wav2vec_ctc") if finetuned else inner}
-    inner_cfg = {"model": network, "task": {"normalize": normalize}, "optimization": {"lr": [0.0005]}}
-    outer = {"model": {"_name": "wav2vec_ctc", "w2v_args": inner_cfg}, "task": {"normalize": normalize}}
+        return {
+            "args": Namespace(w2v_args=inner, normalize=normalize, arch="wav2vec_ctc")
+            if finetuned
+            else inner
+        }
+    inner_cfg = {
+        "model": network,
+        "task": {"normalize": normalize},
+        "optimization": {"lr": [0.0005]},
+    }
+    outer = {
+        "model": {"_name": "wav2vec_ctc", "w2v_args": inner_cfg},
+        "task": {"normalize": normalize},
+    }
     return {"args": None, "cfg": outer if finetuned else inner_cfg}

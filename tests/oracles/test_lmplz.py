@@ -2,8 +2,8 @@
 
 import pytest
 
-from lm.arpa import read_ngrams, write_arpa
-from lm.kneser_ney import count_ngrams, estimate
+from lm.ngram.arpa import read_ngrams, write_arpa
+from lm.ngram.kneser_ney import count_ngrams, estimate
 
 MODELS = [
     ("order4", "text.txt", 4, ()),
@@ -13,7 +13,9 @@ MODELS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "text", "order", "prune"), MODELS, ids=[model[0] for model in MODELS])
+@pytest.mark.parametrize(
+    ("name", "text", "order", "prune"), MODELS, ids=[model[0] for model in MODELS]
+)
 def test_estimates_equal_those_of_lmplz(shared_data, tmp_path, name, text, order, prune):
     lines = (shared_data / "lmplz" / text).read_text().splitlines()
     model = estimate(count_ngrams((line.split() for line in lines), order), prune)

@@ -48,7 +48,9 @@ def test_logits_equal_those_of_torchaudio(config, tmp_path):
     checkpoint = read_model(tmp_path / "model.pt")
     waveform = torch.randn(2, 9000)
     if config.normalize_waveform:
-        waveform = torch.nn.functional.layer_norm(waveform, waveform.shape[-1:])  # its users do this by hand
+        waveform = torch.nn.functional.layer_norm(
+            waveform, waveform.shape[-1:]
+        )  # its users do this by hand
     close(build_ctc(checkpoint)(waveform, torch.tensor([9000] * 2))[0], theirs(waveform)[0])
 
 

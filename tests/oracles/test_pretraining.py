@@ -10,7 +10,13 @@ from oracles.peers import VARIANTS, shaken, transformers_config
 from models.importers.huggingface import KEYS
 from models.importers.key_table import to_ours
 from models.masking import SpanMask
-from models.pretraining import MaskedSteps, Objective, Wav2Vec2ForPretraining, codebook_use, pretraining_losses
+from models.pretraining import (
+    MaskedSteps,
+    Objective,
+    Wav2Vec2ForPretraining,
+    codebook_use,
+    pretraining_losses,
+)
 
 QUIET = {
     "dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, "feature_dropout": 0.0,
@@ -25,7 +31,15 @@ def peer(config):
 
     theirs = transformers_config(config)
     theirs.update(
-        {name: 0.0 for name in ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout")}
+        {
+            name: 0.0
+            for name in (
+                "hidden_dropout",
+                "attention_dropout",
+                "activation_dropout",
+                "feat_proj_dropout",
+            )
+        }
         | {"feat_quantizer_dropout": 0.0, "diversity_loss_weight": 0.1, "num_negatives": 10}
     )
     torch.manual_seed(0)
@@ -66,7 +80,9 @@ def test_losses_accuracy_and_all_gradients_equal_those_of_transformers(name, mon
     steps = MaskedSteps.draw(frames, objective, generator)
     noise = -torch.empty(2 * int(frames[0]), 2, 12).exponential_(generator=generator).log()
 
-    prediction = ours(waveforms, lengths, steps, temperature=TEMPERATURE, noise=(noise[steps.frames], None))
+    prediction = ours(
+        waveforms, lengths, steps, temperature=TEMPERATURE, noise=(noise[steps.frames], None)
+    )
     losses = pretraining_losses(prediction, steps, objective, targets=True)
     losses.total.backward()
 
@@ -80,7 +96,9 @@ def test_losses_accuracy_and_all_gradients_equal_those_of_transformers(name, mon
     found.loss.backward()
 
     torch.testing.assert_close(losses.contrast.loss, found.contrastive_loss, rtol=1e-4, atol=0)
-    torch.testing.assert_close(losses.diversity * len(steps), found.diversity_loss, rtol=1e-4, atol=0)
+    torch.testing.assert_close(
+        losses.diversity * len(steps), found.diversity_loss, rtol=1e-4, atol=0
+    )
     torch.testing.assert_close(losses.total, found.loss, rtol=1e-4, atol=0)
     perplexity = codebook_use(prediction.quantized[0])["prob_perplexity"]
     torch.testing.assert_close(perplexity, found.codevector_perplexity, rtol=1e-4, atol=0)
@@ -90,18 +108,26 @@ def test_losses_accuracy_and_all_gradients_equal_those_of_transformers(name, mon
 
 def their_correct(found, steps, negatives):
     """Steps at which the true target is more similar than every other one, from what they return."""
-    targets, context = found.projected_quantized_states.flatten(0, 1), found.projected_states.flatten(0, 1)
+    targets, context = (
+        found.projected_quantized_states.flatten(0, 1),
+        found.projected_states.flatten(0, 1),
+    )
     right = 0
     for step in steps.frames.tolist():
         others = targets[negatives.flatten(0, 1)[step]]
         others = others[(others != targets[step]).any(-1)]
-        similar = torch.cosine_similarity(context[step], torch.cat([targets[step : step + 1], others]), dim=-1)
+        similar = torch.cosine_similarity(
+            context[step], torch.cat([targets[step : step + 1], others]), dim=-1
+        )
         right += int(len(others) > 0 and (similar[0] > similar[1:]).all())
     return right
 
 
 def compare_gradients(ours, theirs):
-    gradients = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in theirs.named_parameters()}
+    gradients = {
+        name: torch.zeros_like(p) if p.grad is None else p.grad
+        for name, p in theirs.named_parameters()
+    }
     expected = to_ours(gradients, KEYS, None)
     expected["quantizer.codebook"] = expected["quantizer.codebook"].squeeze(0)
     compared = 0
@@ -123,7 +149,9 @@ def test_the_penalty_and_the_scaled_gradient_reach_the_encoder():
     for scale in (1.0, 0.1):
         network.zero_grad()
         objective = Objective(distractors=10)
-        steps = MaskedSteps.draw(config.frame_lengths(lengths), objective, torch.Generator().manual_seed(1))
+        steps = MaskedSteps.draw(
+            config.frame_lengths(lengths), objective, torch.Generator().manual_seed(1)
+        )
         prediction = network(waveforms, lengths, steps, encoder_gradient=scale)
         pretraining_losses(prediction, steps, objective, targets=True).total.backward()
         gradients.append((
@@ -149,5 +177,9 @@ def test_every_ablation_of_inputs_and_targets_trains_all_its_weights(inputs, tar
     assert len(prediction.quantized) == inputs + targets
     losses = pretraining_losses(prediction, steps, objective, targets)
     losses.total.backward()
-    without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    without = [
+        name
+        for name, p in network.named_parameters()
+        if p.grad is None or not p.grad.abs().sum() > 0
+    ]
     assert without == []

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from lm.transformer import FIRST_POSITION, TransformerNetwork
-from lm.transformer_adaptive import AdaptiveInput, AdaptiveSoftmax, initialize
-from lm.transformer_config import tiny
+from lm.transformer.adaptive import AdaptiveInput, AdaptiveSoftmax, initialize
+from lm.transformer.config import tiny
+from lm.transformer.network import FIRST_POSITION, TransformerNetwork
 
 WORDS = 1300
 
@@ -26,7 +26,9 @@ def test_adaptive_softmax_equals_that_of_torch(config, cutoffs):
     config = replace(config, cutoffs=cutoffs)
     ours = AdaptiveSoftmax(config)
     initialize(AdaptiveInput(config), ours)
-    theirs = nn.AdaptiveLogSoftmaxWithLoss(config.width, WORDS, list(cutoffs), div_value=config.factor)
+    theirs = nn.AdaptiveLogSoftmaxWithLoss(
+        config.width, WORDS, list(cutoffs), div_value=config.factor
+    )
     with torch.no_grad():
         theirs.head.weight.copy_(torch.cat([ours.words, ours.classes]))
         for band, (projection, output) in enumerate(theirs.tail):
@@ -46,7 +48,9 @@ def _pairs(softmax, hidden, word):
     """log p of one word after each row, from the parts that the incremental model puts together."""
     band = sum(word >= end for end in softmax.ends)
     rows = torch.arange(len(hidden))
-    logits = softmax.pair_logits(hidden, rows, torch.full((len(hidden),), word), band) - softmax.normalizer(hidden, 0)
+    logits = softmax.pair_logits(
+        hidden, rows, torch.full((len(hidden),), word), band
+    ) - softmax.normalizer(hidden, 0)
     if band:
         logits = logits + softmax.class_logits(hidden, band) - softmax.normalizer(hidden, band)
     return logits
@@ -99,7 +103,10 @@ def test_positions_equal_those_of_transformers(config):
     network = TransformerNetwork(config).initialize().eval()
     words = network.embedding(tokens) * math.sqrt(config.width)
     torch.testing.assert_close(
-        network.embed(tokens, torch.arange(13)) - words, theirs(tokens).expand(2, -1, -1), atol=1e-4, rtol=0
+        network.embed(tokens, torch.arange(13)) - words,
+        theirs(tokens).expand(2, -1, -1),
+        atol=1e-4,
+        rtol=0,
     )
     assert FIRST_POSITION == 2
 

@@ -54,11 +54,15 @@ def test_a_wrong_call_is_one_sentence_and_exit_code_2(args, message):
     assert result.returncode == 2
 
 
-@pytest.mark.parametrize("args", [["--help"], ["transcribe", "--help"], ["transcribe", "--bem"], ["--version"]])
+@pytest.mark.parametrize(
+    "args", [["--help"], ["transcribe", "--help"], ["transcribe", "--bem"], ["--version"]]
+)
 def test_help_and_mistakes_are_answered_without_importing_anything_heavy(args):
     script = f"import sys; sys.argv = ['w2v2', *{args!r}]\nfrom w2v2cli.app import main\ntry: main()\nexcept SystemExit: pass\n"
     script += "print(sorted({'torch', 'numpy', 'soundfile', 'kenlm', 'flashlight', 'jiwer'} & set(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
     assert result.stdout.endswith("[]\n")
 
 
@@ -83,15 +87,25 @@ def test_a_folder_named_models_beside_the_user_is_not_imported(tmp_path):
     assert result.returncode == 0, result.stderr
 
 
-COMPLETED = [("trans", "transcribe"), ("transcribe --beam-t", "--beam-threshold"), ("lm bu", "build")]
+COMPLETED = [
+    ("trans", "transcribe"),
+    ("transcribe --beam-t", "--beam-threshold"),
+    ("lm bu", "build"),
+]
 
 
 @pytest.mark.parametrize(("words", "found"), COMPLETED)
 def test_a_shell_completes_commands_and_options(words, found):
     line = ["w2v2", *words.split()]
-    asked = {"_W2V2_COMPLETE": "complete_bash", "COMP_WORDS": " ".join(line), "COMP_CWORD": str(len(line) - 1)}
+    asked = {
+        "_W2V2_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(line),
+        "COMP_CWORD": str(len(line) - 1),
+    }
     program = Path(sys.executable).with_name("w2v2")
-    result = subprocess.run([program], capture_output=True, text=True, env=os.environ | asked, timeout=60)
+    result = subprocess.run(
+        [program], capture_output=True, text=True, env=os.environ | asked, timeout=60
+    )
     assert found in result.stdout.split()
     assert result.stderr == ""
 
@@ -134,5 +148,10 @@ def test_the_options_of_a_command_are_a_promise(command):
     found = typer.main.get_command(app)
     for name in command.split():
         found = found.commands[name]
-    names = {opt.removeprefix("--") for param in found.params for opt in param.opts if opt.startswith("--")}
+    names = {
+        opt.removeprefix("--")
+        for param in found.params
+        for opt in param.opts
+        if opt.startswith("--")
+    }
     assert names == set(OPTIONS[command].split())

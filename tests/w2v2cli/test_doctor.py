@@ -8,7 +8,7 @@ from importlib.metadata import version
 import pytest
 
 from w2v2cli.commands import doctor
-from w2v2cli.data import store
+from w2v2cli.data import locations as store
 
 NO_TORCH = """
 class Gone:
@@ -22,7 +22,9 @@ sys.meta_path.insert(0, Gone())
 
 def findings(*, script: str = "") -> tuple[int, dict[str, dict]]:
     program = f"import sys\n{script}\nsys.argv = ['w2v2', 'doctor', '--json']\nfrom w2v2cli.app import main\nmain()"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
+    )
     assert result.stderr == ""
     return result.returncode, {finding["what"]: finding for finding in json.loads(result.stdout)}
 

@@ -22,7 +22,11 @@ def start(body: str, stdout=subprocess.PIPE) -> subprocess.Popen:
     [
         ("pass", 0, ""),
         ("raise UserError('a.wav is empty.')", 1, "Error: a.wav is empty.\n"),
-        ("raise UsageError('--beam must be at least 1, got 0.')", 2, "Error: --beam must be at least 1, got 0.\n"),
+        (
+            "raise UsageError('--beam must be at least 1, got 0.')",
+            2,
+            "Error: --beam must be at least 1, got 0.\n",
+        ),
         ("raise SystemExit(7)", 7, ""),
         (
             "raise OSError(28, 'No space left on device', 'a.txt')",
@@ -38,7 +42,8 @@ def test_an_end_is_a_code_and_at_most_one_sentence(body, code, stderr):
 
 
 @pytest.mark.parametrize(
-    "body", ["raise ValueError('odd')", "raise OSError(5, 'odd')", "raise BrokenPipeError(32, 'odd')"]
+    "body",
+    ["raise ValueError('odd')", "raise OSError(5, 'odd')", "raise BrokenPipeError(32, 'odd')"],
 )
 def test_a_fault_of_the_program_keeps_its_traceback(body):
     with start(body) as process:

@@ -29,7 +29,9 @@ class Finding:
     """The line that mends it."""
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="A JSON list in place of lines.")] = False) -> None:
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list in place of lines.")] = False,
+) -> None:
     """Versions, devices, precisions, files; exit code 1 when something needed is missing."""
     with exits():
         findings = [*_packages(), _compiled_search()]
@@ -44,7 +46,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="A JSON list in 
         else:
             for finding in findings:
                 mend = f"  ->  {finding.mend}" if finding.mend else ""
-                typer.echo(f"{'ok ' if finding.fine else 'NO '} {finding.what + ':':<18} {finding.found}{mend}")
+                typer.echo(
+                    f"{'ok ' if finding.fine else 'NO '} {finding.what + ':':<18} {finding.found}{mend}"
+                )
         if not all(finding.fine for finding in findings):
             raise SystemExit(1)
 
@@ -54,12 +58,16 @@ def _packages() -> list[Finding]:
 
     version, python = sys.version_info, sys.version.split()[0]
     good = (3, 10) <= version[:2] < (3, 14)
-    findings = [Finding("python", python, good, "" if good else "make clean test PYTHON=python3.12")]
+    findings = [
+        Finding("python", python, good, "" if good else "make clean test PYTHON=python3.12")
+    ]
     for requirement in requires("w2v2") or ():
         spec, _, marker = (part.strip() for part in requirement.partition(";"))
         name = re.split(r"[^\w-]", spec, maxsplit=1)[0]
         if "python_version < '3.13'" in marker.replace('"', "'") and version >= (3, 13):
-            findings.append(Finding(name, "has no build for this Python; our own engines search without it"))
+            findings.append(
+                Finding(name, "has no build for this Python; our own engines search without it")
+            )
         elif "extra ==" not in marker:
             findings.append(_package(name, spec))
     return findings
@@ -67,11 +75,14 @@ def _packages() -> list[Finding]:
 
 def _compiled_search() -> Finding:
     """Left out where pip found no C++ compiler; nothing is broken then."""
-    from lm.native_library import is_built, native
+    from lm.native.library import is_built, native
 
     if not is_built():
         return Finding(
-            "compiled search", "not built: the other engines search", True, "install a C++ compiler, then w2v2 again"
+            "compiled search",
+            "not built: the other engines search",
+            True,
+            "install a C++ compiler, then w2v2 again",
         )
     try:
         native()
@@ -92,7 +103,9 @@ def _package(name: str, spec: str) -> Finding:
             found = f"{version(name)} cannot be imported: {str(error).splitlines()[0]}"
         except PackageNotFoundError:
             found = "missing"
-        return Finding(name, found, False, f"{sys.executable} -m pip install --force-reinstall '{spec}'")
+        return Finding(
+            name, found, False, f"{sys.executable} -m pip install --force-reinstall '{spec}'"
+        )
     library = getattr(module, "__libsndfile_version__", None)
     return Finding(name, version(name) + (f", libsndfile {library}" if library else ""))
 
@@ -102,16 +115,25 @@ def _devices() -> list[Finding]:
 
     findings = []
     flags = [name for name in ("avx512_bf16", "amx_bf16") if _cpu_has(name)]
-    bf16 = f"bf16 in hardware ({', '.join(flags)})" if flags else "bf16 in software, slower than fp32"
+    bf16 = (
+        f"bf16 in hardware ({', '.join(flags)})" if flags else "bf16 in software, slower than fp32"
+    )
     findings.append(Finding("cpu", f"{torch.get_num_threads()} threads; fp32, {bf16}"))
     if not torch.cuda.is_available():
         findings.append(Finding("cuda", "no GPU that torch can use; everything runs on the CPU"))
     for index in range(torch.cuda.device_count()):
-        name, (major, minor) = torch.cuda.get_device_name(index), torch.cuda.get_device_capability(index)
+        name, (major, minor) = (
+            torch.cuda.get_device_name(index),
+            torch.cuda.get_device_capability(index),
+        )
         memory = torch.cuda.get_device_properties(index).total_memory / 2**30
         # torch emulates bf16 on older GPUs and says yes; capability 8.0 (Ampere) has it in hardware.
         halves = "fp32, fp16, bf16" if major >= 8 else "fp32, fp16"
-        findings.append(Finding(f"cuda:{index}", f"{name}, {memory:.0f} GiB, capability {major}.{minor}; {halves}"))
+        findings.append(
+            Finding(
+                f"cuda:{index}", f"{name}, {memory:.0f} GiB, capability {major}.{minor}; {halves}"
+            )
+        )
     return findings
 
 
@@ -135,11 +157,16 @@ def _audio_formats() -> Finding:
 def _files() -> list[Finding]:
     import shutil
 
-    from w2v2cli.data.store import DEMO_LEXICON, DEMO_LM, DEMO_MODEL, home
+    from storage.home import home
+    from w2v2cli.data.locations import DEMO_LEXICON, DEMO_LM, DEMO_MODEL
 
     missing = [path.name for path in (DEMO_MODEL, DEMO_LM, DEMO_LEXICON) if not path.is_file()]
     shipped = f"missing: {', '.join(missing)}" if missing else "model, 4-gram and lexicon are here"
-    restore = f"git -C {DEMO_MODEL.parent} checkout -- . (or install w2v2 again from its clone)" if missing else ""
+    restore = (
+        f"git -C {DEMO_MODEL.parent} checkout -- . (or install w2v2 again from its clone)"
+        if missing
+        else ""
+    )
     folder = home()
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free / 1e9

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from w2v2cli.commands import options as o
-from w2v2cli.commands.protocol import language_models, run_protocol
 from w2v2cli.console import progress, say
 from w2v2cli.errors import UsageError, UserError, exits
+from w2v2cli.recognition.tuning.protocol import language_models, run_protocol
 
 if TYPE_CHECKING:
-    from w2v2cli.data.librispeech import Part
-    from w2v2cli.recognition.evaluation import Evaluation
-    from w2v2cli.recognition.parts import Parts, Plan, Row
-    from w2v2cli.recognition.ranks import Ranks
+    from w2v2cli.data.corpora.catalogue import CorpusSplit
     from w2v2cli.recognition.recognizer import RecognitionOptions
+    from w2v2cli.recognition.scoring.results import Evaluation
+    from w2v2cli.recognition.sharing.merging import Parts, Row, WorkPlan
+    from w2v2cli.recognition.sharing.ranks import Ranks
 
 NGRAM_BEAM, TRANSFORMER_BEAM = 1500, 500  # the paper's, for tests (appendix B)
 
@@ -31,29 +31,42 @@ NGRAM_BEAM, TRANSFORMER_BEAM = 1500, 500  # the paper's, for tests (appendix B)
 def evaluate(
     split: Annotated[
         str | None,
-        typer.Option(help="dev-clean, dev-other, test-clean, test-other, or all four of LibriSpeech."),
+        typer.Option(
+            help="dev-clean, dev-other, test-clean, test-other, or all four of LibriSpeech."
+        ),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="LibriSpeech's folder with --split; else a folder of *.trans.txt, a .tsv or a .jsonl."),
+        typer.Option(
+            help="LibriSpeech's folder with --split; else a folder of *.trans.txt, a .tsv or a .jsonl."
+        ),
     ] = None,
     model: o.Model = "demo",
     lm: o.Lm = "4gram",
     lexicon: o.Lexicon = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout in place of the tables.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout in place of the tables.")
+    ] = False,
     output: Annotated[Path | None, typer.Option(help="Keep hypotheses here, JSON by line.")] = None,
-    skip_existing: Annotated[bool, typer.Option(help="Leave utterances that are in --output.")] = False,
+    skip_existing: Annotated[
+        bool, typer.Option(help="Leave utterances that are in --output.")
+    ] = False,
     worst: Annotated[int, typer.Option(help="Utterances shown with their alignment.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the bootstrap, and of --protocol's tuning.")] = 0,
     protocol: Annotated[
         str | None,
-        typer.Option(help="paper: tune on dev-other, test on the four splits, print its table up to --lm."),
+        typer.Option(
+            help="paper: tune on dev-other, test on the four splits, print its table up to --lm."
+        ),
     ] = None,
     trials: Annotated[int, typer.Option(help="Pairs of weights that --protocol tries.")] = 128,
     search: o.Search = "auto",
     beam: Annotated[
         int | None,
-        typer.Option(help="Hypotheses kept; 1500, with a Transformer 500, by default.", rich_help_panel=o.SEARCH),
+        typer.Option(
+            help="Hypotheses kept; 1500, with a Transformer 500, by default.",
+            rich_help_panel=o.SEARCH,
+        ),
     ] = None,
     beam_threshold: o.BeamThreshold = 50.0,
     beam_tokens: o.BeamTokens = None,
@@ -109,7 +122,9 @@ def evaluate(
             }  # fmt: skip
             _check_protocol(protocol, [name for name, value in given.items() if value is not None])
             rows = [settings_for(name, None, 0.0, 0.0) for name in language_models(lm)]
-            run_protocol(rows, data, trials, seed, lambda s: _run(s, "all", data, notes=False), as_json)
+            run_protocol(
+                rows, data, trials, seed, lambda s: _run(s, "all", data, notes=False), as_json
+            )
             return
         settings = settings_for(lm, beam, lm_weight, word_score)
         if skip_existing and output is None:
@@ -126,7 +141,9 @@ def evaluate(
         if trouble is not None:
             raise UserError(trouble)
         if failed:
-            raise UserError(f"{len(failed)} utterances could not be transcribed and are not counted (see above).")
+            raise UserError(
+                f"{len(failed)} utterances could not be transcribed and are not counted (see above)."
+            )
 
 
 def _check_protocol(protocol: str, given: Sequence[str]) -> None:
@@ -145,10 +162,10 @@ def _run(
     notes: bool = True,
 ) -> tuple[list[Evaluation], str | None] | None:
     """The evaluations, and the sentence on what is missing from them because a rank died; None on other ranks."""
-    from w2v2cli.data.librispeech import find_splits
-    from w2v2cli.recognition.parts import sharing
-    from w2v2cli.recognition.ranks import Ranks, options_of, stopping, temporary_folder
-    from w2v2cli.recognition.utterance_rows import evaluation_of, kept_rows, settings_line
+    from w2v2cli.data.corpora.catalogue import find_splits
+    from w2v2cli.recognition.scoring.rows import evaluation_of, kept_rows, settings_line
+    from w2v2cli.recognition.sharing.merging import sharing
+    from w2v2cli.recognition.sharing.ranks import Ranks, options_of, stopping, temporary_folder
 
     ranks = Ranks.from_environment()
     corpora = find_splits(split, data)
@@ -163,7 +180,7 @@ def _run(
         folder = output.with_name(f".{output.name}.parts")
     rows: dict[int, Row] = {}
 
-    def plan() -> Plan:
+    def plan() -> WorkPlan:
         if skip_existing and output is not None and folder is not None:
             kept = kept_rows(output, folder, line)
             names = [(corpus.name, corpus.utterances[number].id) for corpus, number in places]
@@ -185,13 +202,19 @@ def _run(
     results, first = [], 0
     for corpus in corpora:
         numbers = range(len(corpus.utterances))
-        results.append(evaluation_of(corpus, [(n, rows[first + n]) for n in numbers if first + n in rows]))
+        results.append(
+            evaluation_of(corpus, [(n, rows[first + n]) for n in numbers if first + n in rows])
+        )
         first += len(numbers)
     if not parts.missing:
         return results, None
-    names = ", ".join(places[index][0].utterances[places[index][1]].id for index in parts.missing[:5])
+    names = ", ".join(
+        places[index][0].utterances[places[index][1]].id for index in parts.missing[:5]
+    )
     again = (
-        f"{output} holds the others, and --skip-existing does only these" if output else "--output keeps what is done"
+        f"{output} holds the others, and --skip-existing does only these"
+        if output
+        else "--output keeps what is done"
     )
     return results, (
         f"{len(parts.missing)} of {len(places)} utterances were not transcribed because {parts.shortfall()}; "
@@ -199,10 +222,12 @@ def _run(
     )
 
 
-def _plan(places: Sequence[tuple[Part, int]], done: Mapping[int, Row], ranks: Ranks) -> Plan:
+def _plan(
+    places: Sequence[tuple[CorpusSplit, int]], done: Mapping[int, Row], ranks: Ranks
+) -> WorkPlan:
     """The utterances of each rank, those that are done left out, divided by length."""
-    from w2v2cli.recognition.parts import Plan
-    from w2v2cli.recognition.ranks import seconds_of, split_by_length
+    from w2v2cli.recognition.sharing.merging import WorkPlan
+    from w2v2cli.recognition.sharing.ranks import seconds_of, split_by_length
 
     utterances = [corpus.utterances[number] for corpus, number in places]
     left = [index for index in range(len(places)) if index not in done]
@@ -210,25 +235,32 @@ def _plan(places: Sequence[tuple[Part, int]], done: Mapping[int, Row], ranks: Ra
     if ranks.several:
         known = [utterances[index].seconds for index in left]
         seconds = [
-            s if s is not None else seconds_of([utterances[i].path])[0] for i, s in zip(left, known, strict=True)
+            s if s is not None else seconds_of([utterances[i].path])[0]
+            for i, s in zip(left, known, strict=True)
         ]
-        shares = [[left[place] for place in share] for share in split_by_length(seconds, ranks.world)]
-    return Plan([utterance.id for utterance in utterances], shares)
+        shares = [
+            [left[place] for place in share] for share in split_by_length(seconds, ranks.world)
+        ]
+    return WorkPlan([utterance.id for utterance in utterances], shares)
 
 
 def _scored(
-    parts: Parts, places: Sequence[tuple[Part, int]], settings: RecognitionOptions, line: str
+    parts: Parts, places: Sequence[tuple[CorpusSplit, int]], settings: RecognitionOptions, line: str
 ) -> Generator[Row, None, None]:
     """This rank's utterances, corpus by corpus."""
-    from w2v2cli.recognition.ranks import take_cores
     from w2v2cli.recognition.recognizer import recognizer
-    from w2v2cli.recognition.utterance_rows import scored_rows
+    from w2v2cli.recognition.scoring.rows import scored_rows
+    from w2v2cli.recognition.sharing.ranks import take_cores
 
     if [corpus.utterances[number].id for corpus, number in places] != list(parts.plan.items):
-        raise UserError(f"Rank {parts.ranks.rank} finds other utterances than the first rank: are the disks the same?")
+        raise UserError(
+            f"Rank {parts.ranks.rank} finds other utterances than the first rank: are the disks the same?"
+        )
     if not parts.mine:
         return
-    with recognizer(settings, warn=lambda sentence: parts.ranks.say(f"Warning: {sentence}")) as pipeline:
+    with recognizer(
+        settings, warn=lambda sentence: parts.ranks.say(f"Warning: {sentence}")
+    ) as pipeline:
         take_cores(parts.ranks)
         for _, group in groupby(parts.mine, key=lambda index: id(places[index][0])):
             indices = list(group)
@@ -246,11 +278,15 @@ def _counted(rows: Iterator[Row], total: int) -> Iterator[Row]:
             yield row
 
 
-def _report(results: list[Evaluation], settings: RecognitionOptions, as_json: bool, worst: int, seed: int) -> None:
-    from w2v2cli.recognition.report import json_report, print_report
+def _report(
+    results: list[Evaluation], settings: RecognitionOptions, as_json: bool, worst: int, seed: int
+) -> None:
+    from w2v2cli.recognition.scoring.report import json_report, print_report
 
     if as_json:
-        sys.stdout.write(json.dumps(json_report(results, settings, seed), indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(
+            json.dumps(json_report(results, settings, seed), indent=2, ensure_ascii=False) + "\n"
+        )
     else:
         print_report(results, settings, worst, seed)
 

@@ -15,13 +15,13 @@ from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
-    from lm.vocabulary import Vocabulary
+    from lm.text.vocabulary import Vocabulary
     from w2v2cli.data.recordings import Recordings
-    from w2v2cli.recognition.search_spec import Searches
+    from w2v2cli.recognition.searching.spec import Searches
+    from w2v2cli.training.collectives import Ranks
     from w2v2cli.training.config import FinetuneConfig
-    from w2v2cli.training.distributed import Ranks
-    from w2v2cli.training.finetuning import Start
     from w2v2cli.training.loop import Outcome
+    from w2v2cli.training.tasks.finetuning import Start
 
 SHOWN = ("loss", "learning_rate", "gradient_norm", "audio_seconds_per_second")
 
@@ -29,27 +29,46 @@ SHOWN = ("loss", "learning_rate", "gradient_norm", "audio_seconds_per_second")
 def finetune(
     corpora: Annotated[
         list[str] | None,
-        typer.Argument(help="Corpora by name or path; CORPUS@8 is read eight times an epoch.", metavar="CORPUS..."),
+        typer.Argument(
+            help="Corpora by name or path; CORPUS@8 is read eight times an epoch.",
+            metavar="CORPUS...",
+        ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder of the run; an existing one is continued.")
+        Path | None,
+        typer.Option("-o", "--output", help="Folder of the run; an existing one is continued."),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="Checkpoint to start from, or base-config, demo-config, ... for random weights.")
+        str,
+        typer.Option(
+            help="Checkpoint to start from, or base-config, demo-config, ... for random weights."
+        ),
     ] = "demo-config",
-    recipe: Annotated[str, typer.Option(help="base-10m, paper-large-100h, timit, demo, ...: see the README.")] = "demo",
+    recipe: Annotated[
+        str, typer.Option(help="base-10m, paper-large-100h, timit, demo, ...: see the README.")
+    ] = "demo",
     valid: Annotated[
-        str | None, typer.Option(help="Corpus to validate on; else the dev part of those trained on, by their ids.")
+        str | None,
+        typer.Option(
+            help="Corpus to validate on; else the dev part of those trained on, by their ids."
+        ),
     ] = None,
     lm: Annotated[
-        str, typer.Option(help="Validate with this language model too (4gram or a path): beam 50, weights 2 and -1.")
+        str,
+        typer.Option(
+            help="Validate with this language model too (4gram or a path): beam 50, weights 2 and -1."
+        ),
     ] = "none",
     lexicon: Annotated[Path | None, typer.Option(help="Its spellings.")] = None,
     seeds: Annotated[
-        int, typer.Option(help="Runs from this many seeds, the best by validation is kept (paper: 3).", min=1)
+        int,
+        typer.Option(
+            help="Runs from this many seeds, the best by validation is kept (paper: 3).", min=1
+        ),
     ] = 1,
     peak_lr: Annotated[
-        list[float] | None, typer.Option(help="In place of the recipe's; several are tried (paper: 2e-5 and 3e-5).")
+        list[float] | None,
+        typer.Option(help="In place of the recipe's; several are tried (paper: 2e-5 and 3e-5)."),
     ] = None,
     shards: t.Shards = None,
     data: t.Data = None,
@@ -82,20 +101,41 @@ def finetune(
         if recipe not in FINETUNING:
             raise UsageError(f"--recipe takes {', '.join(FINETUNING)}; got {recipe!r}.")
         others = t.run_options(
-            seed, batch_seconds, total_batch_hours, accumulate, loader_workers, precision, compiled, recompute
+            seed,
+            batch_seconds,
+            total_batch_hours,
+            accumulate,
+            loader_workers,
+            precision,
+            compiled,
+            recompute,
         )
         rates: Sequence[float | None] = peak_lr or [None]
         configs = [
-            changed(FINETUNING[recipe](), Changes(updates, rate, tuple(settings or ()), others)) for rate in rates
+            changed(FINETUNING[recipe](), Changes(updates, rate, tuple(settings or ()), others))
+            for rate in rates
         ]
         if dry_run:
             _plan(configs[0], corpora or [], shards, model, data, speed)
             return
         if not (corpora or shards) or output is None:
-            raise UsageError("Name the corpora to train on, and by -o the folder of the run (or --dry-run).")
+            raise UsageError(
+                "Name the corpora to train on, and by -o the folder of the run (or --dry-run)."
+            )
         runs = [replace(config, seed=config.seed + i) for config in configs for i in range(seeds)]
         job = _Job(
-            corpora or [], shards, output, model, recipe, valid, lm, lexicon, data, device, log_every, tensorboard
+            corpora or [],
+            shards,
+            output,
+            model,
+            recipe,
+            valid,
+            lm,
+            lexicon,
+            data,
+            device,
+            log_every,
+            tensorboard,
         )
         job.run(runs)
 
@@ -121,13 +161,18 @@ def _is_number(text: str) -> bool:
 
 
 def _plan(
-    config: FinetuneConfig, corpora: list[str], shards: str | None, model: str, data: Path | None, speed: float
+    config: FinetuneConfig,
+    corpora: list[str],
+    shards: str | None,
+    model: str,
+    data: Path | None,
+    speed: float,
 ) -> None:
     import os
 
     from w2v2cli.data.dataset import labelled
-    from w2v2cli.training.finetuning import build, regularised
-    from w2v2cli.training.units import vocabulary_of
+    from w2v2cli.training.output_symbols import vocabulary_of
+    from w2v2cli.training.tasks.finetuning import build, regularised
 
     start = read_start(model)
     train = None
@@ -165,8 +210,8 @@ class _Job:
 
     def run(self, configs: Sequence[FinetuneConfig]) -> None:
         """Carry out one run, or several and keep the best."""
-        from w2v2cli.recognition.emissions import resolve_device
-        from w2v2cli.training.distributed import joined
+        from w2v2cli.recognition.acoustic_model import resolve_device
+        from w2v2cli.training.collectives import joined
 
         with joined(resolve_device(self.device)) as ranks:
             phones = configs[0].units == "phones"
@@ -186,12 +231,19 @@ class _Job:
             if len(configs) > 1 and ranks.first:
                 _select(outcomes, self.output)
 
-    def _run(self, config: FinetuneConfig, folder: Path, train: Recordings, valid: Recordings, ranks: Ranks) -> Outcome:
+    def _run(
+        self,
+        config: FinetuneConfig,
+        folder: Path,
+        train: Recordings,
+        valid: Recordings,
+        ranks: Ranks,
+    ) -> Outcome:
         from w2v2cli.data.dataset import labelled
-        from w2v2cli.training.finetuning import Finetuning, build
-        from w2v2cli.training.session import stream_of
-        from w2v2cli.training.session import train as fit
-        from w2v2cli.training.units import keep_vocabulary, vocabulary_of
+        from w2v2cli.training.output_symbols import keep_vocabulary, vocabulary_of
+        from w2v2cli.training.run_folder import stream_of
+        from w2v2cli.training.run_folder import train as fit
+        from w2v2cli.training.tasks.finetuning import Finetuning, build
 
         start = read_start(self.model)
         vocabulary = vocabulary_of(config, train.texts, folder)
@@ -202,9 +254,13 @@ class _Job:
         t.tell_left_out([*bad, *worse], ranks)
         for what, kept in (("train", learned), ("validate", held_out)):
             if not len(kept):
-                raise UserError(f"No utterance is left to {what} on: all were left out for the reasons above.")
+                raise UserError(
+                    f"No utterance is left to {what} on: all were left out for the reasons above."
+                )
         if ranks.first:
-            say(f"Fine-tuning on {len(learned)} utterances, {learned.hours:.2f} h, validating on {len(held_out)}.")
+            say(
+                f"Fine-tuning on {len(learned)} utterances, {learned.hours:.2f} h, validating on {len(held_out)}."
+            )
             say(f"Batch: {t.batch_described(config, ranks.world, learned)}.")
         metadata = {
             "recipe": self.recipe, "corpora": [self.shards] if self.shards else self.corpora,
@@ -233,16 +289,20 @@ def _select(outcomes: Sequence[tuple[FinetuneConfig, Path, Outcome]], output: Pa
 
 
 def sources(
-    corpora: Sequence[str], shards: str | None, valid: str | None, data: Path | None, phones: bool = False
+    corpora: Sequence[str],
+    shards: str | None,
+    valid: str | None,
+    data: Path | None,
+    phones: bool = False,
 ) -> tuple[Recordings, Recordings]:
     """What is trained on and what is validated on.
 
     With `valid` named, all of the corpora but what is in it. Corpora known by name have splits of their own: LibriSpeech's
     and Libri-light's are validated on dev-other (paper §4.3), TIMIT's on its dev speakers. Else the ids decide, by `split_of`.
     """
-    from w2v2cli.data.librispeech import TRAINING_NAMES
+    from w2v2cli.data.corpora.catalogue import TRAINING_NAMES
+    from w2v2cli.data.corpora.held_out import split_of
     from w2v2cli.data.recordings import Selected
-    from w2v2cli.data.splits import split_of
 
     every = t.read_source(corpora, shards, data, phones)
     names = {name.rpartition("@")[0] or name for name in corpora}
@@ -251,7 +311,9 @@ def sources(
     if valid is not None:
         held_out = t.read_source([valid], None, data, phones)
         known = set(held_out.ids)
-        return Selected(every, [i for i, name in enumerate(every.ids) if name not in known]), held_out
+        return Selected(
+            every, [i for i, name in enumerate(every.ids) if name not in known]
+        ), held_out
     dev = {
         name: i for i, name in enumerate(every.ids) if split_of(name) == "dev"
     }  # each once, however often it is read
@@ -260,21 +322,29 @@ def sources(
 
 
 @contextmanager
-def searching(lm: str, lexicon: Path | None, model: str, vocabulary: Vocabulary) -> Iterator[Searches | None]:
+def searching(
+    lm: str, lexicon: Path | None, model: str, vocabulary: Vocabulary
+) -> Iterator[Searches | None]:
     """Search processes with the paper's settings for validation (§4.3: beam 50, weights 2 and -1); None without `lm`."""
     if lm == "none":
         yield None
         return
-    from lm.hypothesis import BeamOptions, DecodingWeights
-    from w2v2cli.data.store import resolve_lm, resolve_model
+    from lm.decoding import BeamOptions, DecodingWeights
+    from w2v2cli.data.locations import resolve_lm, resolve_model
     from w2v2cli.recognition.recognizer import RecognitionOptions, open_search
 
     location = resolve_model("demo" if model.endswith("-config") else model)
     # On the CPU: the GPUs are busy with the training.
     options = RecognitionOptions(
-        location, resolve_lm(lm, location, lexicon), DecodingWeights(2.0, -1.0), BeamOptions(50), device="cpu"
+        location,
+        resolve_lm(lm, location, lexicon),
+        DecodingWeights(2.0, -1.0),
+        BeamOptions(50),
+        device="cpu",
     )
-    with open_search(options, vocabulary.symbols, vocabulary.metadata, lambda told: say(f"Warning: {told}")) as pool:
+    with open_search(
+        options, vocabulary.symbols, vocabulary.metadata, lambda told: say(f"Warning: {told}")
+    ) as pool:
         yield pool
 
 
@@ -282,8 +352,8 @@ def read_start(name: str) -> Start:
     """Random weights of a preset (`base-config`), or a checkpoint. UserError for one that cannot be read."""
     from models.config import PRESETS
     from models.importers.reader import read_model
-    from w2v2cli.data.store import resolve_model
-    from w2v2cli.training.finetuning import Start
+    from w2v2cli.data.locations import resolve_model
+    from w2v2cli.training.tasks.finetuning import Start
 
     preset = name.removesuffix("-config")
     if name.endswith("-config") and preset in PRESETS:

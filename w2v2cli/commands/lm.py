@@ -42,13 +42,20 @@ def split_prune(args: Sequence[str]) -> list[str]:
 
 @app.command()
 def build(
-    texts: Annotated[list[Path], typer.Argument(help="Text files, gzip by name, or folders of them.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The ARPA file to write, gzip by name.")],
+    texts: Annotated[
+        list[Path], typer.Argument(help="Text files, gzip by name, or folders of them.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The ARPA file to write, gzip by name.")
+    ],
     order: Annotated[int, typer.Option(help="Words in the longest n-gram.")] = 4,
     prune: Annotated[
-        str, typer.Option(help="For each order, occurrences up to which n-grams are left out: 0 0 1 1.")
+        str,
+        typer.Option(help="For each order, occurrences up to which n-grams are left out: 0 0 1 1."),
     ] = "0",
-    lexicon: Annotated[Path | None, typer.Option(help="Also write the words' spellings here.")] = None,
+    lexicon: Annotated[
+        Path | None, typer.Option(help="Also write the words' spellings here.")
+    ] = None,
     normalize: Annotated[
         bool,
         typer.Option(
@@ -58,8 +65,8 @@ def build(
 ) -> None:
     """Estimate an n-gram model from text: modified Kneser-Ney, the same figures as KenLM's lmplz."""
     with exits():
-        from lm.arpa import write_arpa
-        from lm.kneser_ney import count_ngrams, estimate
+        from lm.ngram.arpa import write_arpa
+        from lm.ngram.kneser_ney import count_ngrams, estimate
 
         try:
             thresholds = [int(value) for value in prune.replace(",", " ").split()]
@@ -76,8 +83,12 @@ def build(
         except ValueError as error:
             raise UserError(str(error)) from error
         except OSError as error:
-            raise UserError(f"{error.filename or output} cannot be written or read: {error.strerror}.") from None
-        sizes = ", ".join(f"{len(level.words)} {n}-grams" for n, level in enumerate(model.orders, 1))
+            raise UserError(
+                f"{error.filename or output} cannot be written or read: {error.strerror}."
+            ) from None
+        sizes = ", ".join(
+            f"{len(level.words)} {n}-grams" for n, level in enumerate(model.orders, 1)
+        )
         say(f"{output}: {sizes}.")
 
 
@@ -98,11 +109,15 @@ def text_files(texts: Sequence[Path]) -> Iterator[Path]:
 def _sentences(files: Sequence[Path], normalize: bool) -> Iterator[list[str]]:
     import gzip
 
-    from lm.normalization import normalize_text, sentences
+    from lm.text.normalization import normalize_text, sentences
 
     for path in files:
         try:
-            opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+            opened = (
+                gzip.open(path, "rt", encoding="utf-8")
+                if path.suffix == ".gz"
+                else path.open(encoding="utf-8")
+            )
             with opened as file:
                 if not normalize:
                     for line in file:
@@ -130,7 +145,7 @@ def _write_lexicon(vocabulary: Sequence[str], path: Path) -> None:
 def info(path: LmFile) -> None:
     """Say what a language model holds."""
     with exits():
-        from lm.arpa import ArpaError, has_unknown, read_counts
+        from lm.ngram.arpa import ArpaError, has_unknown, read_counts
 
         file = _lm_file(path)
         typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
@@ -148,12 +163,16 @@ def info(path: LmFile) -> None:
             try:
                 typer.echo(f"a KenLM file of order {kenlm.Model(str(file)).order}")
             except OSError as error:
-                raise UserError(f"{file} is neither ARPA by name nor a KenLM file: {error}.") from None
+                raise UserError(
+                    f"{file} is neither ARPA by name nor a KenLM file: {error}."
+                ) from None
             return
         try:
             for n, count in enumerate(read_counts(file), 1):
                 typer.echo(f"{n}-grams: {count}")
-            typer.echo(f"unknown words: {'have a probability' if has_unknown(file) else 'have none (no <unk>)'}")
+            typer.echo(
+                f"unknown words: {'have a probability' if has_unknown(file) else 'have none (no <unk>)'}"
+            )
         except ArpaError as error:
             raise UserError(str(error)) from error
 
@@ -171,7 +190,9 @@ def score(
     upper: Annotated[
         bool, typer.Option(help="Spell the words of a Transformer of fairseq's (.pt) in capitals.")
     ] = True,
-    device: Annotated[str, typer.Option(help="Of a Transformer: auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="Of a Transformer: auto, cpu, cuda or cuda:N.")
+    ] = "auto",
 ) -> None:
     """Print log10 p, unknown words and text of each sentence, then the perplexity of all.
 
@@ -179,18 +200,28 @@ def score(
     """
     with exits():
         from lm.perplexity import Perplexity, score_text
-        from lm.text_files import read_sentences
+        from lm.text.sentences import read_sentences
 
         file = _lm_file(path)
         if not text.is_file():
             raise UsageError(f"There is no text at {text}.")
         try:
-            words = sorted({word for sentence in read_sentences(text, normalize=normalize) for word in sentence})
+            words = sorted(
+                {
+                    word
+                    for sentence in read_sentences(text, normalize=normalize)
+                    for word in sentence
+                }
+            )
             model = _open(file, words, upper, device)
             total = Perplexity()
             scored = score_text(model, read_sentences(text, normalize=normalize))
-            for sentence, one in zip(read_sentences(text, normalize=normalize), scored, strict=True):
-                typer.echo(f"{one.log_prob / math.log(10):.4f}\t{one.unknown}\t{' '.join(sentence)}")
+            for sentence, one in zip(
+                read_sentences(text, normalize=normalize), scored, strict=True
+            ):
+                typer.echo(
+                    f"{one.log_prob / math.log(10):.4f}\t{one.unknown}\t{' '.join(sentence)}"
+                )
                 total += one
         except ValueError as error:
             raise UserError(str(error)) from error
@@ -200,11 +231,13 @@ def score(
             raise UserError(f"{text} holds no sentence.")
         share = f"{total.unknown} unknown ({total.unknown / max(1, total.words):.1%})"
         typer.echo(f"\n{total.sentences} sentences, {total.words} words, {share}")
-        typer.echo(f"perplexity per word: {total.including:.2f} with unknown words, {total.excluding:.2f} without")
+        typer.echo(
+            f"perplexity per word: {total.including:.2f} with unknown words, {total.excluding:.2f} without"
+        )
 
 
 def _lm_file(name: str) -> Path:
-    from w2v2cli.data.store import resolve_lm, resolve_model
+    from w2v2cli.data.locations import resolve_lm, resolve_model
 
     location = resolve_lm(name, resolve_model("demo")) if name in ("4gram", "transformer") else None
     file = Path(name) if location is None or location.lm is None else location.lm
@@ -217,24 +250,26 @@ def _open(file: Path, words: Sequence[str], upper: bool, device: str) -> Knowing
     """A model that was told of `words`."""
     if file.suffix not in TRANSFORMER_NAMES:
         return _open_ngram(file, words)
-    from lm.transformer_lm import open_transformer_lm
-    from w2v2cli.recognition.emissions import resolve_device
+    from lm.transformer.model import open_transformer_lm
+    from w2v2cli.recognition.acoustic_model import resolve_device
 
     return open_transformer_lm(file, words, device=resolve_device(device), upper=upper, tell=say)
 
 
 def _open_ngram(file: Path, words: Sequence[str]) -> KnowingModel:
     """By KenLM, or where Python is too new for it by our own automaton."""
-    from lm.native_library import is_built
-    from lm.ngram import NgramLM, is_arpa
-    from lm.ngram_automaton import open_automaton
-    from w2v2cli.data.store import home
+    from lm.native.library import is_built
+    from lm.ngram.automaton import open_automaton
+    from lm.ngram.kenlm import NgramLM, is_arpa
+    from storage.home import home
 
     try:
         return NgramLM(file, words)
     except ImportError:
         if not is_arpa(file) or not is_built():
-            raise UserError(f"Scoring with {file} needs kenlm, which Python 3.10 to 3.12 have.") from None
+            raise UserError(
+                f"Scoring with {file} needs kenlm, which Python 3.10 to 3.12 have."
+            ) from None
     model, told = open_automaton(file, home() / "search", words)
     for sentence in told:
         say(f"Warning: {sentence}")
@@ -242,8 +277,8 @@ def _open_ngram(file: Path, words: Sequence[str]) -> KnowingModel:
 
 
 def _described(file: Path) -> Iterator[str]:
-    from lm.transformer_checkpoint import build_transformer
-    from lm.transformer_reader import read_transformer
+    from lm.transformer.checkpoint import build_transformer
+    from lm.transformer.fairseq import read_transformer
 
     try:
         checkpoint = read_transformer(file, tell=say)
@@ -258,5 +293,9 @@ def _described(file: Path) -> Iterator[str]:
     yield f"words: {len(checkpoint.dictionary.words)}, and <unk> for all others"
     bands = ", ".join(map(str, config.bands))
     ties = ", tied to the input's" if config.tie_words else ""
-    yield f"softmax: bands to {bands}, by {config.factor:g}{ties}" if config.cutoffs else f"softmax: plain{ties}"
+    yield (
+        f"softmax: bands to {bands}, by {config.factor:g}{ties}"
+        if config.cutoffs
+        else f"softmax: plain{ties}"
+    )
     yield f"longest history: {config.positions} words"

@@ -13,7 +13,7 @@ from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
-    from w2v2cli.data.store import ModelLocation
+    from w2v2cli.data.locations import ModelLocation
 
 app = typer.Typer(help="List, inspect and convert acoustic models.", no_args_is_help=True)
 
@@ -24,19 +24,24 @@ NAMED = typer.Argument(help="A name, a folder or a file.", metavar="NAME|PATH")
 def names() -> None:
     """The names that --model knows, and which are on this machine."""
     with exits():
-        from w2v2cli.data.store import PUBLISHED, WEIGHTS, home
+        from storage.home import home
+        from w2v2cli.data.locations import PUBLISHED, WEIGHTS
 
         typer.echo("demo                   ships with w2v2")
         for name, repository in PUBLISHED.items():
             folder = home() / "models" / name
             here = any((folder / file).is_file() for file in WEIGHTS)
-            typer.echo(f"{name:<22} {'on this machine' if here else 'fetched when asked for'}: {repository}")
+            typer.echo(
+                f"{name:<22} {'on this machine' if here else 'fetched when asked for'}: {repository}"
+            )
 
 
 @app.command()
 def info(
     name: Annotated[str, NAMED],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object in place of lines.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object in place of lines.")
+    ] = False,
 ) -> None:
     """Say what a model is: architecture, parameters, labels, where it comes from."""
     with exits():
@@ -58,7 +63,9 @@ def _facts(location: ModelLocation, checkpoint: Checkpoint) -> dict[str, Any]:
         "encoder": f"{len(config.conv_layers)} convolutions, {config.conv_norm} norm, a frame every {config.stride} samples",
         "context": f"{config.num_layers} blocks of width {config.width}, {config.num_heads} heads, {config.norm_order}-norm",
         "input": "zero mean and unit variance" if config.normalize_waveform else "as recorded",
-        "labels": "none, it is only pretrained" if labels is None else f"{len(labels)}: {' '.join(labels)}",
+        "labels": "none, it is only pretrained"
+        if labels is None
+        else f"{len(labels)}: {' '.join(labels)}",
         **checkpoint.metadata,
     }
 
@@ -66,8 +73,12 @@ def _facts(location: ModelLocation, checkpoint: Checkpoint) -> dict[str, Any]:
 @app.command()
 def convert(
     source: Annotated[str, NAMED],
-    target: Annotated[Path, typer.Argument(help="A .safetensors file, or a folder for transformers.")],
-    to: Annotated[str, typer.Option(help="w2v2, one file; or huggingface, a folder transformers reads.")] = "w2v2",
+    target: Annotated[
+        Path, typer.Argument(help="A .safetensors file, or a folder for transformers.")
+    ],
+    to: Annotated[
+        str, typer.Option(help="w2v2, one file; or huggingface, a folder transformers reads.")
+    ] = "w2v2",
     half: Annotated[bool, typer.Option(help="Store matrices in float16 (w2v2 only).")] = False,
 ) -> None:
     """Write a model in another format."""
@@ -97,7 +108,7 @@ def convert(
 
 def _load(name: str) -> tuple[ModelLocation, Checkpoint]:
     from models.importers.reader import read_model
-    from w2v2cli.data.store import resolve_model
+    from w2v2cli.data.locations import resolve_model
 
     with fetching() as tell:
         location = resolve_model(name, tell)

@@ -12,8 +12,8 @@ from w2v2cli.console import progress, say
 from w2v2cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from lm.hypothesis import DecodingWeights
-    from w2v2cli.data.store import LmLocation, ModelLocation, Tell
+    from lm.decoding import DecodingWeights
+    from w2v2cli.data.locations import LmLocation, ModelLocation, Tell
     from w2v2cli.recognition.recognizer import RecognitionOptions
 
 SEARCH = "Search"
@@ -22,61 +22,95 @@ RESCORE_NBEST = 100
 LM_CACHE_GB = 2.0
 
 Model = Annotated[str, typer.Option(help="A name (w2v2 model list), a folder or a file.")]
-Lm = Annotated[str, typer.Option(help="none, 4gram, transformer, or a file: ARPA, KenLM's, a Transformer.")]
+Lm = Annotated[
+    str, typer.Option(help="none, 4gram, transformer, or a file: ARPA, KenLM's, a Transformer.")
+]
 Lexicon = Annotated[Path | None, typer.Option(help="Spellings, `word<TAB>w o r d |` a line.")]
-Search = Annotated[str, typer.Option(help="auto, greedy, compiled, flashlight or batched.", rich_help_panel=SEARCH)]
-Beam = Annotated[int, typer.Option(help="Hypotheses kept after each frame.", rich_help_panel=SEARCH)]
+Search = Annotated[
+    str, typer.Option(help="auto, greedy, compiled, flashlight or batched.", rich_help_panel=SEARCH)
+]
+Beam = Annotated[
+    int, typer.Option(help="Hypotheses kept after each frame.", rich_help_panel=SEARCH)
+]
 BeamThreshold = Annotated[
-    float, typer.Option(help="Hypotheses this far below the best are dropped.", rich_help_panel=SEARCH)
+    float,
+    typer.Option(help="Hypotheses this far below the best are dropped.", rich_help_panel=SEARCH),
 ]
 BeamTokens = Annotated[
-    int | None, typer.Option(help="Best symbols of a frame that are tried; all by default.", rich_help_panel=SEARCH)
+    int | None,
+    typer.Option(
+        help="Best symbols of a frame that are tried; all by default.", rich_help_panel=SEARCH
+    ),
 ]
 LmWeight = Annotated[
     float | None,
-    typer.Option(help="Of the language model; as tuned, else 2, of a Transformer 0.87.", rich_help_panel=SEARCH),
+    typer.Option(
+        help="Of the language model; as tuned, else 2, of a Transformer 0.87.",
+        rich_help_panel=SEARCH,
+    ),
 ]
 WordScore = Annotated[
-    float | None, typer.Option(help="Added for each word; as tuned, else -1.", rich_help_panel=SEARCH)
+    float | None,
+    typer.Option(help="Added for each word; as tuned, else -1.", rich_help_panel=SEARCH),
 ]
 UnkScore = Annotated[
-    float, typer.Option(help="Added for each word unknown to the language model.", rich_help_panel=SEARCH)
+    float,
+    typer.Option(help="Added for each word unknown to the language model.", rich_help_panel=SEARCH),
 ]
-SilScore = Annotated[float, typer.Option(help="Added for each word boundary.", rich_help_panel=SEARCH)]
+SilScore = Annotated[
+    float, typer.Option(help="Added for each word boundary.", rich_help_panel=SEARCH)
+]
 Hotwords = Annotated[
     Path | None,
     typer.Option(
-        help="Words to favour, `word weight` a line; those outside the lexicon join it.", rich_help_panel=SEARCH
+        help="Words to favour, `word weight` a line; those outside the lexicon join it.",
+        rich_help_panel=SEARCH,
     ),
 ]
 Rescore = Annotated[
     str | None,
     typer.Option(
-        help="Scores the n-best again: transformer, or a file, of a Transformer or ARPA.", rich_help_panel=SEARCH
+        help="Scores the n-best again: transformer, or a file, of a Transformer or ARPA.",
+        rich_help_panel=SEARCH,
     ),
 ]
-RescoreNbest = Annotated[int, typer.Option(help="Hypotheses that --rescore scores again.", rich_help_panel=SEARCH)]
+RescoreNbest = Annotated[
+    int, typer.Option(help="Hypotheses that --rescore scores again.", rich_help_panel=SEARCH)
+]
 RescoreLmWeight = Annotated[
-    float | None, typer.Option(help="Of --rescore's model; as tuned, else 0.87.", rich_help_panel=SEARCH)
+    float | None,
+    typer.Option(help="Of --rescore's model; as tuned, else 0.87.", rich_help_panel=SEARCH),
 ]
 RescoreWordScore = Annotated[
-    float | None, typer.Option(help="Added for each word by --rescore; as tuned, else -1.", rich_help_panel=SEARCH)
+    float | None,
+    typer.Option(
+        help="Added for each word by --rescore; as tuned, else -1.", rich_help_panel=SEARCH
+    ),
 ]
 RescoreFirstWeight = Annotated[
-    float, typer.Option(help="Of the search's own model in --rescore's score.", rich_help_panel=SEARCH)
+    float,
+    typer.Option(help="Of the search's own model in --rescore's score.", rich_help_panel=SEARCH),
 ]
 LmCacheGb = Annotated[
-    float, typer.Option(help="Memory for a Transformer's keys and values, in 10^9 bytes.", rich_help_panel=DEVICE)
+    float,
+    typer.Option(
+        help="Memory for a Transformer's keys and values, in 10^9 bytes.", rich_help_panel=DEVICE
+    ),
 ]
-Nbest = Annotated[int, typer.Option(help="Hypotheses kept in json and jsonl.", rich_help_panel=SEARCH)]
+Nbest = Annotated[
+    int, typer.Option(help="Hypotheses kept in json and jsonl.", rich_help_panel=SEARCH)
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=DEVICE)]
 Precision = Annotated[
-    str, typer.Option(help="auto, fp32, bf16 or fp16; auto is fp32 on a CPU.", rich_help_panel=DEVICE)
+    str,
+    typer.Option(help="auto, fp32, bf16 or fp16; auto is fp32 on a CPU.", rich_help_panel=DEVICE),
 ]
 BatchSeconds = Annotated[
     float, typer.Option(help="Audio in a batch; 0 lets the device decide.", rich_help_panel=DEVICE)
 ]
-Workers = Annotated[int, typer.Option(help="Search processes; 0 is one for each core.", rich_help_panel=DEVICE)]
+Workers = Annotated[
+    int, typer.Option(help="Search processes; 0 is one for each core.", rich_help_panel=DEVICE)
+]
 
 LM_WEIGHT: float | None = None  # not given: what `w2v2 tune-lm` found, else `STARTING`
 WORD_SCORE: float | None = None
@@ -111,23 +145,31 @@ def recognition_options(
     lm_cache_gb: float = LM_CACHE_GB,
 ) -> RecognitionOptions:
     """Check the options against each other and resolve the names, fetching what must be; UsageError for a wrong call."""
-    from lm.hypothesis import BeamOptions, DecodingWeights
-    from w2v2cli.data.store import resolve_lm, resolve_model
+    from lm.decoding import BeamOptions, DecodingWeights
+    from w2v2cli.data.locations import resolve_lm, resolve_model
     from w2v2cli.recognition.recognizer import RecognitionOptions
-    from w2v2cli.recognition.rescoring_pool import Rescoring
-    from w2v2cli.recognition.tuned import rescored
+    from w2v2cli.recognition.searching.rescoring import Rescoring
+    from w2v2cli.recognition.tuning.kept import rescored
 
     if search not in ("auto", "greedy", "compiled", "flashlight", "batched"):
-        raise UsageError(f"--search takes auto, greedy, compiled, flashlight or batched, got {search!r}.")
+        raise UsageError(
+            f"--search takes auto, greedy, compiled, flashlight or batched, got {search!r}."
+        )
     if search == "greedy" and (lm != "none" or lexicon is not None):
         what = f"--lm {lm}" if lm != "none" else "--lexicon"
-        raise UsageError(f"--search greedy looks at no language model or lexicon: leave it out, or {what}.")
+        raise UsageError(
+            f"--search greedy looks at no language model or lexicon: leave it out, or {what}."
+        )
     if search == "greedy" and nbest > 1:
         raise UsageError(f"--search greedy finds one hypothesis, --nbest asks for {nbest}.")
     if hotwords is not None and lm == "none" and lexicon is None:
-        raise UsageError("--hotwords needs words to be found among: name a language model (--lm) or a --lexicon.")
+        raise UsageError(
+            "--hotwords needs words to be found among: name a language model (--lm) or a --lexicon."
+        )
     if rescore is not None and lm == "none" and lexicon is None:
-        raise UsageError("--rescore needs hypotheses to score again: name a language model (--lm) for the search.")
+        raise UsageError(
+            "--rescore needs hypotheses to score again: name a language model (--lm) for the search."
+        )
     if rescore_nbest < 1:
         raise UsageError(f"--rescore-nbest must be at least 1, got {rescore_nbest}.")
     if not lm_cache_gb > 0:
@@ -147,9 +189,13 @@ def recognition_options(
         location = resolve_model(model, tell)
         language_model = resolve_lm(lm, location, lexicon, tell)
         second = None if rescore is None else resolve_lm(rescore, location, None, tell)
-    weights = DecodingWeights(*STARTING[language_model.kind], unk_score=unk_score, sil_score=sil_score)
+    weights = DecodingWeights(
+        *STARTING[language_model.kind], unk_score=unk_score, sil_score=sil_score
+    )
     if search != "greedy":
-        weights = _weights(weights, lm_weight, word_score, "--lm-weight and --word-score", location, language_model)
+        weights = _weights(
+            weights, lm_weight, word_score, "--lm-weight and --word-score", location, language_model
+        )
     again = None
     if second is not None:
         again = Rescoring(
@@ -178,7 +224,7 @@ def recognition_options(
 
 
 def _hotwords(path: Path) -> dict[str, float]:
-    from lm.hotwords import HotwordsError, read_hotwords
+    from lm.search.hotwords import HotwordsError, read_hotwords
 
     try:
         return read_hotwords(path)
@@ -205,7 +251,7 @@ def _weights(
             lm_weight=weights.lm_weight if lm_weight is None else lm_weight,
             word_score=weights.word_score if word_score is None else word_score,
         )
-    from w2v2cli.recognition.tuned import BEAM, find_tuned
+    from w2v2cli.recognition.tuning.kept import BEAM, find_tuned
 
     tuned = find_tuned(model, lm, search or BEAM)
     if tuned is None:

@@ -12,9 +12,14 @@ from w2v2cli.errors import exits
 
 
 def plot(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, drawn over each other.", metavar="RUN...")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of runs, drawn over each other.", metavar="RUN...")
+    ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="A .png, .svg or .html file; curves.png in the first run.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="A .png, .svg or .html file; curves.png in the first run."
+        ),
     ] = None,
 ) -> None:
     """Draw what training runs logged, one curve for each metric."""

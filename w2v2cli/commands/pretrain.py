@@ -13,8 +13,8 @@ from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
     from w2v2cli.data.dataset import TrainingSet
+    from w2v2cli.training.collectives import Ranks
     from w2v2cli.training.config import PretrainConfig
-    from w2v2cli.training.distributed import Ranks
 
 SHOWN = ("loss", "contrastive", "accuracy", "code_perplexity", "temperature", "learning_rate", "gradient_norm",
          "audio_seconds_per_second")  # fmt: skip
@@ -26,15 +26,23 @@ def pretrain(
     corpora: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Corpora by name or path, shards too; CORPUS@8 is read eight times an epoch.", metavar="CORPUS..."
+            help="Corpora by name or path, shards too; CORPUS@8 is read eight times an epoch.",
+            metavar="CORPUS...",
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder of the run; an existing one is continued.")
+        Path | None,
+        typer.Option("-o", "--output", help="Folder of the run; an existing one is continued."),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="base-960, large-960, large-lv60k, ablation or small.")] = "base-960",
-    valid: Annotated[str | None, typer.Option(help="Corpus to validate on; else one recording in a hundred.")] = None,
-    start: Annotated[str | None, typer.Option("--model", help="Pretrained checkpoint to go on from.")] = None,
+    recipe: Annotated[
+        str, typer.Option(help="base-960, large-960, large-lv60k, ablation or small.")
+    ] = "base-960",
+    valid: Annotated[
+        str | None, typer.Option(help="Corpus to validate on; else one recording in a hundred.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--model", help="Pretrained checkpoint to go on from.")
+    ] = None,
     shards: t.Shards = None,
     data: t.Data = None,
     updates: t.Updates = None,
@@ -66,21 +74,46 @@ def pretrain(
         if recipe not in PRETRAINING:
             raise UsageError(f"--recipe takes {', '.join(PRETRAINING)}; got {recipe!r}.")
         others = t.run_options(
-            seed, batch_seconds, total_batch_hours, accumulate, loader_workers, precision, compiled, recompute
+            seed,
+            batch_seconds,
+            total_batch_hours,
+            accumulate,
+            loader_workers,
+            precision,
+            compiled,
+            recompute,
         )
-        config = changed(PRETRAINING[recipe](), Changes(updates, peak_lr, tuple(settings or ()), others))
+        config = changed(
+            PRETRAINING[recipe](), Changes(updates, peak_lr, tuple(settings or ()), others)
+        )
         if dry_run:
             _plan(config, corpora or [], shards, data, speed)
             return
         if not (corpora or shards) or output is None:
-            raise UsageError("Name the corpora to train on, and by -o the folder of the run (or --dry-run).")
-        _run(config, corpora or [], shards, output, valid, start, data, recipe, device, log_every, tensorboard)
+            raise UsageError(
+                "Name the corpora to train on, and by -o the folder of the run (or --dry-run)."
+            )
+        _run(
+            config,
+            corpora or [],
+            shards,
+            output,
+            valid,
+            start,
+            data,
+            recipe,
+            device,
+            log_every,
+            tensorboard,
+        )
 
 
-def _plan(config: PretrainConfig, corpora: list[str], shards: str | None, data: Path | None, speed: float) -> None:
+def _plan(
+    config: PretrainConfig, corpora: list[str], shards: str | None, data: Path | None, speed: float
+) -> None:
     import os
 
-    from w2v2cli.training.pretraining import build, network_config
+    from w2v2cli.training.tasks.pretraining import build, network_config
 
     train = _sets(config, corpora, shards, None, data)[0] if corpora or shards else None
     world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -111,9 +144,13 @@ def _sets(
     order = np.random.default_rng(len(every)).permutation(len(every))
     count = min(max(int(len(every) * HELD_OUT), 8), HELD_OUT_MOST)
     if len(every) <= count:
-        raise UserError(f"{len(every)} recordings are left to train on: {count} are needed for validation alone.")
+        raise UserError(
+            f"{len(every)} recordings are left to train on: {count} are needed for validation alone."
+        )
     kept = every.kept
-    return TrainingSet(every.source, kept[np.sort(order[count:])]), TrainingSet(every.source, kept[order[:count]])
+    return TrainingSet(every.source, kept[np.sort(order[count:])]), TrainingSet(
+        every.source, kept[order[:count]]
+    )
 
 
 def _run(
@@ -129,10 +166,10 @@ def _run(
     log_every: int,
     tensorboard: bool,
 ) -> None:
-    from w2v2cli.recognition.emissions import resolve_device
-    from w2v2cli.training.distributed import joined
-    from w2v2cli.training.pretraining import Pretraining, build
-    from w2v2cli.training.session import reading_of, stream_of, train
+    from w2v2cli.recognition.acoustic_model import resolve_device
+    from w2v2cli.training.collectives import joined
+    from w2v2cli.training.run_folder import reading_of, stream_of, train
+    from w2v2cli.training.tasks.pretraining import Pretraining, build
 
     with joined(resolve_device(device)) as ranks:
         learned, held_out = _sets(config, corpora, shards, valid, data, ranks)
@@ -140,7 +177,9 @@ def _run(
         if start is not None:
             _load(network, start)
         if ranks.first:
-            say(f"Pretraining on {len(learned)} recordings, {learned.hours:.1f} h, validating on {len(held_out)}.")
+            say(
+                f"Pretraining on {len(learned)} recordings, {learned.hours:.1f} h, validating on {len(held_out)}."
+            )
             say(f"Batch: {t.batch_described(config, ranks.world, learned)}.")
         metadata = {
             "recipe": recipe,
@@ -151,7 +190,14 @@ def _run(
         task = Pretraining(config, reading_of(config).epoch(held_out, 0), metadata)
         with t.telling(ranks, log_every, config.schedule.updates, SHOWN) as telling:
             outcome = train(
-                network, task, config, stream_of(config, learned, ranks), output, ranks, telling, tensorboard
+                network,
+                task,
+                config,
+                stream_of(config, learned, ranks),
+                output,
+                ranks,
+                telling,
+                tensorboard,
             )
         t.tell_outcome(outcome, output, ranks)
 
@@ -159,7 +205,7 @@ def _run(
 def _load(network: object, name: str) -> None:
     from models.checkpoint import check_weights
     from models.importers.reader import read_model
-    from w2v2cli.data.store import resolve_model
+    from w2v2cli.data.locations import resolve_model
 
     try:
         checkpoint = read_model(resolve_model(name).path)

@@ -15,24 +15,35 @@ from w2v2cli.console import progress, say
 from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
-    from w2v2cli.recognition.parts import Parts, Plan, Row
-    from w2v2cli.recognition.ranks import Ranks
     from w2v2cli.recognition.recognizer import RecognitionOptions
+    from w2v2cli.recognition.sharing.merging import Parts, Row, WorkPlan
+    from w2v2cli.recognition.sharing.ranks import Ranks
 
 FORMATS = ("txt", "json", "jsonl", "srt", "vtt", "tsv")
 
 
 def transcribe(
     inputs: Annotated[
-        list[str], typer.Argument(help="Recordings, folders, patterns, or - for stdin.", metavar="FILES|DIRS|-")
+        list[str],
+        typer.Argument(
+            help="Recordings, folders, patterns, or - for stdin.", metavar="FILES|DIRS|-"
+        ),
     ],
     model: o.Model = "demo",
     lm: o.Lm = "none",
     lexicon: o.Lexicon = None,
-    form: Annotated[str, typer.Option("--format", help="txt, json, jsonl, srt, vtt or tsv.")] = "txt",
-    output_dir: Annotated[Path | None, typer.Option(help="A file for each recording goes here, not to stdout.")] = None,
-    timestamps: Annotated[str, typer.Option(help="Subtitles and tsv by word or by segment.")] = "segment",
-    skip_existing: Annotated[bool, typer.Option(help="Leave recordings whose file is in --output-dir.")] = False,
+    form: Annotated[
+        str, typer.Option("--format", help="txt, json, jsonl, srt, vtt or tsv.")
+    ] = "txt",
+    output_dir: Annotated[
+        Path | None, typer.Option(help="A file for each recording goes here, not to stdout.")
+    ] = None,
+    timestamps: Annotated[
+        str, typer.Option(help="Subtitles and tsv by word or by segment.")
+    ] = "segment",
+    skip_existing: Annotated[
+        bool, typer.Option(help="Leave recordings whose file is in --output-dir.")
+    ] = False,
     search: o.Search = "auto",
     beam: o.Beam = 500,
     beam_threshold: o.BeamThreshold = 50.0,
@@ -87,21 +98,36 @@ def _run(
     skip_existing: bool,
 ) -> None:
     from w2v2cli.recognition.output import output_paths
-    from w2v2cli.recognition.parts import sharing
-    from w2v2cli.recognition.ranks import Ranks, meeting_place, options_of, stopping, temporary_folder
+    from w2v2cli.recognition.sharing.merging import sharing
+    from w2v2cli.recognition.sharing.ranks import (
+        Ranks,
+        meeting_place,
+        options_of,
+        stopping,
+        temporary_folder,
+    )
 
     ranks = Ranks.from_environment()
     if ranks.several and "-" in inputs:
-        raise UsageError(f"- is stdin, which {ranks.world} ranks cannot share: name files, or run without torchrun.")
+        raise UsageError(
+            f"- is stdin, which {ranks.world} ranks cannot share: name files, or run without torchrun."
+        )
     settings = options_of(settings, ranks)
     folder = None
     if ranks.several:
-        folder = temporary_folder(ranks) if output_dir is None else output_dir / f".ranks-{meeting_place(ranks)}"
+        folder = (
+            temporary_folder(ranks)
+            if output_dir is None
+            else output_dir / f".ranks-{meeting_place(ranks)}"
+        )
     failed: list[str] = []
     with (
         stopping(ranks) as stop,
         sharing(
-            ranks, folder, lambda: _plan(inputs, ranks, output_dir if skip_existing else None, form), stop
+            ranks,
+            folder,
+            lambda: _plan(inputs, ranks, output_dir if skip_existing else None, form),
+            stop,
         ) as parts,
     ):
         sources = [Path(item) for item in parts.plan.items]
@@ -130,24 +156,30 @@ def _run(
             f"{again}: {_named([str(sources[index]) for index in parts.missing])}."
         )
     if failed:
-        raise UserError(f"{len(failed)} of {total} recordings could not be transcribed (see above).")
+        raise UserError(
+            f"{len(failed)} of {total} recordings could not be transcribed (see above)."
+        )
 
 
-def _plan(inputs: Sequence[str], ranks: Ranks, done: Path | None, form: str) -> Plan:
+def _plan(inputs: Sequence[str], ranks: Ranks, done: Path | None, form: str) -> WorkPlan:
     """All recordings, and those of each rank: the ones without a file in the folder `done`, divided by length."""
     from w2v2cli.data.audio import find_recordings
     from w2v2cli.recognition.output import output_paths
-    from w2v2cli.recognition.parts import Plan
-    from w2v2cli.recognition.ranks import seconds_of, split_by_length
+    from w2v2cli.recognition.sharing.merging import WorkPlan
+    from w2v2cli.recognition.sharing.ranks import seconds_of, split_by_length
 
     sources = find_recordings(inputs)
     paths = {} if done is None else output_paths(sources, done, form)
-    left = [index for index, source in enumerate(sources) if done is None or not paths[source].exists()]
+    left = [
+        index for index, source in enumerate(sources) if done is None or not paths[source].exists()
+    ]
     shares = [left]
     if ranks.several:
         seconds = seconds_of(sources[index] for index in left)
-        shares = [[left[place] for place in share] for share in split_by_length(seconds, ranks.world)]
-    return Plan([str(source) for source in sources], shares)
+        shares = [
+            [left[place] for place in share] for share in split_by_length(seconds, ranks.world)
+        ]
+    return WorkPlan([str(source) for source in sources], shares)
 
 
 def _transcribed(
@@ -160,13 +192,15 @@ def _transcribed(
 ) -> Generator[Row, None, None]:
     """This rank's recordings, one by one: written to their files, or with the text that goes to stdout."""
     from w2v2cli.recognition.output import write_file
-    from w2v2cli.recognition.ranks import take_cores
     from w2v2cli.recognition.recognizer import recognizer
+    from w2v2cli.recognition.sharing.ranks import take_cores
     from w2v2cli.recognition.transcript import render
 
     if not parts.mine:
         return
-    with recognizer(settings, warn=lambda sentence: parts.ranks.say(f"Warning: {sentence}")) as pipeline:
+    with recognizer(
+        settings, warn=lambda sentence: parts.ranks.say(f"Warning: {sentence}")
+    ) as pipeline:
         take_cores(parts.ranks)
         outcomes = pipeline.transcribe([sources[index] for index in parts.mine])
         for index, outcome in zip(parts.mine, outcomes, strict=True):

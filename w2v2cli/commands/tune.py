@@ -14,9 +14,9 @@ from w2v2cli.console import progress, say
 from w2v2cli.errors import UsageError, exits
 
 if TYPE_CHECKING:
-    from w2v2cli.recognition.metric import Metric
     from w2v2cli.recognition.recognizer import RecognitionOptions
-    from w2v2cli.recognition.tuning import TuningOptions
+    from w2v2cli.recognition.tuning.metric import Metric
+    from w2v2cli.recognition.tuning.trials import TuningOptions
 
 BEAM, TRANSFORMER_BEAM = 500, 50  # the paper's, for tuning (appendix B)
 BOUNDS = "Bounds"
@@ -25,36 +25,50 @@ BOUNDS = "Bounds"
 def tune_lm(
     trials: Annotated[int, typer.Option(help="Pairs of weights to try.")] = 128,
     split: Annotated[
-        str | None, typer.Option(help="Of LibriSpeech; dev-other where --data names no corpus of its own.")
+        str | None,
+        typer.Option(help="Of LibriSpeech; dev-other where --data names no corpus of its own."),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="LibriSpeech's folder with --split; else a folder of *.trans.txt, a .tsv or a .jsonl."),
+        typer.Option(
+            help="LibriSpeech's folder with --split; else a folder of *.trans.txt, a .tsv or a .jsonl."
+        ),
     ] = None,
     model: o.Model = "demo",
     lm: o.Lm = "4gram",
     lexicon: o.Lexicon = None,
     metric: Annotated[str, typer.Option(help="wer, cer or per: what is counted.")] = "wer",
-    exact: Annotated[bool, typer.Option("--exact", help="Search every trial in full: ten times the work.")] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Search every trial in full: ten times the work.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="The same seed tries the same weights again.")] = 0,
     study: Annotated[
         Path | None, typer.Option(help="A folder that keeps the study; the store does by default.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout in place of the table.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout in place of the table.")
+    ] = False,
     lm_weight: Annotated[
-        tuple[float, float], typer.Option(help="From and to.", rich_help_panel=BOUNDS, metavar="LOW HIGH")
+        tuple[float, float],
+        typer.Option(help="From and to.", rich_help_panel=BOUNDS, metavar="LOW HIGH"),
     ] = (0.0, 5.0),
     word_score: Annotated[
-        tuple[float, float], typer.Option(help="From and to.", rich_help_panel=BOUNDS, metavar="LOW HIGH")
+        tuple[float, float],
+        typer.Option(help="From and to.", rich_help_panel=BOUNDS, metavar="LOW HIGH"),
     ] = (-5.0, 5.0),
     sil_score: Annotated[
         tuple[float, float] | None,
-        typer.Option(help="From and to; it stays 0 by default.", rich_help_panel=BOUNDS, metavar="LOW HIGH"),
+        typer.Option(
+            help="From and to; it stays 0 by default.", rich_help_panel=BOUNDS, metavar="LOW HIGH"
+        ),
     ] = None,
     search: o.Search = "auto",
     beam: Annotated[
         int | None,
-        typer.Option(help="Hypotheses kept; 500, with a Transformer 50, by default.", rich_help_panel=o.SEARCH),
+        typer.Option(
+            help="Hypotheses kept; 500, with a Transformer 50, by default.",
+            rich_help_panel=o.SEARCH,
+        ),
     ] = None,
     beam_threshold: o.BeamThreshold = 50.0,
     beam_tokens: o.BeamTokens = None,
@@ -75,8 +89,8 @@ def tune_lm(
     searched once, with the search's own weights as they are, and every trial is exact.
     """
     with exits():
-        from lm.tuning import Bounds, TuningError
-        from w2v2cli.recognition.tuning import TuningOptions
+        from lm.weights.proposals import Bounds, TuningError
+        from w2v2cli.recognition.tuning.trials import TuningOptions
 
         if metric not in ("wer", "cer", "per"):
             raise UsageError(f"--metric takes wer, cer or per, got {metric!r}.")
@@ -90,7 +104,9 @@ def tune_lm(
             raise UsageError(str(error)) from None
         if lm == "none" or search == "greedy":
             what = "--lm none" if lm == "none" else "--search greedy"
-            raise UsageError(f"{what} leaves nothing to tune: name a language model and a beam search.")
+            raise UsageError(
+                f"{what} leaves nothing to tune: name a language model and a beam search."
+            )
         if rescore is not None and sil_score is not None:
             raise UsageError("--sil-score is the search's: with --rescore it is not tuned.")
         transformer = lm == "transformer" or Path(lm).suffix in (".pt", ".safetensors")
@@ -103,7 +119,15 @@ def tune_lm(
             rescore_lm_weight=0.0, rescore_word_score=0.0, rescore_first_weight=rescore_first_weight,
             lm_cache_gb=lm_cache_gb,
         )  # fmt: skip
-        _run(settings, split or (None if data else "dev-other"), data, options, metric, study, as_json)  # type: ignore[arg-type] # a metric, as just seen
+        _run(
+            settings,
+            split or (None if data else "dev-other"),
+            data,
+            options,
+            metric,  # type: ignore[arg-type] # a metric, as just seen
+            study,
+            as_json,
+        )
 
 
 def _run(
@@ -115,32 +139,56 @@ def _run(
     study: Path | None,
     as_json: bool,
 ) -> None:
-    from w2v2cli.data.librispeech import find_splits
-    from w2v2cli.recognition.tuned import BEAM, keep_tuned, rescored
-    from w2v2cli.recognition.tuning_report import json_report, print_outcome, write_report
-    from w2v2cli.recognition.tuning_session import tune_corpus
+    from w2v2cli.data.corpora.catalogue import find_splits
+    from w2v2cli.recognition.tuning.kept import BEAM, keep_tuned, rescored
+    from w2v2cli.recognition.tuning.report import json_report, print_outcome, write_report
+    from w2v2cli.recognition.tuning.session import tune_corpus
 
     parts = find_splits(split, data)
     if len(parts) > 1:
-        raise UsageError(f"--split {split} names {len(parts)} splits: tune on one, dev-other in the paper.")
+        raise UsageError(
+            f"--split {split} names {len(parts)} splits: tune on one, dev-other in the paper."
+        )
     [part] = parts
     if part.note:
         say(f"Note: {part.note}")
     with progress("Tuning") as advance:
         finished = tune_corpus(
-            settings, part, options, metric, study, lambda sentence: say(f"Warning: {sentence}"), advance
+            settings,
+            part,
+            options,
+            metric,
+            study,
+            lambda sentence: say(f"Warning: {sentence}"),
+            advance,
         )
     outcome = finished.outcome
     second = settings.rescore
     lm, search = (settings.lm, BEAM) if second is None else (second.lm, rescored(settings.lm))
-    passes = settings.lm.name if second is None else f"{settings.lm.name}, scored again by {second.lm.name}"
+    passes = (
+        settings.lm.name
+        if second is None
+        else f"{settings.lm.name}, scored again by {second.lm.name}"
+    )
     title = f"{settings.model.name}, LM {passes}, {part.name}, beam {settings.beam.beam}"
-    report = json_report(outcome, metric) | {"data": part.name, "note": part.note, "beam": settings.beam.beam}
+    report = json_report(outcome, metric) | {
+        "data": part.name,
+        "note": part.note,
+        "beam": settings.beam.beam,
+    }
     kept = keep_tuned(settings.model, lm, outcome.weights, report, search)
     if as_json:
         trials = [{**vars(trial), "point": list(trial.point)} for trial in outcome.trials]
-        weights = dict(zip(("lm_weight", "word_score", "sil_score"), outcome.best.point, strict=False))
-        everything = {**weights, **report, "tuned": str(kept), "study": str(finished.folder), "list": trials}
+        weights = dict(
+            zip(("lm_weight", "word_score", "sil_score"), outcome.best.point, strict=False)
+        )
+        everything = {
+            **weights,
+            **report,
+            "tuned": str(kept),
+            "study": str(finished.folder),
+            "list": trials,
+        }
         sys.stdout.write(json.dumps(everything, indent=2, ensure_ascii=False) + "\n")
     else:
         print_outcome(outcome, metric, title)
@@ -148,4 +196,6 @@ def _run(
     if len(written) == 1:
         say("The surface is not drawn: that needs matplotlib (pip install 'w2v2[plots]').")
     say(f"The study is in {finished.folder}; {written[-1].name} shows it.")
-    say(f"From now on transcribe and eval take these weights by default with this model and LM, from {kept}.")
+    say(
+        f"From now on transcribe and eval take these weights by default with this model and LM, from {kept}."
+    )

@@ -69,15 +69,24 @@ def unpack(archive: Path, folder: Path, progress: Progress = lambda done, total:
             try:
                 staging.mkdir()
                 _extract(archive, staging, progress)
-                made = [path.relative_to(staging).as_posix() for path in (*staging.glob("*"), *staging.glob("*/*"))]
+                made = [
+                    path.relative_to(staging).as_posix()
+                    for path in (*staging.glob("*"), *staging.glob("*/*"))
+                ]
                 _move_into(staging, folder)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
-            _note(archive.name, folder).write_text(json.dumps({"archive": facts, "made": sorted(made)}))
+            _note(archive.name, folder).write_text(
+                json.dumps({"archive": facts, "made": sorted(made)})
+            )
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ArchiveError(f"The disk is full: {archive.name} does not fit into {folder}.") from None
-        raise ArchiveError(f"{error.filename or folder} cannot be written: {error.strerror or error}.") from None
+            raise ArchiveError(
+                f"The disk is full: {archive.name} does not fit into {folder}."
+            ) from None
+        raise ArchiveError(
+            f"{error.filename or folder} cannot be written: {error.strerror or error}."
+        ) from None
     return True
 
 
@@ -97,7 +106,9 @@ def was_unpacked(name: str, folder: Path, facts: dict[str, int] | None = None) -
     """Whether an archive of that name (and that size and time, if given) was unpacked and what it made still stands."""
     try:
         note = json.loads(_note(name, folder).read_text())
-        return facts in (None, note["archive"]) and all((folder / path).exists() for path in note["made"])
+        return facts in (None, note["archive"]) and all(
+            (folder / path).exists() for path in note["made"]
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -110,7 +121,9 @@ def _alone(folder: Path) -> Iterator[None]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise ArchiveError(f"Another process is unpacking into {folder}: wait for it to end.") from None
+        raise ArchiveError(
+            f"Another process is unpacking into {folder}: wait for it to end."
+        ) from None
     finally:
         os.close(lock)
 
@@ -138,8 +151,17 @@ def _extract(archive: Path, staging: Path, progress: Progress) -> None:
                     file.write(chunk)
                     written += len(chunk)
                     progress(written, total)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, gzip.BadGzipFile, NotImplementedError) as error:
-        raise ArchiveError(f"{archive} is damaged or no archive: {str(error) or type(error).__name__}.") from None
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        EOFError,
+        zlib.error,
+        gzip.BadGzipFile,
+        NotImplementedError,
+    ) as error:
+        raise ArchiveError(
+            f"{archive} is damaged or no archive: {str(error) or type(error).__name__}."
+        ) from None
 
 
 def unpacked_size(archive: Path) -> int:
@@ -200,12 +222,17 @@ def _zip_members(archive: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
     with zipfile.ZipFile(archive) as file:
         for info in file.infolist():
             if info.flag_bits & 1:
-                raise ArchiveError(f"{archive} is encrypted: unpack it by hand and name its folder.")
+                raise ArchiveError(
+                    f"{archive} is encrypted: unpack it by hand and name its folder."
+                )
             kind = stat.S_IFMT(info.external_attr >> 16)
             if info.is_dir():
                 yield Member(info.filename, "folder", 0), None
             elif kind == stat.S_IFLNK:
-                yield Member(info.filename, "symlink", 0, file.read(info).decode(errors="replace")), None
+                yield (
+                    Member(info.filename, "symlink", 0, file.read(info).decode(errors="replace")),
+                    None,
+                )
             elif kind in (0, stat.S_IFREG):
                 with file.open(info) as content:
                     yield Member(info.filename, "file", info.file_size), content
@@ -217,9 +244,13 @@ def _place(archive: Path, member: Member, folder: Path) -> Path:
     """Where a member goes; ArchiveError for one that would leave the folder, or is no file, folder or link."""
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or "\0" in member.name:
-        raise ArchiveError(f"{archive} is not unpacked: its member {member.name!r} would leave the folder.")
+        raise ArchiveError(
+            f"{archive} is not unpacked: its member {member.name!r} would leave the folder."
+        )
     if member.kind == "device":
-        raise ArchiveError(f"{archive} is not unpacked: its member {member.name!r} is a device, which no corpus holds.")
+        raise ArchiveError(
+            f"{archive} is not unpacked: its member {member.name!r} is a device, which no corpus holds."
+        )
     return folder / name
 
 

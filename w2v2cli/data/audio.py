@@ -26,13 +26,33 @@ SUFFIXES = frozenset(
     [".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3"]
     + [".aiff", ".aif", ".aifc", ".au", ".caf"]
 )
-FOREIGN = frozenset((".m4a", ".m4b", ".mp4", ".aac", ".wma", ".webm", ".mkv", ".mka", ".mov", ".amr", ".3gp", ".ac3"))
-SLOWEST, FASTEST = 1_000, 768_000  # Hz; what lies outside is no recording of speech but a damaged header
+FOREIGN = frozenset(
+    (
+        ".m4a",
+        ".m4b",
+        ".mp4",
+        ".aac",
+        ".wma",
+        ".webm",
+        ".mkv",
+        ".mka",
+        ".mov",
+        ".amr",
+        ".3gp",
+        ".ac3",
+    )
+)
+SLOWEST, FASTEST = (
+    1_000,
+    768_000,
+)  # Hz; what lies outside is no recording of speech but a damaged header
 SPOOL_BYTES = 64 * 2**20  # of a pipe kept in memory; the rest goes to a temporary file
 ENTERED_ANYWHERE = frozenset(
     {"FLAC", "WAV", "WAVEX", "NIST", "RF64", "W64", "AIFF", "AU", "CAF"}
 )  # exact to the sample
-PIECE = 4096  # frames decoded at a time: how closely the place is known where a damaged file breaks off
+PIECE = (
+    4096  # frames decoded at a time: how closely the place is known where a damaged file breaks off
+)
 WHOLE_CHUNK = 60.0  # seconds decoded at a time of a recording that is read whole
 UNKNOWN_LENGTH = 2**63 - 1  # frames, in libsndfile's words for FLAC that was written into a pipe
 
@@ -67,7 +87,9 @@ def probe(source: Source) -> AudioInfo:
 
 def read_audio(source: Source) -> np.ndarray:
     """A whole recording, (S,) float32 mono at 16 kHz; see `stream_audio`."""
-    return np.concatenate([np.zeros(0, np.float32), *stream_audio(source, chunk_seconds=WHOLE_CHUNK)])
+    return np.concatenate(
+        [np.zeros(0, np.float32), *stream_audio(source, chunk_seconds=WHOLE_CHUNK)]
+    )
 
 
 def measure(source: Source) -> int:
@@ -106,11 +128,18 @@ def read_part(source: Source, start: int, samples: int | None = None) -> np.ndar
     held: list[np.ndarray] = [np.zeros(0, np.float32)]
     with _opened(source) as file:
         at = 0  # the first sample of the next piece
-        if start and file.samplerate == SAMPLE_RATE and file.format in ENTERED_ANYWHERE and start <= file.frames:
+        if (
+            start
+            and file.samplerate == SAMPLE_RATE
+            and file.format in ENTERED_ANYWHERE
+            and start <= file.frames
+        ):
             at = file.seek(start)
         pieces = _pieces(file, _name(source), at)
         if file.samplerate != SAMPLE_RATE:
-            pieces = _gathered(pieces, int(WHOLE_CHUNK * file.samplerate))  # the filter's sums round as in `read_audio`
+            pieces = _gathered(
+                pieces, int(WHOLE_CHUNK * file.samplerate)
+            )  # the filter's sums round as in `read_audio`
         for piece in resampled(pieces, file.samplerate):
             held.append(piece[max(start - at, 0) : None if end is None else max(end - at, 0)])
             at += len(piece)
@@ -174,19 +203,25 @@ def _pieces(file: soundfile.SoundFile, name: str, done: int = 0) -> Iterator[np.
         try:
             samples = file.read(PIECE, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            raise AudioError(f"{name} breaks off after {done / rate:.1f} s{promised}: {_reason(error)}.") from None
+            raise AudioError(
+                f"{name} breaks off after {done / rate:.1f} s{promised}: {_reason(error)}."
+            ) from None
         if not len(samples):
             break
         if not np.isfinite(samples).all():
             at = (done + int(np.isfinite(samples).all(axis=1).argmin())) / rate
-            raise AudioError(f"{name} holds samples that are no numbers (NaN or infinity), the first at {at:.3f} s.")
+            raise AudioError(
+                f"{name} holds samples that are no numbers (NaN or infinity), the first at {at:.3f} s."
+            )
         done += len(samples)
         yield samples[:, 0] if file.channels == 1 else samples @ average
     if file.frames == UNKNOWN_LENGTH or file.format == "MP3":
         if not done:
             raise AudioError(f"{name} holds no samples.")
     elif done < file.frames - rate / 10:  # a tenth of a second is nobody's word
-        raise AudioError(f"{name} is cut short: it holds {done / rate:.1f} s{promised} that its header promises.")
+        raise AudioError(
+            f"{name} is cut short: it holds {done / rate:.1f} s{promised} that its header promises."
+        )
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]
@@ -211,7 +246,9 @@ def _opened(source: Source) -> Iterator[soundfile.SoundFile]:
                 hint = f"; it is compressed with shorten, convert it first: sph2pipe -f rif {source.name} {source.name}.wav"
             elif source.suffix.lower() in FOREIGN:
                 hint = f"; convert it first: ffmpeg -i {source.name} {source.stem}.flac"
-            raise AudioError(f"{name} is no audio that can be read: {_reason(error)}{hint}") from None
+            raise AudioError(
+                f"{name} is no audio that can be read: {_reason(error)}{hint}"
+            ) from None
         with file:
             if file.channels < 1:
                 raise AudioError(f"{name} has no channel.")
@@ -271,7 +308,9 @@ def _spooled(pipe: IO[bytes], name: str) -> Iterator[IO[bytes]]:
             if error.errno != errno.ENOSPC:
                 raise AudioError(f"{name} cannot be read: {error.strerror}.") from None
             place = tempfile.gettempdir()
-            raise AudioError(f"{name} does not fit into {place}: the disk is full; TMPDIR names another.") from None
+            raise AudioError(
+                f"{name} does not fit into {place}: the disk is full; TMPDIR names another."
+            ) from None
         if not spool.tell():
             raise AudioError(f"Nothing came in on {name}.")
         spool.seek(0)
@@ -313,5 +352,9 @@ def _within(folder: Path) -> list[Path]:
 
     for root, folders, names in os.walk(folder, onerror=note):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(root, n) for n in names if Path(n).suffix.lower() in SUFFIXES and not n.startswith(".")]
+        files += [
+            Path(root, n)
+            for n in names
+            if Path(n).suffix.lower() in SUFFIXES and not n.startswith(".")
+        ]
     return sorted(files)

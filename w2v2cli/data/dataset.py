@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from models.config import SAMPLE_RATE, Wav2Vec2Config
-from w2v2cli.data.plan import Plan, epoch_plan
+from w2v2cli.data.epoch_plan import EpochPlan, epoch_plan
 from w2v2cli.data.recordings import Recordings
 from w2v2cli.errors import UserError
 
@@ -42,7 +42,10 @@ class Batch:
     def suspects(self) -> tuple[str, ...]:
         """The utterances that hold samples which are no numbers; all of them where none does."""
         finite = self.waveforms.isfinite().all(1).tolist()
-        return tuple(name for name, whole in zip(self.ids, finite, strict=True) if not whole) or self.ids
+        return (
+            tuple(name for name, whole in zip(self.ids, finite, strict=True) if not whole)
+            or self.ids
+        )
 
     def pin_memory(self) -> Batch:
         """The same in memory that a GPU reads from directly; DataLoader calls this."""
@@ -91,7 +94,8 @@ def unlabelled(source: Recordings, shortest: int) -> tuple[TrainingSet, list[Lef
     long_enough = source.lengths >= shortest
     left_out = [
         LeftOut(
-            source.ids[int(i)], f"its {source.lengths[i] / SAMPLE_RATE:.2f} s are less than {shortest / SAMPLE_RATE:g}"
+            source.ids[int(i)],
+            f"its {source.lengths[i] / SAMPLE_RATE:.2f} s are less than {shortest / SAMPLE_RATE:g}",
         )
         for i in np.flatnonzero(~long_enough)
     ]
@@ -99,7 +103,10 @@ def unlabelled(source: Recordings, shortest: int) -> tuple[TrainingSet, list[Lef
 
 
 def labelled(
-    source: Recordings, spell: Callable[[str], tuple[int, ...]], config: Wav2Vec2Config, fastest: float = 1.0
+    source: Recordings,
+    spell: Callable[[str], tuple[int, ...]],
+    config: Wav2Vec2Config,
+    fastest: float = 1.0,
 ) -> tuple[TrainingSet, list[LeftOut]]:
     """Spell every transcript; those empty, outside the alphabet or without a CTC path are left out, with the reason.
 
@@ -114,11 +121,16 @@ def labelled(
         except ValueError as error:
             left_out.append(LeftOut(name, str(error)))
             continue
-        frames, needed = config.frame_lengths(int(source.lengths[i] / fastest) - 1), path_length(spelled)
+        frames, needed = (
+            config.frame_lengths(int(source.lengths[i] / fastest) - 1),
+            path_length(spelled),
+        )
         if not spelled:
             left_out.append(LeftOut(name, "its transcript is empty"))
         elif frames < needed:
-            left_out.append(LeftOut(name, f"{frames} frames of audio cannot hold its {needed} CTC steps"))
+            left_out.append(
+                LeftOut(name, f"{frames} frames of audio cannot hold its {needed} CTC steps")
+            )
         else:
             kept.append(i)
             labels.append(spelled)
@@ -150,14 +162,23 @@ class Reading:
             draw = random.Random(f"{self.seed}/{epoch}/speed")
             speeds = np.array([draw.choice(self.speeds) for _ in range(len(data))])
             lengths = (lengths / speeds).astype(np.int64)
-        plan = epoch_plan(lengths, budget=self.budget, crop=self.crop, seed=self.seed, epoch=epoch, shards=data.shards)
+        plan = epoch_plan(
+            lengths,
+            budget=self.budget,
+            crop=self.crop,
+            seed=self.seed,
+            epoch=epoch,
+            shards=data.shards,
+        )
         return MicroBatches(data, plan, speeds)
 
 
 class MicroBatches(Dataset[Batch]):
     """The micro-batches of one epoch, by index."""
 
-    def __init__(self, data: TrainingSet, plan: Plan, speeds: np.ndarray | None = None) -> None:
+    def __init__(
+        self, data: TrainingSet, plan: EpochPlan, speeds: np.ndarray | None = None
+    ) -> None:
         self.data, self.plan, self.speeds = data, plan, speeds
 
     def __len__(self) -> int:
@@ -167,17 +188,23 @@ class MicroBatches(Dataset[Batch]):
         """Read one; a recording that cannot be read is left out and named, UserError when none can."""
         planned = self.plan[index]
         waveforms, labels, ids, unreadable = [], [], [], []
-        for place, start, samples in zip(planned.indices, planned.starts, planned.samples, strict=True):
+        for place, start, samples in zip(
+            planned.indices, planned.starts, planned.samples, strict=True
+        ):
             at = int(self.data.kept[place])
             try:
                 waveforms.append(self._read(place, at, start, samples))
             except UserError as error:
                 unreadable.append(str(error))
                 continue
-            labels.append(torch.tensor(self.data.labels[place] if self.data.labels else (), dtype=torch.long))
+            labels.append(
+                torch.tensor(self.data.labels[place] if self.data.labels else (), dtype=torch.long)
+            )
             ids.append(self.data.source.ids[at])
         if not waveforms:
-            raise UserError(f"None of the {len(unreadable)} recordings of a batch can be read: {unreadable[0]}")
+            raise UserError(
+                f"None of the {len(unreadable)} recordings of a batch can be read: {unreadable[0]}"
+            )
         return collate(waveforms, labels, ids, unreadable)
 
     def _read(self, place: int, at: int, start: int, samples: int) -> Tensor:
@@ -200,7 +227,10 @@ class MicroBatches(Dataset[Batch]):
 
 
 def collate(
-    waveforms: Sequence[Tensor], labels: Sequence[Tensor], ids: Sequence[str], unreadable: Sequence[str] = ()
+    waveforms: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    ids: Sequence[str],
+    unreadable: Sequence[str] = (),
 ) -> Batch:
     """Pad waveforms (S,) and labels (N,) to one batch."""
     return Batch(

@@ -31,7 +31,9 @@ TIMEOUT = 30.0  # seconds without a byte
 TRIES = 6  # in a row without a new byte, once some came
 FIRST_TRIES = 3  # before the first byte: it is likelier that there is no network
 FIRST_PAUSE = 0.5  # seconds before the second try, doubled for each one after
-PASSING = frozenset({408, 416, 425, 429})  # of the statuses below 500, those that another try may change
+PASSING = frozenset(
+    {408, 416, 425, 429}
+)  # of the statuses below 500, those that another try may change
 ABSENT = frozenset({401, 403, 404, 410})  # Hugging Face says 401 of repositories that do not exist
 
 Progress = Callable[[int, int | None], None]  # bytes on disk, bytes in all
@@ -75,7 +77,9 @@ def fetch(wanted: Wanted, progress: Progress = lambda done, total: None) -> Path
             raise DownloadError(
                 f"The disk is full: {wanted.path.name} goes to {wanted.path.parent}; make room or set W2V2_HOME."
             ) from None
-        raise DownloadError(f"{wanted.path} cannot be written: {error.strerror or error}.") from None
+        raise DownloadError(
+            f"{wanted.path} cannot be written: {error.strerror or error}."
+        ) from None
     return wanted.path
 
 
@@ -85,7 +89,9 @@ def verify(path: Path) -> str:
         recorded = _beside(path, ".sha256").read_text().split()[0]
         found = file_sha256(path)
     except (OSError, IndexError):
-        raise DownloadError(f"{path} has no hash beside it to compare with, or is gone: fetch it anew.") from None
+        raise DownloadError(
+            f"{path} has no hash beside it to compare with, or is gone: fetch it anew."
+        ) from None
     if found != recorded:
         raise DownloadError(
             f"{path} changed since it was fetched: its SHA-256 is {found[:12]}… instead of {recorded[:12]}…; "
@@ -102,7 +108,9 @@ def _fetch(wanted: Wanted, progress: Progress) -> None:
     if found == 0 or (size is not None and found != size):
         part.unlink()
         instead = f" instead of {size}" if size else ""
-        raise DownloadError(f"{wanted.url} gave {found} bytes{instead}: nothing was kept, try again later.")
+        raise DownloadError(
+            f"{wanted.url} gave {found} bytes{instead}: nothing was kept, try again later."
+        )
     digest = file_sha256(part)
     if sha256 is not None and digest != sha256:
         part.unlink()
@@ -132,7 +140,9 @@ def _download(wanted: Wanted, part: Path, progress: Progress) -> _Facts:
             return _one_connection(wanted, part, progress)
         except urllib.error.HTTPError as error:
             if error.code in ABSENT:
-                raise NotThere(f"{wanted.url} is not there (the server says {error.code}).") from None
+                raise NotThere(
+                    f"{wanted.url} is not there (the server says {error.code})."
+                ) from None
             reason = f"the server says {error.code}"
             if error.code < 500 and error.code not in PASSING:
                 raise DownloadError(f"{wanted.url} cannot be fetched: {reason}.") from None
@@ -141,8 +151,14 @@ def _download(wanted: Wanted, part: Path, progress: Progress) -> _Facts:
         after = _size(part)
         failures = 1 if after > before else failures + 1
         if failures >= (TRIES if after else FIRST_TRIES):
-            kept = f"{after} bytes are kept, and the next try goes on from there" if after else "nothing came"
-            raise DownloadError(f"{wanted.url} cannot be fetched: {reason}; {kept}. By hand, put it at {wanted.path}.")
+            kept = (
+                f"{after} bytes are kept, and the next try goes on from there"
+                if after
+                else "nothing came"
+            )
+            raise DownloadError(
+                f"{wanted.url} cannot be fetched: {reason}; {kept}. By hand, put it at {wanted.path}."
+            )
         time.sleep(FIRST_PAUSE * 2 ** (failures - 1))
 
 
@@ -155,18 +171,28 @@ def _one_connection(wanted: Wanted, part: Path, progress: Progress) -> _Facts:
     redirects = _KeepFacts()
     opener = urllib.request.build_opener(redirects)
     try:
-        response: HTTPResponse = opener.open(urllib.request.Request(wanted.url, headers=headers), timeout=TIMEOUT)
+        response: HTTPResponse = opener.open(
+            urllib.request.Request(wanted.url, headers=headers), timeout=TIMEOUT
+        )
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # there is nothing after what we have, or the file changed: begin again
+        if (
+            error.code == 416
+        ):  # there is nothing after what we have, or the file changed: begin again
             part.unlink(missing_ok=True)
         raise
     with response:
         resumed = response.status == 206
-        if resumed and not (response.headers.get("Content-Range") or "").startswith(f"bytes {have}-"):
+        if resumed and not (response.headers.get("Content-Range") or "").startswith(
+            f"bytes {have}-"
+        ):
             part.unlink(missing_ok=True)
-            raise ConnectionError(f"the server was asked for the bytes from {have} on and sent others")
+            raise ConnectionError(
+                f"the server was asked for the bytes from {have} on and sent others"
+            )
         if response.headers.get_content_type() == "text/html":
-            raise DownloadError(f"{wanted.url} gave a web page, not the file: does this network want a login?")
+            raise DownloadError(
+                f"{wanted.url} gave a web page, not the file: does this network want a login?"
+            )
         done = have if resumed else 0
         facts = _facts(response, redirects, done)
         # Emptied before the new version is noted: a beginning of the old one must never pass for one of the new.
@@ -201,7 +227,9 @@ class _KeepFacts(urllib.request.HTTPRedirectHandler):
     def __init__(self) -> None:
         self.headers: Message | None = None
 
-    def redirect_request(self, req: Any, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str) -> Any:
+    def redirect_request(
+        self, req: Any, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
         if headers.get("X-Linked-ETag"):
             self.headers = headers
         return super().redirect_request(req, fp, code, msg, headers, newurl)

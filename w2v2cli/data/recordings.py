@@ -47,7 +47,11 @@ def read_utterance(utterance: Utterance, start: int = 0, samples: int | None = N
 
 def utterance_length(utterance: Utterance) -> int:
     """Samples of an utterance at 16 kHz, from its file where its corpus does not say."""
-    return utterance.samples if utterance.samples is not None else measure(utterance.path) - utterance.start
+    return (
+        utterance.samples
+        if utterance.samples is not None
+        else measure(utterance.path) - utterance.start
+    )
 
 
 class Selected:
@@ -81,12 +85,16 @@ class FileRecordings:
         self.lengths = np.array([utterance.samples or 0 for utterance in utterances], np.int64)
         unknown = [index for index, utterance in enumerate(utterances) if utterance.samples is None]
         with ThreadPoolExecutor(jobs) as pool:  # libsndfile works outside the interpreter's lock
-            self.lengths[unknown] = list(pool.map(utterance_length, [utterances[index] for index in unknown]))
+            self.lengths[unknown] = list(
+                pool.map(utterance_length, [utterances[index] for index in unknown])
+            )
 
     def read(self, index: int, start: int = 0, samples: int | None = None) -> np.ndarray:
         """`samples` samples of recording `index` from `start` on, to its end by default: (S,) float32, mono, 16 kHz."""
         length = int(self.lengths[index])
         samples = length - start if samples is None else samples
         if start < 0 or samples < 0 or start + samples > length:
-            raise IndexError(f"{self.ids[index]} has {length} samples, not {start} to {start + samples}.")
+            raise IndexError(
+                f"{self.ids[index]} has {length} samples, not {start} to {start + samples}."
+            )
         return read_utterance(self.utterances[index], start, samples)

@@ -9,8 +9,12 @@ from functools import lru_cache
 import numpy as np
 
 SAMPLE_RATE = 16_000  # Hz
-LARGEST_TERM = 640  # of the ratio's denominator: its filter bank has that many filters; 11 025 Hz needs 640
-ONE_THREAD = 2**18  # multiplications; larger products OpenBLAS splits among threads, which get in the model's way
+LARGEST_TERM = (
+    640  # of the ratio's denominator: its filter bank has that many filters; 11 025 Hz needs 640
+)
+ONE_THREAD = (
+    2**18
+)  # multiplications; larger products OpenBLAS splits among threads, which get in the model's way
 
 
 def resampled(chunks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
@@ -26,7 +30,9 @@ def resampled(chunks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
     old, new = _terms(rate)
     bank, before = _filter_bank(old, new)  # (K, new)
     received = given = 0
-    buffer = np.zeros(before, np.float32)  # starts where the window of the next output period starts
+    buffer = np.zeros(
+        before, np.float32
+    )  # starts where the window of the next output period starts
     for chunk in chunks:
         received += len(chunk)
         buffer = np.concatenate([buffer, chunk])

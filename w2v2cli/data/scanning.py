@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from w2v2cli.data.audio import AudioError, measure, probe, read_audio
+from w2v2cli.data.corpora.manifest import write_jsonl
 from w2v2cli.data.downloads import file_sha256
-from w2v2cli.data.manifest import write_jsonl
 from w2v2cli.data.resampling import SAMPLE_RATE
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
@@ -93,14 +93,19 @@ def scan(
         result = results[utterance.path]
         if isinstance(result, str):
             found.failures.append((utterance, result))
-        elif utterance.start + length(utterance, result) > result.samples or length(utterance, result) < 0:
+        elif (
+            utterance.start + length(utterance, result) > result.samples
+            or length(utterance, result) < 0
+        ):
             found.failures.append((utterance, f"{utterance.path} ends before {utterance.id} does."))
         else:
             found.utterances.append((utterance, result))
     return found
 
 
-def _looked_at(paths: list[Path], jobs: int, hashed: bool, decoded: bool) -> Iterator[tuple[Path, Facts | str]]:
+def _looked_at(
+    paths: list[Path], jobs: int, hashed: bool, decoded: bool
+) -> Iterator[tuple[Path, Facts | str]]:
     if jobs == 1 or (len(paths) <= FEW and not (hashed or decoded)):
         for path in paths:
             yield path, look_at(path, hashed, decoded)
@@ -112,11 +117,14 @@ def _looked_at(paths: list[Path], jobs: int, hashed: bool, decoded: bool) -> Ite
         chunks = (paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK))
         with interrupts_held():
             waiting: list[Future[list[tuple[Path, Facts | str]]]] = [
-                pool.submit(_look_at_all, chunk, hashed, decoded) for chunk in islice(chunks, 4 * jobs)
+                pool.submit(_look_at_all, chunk, hashed, decoded)
+                for chunk in islice(chunks, 4 * jobs)
             ]
         while waiting:
             yield from waiting.pop(0).result()
-            waiting += [pool.submit(_look_at_all, chunk, hashed, decoded) for chunk in islice(chunks, 1)]
+            waiting += [
+                pool.submit(_look_at_all, chunk, hashed, decoded) for chunk in islice(chunks, 1)
+            ]
     except BrokenProcessPool:
         raise UserError(
             "A process that looked at recordings was killed; is there enough memory? --jobs 1 takes the least."
@@ -186,7 +194,10 @@ def manifest_rows(found: Scan, beside: Path) -> Iterator[dict[str, Any]]:
 def _from(folder: Path, path: Path) -> Path:
     """The way to a file from a folder that it lies below, else its absolute path."""
     path, folder = path.absolute(), folder.absolute()
-    if ".." in (*path.parts, *folder.parts):  # a link may stand before it: only the system knows what it leads to
+    if ".." in (
+        *path.parts,
+        *folder.parts,
+    ):  # a link may stand before it: only the system knows what it leads to
         path, folder = path.resolve(), folder.resolve()
     return path.relative_to(folder) if path.is_relative_to(folder) else path
 
@@ -202,7 +213,11 @@ def whole_files(found: Scan) -> list[Utterance]:
     UserError for a cut of a longer file and for another rate than 16 kHz, which that format cannot say.
     """
     for utterance, facts in found.utterances:
-        if utterance.start or length(utterance, facts) != facts.samples or facts.sample_rate != SAMPLE_RATE:
+        if (
+            utterance.start
+            or length(utterance, facts) != facts.samples
+            or facts.sample_rate != SAMPLE_RATE
+        ):
             raise UserError(
                 f"fairseq's manifests list whole files at {SAMPLE_RATE} Hz, and {utterance.id} is none: write a .jsonl."
             )

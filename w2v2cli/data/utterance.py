@@ -59,5 +59,8 @@ def speaker_of(name: str) -> str | None:
 
 def audio_beside(folder: Path, name: str) -> Path:
     """The recording of that name, FLAC first; the FLAC's path when there is none, for the error to name."""
-    candidates = (folder / f"{name}{suffix}" for suffix in (".flac", ".wav", *sorted(SUFFIXES - {".flac", ".wav"})))
+    candidates = (
+        folder / f"{name}{suffix}"
+        for suffix in (".flac", ".wav", *sorted(SUFFIXES - {".flac", ".wav"}))
+    )
     return next((path for path in candidates if path.is_file()), folder / f"{name}.flac")

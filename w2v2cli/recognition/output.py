@@ -37,7 +37,9 @@ def output_paths(sources: Iterable[Source], folder: Path, suffix: str) -> dict[S
     for source in sources:
         parts = ("stdin",) if source == STDIN else source.parts
         for depth in range(1, len(parts) + 1):
-            stem = "_".join(part.strip(os.sep) for part in (*parts[-depth:-1], Path(parts[-1]).stem))
+            stem = "_".join(
+                part.strip(os.sep) for part in (*parts[-depth:-1], Path(parts[-1]).stem)
+            )
             if stem not in taken:
                 break
         else:

@@ -25,8 +25,8 @@ from w2v2cli.recognition.segments import Segment, Segmenter, Window
 from w2v2cli.recognition.transcript import Transcript, segment_from
 
 if TYPE_CHECKING:
-    from w2v2cli.recognition.emissions import AcousticModel
-    from w2v2cli.recognition.search_spec import Searches
+    from w2v2cli.recognition.acoustic_model import AcousticModel
+    from w2v2cli.recognition.searching.spec import Searches
 
 BATCHES_AHEAD = 8  # batches' worth of audio that is sorted by length before it runs
 
@@ -92,7 +92,11 @@ class Pipeline:
         with Reader(sources, self.config, ahead=lot_samples) as reader:
             for lot in self._lots(reader, lot_samples):
                 self._run([(self._progress(waiting, job.recording), job) for job in lot])
-                while waiting and waiting[0].complete and all(s.done() for _, s in waiting[0].searches):
+                while (
+                    waiting
+                    and waiting[0].complete
+                    and all(s.done() for _, s in waiting[0].searches)
+                ):
                     yield self._outcome(waiting.popleft())
         while waiting:
             began = time.perf_counter()
@@ -104,7 +108,9 @@ class Pipeline:
         """The entry of a recording in the line, a new one at its end if its first window has come just now."""
         if not waiting or waiting[-1].recording is not recording:
             vocabulary = self.pool.vocabulary
-            segmenter = Segmenter(1 / self.seconds_per_frame, vocabulary.blank, vocabulary.word_boundary)
+            segmenter = Segmenter(
+                1 / self.seconds_per_frame, vocabulary.blank, vocabulary.word_boundary
+            )
             waiting.append(_Progress(recording, segmenter))
         return waiting[-1]
 
@@ -131,7 +137,9 @@ class Pipeline:
                 progress.complete = True
             else:
                 spoken.append((progress, job.index, job.window))
-        for indices in batches_by_length([len(window.samples) for _, _, window in spoken], self.budget):
+        for indices in batches_by_length(
+            [len(window.samples) for _, _, window in spoken], self.budget
+        ):
             began = time.perf_counter()
             emissions = self.model.log_probs([spoken[i][2].samples for i in indices])
             self.timings.forward += time.perf_counter() - began
@@ -161,7 +169,15 @@ class Pipeline:
             return Outcome(recording.source, None, str(error))
         frame = self.seconds_per_frame
         segments = tuple(
-            segment_from(hypotheses, start=segment.start * frame, frame_seconds=frame, frames=len(segment.emission))
+            segment_from(
+                hypotheses,
+                start=segment.start * frame,
+                frame_seconds=frame,
+                frames=len(segment.emission),
+            )
             for segment, hypotheses in found
         )
-        return Outcome(recording.source, Transcript(str(recording.source), recording.samples / SAMPLE_RATE, segments))
+        return Outcome(
+            recording.source,
+            Transcript(str(recording.source), recording.samples / SAMPLE_RATE, segments),
+        )

@@ -10,20 +10,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lm.hotwords import in_the_alphabets_case
-from lm.hypothesis import BeamOptions, DecodingWeights
-from lm.native_library import is_built
+from lm.decoding import BeamOptions, DecodingWeights
+from lm.native.library import is_built
+from lm.search.hotwords import in_the_alphabets_case
 from models.importers.labels import quick_outputs
-from w2v2cli.data.store import LmLocation, ModelLocation, home
+from storage.home import home
+from w2v2cli.data.locations import LmLocation, ModelLocation
 from w2v2cli.errors import UsageError, UserError
-from w2v2cli.recognition.search_pool import SearchPool
-from w2v2cli.recognition.search_spec import Engine, Searches, SearchSpec
+from w2v2cli.recognition.searching.processes import SearchPool
+from w2v2cli.recognition.searching.spec import Engine, Searches, SearchSpec
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
-    from w2v2cli.recognition.emissions import Precision
+    from w2v2cli.recognition.acoustic_model import Precision
     from w2v2cli.recognition.pipeline import Pipeline
-    from w2v2cli.recognition.rescoring_pool import Rescoring
+    from w2v2cli.recognition.searching.rescoring import Rescoring
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,10 @@ class RecognitionOptions:
         search, which finds what flashlight finds in a tenth of its time; flashlight for what only KenLM reads, and where the
         compiled search was not built.
         """
-        transformer, lexicon = self.lm.kind == "transformer", self.lm.lm is not None or self.lm.lexicon is not None
+        transformer, lexicon = (
+            self.lm.kind == "transformer",
+            self.lm.lm is not None or self.lm.lexicon is not None,
+        )
         if self.search == "auto":
             if not lexicon:
                 return "greedy"
@@ -71,12 +75,18 @@ class RecognitionOptions:
                 f"--search {self.search} cannot ask a Transformer: leave it out, or give --search batched."
             )
         if self.search in ("compiled", "batched") and self.lm.kind == "kenlm":
-            raise UsageError(f"--search {self.search} reads ARPA files: {self.lm.lm} needs --search flashlight.")
+            raise UsageError(
+                f"--search {self.search} reads ARPA files: {self.lm.lm} needs --search flashlight."
+            )
         if self.search in ("compiled", "batched") and not lexicon:
-            raise UsageError(f"--search {self.search} needs words: name a language model (--lm) or a --lexicon.")
+            raise UsageError(
+                f"--search {self.search} needs words: name a language model (--lm) or a --lexicon."
+            )
         return self.search  # type: ignore[return-value] # an engine, as the command line saw to
 
-    def search_spec(self, labels: tuple[str, ...], metadata: dict[str, Any] | None = None) -> SearchSpec:
+    def search_spec(
+        self, labels: tuple[str, ...], metadata: dict[str, Any] | None = None
+    ) -> SearchSpec:
         """What the search processes are told, for a model with these outputs; its metadata may say what they are."""
         spec = SearchSpec(
             labels=labels,
@@ -90,7 +100,11 @@ class RecognitionOptions:
             transformer=self.lm.kind == "transformer",
             device=self.device,
             lm_cache_gb=self.lm_cache_gb,
-            metadata={name: value for name, value in (metadata or {}).items() if name in ("units", "pieces")},
+            metadata={
+                name: value
+                for name, value in (metadata or {}).items()
+                if name in ("units", "pieces")
+            },
         )
         if not self.hotwords:
             return spec
@@ -111,10 +125,12 @@ def recognizer(options: RecognitionOptions, warn: Callable[[str], None]) -> Iter
         labels, metadata = checkpoint.labels, checkpoint.metadata
     with _sentences():
         if labels is None:
-            raise ValueError(f"{path} is only pretrained: it has no output layer to transcribe with (w2v2 finetune).")
+            raise ValueError(
+                f"{path} is only pretrained: it has no output layer to transcribe with (w2v2 finetune)."
+            )
         pool = open_search(options, labels, metadata, warn)
     with pool:
-        from w2v2cli.recognition.emissions import AcousticModel
+        from w2v2cli.recognition.acoustic_model import AcousticModel
         from w2v2cli.recognition.pipeline import Pipeline
 
         with _sentences():
@@ -138,15 +154,17 @@ def open_search(
         options = replace(options, beam=replace(options.beam, nbest=found))
     spec, pool = options.search_spec(labels, metadata), None
     if spec.engine == "batched":
-        from w2v2cli.recognition.device_search import DeviceSearch
+        from w2v2cli.recognition.searching.device import DeviceSearch
 
         pool = DeviceSearch(spec, warn)
     search: Searches = pool or SearchPool(spec, options.workers, warn)
     if second is None:
         return search
     if spec.engine == "greedy":
-        raise UsageError("--rescore needs hypotheses to choose from: name a language model (--lm) for the search.")
-    from w2v2cli.recognition.rescoring_pool import RescoringPool
+        raise UsageError(
+            "--rescore needs hypotheses to choose from: name a language model (--lm) for the search."
+        )
+    from w2v2cli.recognition.searching.rescoring import RescoringPool
 
     return RescoringPool(search, second, nbest, keep)
 

@@ -14,7 +14,9 @@ import numpy as np
 
 from models.config import SAMPLE_RATE, Wav2Vec2Config
 
-WHOLE_SECONDS = 40.0  # a recording up to this long is one window and one segment; LibriSpeech's longest is 35 s
+WHOLE_SECONDS = (
+    40.0  # a recording up to this long is one window and one segment; LibriSpeech's longest is 35 s
+)
 WINDOW_SECONDS = 30.0
 CONTEXT_SECONDS = 3.0  # at each edge of a window; its frames there are dropped
 SHORTEST_SEGMENT_SECONDS = 8.0
@@ -41,7 +43,9 @@ def windows(chunks: Iterator[np.ndarray], config: Wav2Vec2Config) -> Iterator[Wi
     stride = config.stride
     whole = int(WHOLE_SECONDS * SAMPLE_RATE)
     context = int(CONTEXT_SECONDS * SAMPLE_RATE) // stride  # frames
-    inner = int(WINDOW_SECONDS * SAMPLE_RATE) // stride - 2 * context  # frames kept of a window within
+    inner = (
+        int(WINDOW_SECONDS * SAMPLE_RATE) // stride - 2 * context
+    )  # frames kept of a window within
     buffer = np.zeros(0, np.float32)
     before = 0  # frames of context that the buffer begins with
     for chunk in chunks:

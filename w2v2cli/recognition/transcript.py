@@ -78,7 +78,9 @@ class Transcript:
         return tuple(word for segment in self.segments for word in segment.words)
 
 
-def segment_from(hypotheses: Sequence[Hypothesis], *, start: float, frame_seconds: float, frames: int) -> Segment:
+def segment_from(
+    hypotheses: Sequence[Hypothesis], *, start: float, frame_seconds: float, frames: int
+) -> Segment:
     """The segment that an n-best list describes; `start` is the time of its first frame, `frames` their number."""
     best = hypotheses[0]
     words = tuple(
@@ -90,7 +92,9 @@ def segment_from(hypotheses: Sequence[Hypothesis], *, start: float, frame_second
         )
         for word in best.words
     )
-    others = tuple(Alternative(h.text, h.acoustic_score, h.lm_score, h.score) for h in hypotheses[1:])
+    others = tuple(
+        Alternative(h.text, h.acoustic_score, h.lm_score, h.score) for h in hypotheses[1:]
+    )
     end = start + frames * frame_seconds
     scores = (best.acoustic_score, best.lm_score, best.score)
     return Segment(round(start, 3), round(end, 3), words, *scores, others)
@@ -118,9 +122,11 @@ def as_json(transcript: Transcript) -> dict[str, Any]:
     plain = asdict(transcript)
     for segment, values in zip(transcript.segments, plain["segments"], strict=True):
         values["text"] = segment.text
-    return {"recording": plain["recording"], "seconds": round(transcript.seconds, 3), "text": transcript.text} | {
-        "segments": plain["segments"]
-    }
+    return {
+        "recording": plain["recording"],
+        "seconds": round(transcript.seconds, 3),
+        "text": transcript.text,
+    } | {"segments": plain["segments"]}
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,9 @@ def cues(transcript: Transcript, timestamps: Timestamps) -> Iterator[Cue]:
         pending: list[TimedWord] = []
         for word in segment.words:
             text = " ".join(w.text for w in (*pending, word))
-            full = len(text) > CUE_CHARACTERS or (pending and word.end - pending[0].start > CUE_SECONDS)
+            full = len(text) > CUE_CHARACTERS or (
+                pending and word.end - pending[0].start > CUE_SECONDS
+            )
             if pending and (full or timestamps == "word"):
                 yield _cue(pending)
                 pending = []
@@ -148,7 +156,9 @@ def cues(transcript: Transcript, timestamps: Timestamps) -> Iterator[Cue]:
 
 
 def _cue(words: Sequence[TimedWord]) -> Cue:
-    return Cue(words[0].start, max(words[-1].end, words[0].start), " ".join(word.text for word in words))
+    return Cue(
+        words[0].start, max(words[-1].end, words[0].start), " ".join(word.text for word in words)
+    )
 
 
 def _srt(transcript: Transcript, timestamps: Timestamps) -> str:
@@ -168,7 +178,10 @@ def _vtt(transcript: Transcript, timestamps: Timestamps) -> str:
 
 
 def _tsv(transcript: Transcript, timestamps: Timestamps) -> str:
-    rows = (f"{cue.start * 1000:.0f}\t{cue.end * 1000:.0f}\t{cue.text}\n" for cue in cues(transcript, timestamps))
+    rows = (
+        f"{cue.start * 1000:.0f}\t{cue.end * 1000:.0f}\t{cue.text}\n"
+        for cue in cues(transcript, timestamps)
+    )
     return "".join(["start\tend\ttext\n", *rows])
 
 

@@ -56,7 +56,9 @@ class StateFolder:
                 try:
                     torch.save(state, hashed)  # type: ignore[arg-type] # it only asks for write()
                 except RuntimeError:
-                    if hashed.error is not None:  # torch says that its file is broken, not what broke it
+                    if (
+                        hashed.error is not None
+                    ):  # torch says that its file is broken, not what broke it
                         raise hashed.error from None
                     raise
                 file.flush()
@@ -84,9 +86,13 @@ class StateFolder:
             if path.stem.endswith(_digest_of(path)):
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
                 return state
-            warn(f"{path} is damaged (its content does not have the hash in its name): the state before it is tried.")
+            warn(
+                f"{path} is damaged (its content does not have the hash in its name): the state before it is tried."
+            )
         if found:
-            raise StateError(f"All {len(found)} states in {self.folder} are damaged: move them away to begin anew.")
+            raise StateError(
+                f"All {len(found)} states in {self.folder} are damaged: move them away to begin anew."
+            )
         return None
 
     def tidy(self) -> None:

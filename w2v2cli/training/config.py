@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
-from lm.vocabulary import Units
+from lm.text.vocabulary import Units
 from models.masking import SpanMask
 from models.pretraining import Objective
 from w2v2cli.errors import UsageError
@@ -168,7 +168,9 @@ def changed(config: Config, changes: Changes) -> Config:
     for name, value in (("updates", changes.updates), ("peak", changes.peak_lr)):
         if value is not None:
             schedule = _replaced(schedule, name, value)
-    config = replace(config, schedule=schedule, **{k: v for k, v in changes.others.items() if v is not None})
+    config = replace(
+        config, schedule=schedule, **{k: v for k, v in changes.others.items() if v is not None}
+    )
     for setting in changes.settings:
         path, separator, text = setting.partition("=")
         if not separator:
@@ -182,7 +184,9 @@ def _set(config: Any, path: list[str], text: str, setting: str) -> Any:
     if path[0] == "mask_prob" and "time_probability" in known:  # fairseq's: p · M
         return _replaced(config, "time_probability", float(text) / config.time_span)
     if path[0] not in known:
-        raise UsageError(f"--set {setting}: there is no {path[0]}; there are {', '.join(sorted(known))}.")
+        raise UsageError(
+            f"--set {setting}: there is no {path[0]}; there are {', '.join(sorted(known))}."
+        )
     if len(path) > 1:
         return replace(config, **{path[0]: _set(getattr(config, path[0]), path[1:], text, setting)})
     kind = get_type_hints(type(config))[path[0]]
@@ -203,7 +207,9 @@ def _parsed(text: str, kind: Any, setting: str) -> Any:
         if getattr(kind, "__origin__", None) is tuple:
             return tuple(float(part) for part in text.split(","))
     except (ValueError, KeyError):
-        raise UsageError(f"--set {setting}: {text!r} is no {getattr(kind, '__name__', kind)}.") from None
+        raise UsageError(
+            f"--set {setting}: {text!r} is no {getattr(kind, '__name__', kind)}."
+        ) from None
     raise UsageError(f"--set {setting}: name a field inside it, as in objective.distractors=50.")
 
 

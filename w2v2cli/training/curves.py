@@ -39,7 +39,11 @@ def _figure(logs: dict[str, list[dict[str, Any]]]) -> Any:
         from matplotlib.figure import Figure
     except ImportError:
         raise UserError("Curves need matplotlib: pip install 'w2v2[plots]'.") from None
-    names = list(dict.fromkeys(name for rows in logs.values() for row in rows for name in row if name not in LEFT_OUT))
+    names = list(
+        dict.fromkeys(
+            name for rows in logs.values() for row in rows for name in row if name not in LEFT_OUT
+        )
+    )
     if not names:
         raise UserError(f"{', '.join(logs)}: the log is empty, nothing has been trained yet.")
     lines = -(-len(names) // COLUMNS)
@@ -83,7 +87,10 @@ def _page(logs: dict[str, list[dict[str, Any]]], drawing: str) -> str:
         last: dict[str, Any] = {}
         for line in lines:
             last |= {name: value for name, value in line.items() if value is not None}
-        cells = "".join(f"<tr><th>{html.escape(name)}</th><td>{value:.6g}</td></tr>" for name, value in last.items())
+        cells = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{value:.6g}</td></tr>"
+            for name, value in last.items()
+        )
         rows.append(f"<section><h2>{html.escape(run)}</h2><table>{cells}</table></section>")
     svg = drawing[drawing.index("<svg") :]
     title = html.escape(", ".join(logs))

@@ -22,15 +22,17 @@ from torch.nn.parallel import DistributedDataParallel
 from models.context_network import draw_kept
 from w2v2cli.errors import UserError
 from w2v2cli.training.checkpoints import Position, StateFolder
+from w2v2cli.training.collectives import Ranks
 from w2v2cli.training.config import RunConfig
-from w2v2cli.training.distributed import Ranks
 from w2v2cli.training.metrics import MetricLog, Pace
 from w2v2cli.training.optimization import DTYPES, build_optimizer, compile_blocks, peak_memory
 from w2v2cli.training.signals import StopNotice, stop_notice
-from w2v2cli.training.task import Draws, Prepared, Step, Stream, Task
+from w2v2cli.training.tasks.protocol import Draws, Prepared, Step, Stream, Task
 
 PATIENCE = 10  # updates in a row that may be lost to losses or gradients that are not finite
-SMALLEST_SCALE = 1e-4  # of the loss in float16 (R): below it, it is not the scale that makes gradients infinite
+SMALLEST_SCALE = (
+    1e-4  # of the loss in float16 (R): below it, it is not the scale that makes gradients infinite
+)
 NAMED = 20  # utterances that an error lists before it only counts
 
 
@@ -78,7 +80,11 @@ class Loop:
         if self.config.compile:
             compile_blocks(self.network)
         pace = Pace(self.position.update, self.config.schedule.updates)
-        log = MetricLog(self.folder, self.position.update, self.tensorboard) if self.ranks.first else nullcontext()
+        log = (
+            MetricLog(self.folder, self.position.update, self.tensorboard)
+            if self.ranks.first
+            else nullcontext()
+        )
         steps = self.stream.steps(self.position)
         with stop_notice() as notice, log:
             while self.position.update < self.config.schedule.updates:
@@ -109,10 +115,13 @@ class Loop:
         self._optimizer.zero_grad()
         draws = [self._draws(i) for i in range(len(step.batches))]
         prepared = [
-            self.task.prepare(batch, draw, self.ranks.device) for batch, draw in zip(step.batches, draws, strict=True)
+            self.task.prepare(batch, draw, self.ranks.device)
+            for batch, draw in zip(step.batches, draws, strict=True)
         ]
         amount = sum(batch.amount for batch in step.batches)
-        mine = torch.tensor([sum(p.count for p in prepared), float(bool(notice)), amount], dtype=torch.float64)
+        mine = torch.tensor(
+            [sum(p.count for p in prepared), float(bool(notice)), amount], dtype=torch.float64
+        )
         count, stops, amount = self.ranks.total(mine.float()).tolist()
         sums = self._backward(prepared, draws, count)
         norm = self._step(sums["loss"])
@@ -132,7 +141,9 @@ class Loop:
             self.warn(f"Left out: {sentence}")
         return metrics, stops > 0
 
-    def _backward(self, prepared: list[Prepared], draws: list[Draws], count: float) -> dict[str, float]:
+    def _backward(
+        self, prepared: list[Prepared], draws: list[Draws], count: float
+    ) -> dict[str, float]:
         """Gradients of the loss over `count` from all micro-batches; the sums to be logged, over all ranks."""
         totals: dict[str, Tensor] = {}
         dtype = DTYPES[self.config.precision]
@@ -144,7 +155,9 @@ class Loop:
             ):
                 loss, sums = self.task.loss(self._running, part, draw)
             for name, value in {"loss": loss.detach(), **sums}.items():
-                totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value.detach().float()
+                totals[name] = (
+                    totals.get(name, torch.zeros((), device=value.device)) + value.detach().float()
+                )
             # DDP takes the mean over ranks; what is wanted is the sum over ranks divided by their common count.
             with self._gathering(last=i == len(prepared) - 1):
                 self._scaler.scale(loss * (self.ranks.world / count)).backward()
@@ -171,14 +184,18 @@ class Loop:
     def _mind(self, step: Step, norm: float, sums: Mapping[str, float]) -> None:
         """Count updates that were skipped; UserError names their utterances after ten in a row."""
         finite = norm < float("inf") and all(abs(value) < float("inf") for value in sums.values())
-        falling = self._scaler.is_enabled() and self._scaler.get_scale() > SMALLEST_SCALE  # as it should at first
+        falling = (
+            self._scaler.is_enabled() and self._scaler.get_scale() > SMALLEST_SCALE
+        )  # as it should at first
         if finite or (falling and abs(sums["loss"]) < float("inf")):
             self._lost.clear()
             return
         self.skipped += 1
         self._lost.append(tuple(i for batch in step.batches for i in batch.suspects()))
         if self.ranks.first:
-            self.warn(f"Update {self.position.update + 1} was skipped: its loss or gradient is not finite.")
+            self.warn(
+                f"Update {self.position.update + 1} was skipped: its loss or gradient is not finite."
+            )
         if len(self._lost) >= PATIENCE:
             found = self.ranks.everyone([name for names in self._lost for name in names])
             ids = list(dict.fromkeys(name for names in found for name in names))  # type: ignore[attr-defined]
@@ -201,11 +218,15 @@ class Loop:
         if self.ranks.world > 1:
             device_ids = [self.ranks.device] if self.ranks.device.type == "cuda" else None
             # LayerDrop leaves whole blocks without a gradient, the same ones on every rank.
-            self._running = DistributedDataParallel(self.network, device_ids=device_ids, find_unused_parameters=True)
+            self._running = DistributedDataParallel(
+                self.network, device_ids=device_ids, find_unused_parameters=True
+            )
 
     def _number(self, i: int) -> int:
         """The number of this rank's i-th micro-batch of the update, counted over the whole run and all ranks."""
-        return self.position.update * self.stream.per_update + i * self.ranks.world + self.ranks.rank
+        return (
+            self.position.update * self.stream.per_update + i * self.ranks.world + self.ranks.rank
+        )
 
     def _seed(self, *parts: object) -> int:
         text = "/".join(map(str, (self.config.seed, *parts)))
@@ -214,7 +235,9 @@ class Loop:
     def _draws(self, i: int) -> Draws:
         number, update = self._number(i), self.position.update
         blocks, layer_drop = self.task.blocks
-        shared = torch.Generator().manual_seed(self._seed("blocks", update))  # the same on every rank
+        shared = torch.Generator().manual_seed(
+            self._seed("blocks", update)
+        )  # the same on every rank
         return Draws(
             update,
             torch.Generator().manual_seed(self._seed("host", number)),
@@ -229,7 +252,9 @@ class Loop:
         if scores[self.task.judged_by] < self.best:
             self.best = scores[self.task.judged_by]
             if self.ranks.first:
-                self._keeping(lambda: self.task.save_best(self.network, self.folder / "best.safetensors"))
+                self._keeping(
+                    lambda: self.task.save_best(self.network, self.folder / "best.safetensors")
+                )
         return scores
 
     def _save(self) -> None:
@@ -278,13 +303,21 @@ class Loop:
                 "data left in the epoch comes in the same order, but other batches make an update, and the masks differ."
             )
 
-    def _tell(self, metrics: dict[str, float], log: MetricLog | nullcontext[None], pace: Pace) -> None:
+    def _tell(
+        self, metrics: dict[str, float], log: MetricLog | nullcontext[None], pace: Pace
+    ) -> None:
         if not self.ranks.first:
             return
         per_second = pace.seconds_per_update
         amount = metrics.pop("amount")
         told = self.task.told(self.position.amount, amount / per_second if per_second else 0.0)
-        line = {"update": self.position.update, "epoch": self.position.epoch, "time": time.time(), **metrics, **told}
+        line = {
+            "update": self.position.update,
+            "epoch": self.position.epoch,
+            "time": time.time(),
+            **metrics,
+            **told,
+        }
         if isinstance(log, MetricLog):
             log.write({k: v if abs(v) < float("inf") else None for k, v in line.items()})
         warning = self.task.watch(line)

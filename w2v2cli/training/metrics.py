@@ -30,7 +30,9 @@ class MetricLog:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
-                raise UserError("--tensorboard needs tensorboard: pip install 'w2v2[tensorboard]'.") from None
+                raise UserError(
+                    "--tensorboard needs tensorboard: pip install 'w2v2[tensorboard]'."
+                ) from None
             self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=update)
 
     def write(self, metrics: Mapping[str, Any]) -> None:
@@ -45,7 +47,12 @@ class MetricLog:
     def __enter__(self) -> MetricLog:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self._file.close()
         if self._events is not None:
             self._events.close()
@@ -69,7 +76,9 @@ def _cut(path: Path, update: int) -> None:
     """Keep the lines up to an update."""
     rows = read_log(path.parent)
     beside = path.with_name(path.name + ".part")
-    beside.write_text("".join(json.dumps(row) + "\n" for row in rows if row["update"] <= update), encoding="utf-8")
+    beside.write_text(
+        "".join(json.dumps(row) + "\n" for row in rows if row["update"] <= update), encoding="utf-8"
+    )
     beside.replace(path)
 
 

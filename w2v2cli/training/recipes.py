@@ -134,7 +134,12 @@ VOX_LOW = (1.28e6, 4, 5)  # the same, LARGE on LV-60k
 
 
 def _paper(
-    rate: float, updates: int, time: float, channel: float, batch: tuple[float, int, int], layer_drop: float = 0.05
+    rate: float,
+    updates: int,
+    time: float,
+    channel: float,
+    batch: tuple[float, int, int],
+    layer_drop: float = 0.05,
 ) -> FinetuneConfig:
     """A row of T's table in Appendix B: probabilities of span starts, output layer alone for 10 k updates; R's batch."""
     row = _reference(rate, updates, 10_000, time * 10, channel * 64, batch, layer_drop)
@@ -201,7 +206,9 @@ FINETUNING: dict[str, Callable[[], FinetuneConfig]] = {
     "paper-large-1h": lambda: _paper(2e-5, 13_000, 0.075, 0.004, VOX_LOW, layer_drop=0.1),
     "paper-large-10h": lambda: _paper(2e-5, 20_000, 0.065, 0.004, VOX_LOW, layer_drop=0.1),
     "paper-large-100h": lambda: _paper(3e-5, 50_000, 0.05, 0.008, VOX_LOW, layer_drop=0.1),
-    "paper-large-960h": lambda: _paper(3e-5, 320_000, 0.05, 0.0016, (1.28e6, 24, 1), layer_drop=0.1),
+    "paper-large-960h": lambda: _paper(
+        3e-5, 320_000, 0.05, 0.0016, (1.28e6, 24, 1), layer_drop=0.1
+    ),
     "timit": timit,
     "scratch": scratch,
     "demo": demo,
@@ -223,7 +230,9 @@ def lm_paper() -> LmConfig:
 
 def lm_small() -> LmConfig:
     """Six blocks, d=512: a text of some millions of words, one GPU or a patient CPU. Not in the paper."""
-    return LmConfig(model="small", schedule=warm_up_then_linear(1e-3, 20_000, warmup=0.05), vocabulary=60_000)
+    return LmConfig(
+        model="small", schedule=warm_up_then_linear(1e-3, 20_000, warmup=0.05), vocabulary=60_000
+    )
 
 
 def lm_demo() -> LmConfig:

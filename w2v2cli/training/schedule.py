@@ -45,7 +45,10 @@ class TriStage:
 
     def described(self) -> str:
         """What it will do, in a sentence."""
-        rise, hold = round(self.warmup * self.updates), round((self.warmup + self.constant) * self.updates)
+        rise, hold = (
+            round(self.warmup * self.updates),
+            round((self.warmup + self.constant) * self.updates),
+        )
         held = f", stays there until {hold}" if hold > rise else ""
         return (
             f"rises from {self.rate(0):.3g} to {self.peak:.3g} over {rise} updates{held}, and falls to "

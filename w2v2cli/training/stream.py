@@ -13,7 +13,7 @@ from functools import lru_cache
 from w2v2cli.data.dataset import Batch, MicroBatches, Reading, TrainingSet
 from w2v2cli.errors import UserError
 from w2v2cli.training.checkpoints import Position
-from w2v2cli.training.task import Step
+from w2v2cli.training.tasks.protocol import Step
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ class AudioStream:
             position = replace(position, epoch=epoch, batch=batch)
             yield Step(read, position)
 
-    def _batches(self, epoch: int, first: int, epoch_of: Callable[[int], MicroBatches]) -> Iterator[Batch]:
+    def _batches(
+        self, epoch: int, first: int, epoch_of: Callable[[int], MicroBatches]
+    ) -> Iterator[Batch]:
         """This rank's micro-batches from the `first` of an epoch on, where an update begins."""
         turn = 0  # whose the next one is
         while True:

@@ -113,7 +113,9 @@ def test_conv_feature_layers_are_read(text, layers):
     assert parse_conv_layers(text) == layers
 
 
-@pytest.mark.parametrize("text", ["__import__('os').system('true')", "[(1, 2)] * 2", "[1] * 10**9", "("])
+@pytest.mark.parametrize(
+    "text", ["__import__('os').system('true')", "[(1, 2)] * 2", "[1] * 10**9", "("]
+)
 def test_conv_feature_layers_are_never_evaluated(text):
     with pytest.raises((CheckpointError, ValueError), match="conv_feature_layers|unpack"):
         parse_conv_layers(text)
@@ -128,7 +130,9 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path):
     Malicious.mark = tmp_path / "it ran".replace(" ", "_")
     content, _ = fairseq_file(VARIANTS["base"], "argparse", True)
     torch.save({**content, "extra": Malicious()}, tmp_path / "zip.pt")
-    torch.save({**content, "extra": Malicious()}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    torch.save(
+        {**content, "extra": Malicious()}, tmp_path / "old.pt", _use_new_zipfile_serialization=False
+    )
     (tmp_path / "bare.pt").write_bytes(pickle.dumps(Malicious()))
     folder = tmp_path / "hf"
     transformers_ctc(VARIANTS["base"]).save_pretrained(folder)
@@ -150,11 +154,16 @@ def test_hugging_face_folders(config, weights, tmp_path):
         (tmp_path / "model.safetensors").unlink()
         state = theirs.state_dict()
         if weights == "old weight norm":
-            renamed = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+            renamed = {
+                "parametrizations.weight.original0": "weight_g",
+                "parametrizations.weight.original1": "weight_v",
+            }
             for new, old in renamed.items():
                 state = {name.replace(new, old): tensor for name, tensor in state.items()}
         torch.save(state, tmp_path / "pytorch_model.bin")
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"do_normalize": config.normalize_waveform}))
+    (tmp_path / "preprocessor_config.json").write_text(
+        json.dumps({"do_normalize": config.normalize_waveform})
+    )
     checkpoint = read_model(tmp_path)
     assert architecture(checkpoint.config) == architecture(config)
     assert checkpoint.labels == STANDARD
@@ -189,7 +198,10 @@ def test_transformers_reads_what_we_write_with_nothing_missing_or_left_over(conf
     inputs = processor(waveform.numpy(), sampling_rate=16_000, return_tensors="pt").input_values
     with torch.inference_mode():
         torch.testing.assert_close(
-            ours(waveform[None], torch.tensor([8000]))[0], theirs.eval()(inputs).logits, atol=1e-3, rtol=0
+            ours(waveform[None], torch.tensor([8000]))[0],
+            theirs.eval()(inputs).logits,
+            atol=1e-3,
+            rtol=0,
         )
     assert processor.decode([5, 5, 0, 6, 4, 7]) == "ET A"
     again = read_huggingface(tmp_path)
@@ -253,7 +265,10 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(kind, message, tmp_path):
     [
         (lambda w: w.pop("wav2vec2.mask_vector"), "1 missing: wav2vec2.mask_vector"),
         (lambda w: w.update(extra=torch.zeros(1)), "1 unknown: extra"),
-        (lambda w: w.update({"output.bias": torch.zeros(7)}), r"1 misshapen: output.bias \(7,\) instead of \(32,\)"),
+        (
+            lambda w: w.update({"output.bias": torch.zeros(7)}),
+            r"1 misshapen: output.bias \(7,\) instead of \(32,\)",
+        ),
         (lambda w: w.clear(), r"\d\d missing: .* and \d\d more"),
     ],
 )

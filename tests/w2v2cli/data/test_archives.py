@@ -19,7 +19,10 @@ import pytest
 from w2v2cli.data import archives
 from w2v2cli.data.archives import ArchiveError, unpack, was_unpacked
 
-FILES = {"LibriSpeech/README.TXT": b"about", "LibriSpeech/dev/1/2/1-2-0000.flac": bytes(range(256)) * 40}
+FILES = {
+    "LibriSpeech/README.TXT": b"about",
+    "LibriSpeech/dev/1/2/1-2-0000.flac": bytes(range(256)) * 40,
+}
 
 
 def entry(name, content=b"", **values):
@@ -46,7 +49,11 @@ def zip_of(path, files):
 
 
 def packed(path, files=FILES):
-    return zip_of(path, files) if path.suffix == ".zip" else tar_of(path, *(entry(n, c) for n, c in files.items()))
+    return (
+        zip_of(path, files)
+        if path.suffix == ".zip"
+        else tar_of(path, *(entry(n, c) for n, c in files.items()))
+    )
 
 
 def tree(folder):
@@ -60,7 +67,9 @@ def tree(folder):
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.tar", "a.zip"])
 def test_what_is_packed_comes_out(tmp_path, name):
     seen = []
-    assert unpack(packed(tmp_path / name), tmp_path / "out", lambda done, total: seen.append((done, total)))
+    assert unpack(
+        packed(tmp_path / name), tmp_path / "out", lambda done, total: seen.append((done, total))
+    )
     assert tree(tmp_path / "out") == FILES
     assert seen[-1][0] == sum(map(len, FILES.values())) <= seen[-1][1]
     assert not unpack(tmp_path / name, tmp_path / "out")  # once is enough
@@ -71,7 +80,12 @@ def test_archives_share_their_top_folder(tmp_path):
     out = tmp_path / "out"
     unpack(packed(tmp_path / "a.tar.gz"), out)
     (out / "LibriSpeech" / "mine.txt").write_text("stays")
-    unpack(packed(tmp_path / "b.zip", {"LibriSpeech/README.TXT": b"newer", "LibriSpeech/test/x": b"x"}), out)
+    unpack(
+        packed(
+            tmp_path / "b.zip", {"LibriSpeech/README.TXT": b"newer", "LibriSpeech/test/x": b"x"}
+        ),
+        out,
+    )
     assert tree(out) == FILES | {
         "LibriSpeech/README.TXT": b"newer", "LibriSpeech/test/x": b"x", "LibriSpeech/mine.txt": b"stays",
     }  # fmt: skip
@@ -96,25 +110,41 @@ OUTSIDE = [
     (entry("/etc/passwd", b"x"), r"its member '/etc/passwd' would leave the folder"),
     (entry("a/../../x", b"x"), r"its member 'a/../../x' would leave the folder"),
     (entry("../x", b"x"), "would leave the folder"),
-    (entry("l", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "is a link out of the folder, to '/etc/passwd'"),
-    (entry("d/l", type=tarfile.SYMTYPE, linkname="../../x"), "is a link out of the folder, to '../../x'"),
+    (
+        entry("l", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+        "is a link out of the folder, to '/etc/passwd'",
+    ),
+    (
+        entry("d/l", type=tarfile.SYMTYPE, linkname="../../x"),
+        "is a link out of the folder, to '../../x'",
+    ),
     (entry("l", type=tarfile.LNKTYPE, linkname="../x"), "is a link out of the folder"),
-    (entry("l", type=tarfile.SYMTYPE, linkname="."), "is a link to '.', which is no file before it"),
+    (
+        entry("l", type=tarfile.SYMTYPE, linkname="."),
+        "is a link to '.', which is no file before it",
+    ),
     (entry("n", type=tarfile.CHRTYPE), "is a device, which no corpus holds"),
     (entry("n", type=tarfile.BLKTYPE), "is a device"),
     (entry("n", type=tarfile.FIFOTYPE), "is a device"),
 ]
 
 
-@pytest.mark.parametrize(("bad", "message"), OUTSIDE, ids=[f"{m[0].name} {m[0].linkname}" for m, _ in OUTSIDE])
+@pytest.mark.parametrize(
+    ("bad", "message"), OUTSIDE, ids=[f"{m[0].name} {m[0].linkname}" for m, _ in OUTSIDE]
+)
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tar"])
 def test_nothing_leaves_the_folder(tmp_path, name, bad, message):
     archive = tar_of(
-        tmp_path / "in" / name if (tmp_path / "in").mkdir() is None else None, entry("fine.txt", b"x"), bad
+        tmp_path / "in" / name if (tmp_path / "in").mkdir() is None else None,
+        entry("fine.txt", b"x"),
+        bad,
     )
     with pytest.raises(ArchiveError, match=message):
         unpack(archive, tmp_path / "deep" / "out")
-    assert tree(tmp_path / "deep") == {} and sorted(p.name for p in tmp_path.iterdir()) == ["deep", "in"]
+    assert tree(tmp_path / "deep") == {} and sorted(p.name for p in tmp_path.iterdir()) == [
+        "deep",
+        "in",
+    ]
 
 
 def test_a_link_cannot_lead_what_follows_outside(tmp_path):
@@ -130,12 +160,16 @@ def test_links_inside_become_files(tmp_path):
         entry("d/hard", type=tarfile.LNKTYPE, linkname="a"),
         entry("d/soft", type=tarfile.SYMTYPE, linkname="../a"),
     ]
-    unpack(tar_of(tmp_path / "a.tar", entry("a", b"one"), *links, entry("a", b"two")), tmp_path / "out")
+    unpack(
+        tar_of(tmp_path / "a.tar", entry("a", b"one"), *links, entry("a", b"two")), tmp_path / "out"
+    )
     assert tree(tmp_path / "out") == {"a": b"two", "d/hard": b"one", "d/soft": b"one"}
     assert not any(p.is_symlink() for p in (tmp_path / "out").rglob("*"))
 
 
-@pytest.mark.parametrize(("name", "mode"), [("../x", 0), ("/x", 0), ("l", 0o120777), ("n", 0o020666)])
+@pytest.mark.parametrize(
+    ("name", "mode"), [("../x", 0), ("/x", 0), ("l", 0o120777), ("n", 0o020666)]
+)
 def test_zips_are_held_to_the_same(tmp_path, name, mode):
     info = zipfile.ZipInfo(name)
     info.external_attr = mode << 16
@@ -161,7 +195,9 @@ def test_damaged_archives_leave_nothing(tmp_path, name, damage):
     elif damage == "one byte":
         content[len(content) // 2] ^= 255
     archive.write_bytes(
-        {"half": content[: len(content) // 2], "empty": b"", "text": b"no archive" * 99}.get(damage, content)
+        {"half": content[: len(content) // 2], "empty": b"", "text": b"no archive" * 99}.get(
+            damage, content
+        )
     )
     with pytest.raises(ArchiveError, match="is damaged or no archive"):
         unpack(archive, tmp_path / "out")
@@ -182,7 +218,9 @@ def test_room_is_checked_before_anything_is_written(tmp_path, monkeypatch, name)
     archive = packed(tmp_path / name, {"big": NOISE})
     usage = namedtuple("usage", "free")(archives.SPARE + 300_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(ArchiveError, match=r"needs 0.00 GB in .*out, where 0.00 GB are free: make room"):
+    with pytest.raises(
+        ArchiveError, match=r"needs 0.00 GB in .*out, where 0.00 GB are free: make room"
+    ):
         unpack(archive, tmp_path / "out")
     assert tree(tmp_path / "out") == {}
 
@@ -190,8 +228,12 @@ def test_room_is_checked_before_anything_is_written(tmp_path, monkeypatch, name)
 def test_an_archive_that_says_it_is_small_is_stopped(tmp_path, monkeypatch):
     archive = packed(tmp_path / "a.tar.gz", {"big": bytes(10_000_000)})
     packed_bytes = archive.read_bytes()
-    archive.write_bytes(packed_bytes[:-4] + gzip.compress(b"")[-4:])  # the size at its end, modulo 4 GiB
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("usage", "free")(archives.SPARE + 1_000_000))
+    archive.write_bytes(
+        packed_bytes[:-4] + gzip.compress(b"")[-4:]
+    )  # the size at its end, modulo 4 GiB
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: namedtuple("usage", "free")(archives.SPARE + 1_000_000)
+    )
     with pytest.raises(ArchiveError, match="make room"):
         unpack(archive, tmp_path / "out")
 

@@ -67,7 +67,9 @@ def test_resampling_is_torchaudios(tmp_path):
     samples = rng.normal(0, 0.1, 44_100 * 2).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", samples, 44_100, subtype="FLOAT")
     expected = torchaudio.functional.resample(torch.from_numpy(samples), 44_100, 16_000).numpy()
-    np.testing.assert_allclose(np.concatenate(list(stream_audio(tmp_path / "a.wav", 0.2))), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        np.concatenate(list(stream_audio(tmp_path / "a.wav", 0.2))), expected, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 48_000, 96_000, 384_000])
@@ -112,7 +114,11 @@ def test_channels_are_averaged(tmp_path):
 
 def test_silence_clipping_and_ten_milliseconds_are_recordings(tmp_path):
     clipped = np.tile([1.0, -1.0], 4000)
-    for name, samples in (("silent", np.zeros(8000)), ("clipped", clipped), ("short", np.zeros(160))):
+    for name, samples in (
+        ("silent", np.zeros(8000)),
+        ("clipped", clipped),
+        ("short", np.zeros(160)),
+    ):
         soundfile.write(tmp_path / f"{name}.wav", samples, 16_000)
         assert len(read_audio(tmp_path / f"{name}.wav")) == len(samples)
 
@@ -135,7 +141,9 @@ def test_a_closed_stdin(monkeypatch):
 
 def test_a_broken_stdin_is_called_stdin(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"hello" * 99)))
-    with pytest.raises(AudioError, match=r"^stdin is no audio that can be read: Format not recognised\.$"):
+    with pytest.raises(
+        AudioError, match=r"^stdin is no audio that can be read: Format not recognised\.$"
+    ):
         read_audio(STDIN)
 
 
@@ -145,7 +153,9 @@ def test_stdin_that_does_not_fit_on_the_disk(monkeypatch):
     full = open("/dev/full", "r+b", buffering=0)  # noqa: SIM115
     monkeypatch.setattr("tempfile.SpooledTemporaryFile", lambda size: full)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"hello" * 99)))
-    with pytest.raises(AudioError, match=r"stdin does not fit into .*: the disk is full; TMPDIR names another\."):
+    with pytest.raises(
+        AudioError, match=r"stdin does not fit into .*: the disk is full; TMPDIR names another\."
+    ):
         read_audio(STDIN)
 
 
@@ -243,7 +253,10 @@ def half_of(path):
 
 def test_a_flac_cut_short_is_told_from_a_whole_one_and_what_is_there_comes_first(tmp_path):
     got = []
-    with pytest.raises(AudioError, match=r"a\.flac breaks off after 4\.[5-9] s of 10\.0 s: flac decoder lost sync\.$"):
+    with pytest.raises(
+        AudioError,
+        match=r"a\.flac breaks off after 4\.[5-9] s of 10\.0 s: flac decoder lost sync\.$",
+    ):
         for piece in stream_audio(half_of(tmp_path / "a.flac"), 1.0):
             got.append(piece)  # noqa: PERF402
     assert 4.5 < sum(map(len, got)) / 16_000 < 5.0
@@ -255,7 +268,10 @@ def test_a_flac_without_its_last_frames_is_cut_short(tmp_path):
     soundfile.write(path, np.zeros(160_000), 16_000)
     data = bytearray(path.read_bytes())
     data[8 + 13] |= 0x01  # 2 ** 32 samples more
-    with pytest.raises(AudioError, match=r"is cut short: it holds 10\.0 s of 268445\.5 s that its header promises\."):
+    with pytest.raises(
+        AudioError,
+        match=r"is cut short: it holds 10\.0 s of 268445\.5 s that its header promises\.",
+    ):
         read_audio(write(path, bytes(data)))
 
 
@@ -327,18 +343,25 @@ def test_finding_recordings(tmp_path):
         (tmp_path / name).touch()
     names = [p.name for p in find_recordings([tmp_path])]
     assert names == ["a.WAV", "b.flac", "c.mp3"]
-    assert [p.name for p in find_recordings([str(tmp_path / "*.flac"), tmp_path / "b.flac"])] == ["b.flac"]
+    assert [p.name for p in find_recordings([str(tmp_path / "*.flac"), tmp_path / "b.flac"])] == [
+        "b.flac"
+    ]
     assert find_recordings([tmp_path / "gone.wav", "-"]) == [tmp_path / "gone.wav", STDIN]
     # A pattern may match folders; what is named needs no suffix we know.
     assert [p.name for p in find_recordings([f"{tmp_path}/s*"])] == ["c.mp3"]
-    assert [p.name for p in find_recordings([f"{tmp_path}/**/*.mp3", tmp_path / "notes.txt"])] == ["c.mp3", "notes.txt"]
+    assert [p.name for p in find_recordings([f"{tmp_path}/**/*.mp3", tmp_path / "notes.txt"])] == [
+        "c.mp3",
+        "notes.txt",
+    ]
     assert find_recordings([f"{tmp_path}/*.xyz"]) == [tmp_path / "*.xyz"]
     (tmp_path / "[1].wav").touch()
     assert find_recordings([tmp_path / "[1].wav"]) == [tmp_path / "[1].wav"]
 
 
 def test_every_shared_recording_can_be_read(shared_data):
-    files = find_recordings(shared_data / name for name in ("misc", "librispeech-clips", "misc-librivox"))
+    files = find_recordings(
+        shared_data / name for name in ("misc", "librispeech-clips", "misc-librivox")
+    )
     files += find_recordings([shared_data / "digits"])[:50]
     with warnings.catch_warnings():
         warnings.simplefilter("error")

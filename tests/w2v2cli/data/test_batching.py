@@ -23,7 +23,10 @@ def test_padding_stays_small():
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():
-    orders = [batches_by_length(LENGTHS, 3000, seed=s, epoch=e) for s, e in ((1, 0), (1, 0), (1, 1), (2, 0))]
+    orders = [
+        batches_by_length(LENGTHS, 3000, seed=s, epoch=e)
+        for s, e in ((1, 0), (1, 0), (1, 1), (2, 0))
+    ]
     assert orders[0] == orders[1]
     assert orders[0] != orders[2] and orders[0] != orders[3]
 

@@ -58,7 +58,14 @@ def broken_off(h):
 def the_rest(h):
     start = int(h.headers["Range"].removeprefix("bytes=").rstrip("-"))
     there = f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
-    respond(h, 206, CONTENT[start:], Content_Length=len(CONTENT) - start, Content_Range=there, ETag='"v1"')
+    respond(
+        h,
+        206,
+        CONTENT[start:],
+        Content_Length=len(CONTENT) - start,
+        Content_Range=there,
+        ETag='"v1"',
+    )
 
 
 def status(code):
@@ -121,7 +128,9 @@ def test_what_was_fetched_before_is_kept_for_the_next_call(server, path, monkeyp
 
 
 def test_a_server_that_lies_about_the_size(server, path):
-    server.answers = [lambda h: respond(h, 200, CONTENT, Content_Length=len(CONTENT), X_Linked_Size=7)]
+    server.answers = [
+        lambda h: respond(h, 200, CONTENT, Content_Length=len(CONTENT), X_Linked_Size=7)
+    ]
     with pytest.raises(DownloadError, match=f"gave {len(CONTENT)} bytes instead of 7"):
         fetch(Wanted(f"{server.url}/f", path))
     assert not path.exists() and "model.bin.part" not in left(path)
@@ -140,7 +149,14 @@ def test_the_wrong_bytes_are_not_kept(server, path, whose):
 
 def test_the_hash_stated_beside_a_redirect_counts(server, path):
     def redirect(h):
-        respond(h, 302, b"", Location=f"{server.url}/blob", X_Linked_ETag='"' + "0" * 64 + '"', Content_Length=0)
+        respond(
+            h,
+            302,
+            b"",
+            Location=f"{server.url}/blob",
+            X_Linked_ETag='"' + "0" * 64 + '"',
+            Content_Length=0,
+        )
 
     server.answers = [redirect, whole]
     with pytest.raises(DownloadError, match="instead of 000000000000"):
@@ -156,7 +172,9 @@ def test_a_missing_file_is_said_at_once(server, path):
 
 def test_nobody_answers(path, monkeypatch):
     monkeypatch.setattr(downloads, "FIRST_PAUSE", 0.001)
-    with pytest.raises(DownloadError, match=r"refused; nothing came\. By hand, put it at .*model\.bin\.$"):
+    with pytest.raises(
+        DownloadError, match=r"refused; nothing came\. By hand, put it at .*model\.bin\.$"
+    ):
         fetch(Wanted("http://127.0.0.1:9/f", path))
 
 
@@ -184,7 +202,10 @@ def test_a_server_that_promises_more_than_it_has(server, path, monkeypatch):
 
 def test_a_version_that_changed_meanwhile_is_fetched_from_its_start(server, path):
     new = CONTENT[::-1]
-    server.answers = [broken_off, lambda h: respond(h, 200, new, Content_Length=len(new), ETag='"v2"')]
+    server.answers = [
+        broken_off,
+        lambda h: respond(h, 200, new, Content_Length=len(new), ETag='"v2"'),
+    ]
     fetch(Wanted(f"{server.url}/f", path))
     assert path.read_bytes() == new
     assert server.requests[1]["If-Range"] == '"v1"'
@@ -192,7 +213,14 @@ def test_a_version_that_changed_meanwhile_is_fetched_from_its_start(server, path
 
 def test_the_wrong_range_is_not_taken_for_the_rest(server, path):
     def beginning(h):
-        respond(h, 206, CONTENT[:50], Content_Length=50, Content_Range=f"bytes 0-49/{len(CONTENT)}", ETag='"v1"')
+        respond(
+            h,
+            206,
+            CONTENT[:50],
+            Content_Length=50,
+            Content_Range=f"bytes 0-49/{len(CONTENT)}",
+            ETag='"v1"',
+        )
 
     server.answers = [broken_off, beginning, whole]
     fetch(Wanted(f"{server.url}/f", path))
@@ -208,7 +236,10 @@ def test_a_range_that_cannot_be_given_begins_again(server, path):
 @pytest.mark.parametrize("etag", [None, 'W/"v1"'])
 def test_without_a_name_for_exact_bytes_nothing_is_resumed(server, path, etag):
     headers = {"ETag": etag} if etag else {}
-    server.answers = [lambda h: respond(h, 200, CONTENT[:9], Content_Length=len(CONTENT), **headers), whole]
+    server.answers = [
+        lambda h: respond(h, 200, CONTENT[:9], Content_Length=len(CONTENT), **headers),
+        whole,
+    ]
     fetch(Wanted(f"{server.url}/f", path))
     assert path.read_bytes() == CONTENT and "Range" not in server.requests[1]
 
@@ -225,7 +256,11 @@ def test_a_body_without_a_length_and_through_a_redirect(server, path):
 
 
 def test_a_login_page_is_no_model(server, path):
-    server.answers = [lambda h: respond(h, 200, b"<html>", Content_Type="text/html; charset=utf-8", Content_Length=6)]
+    server.answers = [
+        lambda h: respond(
+            h, 200, b"<html>", Content_Type="text/html; charset=utf-8", Content_Length=6
+        )
+    ]
     with pytest.raises(DownloadError, match="gave a web page, not the file"):
         fetch(Wanted(f"{server.url}/f", path))
     assert not path.exists()
@@ -275,7 +310,9 @@ def test_processes_at_once_fetch_one_file(server, path):
     server.answers = [lambda h: (time.sleep(0.3), whole(h))]
     command = [sys.executable, "-c", FETCHING, f"{server.url}/f", str(path)]
     started = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3])
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
+        )
         for _ in range(3)
     ]
     for process in started:
@@ -313,7 +350,9 @@ def test_one_that_failed_leaves_the_lock_to_the_next(server, path):
 
 
 def test_two_at_once_fetch_one_file(server, path):
-    threads = [threading.Thread(target=fetch, args=(Wanted(f"{server.url}/f", path),)) for _ in range(4)]
+    threads = [
+        threading.Thread(target=fetch, args=(Wanted(f"{server.url}/f", path),)) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

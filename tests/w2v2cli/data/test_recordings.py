@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from w2v2cli.data.audio import AudioError, read_audio, read_part
-from w2v2cli.data.corpora import Utterance
+from w2v2cli.data.corpora.readers import Utterance
 from w2v2cli.data.recordings import FileRecordings, Recordings, read_utterance
 
 DRAW = np.random.default_rng(5)
@@ -36,7 +36,9 @@ def test_lengths_are_those_of_reading(files):
     assert recordings.shards is None
 
 
-@pytest.mark.parametrize("at", range(len(KINDS)), ids=[f"{name} {rate} Hz" for name, rate, _ in KINDS])
+@pytest.mark.parametrize(
+    "at", range(len(KINDS)), ids=[f"{name} {rate} Hz" for name, rate, _ in KINDS]
+)
 def test_a_part_is_what_the_whole_holds_there(files, at):
     recordings, whole = FileRecordings([utterances(files)[at]]), read_audio(files[at])
     np.testing.assert_array_equal(recordings.read(0), whole)
@@ -65,7 +67,9 @@ def test_only_the_part_is_decoded(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "long.flac", np.zeros(16_000 * 60), 16_000)
     read = []
     decode = soundfile.SoundFile.read
-    monkeypatch.setattr(soundfile.SoundFile, "read", lambda self, *a, **k: read.append(1) or decode(self, *a, **k))
+    monkeypatch.setattr(
+        soundfile.SoundFile, "read", lambda self, *a, **k: read.append(1) or decode(self, *a, **k)
+    )
     assert len(read_part(tmp_path / "long.flac", 16_000 * 50, 16_000)) == 16_000
     assert len(read) <= 5  # pieces of 4096 samples; the file has 235
 
@@ -78,7 +82,9 @@ def test_what_lies_outside_is_refused(files, start, samples):
 
 def test_a_file_shorter_than_its_manifest_says(files):
     long = Utterance("long", files[0], None, samples=10**6)
-    with pytest.raises(AudioError, match=r"a.flac has \d+ samples at 16 kHz; 500 to 1000000 were asked for"):
+    with pytest.raises(
+        AudioError, match=r"a.flac has \d+ samples at 16 kHz; 500 to 1000000 were asked for"
+    ):
         FileRecordings([long]).read(0, 500)
     with pytest.raises(AudioError, match="990000 to 990010 were asked for"):
         FileRecordings([long]).read(0, 990_000, 10)

@@ -45,9 +45,13 @@ def test_segments_hold_whole_words_and_every_frame_once():
     path = speech(400)
     segmenter = Segmenter(50, BLANK, BOUNDARY)
     pieces = np.array_split(emission(path), 9)
-    segments = [s for i, piece in enumerate(pieces) for s in segmenter.add(piece, last=i == len(pieces) - 1)]
+    segments = [
+        s for i, piece in enumerate(pieces) for s in segmenter.add(piece, last=i == len(pieces) - 1)
+    ]
     np.testing.assert_array_equal(np.concatenate([s.emission for s in segments]), emission(path))
-    assert [s.start for s in segments] == np.cumsum([0, *(len(s.emission) for s in segments[:-1])]).tolist()
+    assert [s.start for s in segments] == np.cumsum(
+        [0, *(len(s.emission) for s in segments[:-1])]
+    ).tolist()
     assert len(segments) > 3
     for segment in segments:
         assert len(segment.emission) <= 40 * 50

@@ -12,7 +12,9 @@ from w2v2cli.recognition.transcript import TimedWord, Transcript, cues, render, 
 
 
 def transcript(words: int = 3, gap: float = 0.5) -> Transcript:
-    heard = tuple(Word(f"WORD{i}", int(i * gap * 50), int(i * gap * 50) + 20, 0.9) for i in range(words))
+    heard = tuple(
+        Word(f"WORD{i}", int(i * gap * 50), int(i * gap * 50) + 20, 0.9) for i in range(words)
+    )
     best = Hypothesis(heard, (), (), -1.0, -2.0, -5.0)
     other = Hypothesis(heard[:1], (), (), -2.0, -1.0, -6.0)
     segment = segment_from([best, other], start=10.0, frame_seconds=0.02, frames=100)
@@ -29,14 +31,25 @@ def test_times_count_from_the_start_of_the_recording():
 def test_text_and_json():
     assert render(transcript(), "txt") == "WORD0 WORD1 WORD2\n"
     read = json.loads(render(transcript(), "json"))
-    assert read["text"] == "WORD0 WORD1 WORD2" and read["recording"] == "a.wav" and read["seconds"] == 12.0
-    assert read["segments"][0]["words"][0] == {"text": "WORD0", "start": 10.0, "end": 10.4, "confidence": 0.9}
+    assert (
+        read["text"] == "WORD0 WORD1 WORD2"
+        and read["recording"] == "a.wav"
+        and read["seconds"] == 12.0
+    )
+    assert read["segments"][0]["words"][0] == {
+        "text": "WORD0",
+        "start": 10.0,
+        "end": 10.4,
+        "confidence": 0.9,
+    }
     assert render(transcript(), "jsonl").count("\n") == 1
 
 
 def test_subtitles():
     assert render(transcript(2), "srt") == "1\n00:00:10,000 --> 00:00:10,900\nWORD0 WORD1\n"
-    assert render(transcript(2), "srt", "word").startswith("1\n00:00:10,000 --> 00:00:10,400\nWORD0\n\n2\n")
+    assert render(transcript(2), "srt", "word").startswith(
+        "1\n00:00:10,000 --> 00:00:10,400\nWORD0\n\n2\n"
+    )
     assert render(transcript(1), "vtt") == "WEBVTT\n\n00:00:10.000 --> 00:00:10.400\nWORD0\n"
     assert render(transcript(2), "tsv") == "start\tend\ttext\n10000\t10900\tWORD0 WORD1\n"
 
@@ -53,7 +66,11 @@ def test_cues_fit_a_screen():
 def test_silence_is_an_empty_line_and_no_cue():
     empty = Transcript("a.wav", 1.0, ())
     assert render(empty, "txt") == "\n"
-    assert render(empty, "srt") == "" and render(empty, "vtt") == "WEBVTT\n" and render(empty, "tsv").count("\n") == 1
+    assert (
+        render(empty, "srt") == ""
+        and render(empty, "vtt") == "WEBVTT\n"
+        and render(empty, "tsv").count("\n") == 1
+    )
 
 
 def test_output_names_keep_recordings_apart():

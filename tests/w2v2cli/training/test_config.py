@@ -21,7 +21,9 @@ def test_any_field_can_be_set_by_its_name():
 
 
 def test_fairseqs_mask_prob_is_p_times_m():
-    assert with_settings("objective.mask.mask_prob=0.65").objective.mask.time_probability == pytest.approx(0.065)
+    assert with_settings(
+        "objective.mask.mask_prob=0.65"
+    ).objective.mask.time_probability == pytest.approx(0.065)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,11 @@ def test_wrong_settings_are_a_sentence(setting, message):
 
 def test_the_total_batch_is_kept_by_any_number_of_devices():
     config = PRETRAINING["base-960"]()
-    assert config.accumulation(64) == 1 and config.accumulation(8) == 8 and config.accumulation(1) == 66
+    assert (
+        config.accumulation(64) == 1
+        and config.accumulation(8) == 8
+        and config.accumulation(1) == 66
+    )
     for world in (1, 2, 8, 16, 64):
         hours = config.batch_seconds * world * config.accumulation(world) / 3600
         assert hours == pytest.approx(1.6, rel=0.03)
@@ -53,19 +59,33 @@ def test_the_total_batch_is_kept_by_any_number_of_devices():
 
 def test_recipes_have_the_numbers_of_their_sources():
     base, large = PRETRAINING["base-960"](), PRETRAINING["large-lv60k"]()
-    assert (base.schedule.peak, base.schedule.updates, base.schedule.warmup) == (5e-4, 400_000, 0.08)
+    assert (base.schedule.peak, base.schedule.updates, base.schedule.warmup) == (
+        5e-4,
+        400_000,
+        0.08,
+    )
     assert base.crop_seconds * 16_000 == 250_000 and large.crop_seconds * 16_000 == 320_000
     assert base.batch_seconds * 16_000 == 1_400_000 and base.shortest_seconds * 16_000 == 32_000
-    assert (large.temperature.end, large.objective.encoder_gradient, large.objective.penalty_weight) == (0.1, 0.03, 0)
+    assert (
+        large.temperature.end,
+        large.objective.encoder_gradient,
+        large.objective.penalty_weight,
+    ) == (0.1, 0.03, 0)
     reference, paper = FINETUNING["base-10m"](), FINETUNING["paper-base-10m"]()
     assert (reference.schedule.updates, paper.schedule.updates) == (13_000, 12_000)
-    assert (reference.mask.time_probability, paper.mask.time_probability) == pytest.approx((0.065, 0.075))
+    assert (reference.mask.time_probability, paper.mask.time_probability) == pytest.approx(
+        (0.065, 0.075)
+    )
     assert reference.mask.channel_probability == pytest.approx(0.25 / 64)
     assert FINETUNING["paper-base-100h"]().schedule.updates == 50_000
     assert FINETUNING["base-960h"]().head_only_updates == 0
     assert FINETUNING["paper-base-960h"]().head_only_updates == 10_000
     timit = FINETUNING["timit"]()
-    assert (timit.units, timit.schedule.updates, timit.mask.channel_probability) == ("phones", 40_000, 0.012)
+    assert (timit.units, timit.schedule.updates, timit.mask.channel_probability) == (
+        "phones",
+        40_000,
+        0.012,
+    )
 
 
 def test_the_temperature_falls_to_its_floor():

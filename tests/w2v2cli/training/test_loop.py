@@ -10,12 +10,12 @@ from torch import nn
 
 from w2v2cli.data.dataset import Reading, TrainingSet
 from w2v2cli.errors import UserError
+from w2v2cli.training.collectives import Ranks
 from w2v2cli.training.config import AudioRunConfig
-from w2v2cli.training.distributed import Ranks
 from w2v2cli.training.loop import Loop
 from w2v2cli.training.schedule import TriStage
 from w2v2cli.training.stream import AudioStream
-from w2v2cli.training.task import Prepared
+from w2v2cli.training.tasks.protocol import Prepared
 
 
 class Noise:
@@ -30,7 +30,11 @@ class Noise:
         self.broken = broken
 
     def read(self, index, start=0, samples=None):
-        waveform = np.random.default_rng(index).standard_normal(int(self.lengths[index])).astype(np.float32)
+        waveform = (
+            np.random.default_rng(index)
+            .standard_normal(int(self.lengths[index]))
+            .astype(np.float32)
+        )
         if index in self.broken:
             waveform[3] = np.nan
         return waveform[start : None if samples is None else start + samples]
@@ -74,7 +78,12 @@ class Means:
 
 def loop(folder, updates=12, task=None, source=None, told=None, **config):
     torch.manual_seed(0)
-    settings = {"batch_seconds": 0.2, "precision": "fp32", "validate_every": 1000, "save_every": 1000} | config
+    settings = {
+        "batch_seconds": 0.2,
+        "precision": "fp32",
+        "validate_every": 1000,
+        "save_every": 1000,
+    } | config
     run = AudioRunConfig(schedule=TriStage(0.01, updates), **settings)
     source = source or Noise()
     data = TrainingSet(source, np.arange(len(source.ids)))
@@ -113,7 +122,9 @@ def test_a_run_interrupted_anywhere_goes_on_to_the_same_weights(tmp_path):
     outcome = last.run()
     assert outcome.finished and outcome.update == 23
     assert torch.equal(whole.network.weight, last.network.weight)
-    assert [row["loss"] for row in lines(tmp_path / "whole")] == [row["loss"] for row in lines(tmp_path / "broken")]
+    assert [row["loss"] for row in lines(tmp_path / "whole")] == [
+        row["loss"] for row in lines(tmp_path / "broken")
+    ]
 
 
 def test_accumulating_equals_one_batch_of_all(tmp_path):
@@ -130,7 +141,9 @@ def test_accumulating_equals_one_batch_of_all(tmp_path):
     epoch = Reading(3200, seed=1).epoch(data, 0)
     torch.manual_seed(0)
     network = nn.Linear(8, 4)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, betas=(0.9, 0.98), eps=1e-8, weight_decay=0)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=0.0, betas=(0.9, 0.98), eps=1e-8, weight_decay=0
+    )
     for update in range(3):
         batches = [epoch[3 * update + i].waveforms[:, :8] for i in range(3)]
         optimizer.param_groups[0]["lr"] = TriStage(0.01, 3).rate(update)
@@ -140,7 +153,9 @@ def test_accumulating_equals_one_batch_of_all(tmp_path):
     torch.testing.assert_close(split.network.weight, network.weight)
 
 
-def test_updates_that_are_not_finite_are_skipped_counted_and_in_the_end_stop_the_run_by_name(tmp_path):
+def test_updates_that_are_not_finite_are_skipped_counted_and_in_the_end_stop_the_run_by_name(
+    tmp_path,
+):
     told = []
     run = loop(tmp_path / "some", 30, source=Noise(broken={4}), told=told)
     run.run()
@@ -198,4 +213,6 @@ def test_a_full_disk_is_told_and_the_run_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(StateFolder, "save", full)
     assert run.run().finished
-    assert told == ["Update 4 could not be saved (No space left on device); what was saved before stays."]
+    assert told == [
+        "Update 4 could not be saved (No space left on device); what was saved before stays."
+    ]

@@ -11,7 +11,14 @@ def write(folder, updates):
     folder.mkdir(exist_ok=True)
     with MetricLog(folder, 0) as log:
         for update in range(1, updates + 1):
-            log.write({"update": update, "epoch": 0, "loss": 1 / update, "wer": 0.5 if update % 3 == 0 else None})
+            log.write(
+                {
+                    "update": update,
+                    "epoch": 0,
+                    "loss": 1 / update,
+                    "wer": 0.5 if update % 3 == 0 else None,
+                }
+            )
 
 
 def test_a_restart_cuts_the_lines_after_the_state_it_goes_on_from(tmp_path):
@@ -45,7 +52,9 @@ def test_the_time_left_is_told_from_the_last_updates(monkeypatch):
     for update in range(1, 151):
         pace.tick(update)
         if update == 100:
-            assert pace.seconds_left == pytest.approx(900 * 2.0, rel=0.2)  # the first update took 32 s
+            assert pace.seconds_left == pytest.approx(
+                900 * 2.0, rel=0.2
+            )  # the first update took 32 s
     assert pace.seconds_per_update > 0
 
 
@@ -81,4 +90,6 @@ def test_moving_mean():
 
 def test_the_log_is_json_by_line(tmp_path):
     write(tmp_path, 2)
-    assert [json.loads(line)["update"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [1, 2]
+    assert [
+        json.loads(line)["update"] for line in (tmp_path / "log.jsonl").read_text().splitlines()
+    ] == [1, 2]

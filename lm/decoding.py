@@ -1,0 +1,64 @@
+"""How a search scores hypotheses, and how many it keeps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DecodingWeights:
+    """score = acoustic + lm_weight · LM + word_score · words + unk_score · unknown words + sil_score · boundary frames.
+
+    The defaults are the paper's before tuning (§4.4: LM weight 2, word insertion -1). A search without a lexicon has no
+    words to count: it leaves out `word_score` and `unk_score`.
+    """
+
+    lm_weight: float = 2.0
+    word_score: float = -1.0
+    unk_score: float = -math.inf
+    """Added, instead of `word_score`, for each word outside the lexicon; minus infinity forbids them."""
+    sil_score: float = 0.0
+    """Added for each frame that the path gives to the word boundary."""
+
+    def __post_init__(self) -> None:
+        for flag, value in (
+            ("--lm-weight", self.lm_weight),
+            ("--word-score", self.word_score),
+            ("--sil-score", self.sil_score),
+        ):
+            if not math.isfinite(value):
+                raise ValueError(f"{flag} must be a finite number, got {value}.")
+        if self.lm_weight < 0:
+            raise ValueError(f"--lm-weight must be 0 or more, got {self.lm_weight:g}.")
+        if math.isnan(self.unk_score) or self.unk_score == math.inf:
+            raise ValueError(
+                f"--unk-score must be a number, or -inf to forbid unknown words; got {self.unk_score}."
+            )
+
+
+@dataclass(frozen=True)
+class BeamOptions:
+    """How wide a beam search looks."""
+
+    beam: int = 500
+    """Hypotheses kept after each frame."""
+    beam_tokens: int | None = None
+    """Best symbols of a frame that are tried; None tries all."""
+    beam_threshold: float = 50.0
+    """A hypothesis whose score lies further below the best is dropped."""
+    nbest: int = 1
+    """Hypotheses returned for each utterance."""
+
+    def __post_init__(self) -> None:
+        for flag, value in (
+            ("--beam", self.beam),
+            ("--nbest", self.nbest),
+            ("--beam-tokens", self.beam_tokens),
+        ):
+            if value is not None and value < 1:
+                raise ValueError(f"{flag} must be at least 1, got {value}.")
+        if not self.beam_threshold > 0:
+            raise ValueError(f"--beam-threshold must be above 0, got {self.beam_threshold:g}.")
+        if self.nbest > self.beam:
+            raise ValueError(f"--nbest {self.nbest} asks for more than --beam {self.beam} keeps.")

@@ -1,0 +1,110 @@
+"""The compiled part of the search as ctypes sees it; each call lets go of the interpreter's lock."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+from ctypes import (
+    Structure,
+    c_char_p,
+    c_double,
+    c_int,
+    c_int32,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
+from typing import Any
+
+import numpy as np
+
+FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
+    "error": (c_char_p, []),
+    "arpa_new": (c_void_p, []),
+    "arpa_feed": (c_int, [c_void_p, c_char_p, c_size_t]),
+    "arpa_write": (c_int, [c_void_p, c_char_p]),
+    "arpa_free": (None, [c_void_p]),
+    "lm_open": (c_void_p, [c_char_p]),
+    "lm_close": (None, [c_void_p]),
+    "lm_facts": (None, [c_void_p, c_void_p]),
+    "lm_index": (None, [c_void_p, c_char_p, c_uint64, c_void_p]),
+    "lm_score": (None, [c_void_p, c_void_p, c_void_p, c_uint64, c_void_p, c_void_p]),
+    "engine_new": (c_void_p, [c_void_p, c_void_p, c_uint64, *[c_void_p] * 5, c_uint64]),
+    "engine_dropped": (c_uint32, [c_void_p]),
+    "engine_free": (None, [c_void_p]),
+    "search": (c_void_p, [c_void_p, c_void_p, c_void_p, c_void_p, c_int32, c_int32, c_int32]),
+    "found": (c_int32, [c_void_p, c_int32]),
+    "hypothesis": (None, [c_void_p, c_int32, c_int32, *[c_void_p] * 3]),
+    "free": (None, [c_void_p]),
+}
+
+
+class NativeMissing(ValueError):
+    """The package was installed without its compiled part."""
+
+
+class SearchOptions(Structure):
+    """`Options` of search.h."""
+
+    _fields_ = [
+        *(
+            (name, c_double)
+            for name in ("lm_weight", "word_score", "unk_score", "sil_score", "beam_threshold")
+        ),
+        *(
+            (name, c_int32)
+            for name in (
+                "beam",
+                "beam_tokens",
+                "nbest",
+                "log_add",
+                "silence",
+                "blank",
+                "unknown_word",
+            )
+        ),
+    ]
+
+
+class Native:
+    """Its functions, by the names of interface.cpp less their prefix."""
+
+    def __init__(self, path: str) -> None:
+        library = ctypes.CDLL(path)
+        for name, (result, arguments) in FUNCTIONS.items():
+            function = getattr(library, f"w2v2_{name}")
+            function.restype, function.argtypes = result, arguments
+            setattr(self, name, function)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+    def reason(self) -> str:
+        """What the last call that failed in this thread says of it."""
+        return bytes(self.error()).decode("utf-8", "replace")
+
+
+def is_built() -> bool:
+    """Whether the package was installed with it."""
+    return importlib.util.find_spec("lm.native._native") is not None
+
+
+@functools.cache
+def native() -> Native:
+    """The library, opened once; NativeMissing where it was not built."""
+    spec = importlib.util.find_spec("lm.native._native")
+    if spec is None or spec.origin is None:
+        raise NativeMissing(
+            "The compiled search was not built: install w2v2 with a C++ compiler at hand (pip install .)."
+        )
+    return Native(spec.origin)
+
+
+def pointer(array: np.ndarray | None) -> Any:
+    """Where the numbers of a contiguous array lie; None for none."""
+    if array is None:
+        return None
+    assert array.flags.c_contiguous
+    return array.ctypes.data

@@ -1,0 +1,149 @@
+"""ARPA files: n-gram models as text, gzip by name."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from lm.ngram.kneser_ney import UNK, BackoffModel, BackoffOrder
+
+BLOCK = 100_000  # n-grams formatted at a time
+GZIP_LEVEL = 6
+
+
+class ArpaError(ValueError):
+    """A file that is no whole ARPA model."""
+
+
+def write_arpa(model: BackoffModel, path: Path) -> None:
+    """Write `path`, beside it first and then renamed."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with _open_to_write(beside, zipped=path.suffix == ".gz") as file:
+            file.write("\\data\\\n")
+            for n, order in enumerate(model.orders, 1):
+                file.write(f"ngram {n}={len(order.words)}\n")
+            for n, order in enumerate(model.orders, 1):
+                file.write(f"\n\\{n}-grams:\n")
+                for lines in _lines(model.vocabulary, order, highest=n == len(model.orders)):
+                    file.write(lines)
+            file.write("\n\\end\\\n")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _open_to_write(path: Path, zipped: bool) -> Iterator[IO[str]]:
+    with path.open("wb") as raw:
+        # No name and no time in the header: the same model gives the same bytes.
+        binary = gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) if zipped else raw
+        with io.TextIOWrapper(binary, encoding="utf-8") as file:
+            yield file
+
+
+def _lines(vocabulary: tuple[str, ...], order: BackoffOrder, highest: bool) -> Iterator[str]:
+    names = np.array(vocabulary, dtype=object)
+    for begin in range(0, len(order.words), BLOCK):
+        block = slice(begin, begin + BLOCK)
+        words = map(" ".join, names[order.words[block]].tolist())
+        scores = order.log_prob[block].tolist()
+        if highest:
+            yield "".join(itertools.starmap("{:.7g}\t{}\n".format, zip(scores, words, strict=True)))
+        else:
+            rows = zip(scores, words, order.backoff[block].tolist(), strict=True)
+            yield "".join(itertools.starmap("{:.7g}\t{}\t{:.7g}\n".format, rows))
+
+
+@contextmanager
+def open_arpa(path: Path) -> Iterator[IO[str]]:
+    """An ARPA file as text; ArpaError where gzip or the encoding is broken."""
+    try:
+        with (
+            gzip.open(path, "rt", encoding="utf-8")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8") as file
+        ):
+            yield file
+    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        raise ArpaError(f"{path} is cut short or damaged: {error}.") from None
+
+
+def read_counts(path: Path) -> list[int]:
+    """How many n-grams of each order the header promises."""
+    with open_arpa(path) as file:
+        return _header(file, path)
+
+
+def read_unigrams(path: Path) -> list[str]:
+    """The words of a model, without <s>, </s> and <unk>; ArpaError when it is cut short or its header lies."""
+    with open_arpa(path) as file:
+        counts = _header(file, path)
+        words = [line.split("\t")[1] for line in _section(file, path, 1, counts[0])]
+    return [word for word in words if word not in ("<s>", "</s>", "<unk>", "<UNK>")]
+
+
+def read_ngrams(path: Path) -> Iterator[tuple[float, tuple[str, ...], float]]:
+    """Every n-gram in the file's order: log10 probability, words, log10 backoff; checked to the end of the file."""
+    with open_arpa(path) as file:
+        counts = _header(file, path)
+        for n, count in enumerate(counts, 1):
+            for line in _section(file, path, n, count):
+                probability, words, *backoff = line.split("\t")
+                yield (
+                    float(probability),
+                    tuple(words.split(" ")),
+                    float(backoff[0]) if backoff else 0.0,
+                )
+        if next((line for line in file if line.strip()), "").strip() != "\\end\\":
+            raise ArpaError(f"{path} does not end with \\end\\: it is cut short.")
+
+
+def has_unknown(path: Path) -> bool:
+    """Whether the model gives unknown words a probability."""
+    with open_arpa(path) as file:
+        counts = _header(file, path)
+        return any(
+            line.split("\t")[1].lower() == UNK for line in _section(file, path, 1, counts[0])
+        )
+
+
+def _header(file: IO[str], path: Path) -> list[int]:
+    if next((line for line in file if line.strip()), "").strip() != "\\data\\":
+        raise ArpaError(f"{path} is no ARPA file: it does not begin with \\data\\.")
+    counts: list[int] = []
+    for line in file:
+        if not line.strip():
+            break
+        match = re.fullmatch(r"ngram (\d+)\s*=\s*(\d+)", line.strip())
+        if match is None or int(match[1]) != len(counts) + 1:
+            raise ArpaError(f"{path} has a line in its header that is none: {line.strip()!r}.")
+        counts.append(int(match[2]))
+    if not counts:
+        raise ArpaError(f"{path} is cut short: its header names no n-grams.")
+    return counts
+
+
+def _section(file: IO[str], path: Path, n: int, count: int) -> Iterator[str]:
+    """The lines of the n-grams of one order; ArpaError unless there are as many as the header says."""
+    heading = next((line for line in file if line.strip()), "").strip()
+    if heading != f"\\{n}-grams:":
+        raise ArpaError(
+            f"{path} should go on with \\{n}-grams: but has {heading[:40]!r}: its counts are wrong."
+        )
+    for i in range(count):
+        line = file.readline().rstrip("\n")
+        if line.count("\t") not in (1, 2):
+            raise ArpaError(
+                f"{path} promises {count} {n}-grams, but after {i} comes {line[:40]!r}."
+            )
+        yield line

@@ -1,0 +1,101 @@
+"""n-gram models of words, read and scored by KenLM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lm.language_model import LanguageModelError
+from lm.ngram.arpa import read_ngrams, read_unigrams
+
+ARPA_NAMES = (".arpa", ".arpa.gz")
+LONGEST_REASON = 160  # characters; KenLM quotes lines of the file, of any length
+
+
+class NgramLM:
+    """A KenLM model behind the three verbs; scores are log10, as in the file."""
+
+    log_base = 10.0
+
+    def __init__(self, path: Path, words: Sequence[str] | None = None) -> None:
+        """path: ARPA, gzip or not, or KenLM binary. words: what indices stand for; by default the ARPA's unigrams.
+
+        Words that the model lacks score as its <unk>. Raises LanguageModelError.
+        """
+        import kenlm
+
+        check_file(path)
+        config = kenlm.Config()
+        config.show_progress = False
+        config.arpa_complain = kenlm.ARPALoadComplain.NONE
+        try:
+            self._model: Any = kenlm.Model(str(path), config)
+        except OSError as error:
+            raise LanguageModelError(why_unreadable(path, str(error))) from None
+        if words is None and not is_arpa(path):
+            raise LanguageModelError(
+                f"{path} does not list its words as an ARPA file does: give them beside it."
+            )
+        self.words: Sequence[str] = read_unigrams(path) if words is None else words
+        self._new_state = kenlm.State
+
+    @property
+    def order(self) -> int:
+        """Words in the longest n-gram."""
+        return int(self._model.order)
+
+    def knows(self, word: str) -> bool:
+        """Whether `word` is among the model's unigrams."""
+        return word in self._model
+
+    def start(self, count: int = 1) -> list[Any]:
+        """See `LanguageModel`."""
+        state = self._new_state()
+        self._model.BeginSentenceWrite(state)
+        return [state] * count
+
+    def score(self, states: Sequence[Any], words: Sequence[int]) -> tuple[np.ndarray, list[Any]]:
+        """See `LanguageModel`."""
+        after = [self._new_state() for _ in states]
+        rows = zip(states, words, after, strict=True)
+        return np.array(
+            [self._model.BaseScore(state, self.words[word], new) for state, word, new in rows]
+        ), after
+
+    def finish(self, states: Sequence[Any]) -> np.ndarray:
+        """See `LanguageModel`."""
+        nowhere = self._new_state()
+        return np.array([self._model.BaseScore(state, "</s>", nowhere) for state in states])
+
+
+def is_arpa(path: Path) -> bool:
+    """Whether a file goes by a name of ARPA files."""
+    return path.name.endswith(ARPA_NAMES)
+
+
+def check_file(path: Path) -> None:
+    """Raise LanguageModelError unless `path` is a file that can be opened."""
+    if not path.is_file():
+        raise LanguageModelError(f"There is no language model at {path}.")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise LanguageModelError(
+            f"The language model {path} cannot be opened: {error.strerror}."
+        ) from None
+
+
+def why_unreadable(path: Path, kenlm_says: str) -> str:
+    """A sentence on why KenLM refuses a file; of an ARPA file, where it breaks off."""
+    if is_arpa(path):
+        try:
+            for _ in read_ngrams(path):
+                pass
+        except ValueError as error:
+            return str(error)
+    reason = " ".join(kenlm_says.rpartition("Exception.")[2].split())
+    shown = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"
+    return f"{path} cannot be read as an ARPA or KenLM file: {shown}"

@@ -1,0 +1,239 @@
+"""Estimation of n-gram models: interpolated modified Kneser-Ney, as KenLM's `lmplz` does it.
+
+Chen and Goodman (1998), "An Empirical Study of Smoothing Techniques for Language Modeling"; Heafield et al. (2013),
+"Scalable Modified Kneser-Ney Language Model Estimation". A lower order counts the distinct words that precede an n-gram,
+except where the n-gram begins a sentence; its own discounts come from counts of those counts, before pruning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+UNK, BOS, EOS = "<unk>", "<s>", "</s>"
+SPECIAL = (UNK, BOS, EOS)  # ids 0, 1, 2
+FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # what lmplz --discount_fallback takes
+
+Sentence = Sequence[str]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class OrderCounts:
+    """The distinct n-grams of one order, G of them."""
+
+    words: np.ndarray
+    """(G,) int32, the last word of each."""
+    prefix: np.ndarray
+    """(G,) int32, index of all but the last word in the order below."""
+    suffix: np.ndarray
+    """(G,) int32, index of all but the first word in the order below."""
+    raw: np.ndarray
+    """(G,) int64, occurrences."""
+    adjusted: np.ndarray
+    """(G,) int64, occurrences in the highest order and where a sentence begins, else distinct preceding words."""
+
+
+@dataclass(frozen=True)
+class NgramCounts:
+    """All n-grams of a text, from the words up."""
+
+    vocabulary: tuple[str, ...]
+    """Words by id; the first three are <unk>, <s>, </s>."""
+    orders: tuple[OrderCounts, ...]
+
+
+@dataclass(frozen=True)
+class BackoffOrder:
+    """The n-grams that a model keeps of one order."""
+
+    words: np.ndarray
+    """(G, n) int32 word ids."""
+    log_prob: np.ndarray
+    """(G,) float64, log10."""
+    backoff: np.ndarray
+    """(G,) float64, log10; 0 for an n-gram that is nobody's context."""
+
+
+@dataclass(frozen=True)
+class BackoffModel:
+    """An n-gram model as ARPA files write it."""
+
+    vocabulary: tuple[str, ...]
+    orders: tuple[BackoffOrder, ...]
+
+
+def count_ngrams(sentences: Iterable[Sentence], order: int) -> NgramCounts:
+    """Count every n-gram up to `order`; each sentence is set between <s> and </s>.
+
+    Raises ValueError for a text without words and for words that stand for something else in a model.
+    """
+    if order < 1:
+        raise ValueError(f"--order must be at least 1, got {order}.")
+    vocabulary, tokens, offsets = _tokenize(sentences)
+    size = len(vocabulary)
+    levels: list[dict[str, np.ndarray]] = []
+    ids = tokens.astype(np.int64)  # at each position, the n-gram that ends there
+    below = ids
+    for n in range(1, order + 1):
+        ends = np.flatnonzero(
+            offsets >= max(n - 1, 1)
+        )  # a sentence's <s> has offset 0 and ends nothing
+        if n == 1:
+            keys = ids[ends]
+        else:
+            keys = below[ends - 1] * size + tokens[ends]
+        distinct, first, inverse, raw = np.unique(
+            keys, return_index=True, return_inverse=True, return_counts=True
+        )
+        where = ends[first]
+        level = {"words": tokens[where], "raw": raw, "begins": offsets[where] == n - 1}
+        if n > 1:
+            level["prefix"], level["suffix"] = (
+                below[where - 1].astype(np.int32),
+                below[where].astype(np.int32),
+            )
+            below = np.full(len(tokens), -1, np.int64)
+            below[ends] = inverse
+        else:
+            level, raw_by_id = {}, np.bincount(keys, minlength=size)
+            nothing = np.zeros(size, np.int32)
+            level = {
+                "words": np.arange(size, dtype=np.int32),
+                "raw": raw_by_id,
+                "prefix": nothing,
+                "suffix": nothing,
+            }
+            level["begins"] = np.zeros(size, bool)
+        levels.append(level)
+    return NgramCounts(vocabulary, _adjusted(levels))
+
+
+def _tokenize(sentences: Iterable[Sentence]) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Words by id, the text as (N,) int32 ids, and each position's distance from the <s> before it, (N,) int32."""
+    ids = {word: i for i, word in enumerate(SPECIAL)}
+    pieces: list[np.ndarray] = []
+    lengths: list[int] = []
+    for sentence in sentences:
+        for special in SPECIAL:
+            if special in sentence:
+                raise ValueError(
+                    f"The text holds {special!r} as a word, in {' '.join(sentence)!r}: remove it."
+                )
+        pieces.append(
+            np.array([1, *(ids.setdefault(word, len(ids)) for word in sentence), 2], np.int32)
+        )
+        lengths.append(len(sentence) + 2)
+    if len(ids) == len(SPECIAL):
+        raise ValueError("There is no word in the text to estimate a language model from.")
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    offsets = np.arange(sum(lengths), dtype=np.int64) - np.repeat(starts, lengths)
+    return tuple(ids), np.concatenate(pieces), offsets.astype(np.int32)
+
+
+def _adjusted(levels: list[dict[str, np.ndarray]]) -> tuple[OrderCounts, ...]:
+    orders = []
+    for level, above in zip(levels, [*levels[1:], None], strict=True):
+        adjusted = level["raw"]
+        if above is not None:
+            preceding = np.bincount(above["suffix"], minlength=len(adjusted))
+            adjusted = np.where(level["begins"], adjusted, preceding)
+        orders.append(
+            OrderCounts(level["words"], level["prefix"], level["suffix"], level["raw"], adjusted)
+        )
+    return tuple(orders)
+
+
+def estimate(
+    counts: NgramCounts, prune: Sequence[int] = (), tell: Tell = lambda message: None
+) -> BackoffModel:
+    """Probabilities and backoffs of the n-grams that occur more often than `prune` says.
+
+    prune: for each order the highest number of occurrences that is left out; the last value serves the orders above.
+    tell: hears a sentence when an order has too few n-grams to estimate discounts from and takes the fallback.
+    """
+    thresholds = _thresholds(prune, len(counts.orders))
+    size = len(counts.vocabulary)
+    lower = np.full(1, 1.0 / (size - 1))  # below the words: uniform over all but <s>
+    probabilities, gammas, kept = [], [], []
+    for n, (order, threshold) in enumerate(zip(counts.orders, thresholds, strict=True), 1):
+        keep = (order.raw > threshold) | (n == 1)
+        discounts = _discounts(order.adjusted, n, tell)
+        probability, gamma = _interpolated(order, keep, discounts, lower)
+        probabilities.append(probability)
+        gammas.append(gamma)
+        kept.append(keep)
+        lower = probability
+    return _model(counts, probabilities, [*gammas[1:], None], kept)
+
+
+def _thresholds(prune: Sequence[int], orders: int) -> list[int]:
+    values = list(prune) or [0]
+    if len(values) > orders:
+        raise ValueError(f"--prune names {len(values)} thresholds for a model of order {orders}.")
+    values += values[-1:] * (orders - len(values))
+    if values[0] != 0:
+        raise ValueError(
+            f"--prune must begin with 0, single words are never pruned; got {values[0]}."
+        )
+    if values != sorted(values):
+        raise ValueError(
+            f"--prune thresholds must not fall from one order to the next, got {values}."
+        )
+    return values
+
+
+def _discounts(adjusted: np.ndarray, n: int, tell: Tell) -> np.ndarray:
+    """(4,) what is taken from a count of 0, 1, 2, and 3 or more (Chen and Goodman, equation 26)."""
+    of = np.bincount(adjusted[adjusted < 5], minlength=5)[:5].astype(np.float64)  # counts of counts
+    if (of[1:4] > 0).all():
+        y = of[1] / (of[1] + 2 * of[2])
+        result = np.array([0.0, *(j - (j + 1) * y * of[j + 1] / of[j] for j in (1, 2, 3))])
+        if (result[1:] >= 0).all() and (result[1:] <= [1, 2, 3]).all():
+            return result
+    tell(
+        f"Too few {n}-grams to estimate discounts from ({', '.join(f'{int(c)} seen {j}x' for j, c in enumerate(of) if j)}); "
+        f"{n}-grams take the fallback {' '.join(map(str, FALLBACK_DISCOUNTS))}."
+    )
+    return np.array([0.0, *FALLBACK_DISCOUNTS])
+
+
+def _interpolated(
+    order: OrderCounts, keep: np.ndarray, discounts: np.ndarray, lower: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """p of each n-gram of an order (G,), and γ of each of its contexts, the n-grams of the order below.
+
+    What is taken from a kept n-gram, and all of a pruned one, goes to the order below, by the context's γ.
+    """
+    contexts = len(lower)
+    taken = np.where(keep, discounts[np.minimum(order.adjusted, 3)], order.adjusted)
+    total = np.bincount(order.prefix, weights=order.adjusted, minlength=contexts)
+    gamma = np.bincount(order.prefix, weights=taken, minlength=contexts)
+    seen = total > 0
+    gamma = np.divide(gamma, total, out=np.ones(contexts), where=seen)
+    probability = (order.adjusted - taken) / total[order.prefix]
+    return probability + gamma[order.prefix] * lower[order.suffix], gamma
+
+
+def _model(
+    counts: NgramCounts,
+    probabilities: list[np.ndarray],
+    gammas: list[np.ndarray | None],
+    kept: list[np.ndarray],
+) -> BackoffModel:
+    orders = []
+    words = np.zeros(
+        (0, 0), np.int32
+    )  # of every n-gram of the order, kept or not: the order above builds on them
+    for n, order in enumerate(counts.orders, 1):
+        last = order.words[:, None].astype(np.int32)
+        words = last if n == 1 else np.concatenate([words[order.prefix], last], axis=1)
+        keep, gamma = kept[n - 1], gammas[n - 1]
+        probability = probabilities[n - 1][keep]
+        if n == 1:
+            probability[SPECIAL.index(BOS)] = 1.0  # never asked for; lmplz writes a log of 0
+        backoff = np.zeros(len(probability)) if gamma is None else np.log10(gamma[keep])
+        orders.append(BackoffOrder(words[keep], np.log10(probability), backoff))
+    return BackoffModel(counts.vocabulary, tuple(orders))

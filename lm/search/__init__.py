@@ -1,0 +1,1 @@
+"""Searches: from log-probabilities to hypotheses."""

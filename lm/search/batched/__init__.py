@@ -1,0 +1,1 @@
+"""The beam search as tensor operations over many utterances at once."""

@@ -1,0 +1,159 @@
+"""Language models as the batched search asks them: states and words in tensors, scores in tensors.
+
+A model of the three verbs keeps its states on this side: the search holds their numbers, and every distinct pair of a
+state and a word is asked for once in a search. Legend: P pairs, W words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lm.language_model import LanguageModel, LanguageModelError
+
+UNK = "<unk>"
+
+
+class WordTensors(Protocol):
+    """The three verbs in tensors: (P,) int64 states and words, (P,) float64 scores in the model's own base."""
+
+    def begin(self) -> None:
+        """Forget the states of the last search."""
+
+    def start(self, count: int) -> Tensor:
+        """(count,) states of sentences in which nothing has been said."""
+
+    def expect(self, states: Tensor) -> None:
+        """States that words will likely be asked after: those of a beam."""
+
+    def score(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(word | state), and the states after the words."""
+
+    def finish(self, states: Tensor) -> Tensor:
+        """log p(the sentence ends here)."""
+
+    def first_scores(self) -> Tensor:
+        """(W,) log p of each word at the beginning of a sentence."""
+
+
+class NoTensors:
+    """No language model: log p = 0."""
+
+    def __init__(self, words: int, device: torch.device) -> None:
+        self._words, self._device = words, device
+
+    def begin(self) -> None:
+        """Nothing to forget."""
+
+    def start(self, count: int) -> Tensor:
+        """See `WordTensors`."""
+        return torch.zeros(count, dtype=torch.int64, device=self._device)
+
+    def expect(self, states: Tensor) -> None:
+        """Whatever comes, it costs nothing."""
+
+    def score(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+        """See `WordTensors`."""
+        return self.finish(states), states
+
+    def finish(self, states: Tensor) -> Tensor:
+        """See `WordTensors`."""
+        return torch.zeros(len(states), dtype=torch.float64, device=self._device)
+
+    def first_scores(self) -> Tensor:
+        """See `WordTensors`."""
+        return torch.zeros(self._words, dtype=torch.float64, device=self._device)
+
+
+class AskedTensors:
+    """A model of the three verbs, asked for every distinct pair once."""
+
+    def __init__(
+        self, model: LanguageModel[Any], words: Sequence[str], device: torch.device
+    ) -> None:
+        """words: what indices of the search stand for. LanguageModelError when the model cannot speak of them."""
+        index = {word: i for i, word in enumerate(model.words)}
+        lacking = [word for word in words if word not in index]
+        if lacking and UNK not in index:
+            raise LanguageModelError(
+                f"The language model has no index for {len(lacking)} of the words searched, {lacking[0]!r} for example, "
+                f"and none for {UNK}: give it the lexicon's words."
+            )
+        self._model, self._device = model, device
+        self._index = np.array(
+            [index[word] if word in index else index[UNK] for word in words], np.int64
+        )
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the states of the last search, here and in a model that keeps them."""
+        if (retain := getattr(self._model, "retain", None)) is not None:
+            retain()
+        self._expected: Tensor | None = None
+        self._states: list[Hashable] = []
+        self._numbers: dict[Hashable, int] = {}
+        self._known: dict[int, tuple[float, int]] = {}
+        self._ends: dict[int, float] = {}
+
+    def start(self, count: int) -> Tensor:
+        """See `WordTensors`."""
+        return torch.tensor(
+            [self._number(state) for state in self._model.start(count)], device=self._device
+        )
+
+    def expect(self, states: Tensor) -> None:
+        """See `WordTensors`."""
+        self._expected = states
+
+    def score(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+        """See `WordTensors`."""
+        count = len(self._index)
+        keys, inverse = torch.unique(states * count + words, return_inverse=True)
+        pairs: list[int] = keys.tolist()
+        new = [pair for pair in pairs if pair not in self._known]
+        if new:
+            self._pass_on_expected()
+            before = [self._states[pair // count] for pair in new]
+            scores, after = self._model.score(before, self._index[np.array(new) % count].tolist())
+            numbers = map(self._number, after)
+            self._known.update(zip(new, zip(scores.tolist(), numbers, strict=True), strict=True))
+        found = np.array([self._known[pair] for pair in pairs], np.float64).reshape(-1, 2)
+        table = torch.from_numpy(found).to(self._device)[inverse]
+        return table[:, 0], table[:, 1].long()
+
+    def _pass_on_expected(self) -> None:
+        """Tell a model that wants to know, once for a frame, and only when it is asked something."""
+        if (
+            expect := getattr(self._model, "expect", None)
+        ) is not None and self._expected is not None:
+            expect([self._states[number] for number in torch.unique(self._expected).tolist()])
+        self._expected = None
+
+    def finish(self, states: Tensor) -> Tensor:
+        """See `WordTensors`."""
+        unique, inverse = torch.unique(states, return_inverse=True)
+        numbers: list[int] = unique.tolist()
+        new = [number for number in numbers if number not in self._ends]
+        if new:
+            scores = self._model.finish([self._states[number] for number in new])
+            self._ends.update(zip(new, scores.tolist(), strict=True))
+        ends = torch.tensor([self._ends[number] for number in numbers], dtype=torch.float64)
+        return ends.to(self._device)[inverse]
+
+    def first_scores(self) -> Tensor:
+        """See `WordTensors`."""
+        if (lookahead := getattr(self._model, "lookahead", None)) is not None:
+            scores = np.asarray(lookahead(self._model.start()))[0, self._index]
+        else:
+            scores, _ = self._model.score(self._model.start(len(self._index)), self._index.tolist())
+        return torch.from_numpy(np.asarray(scores, np.float64)).to(self._device)
+
+    def _number(self, state: Hashable) -> int:
+        number = self._numbers.setdefault(state, len(self._states))
+        if number == len(self._states):
+            self._states.append(state)
+        return number

@@ -1,0 +1,1 @@
+"""Text: alphabets, spellings, words and sentences."""

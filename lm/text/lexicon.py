@@ -1,0 +1,104 @@
+"""Words and how the acoustic model spells them."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lm.text.vocabulary import Vocabulary
+
+
+class LexiconError(ValueError):
+    """A lexicon that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """Spellings by word, and the words that the alphabet cannot write."""
+
+    spellings: dict[str, tuple[tuple[int, ...], ...]]
+    """Indices of each spelling, the word boundary at its end where the alphabet has one."""
+    unspellable: tuple[str, ...] = ()
+
+    @classmethod
+    def from_words(cls, words: Iterable[str], vocabulary: Vocabulary, count: int = 1) -> Lexicon:
+        """Spell every word by its characters, as the published models do, or by its `count` likeliest rows of pieces.
+
+        Raises LexiconError for phones, which no rule here makes of a word, and for pieces without their model.
+        """
+        if vocabulary.units == "phones":
+            raise LexiconError(
+                "Words cannot be spelled in phones by rule: give a lexicon that lists their phones (--lexicon), or search "
+                "without a language model (--lm none)."
+            )
+        if vocabulary.units == "characters":
+            return cls._built(((word, tuple(word)) for word in words), vocabulary)
+        if (model := vocabulary.piece_model) is None:
+            raise LexiconError(
+                "Words cannot be cut into pieces: the model that cuts them is not in the checkpoint."
+            )
+        return cls._built(
+            ((word, row) for word in words for row in model.spellings(word, count)), vocabulary
+        )
+
+    @classmethod
+    def read(cls, path: Path, vocabulary: Vocabulary) -> Lexicon:
+        """Read `word<TAB>s p e l l i n g |` lines, gzip by name; a word may come with several spellings.
+
+        Words that the alphabet cannot write are kept apart in `unspellable`, not refused. Raises LexiconError with
+        the line for one that has no spelling, and for a file that is no text.
+        """
+        return cls._built(_lines(path), vocabulary)
+
+    @classmethod
+    def _built(
+        cls, lines: Iterable[tuple[str, tuple[str, ...]]], vocabulary: Vocabulary
+    ) -> Lexicon:
+        index, letters = vocabulary.index, vocabulary.letters
+        end = () if vocabulary.word_boundary is None else (vocabulary.word_boundary,)
+        boundary = (
+            None
+            if vocabulary.word_boundary is None
+            else vocabulary.symbols[vocabulary.word_boundary]
+        )
+        spellings: dict[str, tuple[tuple[int, ...], ...]] = {}
+        unspellable: dict[str, None] = {}
+        for word, symbols in lines:
+            if symbols and symbols[-1] == boundary:
+                symbols = symbols[:-1]
+            if not symbols or not letters.issuperset(symbols):
+                unspellable[word] = None
+                continue
+            spelling = tuple([index[symbol] for symbol in symbols]) + end
+            known = spellings.get(word, ())
+            if spelling not in known:
+                spellings[word] = (*known, spelling)
+        return cls(spellings, tuple(unspellable))
+
+    def __len__(self) -> int:
+        return len(self.spellings)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    number = 0
+    try:
+        with (
+            gzip.open(path, "rt", encoding="utf-8")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8") as file
+        ):
+            for number, line in enumerate(file, 1):
+                word, *symbols = line.split() or ("",)
+                if symbols:
+                    yield word, tuple(symbols)
+                elif word:
+                    raise LexiconError(
+                        f"{path}, line {number}: the word {word!r} has no spelling beside it."
+                    )
+    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise LexiconError(
+            f"The lexicon {path} is damaged or no text after line {number}: {error}."
+        ) from None

@@ -1,0 +1,1 @@
+"""The word Transformer language model."""

@@ -1,0 +1,184 @@
+"""Vectors of words, narrower for rarer words: adaptive input (Baevski and Auli, 2018) and softmax (Grave et al., 2017).
+
+The vocabulary is sorted by frequency and cut into bands. Legend: N rows, D width, V words, C bands beyond the first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lm.transformer.config import TransformerLMConfig
+
+CHUNK = 1 << 26  # logits that are in memory at once, of a whole band
+
+
+class AdaptiveInput(nn.Module):
+    """Word numbers -> vectors. Each band has a table and a projection to the common width."""
+
+    def __init__(self, config: TransformerLMConfig) -> None:
+        super().__init__()
+        cutoffs = config.input_cutoffs
+        self.ends = (*(cutoffs or ()), config.vocabulary)
+        starts = (0, *self.ends[:-1])
+        widths = [
+            int(config.input_width // config.input_factor**band) for band in range(len(self.ends))
+        ]
+        if cutoffs is None:
+            widths = [config.width]
+        sizes = [end - start for start, end in zip(starts, self.ends, strict=True)]
+        self.tables = nn.ModuleList(
+            nn.Embedding(size, width, _weight=torch.empty(size, width))
+            for size, width in zip(sizes, widths, strict=True)
+        )
+        projected = [] if cutoffs is None else widths
+        self.projections = nn.ParameterList(
+            nn.Parameter(torch.empty(config.width, width)) for width in projected
+        )
+        self.width = config.width
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(...) int -> (..., D)."""
+        if len(self.projections) == 0:
+            return self.tables[0](tokens)
+        flat = tokens.reshape(-1)
+        vectors = self.projections[0].new_zeros(len(flat), self.width)
+        start = 0
+        for table, projection, end in zip(self.tables, self.projections, self.ends, strict=True):
+            rows = ((flat >= start) & (flat < end)).nonzero().squeeze(1)
+            part = F.linear(table(flat[rows] - start), projection)
+            vectors = vectors.to(part.dtype).index_copy(0, rows, part)
+            start = end
+        return vectors.view(*tokens.shape, self.width)
+
+
+class AdaptiveSoftmax(nn.Module):
+    """Vectors -> log-probabilities of words.
+
+    log p(w) = head(w) for a word of the first band, head(class c) + tail_c(w) for one of band c. With no cutoffs this is
+    an ordinary softmax.
+    """
+
+    def __init__(self, config: TransformerLMConfig) -> None:
+        super().__init__()
+        self.ends = config.bands
+        self.words = nn.Parameter(torch.empty(self.ends[0], config.width))
+        count = len(self.ends) - 1
+        self.classes = nn.Parameter(torch.empty(count, config.width)) if count else None
+        widths = [int(config.width // config.factor ** (band + 1)) for band in range(count)]
+        self.projections = nn.ParameterList(
+            nn.Parameter(torch.empty(config.width, width)) for width in widths
+        )
+        self.tails = nn.ParameterList(
+            nn.Parameter(torch.empty(end - start, width))
+            for start, end, width in zip(self.ends[:-1], self.ends[1:], widths, strict=True)
+        )
+
+    def tie(self, embedding: AdaptiveInput, projections: bool) -> None:
+        """Use the input's own tensors for words and, where asked, for projections."""
+        tables: list[Tensor] = [table.weight for table in embedding.tables]  # type: ignore[misc]
+        self.words = tables[0]  # type: ignore[assignment]
+        for band, table in enumerate(tables[1:]):
+            self.tails[band] = table
+            if projections:
+                self.projections[band] = embedding.projections[band + 1]
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """(N, D) -> (N, first band + C) logits."""
+        logits = F.linear(hidden, self.words)
+        return (
+            logits
+            if self.classes is None
+            else torch.cat([logits, F.linear(hidden, self.classes)], 1)
+        )
+
+    def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """(N, D) and (N,) word numbers -> the sum of -log p(target), float32."""
+        return -self.target_log_probs(hidden, targets).sum()
+
+    def target_log_probs(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """(N, D) and (N,) word numbers -> (N,) float32 log p(target)."""
+        first = self.ends[0]
+        head_targets = targets.clone()
+        tails = hidden.new_zeros(len(hidden), dtype=torch.float32)
+        for band, (start, end) in enumerate(zip(self.ends[:-1], self.ends[1:], strict=True)):
+            rows = ((targets >= start) & (targets < end)).nonzero().squeeze(1)
+            head_targets[rows] = first + band
+            # With no such word nothing is added and gradients are 0: each weight has one in every step.
+            logits = F.linear(hidden[rows] @ self.projections[band], self.tails[band]).float()
+            tails = tails.index_add(
+                0, rows, F.cross_entropy(logits, targets[rows] - start, reduction="none")
+            )
+        return -F.cross_entropy(self.head(hidden).float(), head_targets, reduction="none") - tails
+
+    def log_probs(self, hidden: Tensor) -> Tensor:
+        """(N, D) -> (N, V) float32 log-probabilities of every word."""
+        head = self.head(hidden).float().log_softmax(1)
+        first = self.ends[0]
+        parts = [head[:, :first]]
+        for band in range(len(self.tails)):
+            tail = (
+                F.linear(hidden @ self.projections[band], self.tails[band]).float().log_softmax(1)
+            )
+            parts.append(tail + head[:, first + band, None])
+        return torch.cat(parts, 1)
+
+    def normalizer(self, hidden: Tensor, band: int) -> Tensor:
+        """(N, D) -> (N,) float32, the log of the sum over a band; band 0 is the head."""
+        rows = max(1, CHUNK // (self.ends[0] if band == 0 else len(self.tails[band - 1])))
+        return torch.cat(
+            [self._logits(part, band).float().logsumexp(1) for part in hidden.split(rows)]
+        )
+
+    def _logits(self, hidden: Tensor, band: int) -> Tensor:
+        if band == 0:
+            return self.head(hidden)
+        return F.linear(hidden @ self.projections[band - 1], self.tails[band - 1])
+
+    def pair_logits(self, hidden: Tensor, owners: Tensor, tokens: Tensor, band: int) -> Tensor:
+        """Logits, within a band, of P single words, float32.
+
+        hidden: (N, D). owners: (P,) the row of `hidden` that each word follows. tokens: (P,) word numbers of the band.
+        """
+        queries = hidden if band == 0 else hidden @ self.projections[band - 1]
+        table = self.words if band == 0 else self.tails[band - 1]
+        rows = tokens - (0 if band == 0 else self.ends[band - 1])
+        size = max(1, CHUNK // (2 * queries.shape[1]))
+        parts = [
+            (queries[owner].float() * table[row].float()).sum(1)
+            for owner, row in zip(owners.split(size), rows.split(size), strict=True)
+        ]
+        return torch.cat(parts)
+
+    def class_logits(self, hidden: Tensor, band: int) -> Tensor:
+        """(N, D) -> (N,) float32 logit, in the head, of the class of band 1, 2..."""
+        assert self.classes is not None, "a softmax of one band has no classes"
+        return hidden.float() @ self.classes[band - 1].float()
+
+
+def initialize(embedding: AdaptiveInput, softmax: AdaptiveSoftmax) -> None:
+    """Random weights.
+
+    tables, tails and words  normal, std 1/√width of the vector
+    projections, classes     Xavier uniform
+    """
+    for table in _vectors(embedding, softmax):
+        nn.init.normal_(table, std=1 / math.sqrt(table.shape[1]))
+    for matrix in (
+        *embedding.projections,
+        *softmax.projections,
+        *([] if softmax.classes is None else [softmax.classes]),
+    ):
+        nn.init.xavier_uniform_(matrix)
+
+
+def _vectors(embedding: AdaptiveInput, softmax: AdaptiveSoftmax) -> Iterator[Tensor]:
+    tables: Sequence[nn.Module] = list(embedding.tables)
+    for table in tables:
+        yield table.weight  # type: ignore[misc]
+    yield softmax.words
+    yield from softmax.tails

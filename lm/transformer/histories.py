@@ -1,0 +1,110 @@
+"""The histories that a neural language model was asked about: a tree, one node for each, in flat arrays.
+
+A node's path from the root is a history; the root is the beginning of a sentence. Legend: N rows, L nodes of a path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lm.transformer.dictionary import END
+
+ROOT = 0
+ROOM = 1024  # nodes that there is room for at first
+
+
+class HistoryTree:
+    """Nodes by number. A path has `positions` nodes at most: a longer history counts by its last half of that many."""
+
+    def __init__(self, vocabulary: int, positions: int) -> None:
+        self._vocabulary = vocabulary
+        self._positions = positions
+        self._children: dict[int, int] = {}
+        """parent · vocabulary + token -> node."""
+        self._free: list[int] = []
+        self._count = 1
+        self.parent = np.full(ROOM, -1, np.int64)
+        self.token = np.full(ROOM, END, np.int64)
+        self.depth = np.zeros(ROOM, np.int64)
+        """Nodes before it on its path."""
+        self.state = np.zeros(ROOM, np.int64)
+        """The node that stands for the history; another one where the path would be too long."""
+        self.log_prob = np.full(ROOM, np.nan)
+        """log p(token | path of the parent); nan until it is asked for."""
+
+    def __len__(self) -> int:
+        return self._count - len(self._free)
+
+    @property
+    def room(self) -> int:
+        """Numbers of nodes lie below this."""
+        return len(self.parent)
+
+    def children(self, parents: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """(N,) nodes and (N,) words after them -> (N,) nodes, made where there was none."""
+        keys = (parents * self._vocabulary + tokens).tolist()
+        found = list(map(self._children.get, keys))
+        if None in found:
+            self._make(sorted({key for key, node in zip(keys, found, strict=True) if node is None}))
+            found = list(map(self._children.get, keys))
+        return np.array(found, np.int64)
+
+    def paths(self, nodes: np.ndarray) -> np.ndarray:
+        """(N,) nodes -> (N, L) the nodes from the root to each, -1 after its end."""
+        depths = self.depth[nodes]
+        table = np.full((len(nodes), int(depths.max(initial=-1)) + 1), -1, np.int64)
+        rows, current = np.arange(len(nodes)), nodes
+        while len(rows):
+            table[rows, self.depth[current]] = current
+            current = self.parent[current]
+            kept = current >= 0
+            rows, current = rows[kept], current[kept]
+        return table
+
+    def retain(self, states: Sequence[int]) -> np.ndarray:
+        """Forget every node but those on the paths of `states` and the root; returns the numbers of the forgotten."""
+        kept = np.zeros(self._count, bool)
+        kept[self._free] = True
+        kept[ROOT] = True
+        if len(states):
+            paths = self.paths(np.array(states, np.int64))
+            kept[paths[paths >= 0]] = True
+        forgotten = np.flatnonzero(~kept)
+        for key in (self.parent[forgotten] * self._vocabulary + self.token[forgotten]).tolist():
+            del self._children[key]
+        self._free.extend(forgotten.tolist())
+        return forgotten
+
+    def _make(self, keys: Sequence[int]) -> None:
+        recycled = [self._free.pop() for _ in range(min(len(keys), len(self._free)))]
+        fresh = range(self._count, self._count + len(keys) - len(recycled))
+        self._count += len(fresh)
+        while self._count > self.room:
+            self._grow()
+        nodes = np.array([*recycled, *fresh], np.int64)
+        self._children.update(zip(keys, nodes.tolist(), strict=True))
+        self.parent[nodes], self.token[nodes] = np.divmod(
+            np.array(keys, np.int64), self._vocabulary
+        )
+        self.depth[nodes] = self.depth[self.parent[nodes]] + 1
+        self.state[nodes] = nodes
+        self.log_prob[nodes] = np.nan
+        for node in nodes[self.depth[nodes] >= self._positions].tolist():
+            self.state[node] = self._shortened(node)
+
+    def _shortened(self, node: int) -> int:
+        """The node for the last words of a history that is too long."""
+        path = self.paths(np.array([node]))[0][-(self._positions // 2) :]
+        current = np.array([ROOT])
+        for token in self.token[path].tolist():
+            current = self.children(current, np.array([token]))
+        return int(current[0])
+
+    def _grow(self) -> None:
+        empty = self.room
+        self.parent = np.concatenate([self.parent, np.full(empty, -1, np.int64)])
+        for name in ("token", "depth", "state"):
+            setattr(self, name, np.concatenate([getattr(self, name), np.zeros(empty, np.int64)]))
+        self.log_prob = np.concatenate([self.log_prob, np.full(empty, np.nan)])

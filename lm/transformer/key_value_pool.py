@@ -1,0 +1,142 @@
+"""Keys and values of histories: one row of a pool for each node, of its own word; those before it are its ancestors'.
+
+So two histories share what they have in common, and a row costs as little as one word does. When the pool is full, the
+rows that were used longest ago make room; what is needed again is computed again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lm.language_model import LanguageModelError
+from lm.transformer.config import TransformerLMConfig
+
+ROOM = 256  # rows that there is room for at first
+SPARE = 8  # when rows must go, at least one in so many goes at once
+
+
+class KeyValuePool:
+    """Rows of tensors and whose they are. A row has keys and values of each block, the final vector, normalizers."""
+
+    def __init__(self, config: TransformerLMConfig, gigabytes: float, like: Tensor) -> None:
+        """gigabytes: what all rows together may take, in 10^9 bytes. like: has their device and dtype.
+
+        Raises LanguageModelError when not even one history of full length fits.
+        """
+        width, bands = config.width, len(config.bands)
+        row = (2 * config.blocks + 1) * width * like.element_size() + 4 * bands
+        self.capacity = int(gigabytes * 1e9 / row)
+        if self.capacity < config.positions:
+            raise LanguageModelError(
+                f"--lm-cache-gb {gigabytes:g} is too little: one history of {config.positions} words takes "
+                f"{config.positions * row / 1e9:.2g} GB."
+            )
+        self._blocks, self._bands = config.blocks, bands
+        self.keys = [like.new_empty(0, width) for _ in range(config.blocks)]
+        self.values = [like.new_empty(0, width) for _ in range(config.blocks)]
+        self.hidden = like.new_empty(0, width)
+        """The vector from which the next word is told."""
+        self.normalizers = like.new_empty(0, bands, dtype=torch.float32)
+        """Log of the sum over each band; holds where `known` does."""
+        self.known = np.zeros((0, bands), bool)
+        self.slot = np.full(0, -1, np.int64)
+        """By node: its row, or -1."""
+        self._owner = np.full(0, -1, np.int64)
+        self._rank = np.zeros(0, np.int64)
+        """By row: when it was last used; among those used together the root last of all to go."""
+        self._free: list[int] = []
+        self._depth_room = config.positions + 1
+        self._now = 0
+        self.evicted = 0
+        """Rows that had to make room so far."""
+
+    @property
+    def rows(self) -> int:
+        """Rows in use."""
+        return len(self._owner) - len(self._free)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of all rows, in use or not."""
+        return sum(
+            tensor.nbytes for tensor in (*self.keys, *self.values, self.hidden, self.normalizers)
+        )
+
+    def know_nodes(self, count: int) -> None:
+        """Make room for node numbers below `count`."""
+        if count > len(self.slot):
+            self.slot = np.concatenate([self.slot, np.full(count - len(self.slot), -1, np.int64)])
+
+    def use(self, paths: np.ndarray) -> np.ndarray | None:
+        """(N, L) nodes, -1 for none -> those without a row; None when all of them are too many for the pool.
+
+        Until the next call the rows of these nodes stay.
+        """
+        self._now += 1
+        places = np.where(paths >= 0, self.slot[paths], -2)
+        row, depth = np.nonzero(places >= 0)
+        self._rank[places[row, depth]] = self._now * self._depth_room - depth
+        missing = np.unique(paths[places == -1])
+        held = int((self._rank > (self._now - 1) * self._depth_room).sum())
+        return missing if held + len(missing) <= self.capacity else None
+
+    def allocate(self, nodes: np.ndarray, depths: np.ndarray) -> np.ndarray:
+        """(N,) nodes without a row -> (N,) their rows, whose content is for the caller to write."""
+        if len(self._free) < len(nodes):
+            self._make_room(len(nodes))
+        rows = np.array([self._free.pop() for _ in range(len(nodes))], np.int64)
+        self.slot[nodes] = rows
+        self._owner[rows] = nodes
+        self._rank[rows] = self._now * self._depth_room - depths
+        self.known[rows] = False
+        return rows
+
+    def release(self, nodes: np.ndarray) -> None:
+        """Give back the rows of nodes that are no more."""
+        nodes = nodes[nodes < len(self.slot)]
+        rows = self.slot[nodes]
+        self._give_back(rows[rows >= 0])
+
+    def _give_back(self, rows: np.ndarray) -> None:
+        self.slot[self._owner[rows]] = -1
+        self._owner[rows] = -1
+        self._rank[rows] = 0
+        self._free.extend(rows.tolist())
+
+    def _make_room(self, count: int) -> None:
+        size = len(self._owner)
+        wanted = size - len(self._free) + count
+        if wanted > size and size < self.capacity:
+            self._grow(min(self.capacity, max(ROOM, 2 * size, wanted)))
+        short = count - len(self._free)
+        if short <= 0:
+            return
+        # Rows of this turn outrank all others; of the others descendants go before their ancestors.
+        old = np.flatnonzero(
+            (self._owner >= 0) & (self._rank <= (self._now - 1) * self._depth_room)
+        )
+        going = old[
+            np.argsort(self._rank[old], kind="stable")[: max(short, self.capacity // SPARE)]
+        ]
+        self.evicted += len(going)
+        self._give_back(going)
+
+    def _grow(self, size: int) -> None:
+        added = size - len(self._owner)
+        for block in range(self._blocks):
+            self.keys[block] = _longer(self.keys[block], added)
+            self.values[block] = _longer(self.values[block], added)
+        self.hidden, self.normalizers = (
+            _longer(self.hidden, added),
+            _longer(self.normalizers, added),
+        )
+        self._free.extend(range(size - 1, len(self._owner) - 1, -1))
+        self.known = np.concatenate([self.known, np.zeros((added, self._bands), bool)])
+        self._owner = np.concatenate([self._owner, np.full(added, -1, np.int64)])
+        self._rank = np.concatenate([self._rank, np.zeros(added, np.int64)])
+
+
+def _longer(tensor: Tensor, added: int) -> Tensor:
+    return torch.cat([tensor, tensor.new_zeros(added, tensor.shape[1])])

@@ -1,0 +1,162 @@
+"""A decoder-only Transformer over words: fairseq's `transformer_lm`, normalisation before each sublayer.
+
+Legend: B sentences, T words, D width, H heads, N histories, L words of the longest one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lm.transformer.adaptive import AdaptiveInput, AdaptiveSoftmax, initialize
+from lm.transformer.config import TransformerLMConfig
+from lm.transformer.dictionary import PAD
+
+FIRST_POSITION = PAD + 1  # fairseq numbers positions from the one after that of padding
+
+
+def sinusoids(positions: Tensor, width: int) -> Tensor:
+    """(...) positions -> (..., width) float32: sines, then cosines, of geometrically falling frequencies."""
+    half = width // 2
+    steps = torch.arange(half, device=positions.device, dtype=torch.float32)
+    angles = positions.unsqueeze(-1).float() * torch.exp(
+        steps * (-math.log(10_000) / max(1, half - 1))
+    )
+    return torch.cat([angles.sin(), angles.cos()], -1)
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + feed-forward(norm(x))."""
+
+    def __init__(self, config: TransformerLMConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.heads = config.heads
+        self.attention_dropout = config.attention_dropout
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention_in = nn.Linear(width, 3 * width)
+        """Queries, keys and values, in this order."""
+        self.attention_out = nn.Linear(width, width)
+        self.inner_norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, config.inner)
+        self.down = nn.Linear(config.inner, width)
+        self.activation: Callable[[Tensor], Tensor] = (
+            F.relu if config.activation == "relu" else F.gelu
+        )
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D); a word sees itself and those before it."""
+        q, k, v = (self._split(part) for part in self.project(x))  # (B, H, T, D/H)
+        rate = self.attention_dropout if self.training else 0.0
+        seen = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=rate)
+        return self.finish(x, seen.transpose(1, 2).flatten(2))
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(..., D) -> queries, keys and values, (..., D) each."""
+        q, k, v = self.attention_in(self.attention_norm(x)).chunk(3, -1)
+        return q, k, v
+
+    def step(self, x: Tensor, q: Tensor, keys: Tensor, values: Tensor, beyond: Tensor) -> Tensor:
+        """(N, D) words, each after a history of its own -> (N, D).
+
+        keys, values: (N, L, D), of the history and the word itself. beyond: (N, L) bool, true where it has ended.
+        """
+        k, v = self._split(keys), self._split(values)  # (N, H, L, D/H)
+        query = q.view(len(q), self.heads, 1, -1)
+        mask = torch.zeros(beyond.shape, dtype=q.dtype, device=q.device).masked_fill_(
+            beyond, -math.inf
+        )
+        seen = F.scaled_dot_product_attention(query, k, v, attn_mask=mask[:, None, None])
+        return self.finish(x, seen.flatten(1))
+
+    def finish(self, x: Tensor, seen: Tensor) -> Tensor:
+        """The rest of the block once attention has looked."""
+        x = x + self.dropout(self.attention_out(seen))
+        return x + self.dropout(self.down(self.activation(self.up(self.inner_norm(x)))))
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, H, T, D/H)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class TransformerNetwork(nn.Module):
+    """Word numbers -> the vectors from which `softmax` tells the next word."""
+
+    def __init__(self, config: TransformerLMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = AdaptiveInput(config)
+        self.softmax = AdaptiveSoftmax(config)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.final_norm = nn.LayerNorm(config.width) if config.final_norm else nn.Identity()
+        self.dropout = nn.Dropout(config.dropout)
+        self.tie()
+
+    def tie(self) -> None:
+        """Make the softmax use the input's tensors where the configuration says so; again after weights are assigned."""
+        if self.config.tie_words:
+            self.softmax.tie(self.embedding, self.config.tie_projections)
+
+    def initialize(self) -> TransformerNetwork:
+        """Random weights: Xavier uniform and zero biases in the blocks (fairseq's), words as in `initialize`."""
+        initialize(self.embedding, self.softmax)
+        for module in self.blocks.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        return self
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, T) word numbers, padded at the end -> (B, T, D); what is padded changes nothing before it."""
+        x = self.embed(tokens, torch.arange(tokens.shape[1], device=tokens.device))
+        for block in self.blocks:
+            x = block(x)
+        return self.final_norm(x)
+
+    def step(
+        self,
+        tokens: Tensor,
+        places: Tensor,
+        caches: Sequence[tuple[Tensor, Tensor]],
+        rows: Tensor,
+        table: Tensor,
+        beyond: Tensor,
+    ) -> Tensor:
+        """(N,) words, each after a history of its own -> (N, D), the vectors that `forward` has for them.
+
+        places: (N,) words before each. caches: keys and values of each block, (rows, D) each, to which those of the new
+        words are written at `rows`, (N,). table: (N, L) the rows of a history and its word. beyond: (N, L) bool, true
+        where the history has ended.
+        """
+        x = self.embed(tokens, places)
+        shape, flat = (*table.shape, -1), table.flatten()
+        for block, (keys, values) in zip(self.blocks, caches, strict=True):
+            assert isinstance(block, Block)
+            q, k, v = block.project(x)
+            keys[rows], values[rows] = k, v
+            x = block.step(x, q, keys[flat].view(shape), values[flat].view(shape), beyond)
+        return self.final_norm(x)
+
+    def embed(self, tokens: Tensor, places: Tensor) -> Tensor:
+        """Word numbers and how many words stand before each -> (..., D)."""
+        scale = math.sqrt(self.config.width) if self.config.scale_embedding else 1.0
+        vectors = self.embedding(tokens) * scale
+        return self.dropout(
+            vectors + sinusoids(places + FIRST_POSITION, self.config.width).to(vectors.dtype)
+        )
+
+
+def lm_objective(network: TransformerNetwork, tokens: Tensor) -> tuple[Tensor, int]:
+    """(B, T + 1) blocks of text -> the summed -log p of the last T words of each, in nats, and how many they are.
+
+    Padding is not counted. A training loop averages over all devices' words, hence a sum and a count.
+    """
+    hidden = network(tokens[:, :-1]).flatten(0, 1)
+    targets = tokens[:, 1:].flatten()
+    kept = (targets != PAD).nonzero().squeeze(1)
+    return network.softmax.loss(hidden[kept], targets[kept]), len(kept)

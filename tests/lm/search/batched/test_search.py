@@ -1,0 +1,284 @@
+"""The batched search against everything it could have found, against flashlight, and its n-gram against KenLM."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lm.decoding import BeamOptions, DecodingWeights
+from lm.language_model import LanguageModelError, ZeroLM, sentence_score
+from lm.ngram.arrays import NgramTensors, read_automaton
+from lm.ngram.kenlm import NgramLM
+from lm.search.batched.beam import merge, top
+from lm.search.batched.search import BatchedSearch
+from lm.search.flashlight import FlashlightSearch
+from lm.text.lexicon import Lexicon, LexiconError
+from lm.text.vocabulary import Vocabulary
+from lm.transformer.config import tiny
+from lm.transformer.dictionary import SPECIALS, Dictionary
+from lm.transformer.model import TransformerLM
+from lm.transformer.network import TransformerNetwork
+
+SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
+PHONES = Vocabulary.from_labels(("<pad>", "aa", "b"))
+WIDE = BeamOptions(beam=5000, beam_threshold=1e6)
+WORDS = ["A", "AB", "BA"]
+CPU = torch.device("cpu")
+
+ARPA = """\\data\\
+ngram 1=6
+ngram 2=6
+ngram 3=3
+
+\\1-grams:
+-1.5\t<unk>
+0\t<s>\t-0.4
+-0.7\t</s>
+-0.6\tA\t-0.2
+-0.9\tAB\t-0.3
+-1.1\tBA
+
+\\2-grams:
+-0.3\t<s> A\t-0.11
+-0.5\tA BA\t0
+-0.45\tA AB\n-0.2\tAB A\t-0.07
+-0.9\tA </s>
+-0.8\tBA </s>
+
+\\3-grams:
+-0.35\t<s> A BA
+-0.15\tAB A </s>
+-0.25\tA AB A
+
+\\end\\
+"""
+
+
+@pytest.fixture
+def arpa(tmp_path):
+    path = tmp_path / "lm.arpa"
+    path.write_text(ARPA)
+    return path
+
+
+@pytest.fixture
+def lexicon():
+    return Lexicon.from_words(WORDS, SMALL)
+
+
+def random_emission(frames: int, seed: int, symbols: int = 4) -> np.ndarray:
+    logits = np.random.default_rng(seed).normal(0, 2, (frames, symbols))
+    return (logits - np.log(np.exp(logits).sum(1, keepdims=True))).astype(np.float32)
+
+
+def padded(emissions) -> tuple[np.ndarray, list[int]]:
+    lengths = [len(emission) for emission in emissions]
+    batch = np.zeros((len(emissions), max(lengths), emissions[0].shape[1]), np.float32)
+    for row, emission in zip(batch, emissions, strict=True):
+        row[: len(emission)] = emission
+    return batch, lengths
+
+
+def enumerated(emission, weights, model, log_add) -> dict[tuple[str, ...], float]:
+    """The score of every word sequence whose words all end in a boundary, by the paths that write it: best, or sum.
+
+    A boundary on the first frame goes on with the silence before the utterance. Paths of a sentence merge by the silence
+    that they begin with too: to sum up, all of them count.
+    """
+    totals: dict[tuple[str, ...], list[float]] = {}
+    for path in itertools.product(range(4), repeat=len(emission)):
+        text = "".join(
+            SMALL.symbols[s] for s, _ in itertools.groupby((1, *path)) if s != SMALL.blank
+        )[1:]
+        words = tuple(part for part in text.split("|") if part)
+        if all(word in WORDS for word in words) and (not words or text.endswith("|")):
+            score = float(
+                emission[range(len(path)), path].sum(dtype=np.float64)
+            ) + weights.sil_score * path.count(1)
+            totals.setdefault(words, []).append(score)
+    join = np.logaddexp.reduce if log_add else max
+    return {
+        words: float(join(scores))
+        + weights.word_score * len(words)
+        + weights.lm_weight * said(model, words)
+        for words, scores in totals.items()
+    }
+
+
+def said(model, words) -> float:
+    states, total = model.start(), 0.0
+    for word in words:
+        score, states = model.score(states, [model.words.index(word)])
+        total += score[0]
+    return total + model.finish(states)[0]
+
+
+@pytest.mark.parametrize("log_add", [False, True])
+def test_it_finds_the_best_of_all_word_sequences(arpa, lexicon, log_add):
+    pytest.importorskip("kenlm", reason="kenlm has no build for this Python")
+    weights = DecodingWeights(lm_weight=0.9, word_score=0.4, sil_score=-0.2)
+    options = BeamOptions(5000, None, 1e6, nbest=5)
+    emissions = [random_emission(frames, seed) for seed, frames in enumerate((6, 5, 6, 3))]
+    search = BatchedSearch(SMALL, lexicon, read_automaton(arpa), weights, options, log_add=log_add)
+    model = NgramLM(arpa, WORDS)
+    for emission, found in zip(emissions, search.search(*padded(emissions)), strict=True):
+        expected = sorted(
+            enumerated(emission, weights, model, log_add).items(), key=lambda pair: -pair[1]
+        )[:5]
+        assert [h.text for h in found] == [" ".join(words) for words, _ in expected]
+        assert [h.score for h in found] == pytest.approx([score for _, score in expected], abs=1e-3)
+        assert found[0].lm_score == pytest.approx(said(model, expected[0][0]), abs=1e-4)
+
+
+def same(ours, theirs) -> None:
+    for [a, *_], [b, *_] in zip(ours, theirs, strict=True):
+        assert [w.text for w in a.words] == [w.text for w in b.words]
+        assert [(w.start, w.end) for w in a.words] == [(w.start, w.end) for w in b.words]
+        assert (a.symbols, a.frames) == (b.symbols, b.frames)
+        assert [a.score, a.acoustic_score, a.lm_score] == pytest.approx(
+            [b.score, b.acoustic_score, b.lm_score], abs=1e-3
+        )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        BeamOptions(3),
+        BeamOptions(20),
+        BeamOptions(50, 2),
+        BeamOptions(50, None, 2.5),
+        BeamOptions(1),
+    ],
+)
+def test_narrow_beams_find_what_flashlight_finds(arpa, lexicon, options):
+    pytest.importorskip("flashlight", reason="flashlight-text has no build for this Python")
+    weights = DecodingWeights(lm_weight=1.3, word_score=-0.3, sil_score=0.1)
+    batch = padded(
+        [random_emission(frames, seed) for seed, frames in enumerate((40, 1, 25, 40, 7))]
+    )
+    ours = BatchedSearch(SMALL, lexicon, read_automaton(arpa), weights, options)(*batch)
+    same(ours, FlashlightSearch(SMALL, weights, options, lexicon, arpa)(*batch))
+
+
+def test_homophones_phones_and_unknown_words_as_in_flashlight(arpa, tmp_path):
+    pytest.importorskip("flashlight", reason="flashlight-text has no build for this Python")
+    (tmp_path / "letters.txt").write_text("A\tA |\nAB\tA B |\nAB\tB B |\nBA\tA |\nBA\tB |\n")
+    (tmp_path / "phones.txt").write_text("A\taa\nAB\taa b\nBA\tb aa\nBA\tb\n")
+    for vocabulary, name, unk in (
+        (SMALL, "letters", -math.inf),
+        (PHONES, "phones", -math.inf),
+        (SMALL, "letters", -2),
+    ):
+        lexicon = Lexicon.read(tmp_path / f"{name}.txt", vocabulary)
+        weights = DecodingWeights(1.1, 0.3, unk_score=unk)
+        batch = padded([random_emission(30, seed, len(vocabulary.symbols)) for seed in range(3)])
+        ours = BatchedSearch(vocabulary, lexicon, read_automaton(arpa), weights, BeamOptions(30))(
+            *batch
+        )
+        same(ours, FlashlightSearch(vocabulary, weights, BeamOptions(30), lexicon, arpa)(*batch))
+
+
+class Counted(NgramLM):
+    """KenLM, counting what it is asked."""
+
+    calls = 0
+
+    def score(self, states, words):
+        self.calls += 1
+        assert len(set(zip(states, words, strict=True))) == len(words)
+        return super().score(states, words)
+
+
+def test_a_model_of_three_verbs_is_asked_once_a_frame_for_distinct_pairs(arpa, lexicon):
+    pytest.importorskip("kenlm", reason="kenlm has no build for this Python")
+    weights, batch = DecodingWeights(), padded([random_emission(30, 1), random_emission(20, 2)])
+    model = Counted(arpa, [*WORDS, "<unk>"])
+    search = BatchedSearch(SMALL, lexicon, model, weights, BeamOptions(50))
+    model.calls = 0
+    same(
+        search(*batch),
+        BatchedSearch(SMALL, lexicon, read_automaton(arpa), weights, BeamOptions(50))(*batch),
+    )
+    assert 0 < model.calls <= 30
+    with pytest.raises(LanguageModelError, match="no index for 2 of the words searched, 'BA'"):
+        BatchedSearch(SMALL, lexicon, NgramLM(arpa, ["A", "AB"]), weights, WIDE)
+
+
+def test_a_transformer_is_fused_in_the_first_pass(lexicon):
+    torch.manual_seed(0)
+    dictionary = Dictionary((*SPECIALS, *WORDS, *(f"W{i}" for i in range(1493))))
+    model = TransformerLM(
+        TransformerNetwork(tiny(1500)).initialize(), dictionary, [*WORDS, "<unk>"]
+    )
+    weights, emission = DecodingWeights(0.7, 0.2), random_emission(6, 4)
+    search = BatchedSearch(SMALL, lexicon, model, weights, BeamOptions(500, None, 1e6))
+    for _ in range(2):  # what the model was told to forget does no harm the second time
+        [[found]] = search(emission[None], [6])
+        spoken = enumerated(emission, DecodingWeights(0, 0.2), ZeroLM(WORDS), False)
+        totals = {
+            words: score + 0.7 * sentence_score(model, list(map(WORDS.index, words)))
+            for words, score in spoken.items()
+        }
+        best = max(totals, key=lambda words: totals[words])
+        assert (found.text, found.score) == (" ".join(best), pytest.approx(totals[best], abs=1e-3))
+
+
+def test_the_automaton_scores_as_kenlm_and_merges_the_same_states(arpa):
+    pytest.importorskip("kenlm", reason="kenlm has no build for this Python")
+    words = [*WORDS, "unheard"]
+    model, ours = NgramLM(arpa, words), NgramTensors(read_automaton(arpa), words, CPU)
+    numbers: dict[int, set[object]] = {}
+    for sentence in itertools.chain.from_iterable(
+        itertools.product(range(4), repeat=n) for n in range(5)
+    ):
+        state, theirs = ours.start(1), model.start()
+        for word in sentence:
+            score, state = ours.score(state, torch.tensor([word]))
+            expected, theirs = model.score(theirs, [word])
+            assert score.item() == pytest.approx(expected[0], abs=1e-5)
+        assert ours.finish(state).item() == pytest.approx(model.finish(theirs)[0], abs=1e-5)
+        numbers.setdefault(state.item(), set()).add(theirs[0])
+    assert all(len(states) == 1 for states in numbers.values())
+    assert len(set.union(*numbers.values())) == len(numbers)
+
+
+def test_an_automaton_of_a_broken_file_is_refused(tmp_path):
+    (tmp_path / "cut.arpa").write_text(ARPA[:-8])
+    with pytest.raises(LanguageModelError, match="cut short"):
+        read_automaton(tmp_path / "cut.arpa")
+    (tmp_path / "odd.arpa").write_text(ARPA.replace("A BA\t0", "A CA\t0"))
+    with pytest.raises(LanguageModelError, match="n-gram of 'CA', which is not among its words"):
+        read_automaton(tmp_path / "odd.arpa")
+    (tmp_path / "torn.arpa").write_text(ARPA.replace("A AB A", "A A A"))
+    with pytest.raises(
+        LanguageModelError, match="'A A A' goes on from one that the model leaves out"
+    ):
+        read_automaton(tmp_path / "torn.arpa")
+
+
+def test_nothing_to_search(lexicon):
+    search = BatchedSearch(SMALL, lexicon, None, DecodingWeights(), WIDE)
+    assert [found.text for [found] in search(np.zeros((2, 4, 4), np.float32), [0, 0])] == ["", ""]
+    assert search(np.zeros((0, 4, 4), np.float32), []) == []
+    with pytest.raises(ValueError, match="over 4 symbols was expected"):
+        search(np.zeros((1, 3, 32), np.float32), [3])
+    with pytest.raises(LexiconError, match="no word that the alphabet can spell"):
+        BatchedSearch(SMALL, Lexicon({}), None, DecodingWeights(), WIDE)
+
+
+def test_merging_and_the_best_of_each():
+    keys, scores = (
+        torch.tensor([7, 3, 7, 3, 9]),
+        torch.tensor([1.0, 5.0, 4.0, 2.0, 0.0], dtype=torch.float64),
+    )
+    rows, best = merge(keys, scores, log_add=False)
+    assert (rows.tolist(), best.tolist()) == ([1, 2, 4], [5.0, 4.0, 0.0])
+    rows, summed = merge(keys, scores, log_add=True)
+    assert rows.tolist() == [1, 2, 4]
+    assert summed.tolist() == pytest.approx(
+        [math.log(math.exp(5) + math.exp(2)), math.log(math.exp(4) + math.e), 0]
+    )
+    kept = top(torch.tensor([1.0, 3.0, 2.0, 5.0]), torch.tensor([0, 0, 0, 2]), 3, 2)
+    assert kept.tolist() == [1, 2, 3]

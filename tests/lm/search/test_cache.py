@@ -1,0 +1,181 @@
+"""What a search keeps of its files: the second use finds what the first did, and nothing that happens to it matters."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from lm.decoding import BeamOptions, DecodingWeights
+from w2v2cli.recognition.searching.server import build_search
+from w2v2cli.recognition.searching.spec import SearchSpec
+
+LABELS = ("<pad>", "|", "A", "B")
+ARPA = """\\data\\
+ngram 1=6
+ngram 2=3
+
+\\1-grams:
+-1.5\t<unk>
+0\t<s>\t-0.4
+-0.7\t</s>
+-0.6\tA\t-0.2
+-0.9\tAB\t-0.3
+-1.1\tBA
+
+\\2-grams:
+-0.3\t<s> A
+-0.5\tA BA
+-0.2\tAB A
+
+\\end\\
+"""
+LEXICON = "A\tA |\nAB\tA B |\nBA\tB A |\n"
+AT_ONCE = """
+import sys
+from pathlib import Path
+from w2v2cli.recognition.searching.server import build_search
+from w2v2cli.recognition.searching.spec import SearchSpec
+import lm.search.compiled
+lm_path, lexicon, cache = map(Path, sys.argv[1:])
+print("imported", flush=True)
+sys.stdin.readline()
+print(build_search(SearchSpec(("<pad>", "|", "A", "B"), "compiled", lm_path, lexicon, cache=cache))[1], flush=True)
+"""
+
+
+@pytest.fixture
+def spec(tmp_path):
+    """What makes searches of the files above."""
+    (tmp_path / "lm.arpa").write_text(ARPA)
+    (tmp_path / "lexicon.txt").write_text(LEXICON)
+
+    def made(labels=LABELS, cache=tmp_path / "cache", **more):
+        files = {"lm": tmp_path / "lm.arpa", "lexicon": tmp_path / "lexicon.txt"} | more
+        return SearchSpec(
+            labels,
+            "compiled",
+            cache=cache,
+            weights=DecodingWeights(1.0, 0.0),
+            options=BeamOptions(50, nbest=10),
+            **files,
+        )
+
+    return made
+
+
+def found(spec: SearchSpec):
+    """All that a search finds in a few emissions, and its warnings."""
+    search, warnings = build_search(spec)
+    emissions = np.log(np.random.default_rng(0).dirichlet(np.ones(4), (3, 20))).astype(np.float32)
+    return search(emissions, [20, 17, 5], None), warnings
+
+
+def kept(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"lexicon": None, "spell_words": True}, {"hotwords": {"BB": 2.0}}]
+)
+def test_the_second_use_finds_what_the_first_did(spec, tmp_path, more):
+    first = found(spec(**more))
+    before = kept(tmp_path / "cache")
+    assert {name.rpartition(".")[2] for name in before} == {"automaton", "lexicon", "sha256"}
+    assert found(spec(**more)) == first == found(spec(cache=tmp_path / "other", **more))
+    assert kept(tmp_path / "cache") == before
+    assert first[1] == []
+
+
+@pytest.mark.parametrize("suffix", ["automaton", "lexicon"])
+@pytest.mark.parametrize(
+    "damage", [lambda whole: b"", lambda whole: whole[:100], lambda whole: whole[:-1]]
+)
+def test_a_file_cut_short_is_made_again(spec, tmp_path, suffix, damage):
+    first = found(spec())
+    before = kept(tmp_path / "cache")
+    [path] = (tmp_path / "cache").glob(f"*.{suffix}")
+    path.write_bytes(damage(path.read_bytes()))
+    assert found(spec()) == first
+    assert kept(tmp_path / "cache") == before
+
+
+def test_a_remembered_hash_that_is_damaged_is_computed_again(spec, tmp_path):
+    first = found(spec())
+    before = kept(tmp_path / "cache")
+    for path in (tmp_path / "cache").glob("*.sha256"):
+        path.write_bytes(b"\xff" * 64)
+    assert found(spec()) == first
+    assert kept(tmp_path / "cache") == before
+
+
+def test_other_files_and_labels_are_other_entries(spec, tmp_path):
+    first = found(spec())
+    (tmp_path / "other.txt").write_text(LEXICON.replace("AB\tA B", "AB\tB B"))
+    (tmp_path / "other.arpa").write_text(ARPA.replace("-0.2\tAB A", "-2.2\tAB A"))
+    swapped = ("<pad>", "|", "B", "A")
+    others = [
+        {"lexicon": tmp_path / "other.txt"},
+        {"lm": tmp_path / "other.arpa"},
+        {"labels": swapped},
+    ]
+    for number, other in enumerate(others):
+        assert (
+            found(spec(**other))
+            == found(spec(cache=tmp_path / f"fresh-{number}", **other))
+            != first
+        )
+    assert len(list((tmp_path / "cache").glob("*.lexicon"))) == 3
+    assert len(list((tmp_path / "cache").glob("*.automaton"))) == 2
+    assert found(spec()) == first
+
+
+def test_two_processes_that_start_at_once_leave_whole_files(spec, tmp_path):
+    files = [str(tmp_path / name) for name in ("lm.arpa", "lexicon.txt", "cache")]
+    call = [sys.executable, "-c", AT_ONCE, *files]
+    both = [
+        subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in both:
+        assert process.stdout.readline() == "imported\n"
+    for process in both:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.communicate()[0] for process in both] == ["[]\n"] * 2
+    before = kept(tmp_path / "cache")
+    assert not any(name.endswith(".part") for name in before)
+    assert found(spec()) == found(spec(cache=tmp_path / "fresh"))
+    assert kept(tmp_path / "cache") == before
+
+
+def test_a_folder_that_cannot_be_written_costs_no_search(spec, tmp_path):
+    (tmp_path / "file").write_text("")
+    hypotheses, told = found(spec(cache=tmp_path / "file" / "cache"))
+    assert hypotheses == found(spec())[0]
+    assert len(told) == 2 and all("Not a directory" in sentence for sentence in told)
+
+
+def test_what_nobody_reads_goes_when_a_new_automaton_comes(spec, tmp_path):
+    first = found(spec())
+    old = time.time() - 91 * 86_400
+    [automaton] = (tmp_path / "cache").glob("*.automaton")
+    os.utime(automaton, (old, old))
+    abandoned, foreign = (
+        tmp_path / "cache" / ".x.automaton.7.part",
+        tmp_path / "cache" / "notes.txt",
+    )
+    for path in (abandoned, foreign):
+        path.write_text("")
+        os.utime(path, (old, old))
+    assert found(spec()) == first  # it is read, so it stays
+    (tmp_path / "other.arpa").write_text(ARPA.replace("-0.2\tAB A", "-2.2\tAB A"))
+    found(spec(lm=tmp_path / "other.arpa"))
+    assert automaton.exists() and foreign.exists() and not abandoned.exists()
+    os.utime(automaton, (old, old))
+    (tmp_path / "third.arpa").write_text(ARPA.replace("-0.2\tAB A", "-3.2\tAB A"))
+    found(spec(lm=tmp_path / "third.arpa"))
+    assert not automaton.exists()
+    assert found(spec()) == first

@@ -1,0 +1,283 @@
+"""The compiled search against everything it could have found, with and without adding up, in threads, with hot words."""
+
+import itertools
+import math
+import random
+
+import numpy as np
+import pytest
+
+from lm.decoding import BeamOptions, DecodingWeights
+from lm.ngram.automaton import NgramAutomaton, automaton_file
+from lm.search.compiled import CompiledSearch
+from lm.search.lexicon_checks import SearchError
+from lm.text.lexicon import Lexicon
+from lm.text.vocabulary import Vocabulary
+
+SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
+PHONES = Vocabulary.from_labels(("<pad>", "aa", "b"))
+WORDS = ("A", "AB", "BA")
+ARPA = """\\data\\
+ngram 1=6
+ngram 2=6
+ngram 3=3
+
+\\1-grams:
+-1.5\t<unk>
+0\t<s>\t-0.4
+-0.7\t</s>
+-0.6\tA\t-0.2
+-0.9\tAB\t-0.3
+-1.1\tBA
+
+\\2-grams:
+-0.3\t<s> A\t-0.11
+-0.5\tA BA\t0
+-0.45\tA AB
+-0.2\tAB A\t-0.07
+-0.9\tA </s>
+-0.8\tBA </s>
+
+\\3-grams:
+-0.35\t<s> A BA
+-0.15\tAB A </s>
+-0.25\tA AB A
+
+\\end\\
+"""
+
+
+@pytest.fixture
+def arpa(tmp_path):
+    path = tmp_path / "lm.arpa"
+    path.write_text(ARPA)
+    return path
+
+
+@pytest.fixture
+def searching(arpa, tmp_path):
+    """What makes searches over the words above, with the model above."""
+
+    def search(
+        weights, beam=5000, threshold=1e6, tokens=None, nbest=1, lexicon=None, lm=arpa, **more
+    ):
+        lexicon = Lexicon.from_words(WORDS, SMALL) if lexicon is None else lexicon
+        options = BeamOptions(beam, tokens, threshold, nbest)
+        return CompiledSearch(SMALL, weights, options, lexicon, lm, tmp_path / "cache", **more)
+
+    return search
+
+
+def random_emission(frames: int, seed: int, symbols: int = 4) -> np.ndarray:
+    logits = np.random.default_rng(seed).normal(0, 2, (frames, symbols))
+    return (logits - np.log(np.exp(logits).sum(1, keepdims=True))).astype(np.float32)
+
+
+def padded(emissions) -> tuple[np.ndarray, list[int]]:
+    lengths = [len(emission) for emission in emissions]
+    batch = np.zeros((len(emissions), max(lengths), emissions[0].shape[1]), np.float32)
+    for row, emission in zip(batch, emissions, strict=True):
+        row[: len(emission)] = emission
+    return batch, lengths
+
+
+def enumerated(
+    emission, weights, spellings, model, log_add=False, hotwords=None
+) -> dict[tuple[str, ...], float]:
+    """The score of every sequence of words that all end in a boundary, by the paths that write it: the best, or the sum.
+
+    A boundary on the first frame goes on with the silence before the utterance.
+    """
+    paths: dict[str, list[float]] = {}
+    for path in itertools.product(range(4), repeat=len(emission)):
+        text = "".join(
+            SMALL.symbols[s] for s, _ in itertools.groupby((1, *path)) if s != SMALL.blank
+        )[1:]
+        score = float(
+            emission[range(len(path)), path].sum(dtype=np.float64)
+        ) + weights.sil_score * path.count(1)
+        paths.setdefault(text, []).append(score)
+    totals: dict[tuple[str, ...], list[float]] = {}
+    for text, scores in paths.items():
+        written = [part for part in text.split("|") if part]
+        if written and not text.endswith("|"):
+            continue
+        for words in itertools.product(*(spellings.get(letters, ()) for letters in written)):
+            totals.setdefault(words, []).extend(scores)
+    join = np.logaddexp.reduce if log_add else max
+    return {
+        words: float(join(scores))
+        + weights.word_score * len(words)
+        + weights.lm_weight * (0.0 if model is None else said(model, words))
+        + sum((hotwords or {}).get(word, 0.0) for word in words)
+        for words, scores in totals.items()
+    }
+
+
+def said(model, words) -> float:
+    states, total = model.start(), 0.0
+    for word in words:
+        score, states = model.score(states, [model.words.index(word)])
+        total += score[0]
+    return total + model.finish(states)[0]
+
+
+@pytest.fixture
+def model(arpa, tmp_path):
+    return NgramAutomaton(automaton_file(arpa, tmp_path / "cache"), [*WORDS, "BB", "<unk>"])
+
+
+def letters_of(words=WORDS) -> dict[str, list[str]]:
+    return {word: [word] for word in words}
+
+
+def check(found, expected, nbest=1) -> None:
+    """The n best of everything there is; equal scores may stand in any order."""
+    best = sorted(expected.values(), reverse=True)[:nbest]
+    assert [h.score for h in found] == pytest.approx(best, abs=1e-3)
+    for hypothesis in found:
+        assert hypothesis.score == pytest.approx(expected[tuple(hypothesis.text.split())], abs=1e-3)
+
+
+@pytest.mark.parametrize("log_add", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_it_finds_the_best_of_all_word_sequences(searching, model, seed, log_add):
+    draw = random.Random(seed).uniform
+    weights = DecodingWeights(draw(0, 2), draw(-1, 1), sil_score=draw(-0.5, 0.5))
+    emission = random_emission(6, seed)
+    [found] = searching(weights, nbest=5, log_add=log_add)(emission[None], [6])
+    check(found, enumerated(emission, weights, letters_of(), model, log_add), 5)
+    assert found[0].lm_score == pytest.approx(said(model, found[0].text.split()), abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_homophones_and_second_spellings(searching, model, tmp_path, seed):
+    (tmp_path / "lexicon.txt").write_text("A\tA |\nAB\tA B |\nAB\tB B |\nBA\tA |\nBA\tB |\n")
+    lexicon = Lexicon.read(tmp_path / "lexicon.txt", SMALL)
+    weights, emission = DecodingWeights(1.5, 0.5), random_emission(7, seed)
+    [found] = searching(weights, nbest=3, lexicon=lexicon)(emission[None], [7])
+    spellings = {"A": ["A", "BA"], "AB": ["AB"], "BB": ["AB"], "B": ["BA"]}
+    check(found, enumerated(emission, weights, spellings, model), 3)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_hot_words_are_added_and_new_ones_spelled(searching, model, seed):
+    hotwords = {"BB": 2.5, "A": -1.0, "BA": 0.7}
+    weights, emission = DecodingWeights(0.8, 0.1), random_emission(6, seed)
+    [found] = searching(weights, nbest=4, hotwords=hotwords)(emission[None], [6])
+    check(
+        found,
+        enumerated(emission, weights, letters_of([*WORDS, "BB"]), model, hotwords=hotwords),
+        4,
+    )
+
+
+def test_a_hot_word_that_the_alphabet_cannot_spell_is_named(searching):
+    search = searching(DecodingWeights(), hotwords={"A": 1.0, "CAB": 3.0})
+    assert search.warnings == ["The hot word 'CAB' cannot be spelled in the model's alphabet."]
+
+
+def test_without_a_language_model(searching):
+    weights, emission = DecodingWeights(word_score=0.3), random_emission(7, 3)
+    [found] = searching(weights, nbest=6, lm=None)(emission[None], [7])
+    check(found, enumerated(emission, weights, letters_of(), None), 6)
+
+
+def test_words_outside_the_lexicon_are_what_their_letters_spell(searching):
+    """As in flashlight, the beginning of a lexicon's word may end as an unknown one."""
+    lexicon = Lexicon.from_words(["AB", "BA"], SMALL)
+    emission = np.full((8, 4), -6.0, np.float32)
+    emission[range(8), [2, 3, 1, 0, 3, 0, 1, 0]] = -0.1  # AB|B|
+    [[forbidden]] = searching(DecodingWeights(0.1, 0.0), lexicon=lexicon)(emission[None], [8])
+    assert set(forbidden.text.split()) <= {"AB", "BA"}
+    spelled = Lexicon.from_words(["AB", "B", "BA"], SMALL)
+    [[expected]] = searching(DecodingWeights(0.1, 0.0), lexicon=spelled)(emission[None], [8])
+    assert expected.text == "AB B"
+
+
+def test_phones_make_words_without_a_boundary(tmp_path):
+    (tmp_path / "lexicon.txt").write_text("bob\tb aa b\nah\taa\n")
+    lexicon = Lexicon.read(tmp_path / "lexicon.txt", PHONES)
+    emission = np.full((8, 3), -6.0, np.float32)
+    emission[range(8), [2, 2, 1, 2, 0, 1, 0, 0]] = -0.1
+    search = CompiledSearch(PHONES, DecodingWeights(0, 0), BeamOptions(100), lexicon)
+    [[found]] = search(emission[None], [8])
+    assert [(w.text, w.start, w.end) for w in found.words] == [("bob", 0, 4), ("ah", 5, 6)]
+
+
+def test_threads_and_batches_change_nothing(searching):
+    emissions = [
+        random_emission(frames, seed) for seed, frames in enumerate((30, 1, 25, 40, 7, 12))
+    ]
+    one = searching(DecodingWeights(1.1, -0.2), beam=40, threads=1)
+    several = searching(DecodingWeights(1.1, -0.2), beam=40, threads=4)
+    alone = [one(emission[None], [len(emission)])[0] for emission in emissions]
+    assert several(*padded(emissions)) == alone
+    assert several(*padded(emissions)) == alone
+
+
+def test_weights_hold_from_the_call_that_brings_them(searching):
+    emission, other = random_emission(20, 4), DecodingWeights(3.0, -2.0)
+    search = searching(DecodingWeights(0.5, 0.5))
+    first = search(emission[None], [20])
+    assert search(emission[None], [20], other) == searching(other)(emission[None], [20]) != first
+    assert search(emission[None], [20]) == searching(other)(emission[None], [20])
+
+
+def test_the_other_knobs_reach_the_search(searching):
+    emission = random_emission(40, 5)
+
+    def score(**options) -> float:
+        return searching(DecodingWeights(), **options)(emission[None], [40])[0][0].score
+
+    full = score()
+    assert score(tokens=99) == full  # more symbols than there are: all of them
+    assert score(tokens=1) < full
+    assert score(beam=1) < full
+    assert score(threshold=0.01) < full
+
+
+def test_n_best_lists_are_distinct_and_in_order(searching):
+    [found] = searching(DecodingWeights(0.5, 0.0), beam=100, nbest=4)(
+        random_emission(8, 1)[None], [8]
+    )
+    assert len({h.text for h in found}) == len(found) == 4
+    assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
+
+
+def test_nothing_to_search_and_what_does_not_belong(searching):
+    search = searching(DecodingWeights(0.5, 0.0))
+    assert [found.text for [found] in search(np.zeros((2, 4, 4), np.float32), [0, 0])] == ["", ""]
+    assert search(np.zeros((0, 4, 4), np.float32), []) == []
+    with pytest.raises(ValueError, match="over 4 symbols was expected"):
+        search(np.zeros((1, 3, 32), np.float32), [3])
+    with pytest.raises(ValueError, match="no number from frame 0 on"):
+        search(np.full((1, 3, 4), np.nan, np.float32), [3])
+
+
+def test_files_that_do_not_belong_together_are_told(searching, arpa, tmp_path):
+    with pytest.raises(SearchError, match="The lexicon holds no word"):
+        searching(DecodingWeights(), lexicon=Lexicon({}))
+    with pytest.raises(SearchError, match=r"can spell none of the lexicon's 2 words, 'xyz', 'zz'"):
+        searching(DecodingWeights(), lexicon=Lexicon.from_words(["xyz", "zz"], SMALL))
+    with pytest.raises(
+        SearchError, match=r"knows 0 of the lexicon's 2 words \(0%\): not 'AAA', 'BBB' for example"
+    ):
+        searching(DecodingWeights(), lexicon=Lexicon.from_words(["AAA", "BBB"], SMALL))
+    lower = tmp_path / "lower.arpa"
+    lower.write_text(
+        ARPA.replace("AB", "ab").replace("BA", "ba").replace("\tA", "\ta").replace(" A", " a")
+    )
+    with pytest.raises(SearchError, match="Bring language model and lexicon to one case"):
+        searching(DecodingWeights(), lm=lower)
+    half = searching(DecodingWeights(), lexicon=Lexicon.from_words(["A", "AB", "BB", "BBB"], SMALL))
+    assert half.warnings[0].startswith(
+        f"{arpa} knows 2 of the lexicon's 4 words (50%); it lacks 'BB', 'BBB'"
+    )
+
+
+def test_infinite_scores_end_nothing(searching):
+    emission = random_emission(12, 2)
+    emission[3, 2] = -math.inf
+    [[found]] = searching(DecodingWeights(0.5, 0.0))(emission[None], [12])
+    assert math.isfinite(found.score)

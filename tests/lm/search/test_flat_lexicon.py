@@ -1,0 +1,76 @@
+"""A lexicon kept in a file is the lexicon, whatever becomes of the file."""
+
+import numpy as np
+import pytest
+
+from lm.decoding import BeamOptions, DecodingWeights
+from lm.search.compiled import CompiledSearch
+from lm.search.flat_lexicon import FlatLexicon, kept_lexicon
+from lm.text.lexicon import Lexicon
+from lm.text.vocabulary import Vocabulary
+
+SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
+LINES = "A\tA |\nAB\tA B |\nAB\tB B |\nÉTÉ\tE T E |\n<unk>\tA A |\nBA\tB A |\n"
+
+
+@pytest.fixture
+def lexicon(tmp_path):
+    (tmp_path / "lexicon.txt").write_text(LINES)
+    return Lexicon.read(tmp_path / "lexicon.txt", SMALL)
+
+
+def same(a: FlatLexicon, b: FlatLexicon) -> bool:
+    arrays = all(
+        np.array_equal(getattr(a, name), getattr(b, name)) for name in ("symbols", "ends", "owners")
+    )
+    return arrays and (a.words, a.unspellable) == (b.words, b.unspellable)
+
+
+def test_the_arrays_are_the_lexicon(lexicon):
+    flat = FlatLexicon.of(lexicon)
+    assert flat.words == ["A", "AB", "BA"] and flat.unspellable == ("ÉTÉ",)
+    rows = np.split(flat.symbols, flat.ends[:-1].astype(int))
+    assert [row.tolist() for row in rows] == [[2, 1], [2, 3, 1], [3, 3, 1], [3, 2, 1]]
+    assert flat.owners.tolist() == [0, 1, 1, 2]
+
+
+def test_it_is_made_once_and_again_when_the_file_is_damaged(lexicon, tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return lexicon
+
+    first, _ = kept_lexicon("hash", SMALL, tmp_path / "kept", make)
+    again, told = kept_lexicon("hash", SMALL, tmp_path / "kept", make)
+    assert same(first, again) and told == [] and len(made) == 1
+    [file] = (tmp_path / "kept").iterdir()
+    whole = file.read_bytes()
+    for damaged in (whole[:-30], whole[:50], b"", b"no such thing"):
+        file.write_bytes(damaged)
+        assert same(kept_lexicon("hash", SMALL, tmp_path / "kept", make)[0], first)
+        assert file.read_bytes() == whole
+    assert len(made) == 5
+    kept_lexicon("other", SMALL, tmp_path / "kept", make)
+    kept_lexicon("hash", Vocabulary.from_labels(("<pad>", "|", "B", "A")), tmp_path / "kept", make)
+    assert len(made) == 7
+
+
+def test_a_folder_that_cannot_be_written_costs_no_search(lexicon, tmp_path):
+    (tmp_path / "file").write_text("")
+    flat, told = kept_lexicon("hash", SMALL, tmp_path / "file" / "kept", lambda: lexicon)
+    assert same(flat, FlatLexicon.of(lexicon))
+    assert told == [
+        f"The lexicon cannot be kept in {tmp_path / 'file' / 'kept'} (Not a directory): it is spelled anew each time."
+    ]
+
+
+def test_a_search_takes_it_as_it_takes_a_lexicon(lexicon):
+    emission = np.log(np.random.default_rng(0).dirichlet(np.ones(4), 20)).astype(np.float32)
+    found = [
+        CompiledSearch(
+            SMALL, DecodingWeights(), BeamOptions(50, nbest=5), some, hotwords={"BB": 1.0}
+        )(emission[None], [20])
+        for some in (lexicon, FlatLexicon.of(lexicon))
+    ]
+    assert found[0] == found[1]

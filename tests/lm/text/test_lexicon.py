@@ -1,0 +1,46 @@
+"""Lexicon files, good and bad."""
+
+import gzip
+
+import pytest
+
+from lm.text.lexicon import Lexicon, LexiconError
+from lm.text.vocabulary import Vocabulary
+
+SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
+PHONES = Vocabulary.from_labels(("<pad>", "aa", "b"))
+
+
+@pytest.mark.parametrize("name", ["lexicon.txt", "lexicon.txt.gz"])
+def test_words_may_have_several_spellings(tmp_path, name):
+    text = "AB\tA B |\nAB\tA A B |\nAB\tA B |\nBA B A\nC\tC |\n\n"
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    lexicon = Lexicon.read(path, SMALL)
+    assert lexicon.spellings == {"AB": ((2, 3, 1), (2, 2, 3, 1)), "BA": ((3, 2, 1),)}
+    assert lexicon.unspellable == ("C",)
+    assert len(lexicon) == 2
+
+
+def test_words_without_a_file_are_spelled_by_their_characters():
+    lexicon = Lexicon.from_words(["AB", "ABBA", "CAB", "A|B"], SMALL)
+    assert lexicon.spellings == {"AB": ((2, 3, 1),), "ABBA": ((2, 3, 3, 2, 1),)}
+    assert lexicon.unspellable == ("CAB", "A|B")
+
+
+def test_phones_have_no_boundary(tmp_path):
+    path = tmp_path / "lexicon.txt"
+    path.write_text("bob\tb aa b\n")
+    assert Lexicon.read(path, PHONES).spellings == {"bob": ((2, 1, 2),)}
+
+
+def test_files_that_are_no_lexicon(tmp_path):
+    (tmp_path / "bad.txt").write_text("AB\tA B |\nword\n")
+    with pytest.raises(LexiconError, match="line 2: the word 'word' has no spelling"):
+        Lexicon.read(tmp_path / "bad.txt", SMALL)
+    (tmp_path / "binary.txt").write_bytes(b"AB\tA B |\n\xff\xfe\x00")
+    with pytest.raises(LexiconError, match=r"binary\.txt is damaged or no text"):
+        Lexicon.read(tmp_path / "binary.txt", SMALL)
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(b"AB\tA B |\n" * 1000)[:-9])
+    with pytest.raises(LexiconError, match=r"cut\.gz is damaged or no text"):
+        Lexicon.read(tmp_path / "cut.gz", SMALL)

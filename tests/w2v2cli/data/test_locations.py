@@ -1,0 +1,307 @@
+"""Names of models and language models, against a local server that answers like Hugging Face and openslr."""
+
+import gzip
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from storage.home import home
+from w2v2cli.data import downloads
+from w2v2cli.data import locations as store
+from w2v2cli.data.downloads import DownloadError
+from w2v2cli.data.locations import (
+    LmLocation,
+    ModelLocation,
+    model_names,
+    offline,
+    resolve_lm,
+    resolve_model,
+)
+from w2v2cli.errors import UsageError, UserError
+
+REPOSITORY = "/facebook/wav2vec2-base-960h/resolve/main/"
+SMALL = {
+    name: f"{{{name}}}".encode()
+    for name in ("config.json", "preprocessor_config.json", "vocab.json")
+}
+ARPA = b"\n\\data\\\nngram 1=3\n\n\\1-grams:\n-1\t<s>\t0\n-1\t</s>\n-1\tWORD\n\n\\end\\\n"
+OWN = ModelLocation("mine", Path("mine"), None)
+DEMO = ModelLocation("demo", Path("demo"), "demo")
+LIBRISPEECH = ModelLocation("base-960h", Path("base-960h"), "librispeech")
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """What the server has, by path, and the paths that were asked of it."""
+    files, asked = {}, []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            body = files.get(self.path)
+            self.send_response(200 if body is not None else 404)
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    for name in ("W2V2_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("W2V2_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_ENDPOINT", url + "/")
+    monkeypatch.setenv("W2V2_LIBRISPEECH_LM", f"{url}/11/4-gram.arpa.gz")
+    monkeypatch.setattr(downloads, "FIRST_PAUSE", 0.001)
+    yield files, asked
+    server.shutdown()
+    server.server_close()
+
+
+def have(files, *names, repository=REPOSITORY):
+    files.update({repository + name: SMALL.get(name, b"weights") for name in names})
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".sha256")
+
+
+def test_a_published_model_is_fetched_once(files):
+    served, asked = files
+    have(served, *SMALL, "model.safetensors")
+    seen = []
+    location = resolve_model(
+        "base-960h", lambda file, done, total: seen.append((file, done, total))
+    )
+    assert location == ModelLocation("base-960h", home() / "models" / "base-960h", "librispeech")
+    assert names_in(location.path) == [
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+        "vocab.json",
+    ]
+    assert (location.path / "vocab.json").read_bytes() == SMALL["vocab.json"]
+    assert seen[-1] == ("model.safetensors", 7, 7)
+    count = len(asked)
+    assert resolve_model("base-960h") == location
+    assert resolve_model("facebook/wav2vec2-base-960h").path == location.path
+    assert len(asked) == count
+
+
+def test_an_older_repository_has_only_the_bin(files):
+    have(files[0], *SMALL, "pytorch_model.bin")
+    location = resolve_model("base-960h")
+    assert (location.path / "pytorch_model.bin").read_bytes() == b"weights"
+
+
+def test_a_pretrained_model_may_lack_a_vocabulary_and_another_may_not(files):
+    repository = "/facebook/wav2vec2-large-lv60/resolve/main/"
+    have(
+        files[0],
+        "config.json",
+        "preprocessor_config.json",
+        "pytorch_model.bin",
+        repository=repository,
+    )
+    assert resolve_model("large-lv60k").path.name == "large-lv60k"
+    assert resolve_model("large-lv60k").family == "librispeech"
+    have(files[0], "config.json", "preprocessor_config.json", "pytorch_model.bin")
+    with pytest.raises(DownloadError, match=r"vocab\.json is not there \(the server says 404\)"):
+        resolve_model("base-960h")
+
+
+def test_offline_says_what_to_fetch_and_where_to_put_it(files, monkeypatch, tmp_path):
+    served, asked = files
+    monkeypatch.setenv("W2V2_OFFLINE", "1")
+    with pytest.raises(UserError) as caught:
+        resolve_model("base-960h")
+    message = str(caught.value)
+    for part in (
+        "config.json",
+        "vocab.json",
+        "model.safetensors or pytorch_model.bin",
+        REPOSITORY.rstrip("/"),
+    ):
+        assert part in message
+    folder = tmp_path / "home" / "models" / "base-960h"
+    assert message.endswith(f"put it into {folder}.")
+
+    folder.mkdir(parents=True)
+    for name in ("config.json", "preprocessor_config.json", "pytorch_model.bin"):
+        (folder / name).write_bytes(b"x")
+    with pytest.raises(UserError, match=r"the network is off: fetch vocab\.json from"):
+        resolve_model("base-960h")
+    (folder / "vocab.json").write_bytes(b"x")
+    assert resolve_model("base-960h").path == folder
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("value", "off"), [("1", True), ("TRUE", True), ("0", False), ("", False), ("off", False)]
+)
+@pytest.mark.parametrize("name", ["W2V2_OFFLINE", "HF_HUB_OFFLINE"])
+def test_offline_by_either_name(monkeypatch, name, value, off):
+    monkeypatch.delenv("W2V2_OFFLINE", raising=False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv(name, value)
+    assert offline() is off
+
+
+def test_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/her")
+    for name, value, expected in (
+        ("XDG_CACHE_HOME", "", "/home/her/.cache/w2v2"),
+        ("XDG_CACHE_HOME", "/cache", "/cache/w2v2"),
+        ("W2V2_HOME", "~/w", "/home/her/w"),
+    ):
+        monkeypatch.setenv("W2V2_HOME", "")
+        monkeypatch.setenv(name, value)
+        assert str(home()) == expected
+
+
+def test_models_of_the_user(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    path.touch()
+    assert resolve_model(str(path)) == ModelLocation(str(path), path, None)
+    assert resolve_model(str(tmp_path)).path == tmp_path
+
+
+def test_a_known_name_goes_before_a_file_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("demo").mkdir()
+    assert resolve_model("demo").path == store.DEMO_MODEL
+    assert resolve_model("./demo").path == Path("demo")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("base-960", r"There is no model 'base-960'; did you mean base-960h"),
+        ("Large-LV60k-960h", r"did you mean large-lv60k-960h"),
+        ("demos", r"did you mean demo\?"),
+        ("xyzzy", r"there are demo, base, base-100h, .*large-lv60k-960h-self, or a path\."),
+        ("folder/model", r"There is no model at folder/model\."),
+        ("model.pt", r"There is no model at model\.pt\."),
+    ],
+)
+def test_an_unknown_model_is_answered_with_the_nearest_names(name, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        resolve_model(name)
+    assert caught.value.exit_code == 2
+
+
+def test_what_ships_is_there():
+    assert model_names()[0] == "demo"
+    assert resolve_model("demo") == ModelLocation("demo", store.DEMO_MODEL, "demo")
+    assert resolve_lm("4gram", DEMO) == LmLocation("4gram", store.DEMO_LM, store.DEMO_LEXICON)
+
+
+def test_a_shipped_file_that_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setattr(store, "DEMO_MODEL", tmp_path / "demo.safetensors")
+    with pytest.raises(
+        UserError, match=r"demo\.safetensors that ships with w2v2 is missing: install w2v2 again"
+    ):
+        resolve_model("demo")
+
+
+def test_the_4gram_of_a_librispeech_model_is_librispeechs(files, monkeypatch):
+    served, asked = files
+    served["/11/4-gram.arpa.gz"] = gzip.compress(ARPA)
+    location = resolve_lm("4gram", LIBRISPEECH)
+    assert location == LmLocation("4gram", home() / "lm" / "4-gram.arpa.gz", None)
+    assert location.lm.read_bytes() == served["/11/4-gram.arpa.gz"]
+    monkeypatch.setenv("W2V2_OFFLINE", "1")
+    assert resolve_lm("4gram", LIBRISPEECH) == location
+    location.lm.unlink()
+    with pytest.raises(
+        UserError, match=rf"fetch http.*4-gram\.arpa\.gz and put it at {location.lm}\."
+    ) as caught:
+        resolve_lm("4gram", LIBRISPEECH)
+    assert caught.value.exit_code == 1
+
+
+def test_the_transformer_of_a_librispeech_model_is_the_papers(files, monkeypatch):
+    served, _ = files
+    url = os.environ["W2V2_LIBRISPEECH_LM"].replace("4-gram.arpa.gz", "words.pt")
+    monkeypatch.setenv("W2V2_LIBRISPEECH_TRANSFORMER", url)
+    served |= {"/11/words.pt": b"weights", "/11/words.dict": b"THE 3\n"}
+    location = resolve_lm("transformer", LIBRISPEECH)
+    assert location == LmLocation("transformer", home() / "lm" / "words.pt", None, "transformer")
+    assert location.lm.with_suffix(".dict").read_bytes() == b"THE 3\n"
+    monkeypatch.setenv("W2V2_OFFLINE", "1")
+    assert resolve_lm("transformer", LIBRISPEECH) == location
+    location.lm.with_suffix(".dict").unlink()
+    with pytest.raises(
+        UserError,
+        match=r"not whole on this machine and the network is off: fetch words\.dict from http",
+    ):
+        resolve_lm("transformer", LIBRISPEECH)
+    with pytest.raises(UsageError, match="for mine name a file"):
+        resolve_lm("transformer", OWN)
+    assert resolve_lm("transformer", DEMO) == LmLocation(
+        "transformer", store.DEMO_TRANSFORMER, store.DEMO_LEXICON, "transformer"
+    )
+
+
+def test_no_language_model_goes_with_a_model_we_do_not_know():
+    with pytest.raises(UsageError, match="for mine name an ARPA or KenLM file"):
+        resolve_lm("4gram", OWN)
+    assert resolve_lm("none", OWN) == LmLocation("none", None, None)
+
+
+def test_language_models_of_the_user(tmp_path):
+    lexicon = tmp_path / "lexicon.txt"
+    lexicon.write_text("WORD\tW O R D |\n")
+    for name, content in (
+        ("a.arpa", ARPA),
+        ("a.arpa.gz", gzip.compress(ARPA)),
+        ("lm.txt", ARPA.lstrip()),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        assert resolve_lm(str(path), OWN) == LmLocation(str(path), path, None)
+        assert resolve_lm(str(path), OWN, lexicon).lexicon == lexicon
+    binary = tmp_path / "lm.binary"
+    binary.write_bytes(store.KENLM_START + b" format version 5\n\0")
+    assert resolve_lm(str(binary), OWN, lexicon).lm == binary
+    with pytest.raises(
+        UsageError, match=r"lm\.binary does not list its words as an ARPA file does: .* --lexicon"
+    ):
+        resolve_lm(str(binary), OWN)
+    with pytest.raises(UsageError, match=r"There is no lexicon at gone\.txt\."):
+        resolve_lm("none", OWN, Path("gone.txt"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.arpa", b"words words", r"a\.arpa is neither an ARPA file nor a binary of KenLM's"),
+        ("a.arpa", b"", "neither an ARPA file"),
+        ("a.arpa.gz", b"words words", r"a\.arpa\.gz cannot be read: Not a gzipped file"),
+        ("a.arpa.gz", gzip.compress(ARPA * 9)[:40], r"a\.arpa\.gz cannot be read: "),
+    ],
+)
+def test_what_is_no_language_model_is_refused(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        resolve_lm(str(path), OWN)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("4-gram", r"There is no language model '4-gram'; did you mean 4gram\?"),
+        ("huge", r"there are none, 4gram, transformer, or a path\."),
+        ("lm/x.arpa", r"There is no language model at lm/x\.arpa\."),
+    ],
+)
+def test_an_unknown_language_model(name, message):
+    with pytest.raises(UsageError, match=message):
+        resolve_lm(name, DEMO)

@@ -1,0 +1,132 @@
+"""What is scored and how it is reported, by the units that the model writes."""
+
+import io
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from lm.decoding import DecodingWeights
+from lm.text.phones import phone_labels
+from lm.text.vocabulary import CHARACTERS
+from w2v2cli.data.corpora.catalogue import CorpusSplit
+from w2v2cli.data.locations import LmLocation, ModelLocation
+from w2v2cli.data.utterance import Utterance
+from w2v2cli.errors import UserError
+from w2v2cli.recognition import recognizer
+from w2v2cli.recognition.recognizer import RecognitionOptions
+from w2v2cli.recognition.scoring.report import json_report, print_report
+from w2v2cli.recognition.scoring.rows import evaluation_of, scored_rows, settings_line
+from w2v2cli.recognition.searching.rescoring import Rescoring
+from w2v2cli.recognition.searching.spec import SearchSpec
+from w2v2cli.recognition.sharing.ranks import Ranks
+
+OPTIONS = RecognitionOptions(ModelLocation("m", Path("m"), None), LmLocation("none", None, None))
+SPOKEN = Utterance("a", Path("a.wav"), "SHE", "s1", phones=("h#", "sh", "ix", "q", "h#"))
+
+
+def pipeline(spec: SearchSpec, *texts: str):
+    """One that hears `texts`."""
+    outcomes = [
+        SimpleNamespace(transcript=SimpleNamespace(text=text), error=None) for text in texts
+    ]
+    timings = SimpleNamespace(audio=0.0)
+    return SimpleNamespace(
+        pool=SimpleNamespace(spec=spec), timings=timings, transcribe=lambda paths: iter(outcomes)
+    )
+
+
+def evaluated(pipeline, part: CorpusSplit):
+    rows = scored_rows(pipeline, part, range(len(part.utterances)), "", Ranks())
+    return evaluation_of(part, enumerate(rows))
+
+
+def test_a_phone_model_is_scored_by_phones():
+    part = CorpusSplit(
+        "timit", (SPOKEN, Utterance("b", Path("b.wav"), None, "s2", phones=("zh", "aa")))
+    )
+    spec = SearchSpec(phone_labels(48), "greedy")
+    result = evaluated(pipeline(spec, "sil sh ih sil", "sh ao b"), part)
+    assert (result.unit, result.rate_name, result.words.rate) == (
+        "phones",
+        "PER",
+        pytest.approx(1 / 6),
+    )
+    [row] = json_report([result], OPTIONS, 0)["results"]
+    assert row["per"] == pytest.approx(1 / 6) and row["per_interval_95"] == [0, 0.5]
+    assert row["phones"] == {"reference": 6, "substitutions": 0, "deletions": 0, "insertions": 1}
+    assert not {"wer", "cer", "words", "characters"} & set(row)
+    assert result.utterances[0].alignment.hypothesis == "sil sh ih sil"
+    with redirect_stdout(io.StringIO()) as shown:
+        print_report([result], OPTIONS, worst=1, seed=0)
+    text = shown.getvalue()
+    assert "PER %" in text and "16.67" in text and "WER" not in text and "CER" not in text
+    assert "b (1 errors in 2 phones) sh aa +b+" in text
+
+
+def test_other_models_and_phones_made_into_words_are_scored_by_words():
+    part = CorpusSplit("timit", (SPOKEN,))
+    for spec in (
+        SearchSpec(CHARACTERS, "greedy"),
+        SearchSpec(phone_labels(48), "flashlight", lexicon=Path("words")),
+    ):
+        result = evaluated(pipeline(spec, "SHE IS"), part)
+        [row] = json_report([result], OPTIONS, 0)["results"]
+        assert (result.unit, row["wer"], row["cer"], "per" in row) == ("words", 1.0, 1.0, False)
+
+
+def test_there_must_be_something_to_compare_with():
+    phones = SearchSpec(phone_labels(39), "greedy")
+    with pytest.raises(
+        UserError, match="timit: 1 utterances have no phones to compare with, c first"
+    ):
+        evaluated(pipeline(phones), CorpusSplit("timit", (Utterance("c", Path("c.wav"), "SHE"),)))
+    with pytest.raises(
+        UserError, match="timit: 1 utterances have no transcript to compare with, c first"
+    ):
+        silent = CorpusSplit("timit", (Utterance("c", Path("c.wav"), None, phones=("sh",)),))
+        evaluated(pipeline(SearchSpec(CHARACTERS, "greedy")), silent)
+    other = CorpusSplit("timit", (Utterance("c", Path("c.wav"), None, phones=("a:",)),))
+    with pytest.raises(UserError, match="timit, c: 'a:' is none of TIMIT's 39 phones"):
+        evaluated(pipeline(phones), other)
+    own = SearchSpec(("<pad>", "a:", "b"), "greedy")
+    assert evaluated(pipeline(own, "a:"), other).words.errors == 0
+
+
+def test_rows_are_kept_only_for_the_very_same_settings():
+    lm = LmLocation("4gram", Path("lm.arpa"), None)
+    plain = replace(OPTIONS, lm=lm, search="compiled")
+    second = Rescoring(
+        LmLocation("t", Path("t.pt"), None, "transformer"), DecodingWeights(0.9, -1.0)
+    )
+    others = [
+        replace(plain, hotwords={"NAME": 3.0}),
+        replace(plain, rescore=second),
+        replace(plain, rescore=replace(second, weights=DecodingWeights(0.8, -1.0))),
+        replace(plain, rescore=replace(second, first_pass_weight=0.5)),
+        replace(plain, weights=DecodingWeights(1.0, -1.0)),
+    ]
+    assert len({settings_line(options) for options in (plain, *others)}) == 1 + len(others)
+
+
+def test_auto_takes_the_engine_that_is_there(monkeypatch):
+    arpa, binary = (LmLocation("lm", Path("lm"), Path("words"), kind) for kind in ("arpa", "kenlm"))
+    transformer = LmLocation("lm", Path("lm"), None, "transformer")
+
+    def engine(lm) -> str:
+        return replace(OPTIONS, lm=lm, device="cpu").engine
+
+    assert engine(OPTIONS.lm) == "greedy"
+    assert [engine(lm) for lm in (arpa, binary, transformer)] == [
+        "compiled",
+        "flashlight",
+        "batched",
+    ]
+    assert replace(OPTIONS, lm=arpa, device="cuda").engine == "batched"
+    monkeypatch.setattr(recognizer, "is_built", lambda: False)
+    monkeypatch.setattr(recognizer, "find_spec", lambda name: name)
+    assert engine(arpa) == "flashlight"
+    monkeypatch.setattr(recognizer, "find_spec", lambda name: None)
+    assert [engine(lm) for lm in (arpa, binary)] == ["batched", "flashlight"]

@@ -1,0 +1,173 @@
+"""The batched search in a thread: the same results as alone, in order, whatever fails."""
+
+import threading
+from concurrent.futures import wait
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.simulation import Simulation
+from lm.decoding import BeamOptions, DecodingWeights
+from lm.search.batched.search import BatchedSearch
+from lm.search.compiled import CompiledSearch
+from lm.text.lexicon import Lexicon
+from lm.text.vocabulary import CHARACTERS, Vocabulary
+from lm.transformer.checkpoint import TransformerCheckpoint, network_weights, save_transformer
+from lm.transformer.config import tiny
+from lm.transformer.dictionary import SPECIALS, Dictionary
+from lm.transformer.model import open_transformer_lm
+from lm.transformer.network import TransformerNetwork
+from w2v2cli.recognition.searching.device import DeviceSearch
+from w2v2cli.recognition.searching.processes import SearchFailed
+from w2v2cli.recognition.searching.spec import SearchSpec
+
+VOCABULARY = Vocabulary.from_labels(CHARACTERS)
+WORDS = "ONE TWO THREE FOUR FIVE SIX SEVEN".split()
+TEXTS = ["ONE TWO", "THREE", "FOUR FIVE SIX", "SEVEN ONE", "TWO", "SIX SIX"]
+ARPA = """\\data\\
+ngram 1=10
+ngram 2=2
+
+\\1-grams:
+-2\t<unk>
+0\t<s>\t-0.1
+-1\t</s>
+{unigrams}
+
+\\2-grams:
+-0.2\tONE TWO
+-0.3\tFIVE SIX
+
+\\end\\
+""".format(unigrams="\n".join(f"-0.{8 + i % 2}\t{word}\t-0.1" for i, word in enumerate(WORDS)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Two threads would wait for each other longer than such small tensors take."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def spec(tmp_path):
+    (tmp_path / "lm.arpa").write_text(ARPA)
+    return SearchSpec(
+        CHARACTERS, "batched", tmp_path / "lm.arpa", spell_words=True, weights=DecodingWeights(1.0, 0.0),
+        options=BeamOptions(beam=20), cache=tmp_path / "cache",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def transformer(tmp_path_factory):
+    """A file of random weights that knows all words but the last."""
+    torch.manual_seed(0)
+    dictionary = Dictionary((*SPECIALS, *WORDS[:-1], *(f"W{i}" for i in range(1500))))
+    config = tiny(len(dictionary))
+    path = tmp_path_factory.mktemp("lm") / "lm.safetensors"
+    weights = network_weights(TransformerNetwork(config).initialize())
+    save_transformer(path, TransformerCheckpoint(config, dictionary, weights, {}))
+    return path
+
+
+@pytest.fixture
+def lexicon(tmp_path):
+    path = tmp_path / "lexicon.txt"
+    path.write_text("".join(f"{word}\t{' '.join(word)} |\n" for word in WORDS))
+    return path
+
+
+@pytest.fixture(scope="module")
+def emissions():
+    return Simulation(VOCABULARY, mistaken=0.1, seed=1)(TEXTS)
+
+
+def searched(spec, emissions, weights=None) -> list:
+    with DeviceSearch(spec) as search:
+        futures = [search.submit(emission, weights) for emission in emissions]
+        return [future.result(timeout=60) for future in futures]
+
+
+def test_an_n_gram_gives_what_the_compiled_search_gives(spec, emissions):
+    found = searched(spec, emissions)
+    lexicon = Lexicon.from_words(WORDS, VOCABULARY)
+    compiled = CompiledSearch(VOCABULARY, spec.weights, spec.options, lexicon, spec.lm, spec.cache)
+    for emission, [ours] in zip(emissions, found, strict=True):
+        [[other]] = compiled(emission[None], [len(emission)])
+        assert (ours.text, ours.score) == (other.text, pytest.approx(other.score, abs=1e-3))
+
+
+def test_a_transformer_with_any_memory_for_its_cache(spec, emissions, transformer, lexicon):
+    spec = replace(spec, lm=transformer, lexicon=lexicon, spell_words=False, transformer=True)
+    model = open_transformer_lm(transformer, [*WORDS, "<unk>"])
+    alone = BatchedSearch(
+        VOCABULARY, Lexicon.read(lexicon, VOCABULARY), model, spec.weights, spec.options
+    )
+    expected = [alone(emission[None], [len(emission)])[0][0] for emission in emissions]
+    for memory in (2.0, 0.0005):
+        for [found], wanted in zip(
+            searched(replace(spec, lm_cache_gb=memory), emissions), expected, strict=True
+        ):
+            assert (found.text, found.score) == (wanted.text, pytest.approx(wanted.score, abs=1e-3))
+
+
+def test_a_transformers_own_words_are_spelled(spec, transformer):
+    with DeviceSearch(
+        replace(spec, lm=transformer, transformer=True), (told := []).append
+    ) as search:
+        search.wait_until_ready()
+        [emission] = Simulation(VOCABULARY, mistaken=0.0)(["FIVE SIX"])
+        assert search.submit(emission).result(timeout=60)[0].text == "FIVE SIX"
+    assert told[0].startswith("1500 of the lexicon's words (99.6%) cannot be spelled")
+
+
+def test_every_utterance_has_its_own_weights(spec, emissions):
+    weights = [DecodingWeights(0.1 * i, 0.5 - i) for i in range(len(emissions))]
+    with DeviceSearch(spec) as search:
+        futures = [search.submit(e, w) for e, w in zip(emissions, weights, strict=True)]
+        scores = [future.result(timeout=60)[0].score for future in futures]
+    assert scores == pytest.approx(
+        [searched(spec, [e], w)[0][0].score for e, w in zip(emissions, weights, strict=True)],
+        abs=1e-3,
+    )
+
+
+def test_hot_words_join_the_lexicon(spec):
+    [emission] = Simulation(VOCABULARY, mistaken=0.0)(["ONE ZYGOTE"])
+    assert "ZYGOTE" not in searched(spec, [emission])[0][0].text
+    assert searched(replace(spec, hotwords={"ZYGOTE": 8.0}), [emission])[0][0].text == "ONE ZYGOTE"
+
+
+def test_what_is_wrong_is_heard_by_whoever_waits(spec, emissions, tmp_path):
+    gone = replace(spec, lm=tmp_path / "gone.arpa", spell_words=False, lexicon=None)
+    with DeviceSearch(gone) as search:
+        future = search.submit(emissions[0])
+        with pytest.raises(SearchFailed, match="gone.arpa"):
+            search.wait_until_ready()
+        with pytest.raises(SearchFailed, match="gone.arpa"):
+            future.result(timeout=60)
+    with DeviceSearch(spec) as search:
+        strange = search.submit(np.zeros((5, 7), np.float32))
+        with pytest.raises(SearchFailed, match="32 symbols was expected"):
+            strange.result(timeout=60)
+        assert search.submit(emissions[0]).result(timeout=60)
+
+
+def test_leaving_ends_a_search_in_its_middle(spec, emissions):
+    long = np.concatenate(emissions * 200)
+    with DeviceSearch(spec) as search:
+        search.wait_until_ready()
+        futures = [search.submit(long) for _ in range(3)]
+    wait(futures, timeout=60)
+    for future in futures:
+        with pytest.raises(SearchFailed, match="stopped"):
+            future.result()
+    with pytest.raises(SearchFailed, match="stopped"):
+        search.submit(long).result(timeout=1)
+    assert not any(
+        thread.name == "search" and thread.is_alive() for thread in threading.enumerate()
+    )

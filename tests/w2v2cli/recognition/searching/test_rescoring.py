@@ -1,0 +1,108 @@
+"""n-best lists scored again: the same as by hand, kept for tuning, and every failure heard."""
+
+import pytest
+
+from benchmarks.simulation import Simulation
+from lm.decoding import BeamOptions, DecodingWeights
+from lm.rescoring import rescore_all
+from lm.search.compiled import CompiledSearch
+from lm.text.lexicon import Lexicon
+from lm.text.vocabulary import CHARACTERS, Vocabulary
+from w2v2cli.data.locations import LmLocation
+from w2v2cli.recognition.searching.processes import SearchFailed, SearchPool
+from w2v2cli.recognition.searching.rescoring import Rescoring, RescoringPool, open_lm
+from w2v2cli.recognition.searching.spec import SearchSpec
+
+VOCABULARY = Vocabulary.from_labels(CHARACTERS)
+WORDS = "ONE WON TWO TOO TO FOUR FOR FORE".split()
+FIRST, SECOND = DecodingWeights(1.0, 0.0), DecodingWeights(2.0, 0.7)
+
+
+def arpa(path, scores) -> LmLocation:
+    lines = "\n".join(f"{score}\t{word}" for word, score in zip(WORDS, scores, strict=True))
+    path.write_text(
+        f"\\data\\\nngram 1={len(WORDS) + 3}\n\n\\1-grams:\n-3\t<unk>\n0\t<s>\n-1\t</s>\n{lines}\n\n\\end\\\n"
+    )
+    return LmLocation(str(path), path, None, "arpa")
+
+
+@pytest.fixture
+def spec(tmp_path):
+    first = arpa(tmp_path / "first.arpa", [-1.0] * len(WORDS))
+    return SearchSpec(
+        CHARACTERS, "compiled", first.lm, spell_words=True, weights=FIRST, options=BeamOptions(50, nbest=6),
+        cache=tmp_path / "cache",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def second(tmp_path):
+    return arpa(tmp_path / "second.arpa", [-0.3 * i - 0.1 for i in range(len(WORDS))])
+
+
+@pytest.fixture(scope="module")
+def emissions():
+    return Simulation(VOCABULARY, mistaken=0.25, seed=2)(
+        ["ONE TWO FOUR", "TOO", "FOR TO", "WON"] * 3
+    )
+
+
+def by_hand(spec, second, emissions, weights, **more):
+    search = CompiledSearch(
+        VOCABULARY, FIRST, spec.options, Lexicon.from_words(WORDS, VOCABULARY), spec.lm, spec.cache
+    )
+    nbests = [search(emission[None], [len(emission)])[0] for emission in emissions]
+    return rescore_all(nbests, open_lm(second, spec), weights, **more)
+
+
+def test_it_is_the_search_and_then_the_scoring(spec, second, emissions):
+    how = Rescoring(second, SECOND, first_pass_weight=0.4, nbest=6)
+    with RescoringPool(SearchPool(spec, 2), how, nbest=3) as pool:
+        pool.wait_until_ready()
+        found = [
+            future.result(timeout=60)
+            for future in [pool.submit(emission) for emission in emissions]
+        ]
+    expected = by_hand(spec, second, emissions, SECOND, first_pass_weight=0.4)
+    assert found == [nbest[:3] for nbest in expected]
+    firsts = by_hand(spec, LmLocation("first", spec.lm, None, "arpa"), emissions, FIRST)
+    assert [nbest[0].text for nbest in found] != [
+        nbest[0].text for nbest in firsts
+    ]  # or nothing was shown
+
+
+def test_kept_lists_are_searched_once_and_ranked_by_any_weights(spec, second, emissions):
+    inner = SearchPool(spec, 1)
+    searches = []
+
+    def counted(emission, weights=None, submit=inner.submit):
+        searches.append(weights)
+        return submit(emission)
+
+    inner.submit = counted
+    with RescoringPool(inner, Rescoring(second, SECOND, nbest=6), nbest=6, keep=True) as pool:
+        for weights in (SECOND, DecodingWeights(0.0, 0.0), DecodingWeights(4.0, -2.0)):
+            found = [
+                future.result(timeout=60)
+                for future in [pool.submit(e, weights) for e in emissions[:4]]
+            ]
+            assert found == by_hand(spec, second, emissions[:4], weights)
+    assert searches == [None] * 4  # the first pass keeps its own weights
+
+
+def test_failures_are_heard(spec, second, emissions, tmp_path):
+    (tmp_path / "broken.arpa").write_text("\\data\\\n")
+    broken = LmLocation("broken", tmp_path / "broken.arpa", None, "arpa")
+    with RescoringPool(SearchPool(spec, 1), Rescoring(broken, SECOND), 1) as pool:
+        with pytest.raises(SearchFailed, match="broken.arpa"):
+            pool.wait_until_ready()
+        with pytest.raises(SearchFailed, match="broken.arpa"):
+            pool.submit(emissions[0]).result(timeout=60)
+    with RescoringPool(SearchPool(spec, 1), Rescoring(second, SECOND), 1) as pool:
+        with pytest.raises(SearchFailed, match="32 symbols was expected"):
+            pool.submit(emissions[0][:, :7]).result(timeout=60)
+        assert pool.submit(emissions[0]).result(timeout=60)
+    with pytest.raises(SearchFailed, match="stopped"):
+        pool.submit(emissions[0]).result(timeout=60)
+    with pytest.raises(ValueError, match="binary of KenLM's"):
+        open_lm(LmLocation("lm.bin", tmp_path / "lm.bin", None, "kenlm"), spec)

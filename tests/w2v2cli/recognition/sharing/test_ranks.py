@@ -1,0 +1,244 @@
+"""Who does what, and how parts written by several processes come together."""
+
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from w2v2cli.errors import UsageError, UserError
+from w2v2cli.recognition.sharing.merging import (
+    Incoming,
+    Parts,
+    RankFile,
+    WorkPlan,
+    is_locked,
+    leftover_rows,
+    sharing,
+)
+from w2v2cli.recognition.sharing.ranks import Ranks, Stop, meeting_place, split_by_length, stopping
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*use of fork:DeprecationWarning"
+)  # the children call nothing threaded
+TORCHRUN = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+
+
+def test_ranks_come_from_torchruns_environment():
+    assert Ranks.from_environment({}) == Ranks() and not Ranks().several and Ranks().first
+    assert Ranks.from_environment({"WORLD_SIZE": "8"}) == Ranks()
+    assert Ranks.from_environment(TORCHRUN) == Ranks(3, 8, 1, 2)
+    with pytest.raises(UsageError, match="RANK=x"):
+        Ranks.from_environment(TORCHRUN | {"RANK": "x"})
+    with pytest.raises(UsageError, match="RANK=8, WORLD_SIZE=8"):
+        Ranks.from_environment(TORCHRUN | {"RANK": "8"})
+
+
+def test_runs_at_the_same_time_meet_at_different_places():
+    run = {"TORCHELASTIC_RUN_ID": "none", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+    places = {meeting_place(Ranks(rank, 2, rank, 2), run) for rank in range(2)}
+    assert len(places) == 1
+    assert meeting_place(Ranks(0, 2, 0, 2), run | {"MASTER_PORT": "29501"}) not in places
+
+
+def test_everything_is_done_once_and_no_rank_has_much_more_than_the_best_division():
+    rng = np.random.default_rng(0)
+    for world, count in itertools.product((1, 2, 3, 8), (0, 1, 7, 100)):
+        lengths = rng.gamma(2.0, 5.0, count).tolist()
+        shares = split_by_length(lengths, world)
+        assert sorted(index for share in shares for index in share) == list(range(count))
+        assert all(share == sorted(share) for share in shares)
+        loads = [sum(lengths[index] for index in share) for share in shares]
+        assert max(loads) <= 4 / 3 * max([sum(lengths) / world, *lengths, 0.0]) + 1e-9
+    assert [len(share) for share in split_by_length([0.0] * 6, 3)] == [2, 2, 2]  # lengths unknown
+
+
+def test_the_division_is_at_most_a_third_longer_than_the_best_of_all():
+    """The best by enumeration."""
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        lengths = rng.integers(1, 20, 7).tolist()
+        best = min(
+            max(
+                sum(length for length, rank in zip(lengths, ranks, strict=True) if rank == r)
+                for r in range(3)
+            )
+            for ranks in itertools.product(range(3), repeat=7)
+        )
+        ours = max(sum(lengths[index] for index in share) for share in split_by_length(lengths, 3))
+        assert best <= ours <= 4 / 3 * best
+
+
+def rows(indices, pause=0.0):
+    for index in indices:
+        time.sleep(pause)
+        yield {"index": index}
+
+
+def other_rank(folder, rank, world, die_after, pause):
+    """A process: contribute, and die of SIGKILL after some rows."""
+    ranks = Ranks(rank, world, rank, world)
+
+    def own(parts):
+        for done, row in enumerate(rows(parts.mine, pause)):
+            if done == die_after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield row
+
+    with sharing(ranks, folder, lambda: pytest.fail("not the first"), Stop()) as parts:
+        parts.contribute(own(parts))
+
+
+def run(folder, shares, die_after=None, pause=0.0, stop=None):
+    """The first rank here, the others in processes; what came out, and the parts."""
+    context = multiprocessing.get_context("fork")
+    world = len(shares)
+    others = [
+        context.Process(target=other_rank, args=(folder, rank, world, die_after, pause))
+        for rank in range(1, world)
+    ]
+    for process in others:
+        process.start()
+    total = sum(map(len, shares))
+    with sharing(
+        Ranks(0, world, 0, world),
+        folder,
+        lambda: WorkPlan(list(range(total)), shares),
+        stop or Stop(),
+    ) as parts:
+        found = [row["index"] for row in parts.merged(rows(parts.mine, pause))]
+    for process in others:
+        process.join(20)
+        assert process.exitcode is not None
+    return found, parts
+
+
+def test_rows_come_in_the_order_of_the_input(tmp_path):
+    folder = tmp_path / "run"
+    found, parts = run(folder, [[1, 4, 5], [0, 3, 6], [2, 7]], pause=0.02)
+    assert found == list(range(8)) and parts.missing == [] and parts.lost() == []
+    assert not folder.exists()
+
+
+def test_a_rank_without_work_is_waited_for(tmp_path):
+    found, parts = run(tmp_path / "run", [[0, 1], []])
+    assert found == [0, 1] and parts.missing == []
+
+
+def test_a_killed_rank_loses_nothing_that_it_wrote(tmp_path):
+    found, parts = run(tmp_path / "run", [[1, 3], [0, 2, 4, 5]], die_after=2)
+    assert found == [0, 1, 2, 3] and parts.missing == [4, 5]
+    assert parts.shortfall() == "rank 1 ended early"
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_died_does_not_confuse_the_next_at_the_same_place(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    RankFile.begin(
+        folder / "plan.json", '{"items": [9], "shares": [[], [0]], "run": "old"}'
+    ).close()
+    old = RankFile.begin(folder / "old-00001.jsonl")
+    old.write({"index": 77})
+    old.close()
+    found, _ = run(folder, [[1], [0]])
+    assert found == [0, 1] and not folder.exists()
+
+
+def test_sigterm_gives_out_what_all_have_written(tmp_path):
+    context = multiprocessing.get_context("fork")
+    folder = tmp_path / "run"
+    ranks = Ranks(0, 2, 0, 2)
+    with (
+        stopping(ranks) as stop,
+        sharing(ranks, folder, lambda: WorkPlan(list(range(4)), [[0, 3], [1, 2]]), stop) as parts,
+    ):
+        other = context.Process(target=other_rank, args=(folder, 1, 2, 1, 0.0))
+        other.start()
+        other.join(20)
+
+        def own():
+            yield {"index": 0}
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(30)
+
+        found = [row["index"] for row in parts.merged(own())]
+    assert found == [0, 1] and parts.missing == [2, 3]
+    assert parts.shortfall() == "ranks 0, 1 ended early"
+
+
+def test_another_rank_ends_at_sigterm_with_its_rows_written(tmp_path):
+    ranks = Ranks(1, 2, 1, 2)
+    with stopping(ranks) as stop:
+        parts = Parts(ranks, WorkPlan([0, 1], [[], [0, 1]], "r"), tmp_path, stop)
+
+        def own():
+            yield {"index": 0}
+            signal.raise_signal(signal.SIGTERM)
+            yield {"index": 1}
+
+        with pytest.raises(SystemExit) as end:
+            parts.contribute(own())
+    assert end.value.code == 143
+    incoming = Incoming(tmp_path / "r-00001.jsonl")
+    assert incoming.rows() == [{"index": 0}] and not incoming.complete
+    parts.close()
+
+
+def test_a_line_counts_once_it_is_whole(tmp_path):
+    path = tmp_path / "part.jsonl"
+    incoming = Incoming(path)
+    assert incoming.rows() == [] and not incoming.alive()
+    path.write_text('{"index": 1}\n{"ind')
+    assert incoming.rows() == [{"index": 1}]
+    path.write_text('{"index": 1}\n{"index": 2}\n{"end": true}\n')
+    assert incoming.rows() == [{"index": 2}] and incoming.complete
+
+
+def test_rows_stay_for_the_next_call_when_the_first_rank_fails(tmp_path):
+    folder = tmp_path / "run"
+    with (
+        pytest.raises(RuntimeError, match="torn"),
+        sharing(Ranks(), folder, lambda: WorkPlan([0, 1], [[0, 1]]), Stop(), keep=True) as parts,
+    ):
+        for _ in parts.merged(rows(parts.mine)):
+            assert leftover_rows(folder) == []  # the writer lives
+            raise RuntimeError("torn")
+    assert leftover_rows(folder) == [{"index": 0}]
+
+
+def test_a_lock_is_seen_from_outside_until_it_is_let_go(tmp_path):
+    part = RankFile.begin(tmp_path / "part.jsonl")
+    assert is_locked(part.path)
+    part.close()
+    assert not is_locked(part.path) and not is_locked(tmp_path / "nothing")
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file/run cannot be made: Not a directory"), sharing(
+        Ranks(0, 2, 0, 2), tmp_path / "file" / "run", lambda: WorkPlan([], [[], []]), Stop()
+    ):  # fmt: skip
+        pass
+
+
+def test_no_plan_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("w2v2cli.recognition.sharing.merging.PATIENCE", 0.2)
+    with pytest.raises(UserError, match="do all machines share that folder"), sharing(
+        Ranks(1, 2, 1, 2), tmp_path, lambda: pytest.fail("not the first"), Stop()
+    ):  # fmt: skip
+        pass
+
+
+def test_sigterm_is_heard_only_where_it_may_be():
+    """Between rows it waits: a file being written is written."""
+    assert threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    with stopping(Ranks(0, 2, 0, 2)) as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.asked
+    assert signal.getsignal(signal.SIGTERM) == before

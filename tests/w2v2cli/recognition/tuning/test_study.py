@@ -1,0 +1,92 @@
+"""Studies shared, killed and refused."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lm.weights.nbest_pool import Parts
+from w2v2cli.recognition.tuning.study import Search, Study, StudyError
+
+CLAIM_AND_HANG = """
+import sys, time
+from pathlib import Path
+from w2v2cli.recognition.tuning.study import Study
+study = Study(Path(sys.argv[1]), {"seed": 0})
+print(study.claim(0, 0).trial, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    with Study(tmp_path / "study.sqlite", {"seed": 0}) as study:
+        study.add_points(0, 0, [(1.0, 2.0), (3.0, -4.0)])
+        study.add_round(0, 0, [Search(0), Search(1, rival=0, alpha=0.01)])
+        yield study
+
+
+def test_what_is_stored_comes_back(study):
+    claimed = study.claim(0, 0)
+    assert claimed == Search(0)
+    found = {3: [Parts("A B", -1.5, -2.5, 2, 1), Parts("", -3.0, 0.0, 0)]}
+    study.finish(Search(0, kind="exact", errors={0: 2, 1: 0}, seconds=1.5), found)
+    assert study.searches()[0] == Search(0, None, None, "exact", {0: 2, 1: 0}, 1.5)
+    assert dict(study.found(0)) == found
+    assert study.points() == [(1.0, 2.0), (3.0, -4.0)]
+    assert study.claim(0, 0) == Search(1, 0, 0.01) and study.claim(0, 0) is None
+
+
+def test_the_first_plan_of_a_round_stands(study):
+    study.add_round(0, 0, [Search(5)])
+    study.add_points(0, 0, [(9.0, 9.0)])
+    assert [search.trial for search in study.searches()] == [0, 1] and study.points()[0] == (
+        1.0,
+        2.0,
+    )
+
+
+def test_a_killed_owners_search_is_free_again_and_nothing_else(study):
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLAIM_AND_HANG, str(study.path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "0\n"
+        assert study.claim(0, 0).trial == 1  # the other is at work on the first
+        assert study.claim(0, 0) is None
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert study.claim(0, 0).trial == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_an_owner_elsewhere_counts_as_dead_when_it_is_silent(study):
+    for beat, free in ((time.time(), False), (time.time() - 100, True)):
+        with study._transaction() as db:
+            db.execute("UPDATE searches SET owner = 'another-host:1:2', beat = ?", (beat,))
+        assert (study.claim(0, 0) is not None) == free
+
+
+def test_a_result_that_comes_after_another_took_over_changes_nothing(study):
+    study.claim(0, 0)
+    with study._transaction() as db:
+        db.execute("UPDATE searches SET owner = 'another-host:1:2'")
+    study.finish(Search(0, kind="exact", errors={0: 9}), {0: [Parts("X", 0.0, 0.0, 1)]})
+    assert study.searches()[0].kind is None and not dict(study.found(0))
+
+
+def test_a_study_of_other_settings_is_refused(study):
+    with pytest.raises(StudyError, match="is the study of another seed: 0, now it is 1"):
+        Study(study.path, {"seed": 1})
+
+
+def test_no_study_at_all(tmp_path):
+    (tmp_path / "text").write_text("no data base, and long enough to be none at that. " * 20)
+    with pytest.raises(StudyError, match="cannot be opened as a study"):
+        Study(tmp_path / "text", {})

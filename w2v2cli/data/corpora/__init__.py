@@ -1,0 +1,1 @@
+"""Corpora: where they are, and how each layout is read."""

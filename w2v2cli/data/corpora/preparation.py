@@ -1,0 +1,213 @@
+"""Corpora made ready: archives fetched, checked and unpacked, then a manifest for each split that came out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from w2v2cli.data.archives import is_archive, unpack, was_unpacked
+from w2v2cli.data.corpora.catalogue import TIMIT_NAMES, TRAINING_SPLITS, UNLABELLED, find_in_folders
+from w2v2cli.data.corpora.librilight import LIMITED
+from w2v2cli.data.corpora.readers import LIBRISPEECH_SPLITS
+from w2v2cli.data.downloads import Wanted, fetch, file_sha256
+from w2v2cli.data.locations import offline
+from w2v2cli.data.scanning import Scan, scan, write_manifest
+from w2v2cli.data.utterance import Utterance
+from w2v2cli.errors import UsageError, UserError
+
+Tell = Callable[[float, float | None, str], None]  # done, of how many, of what
+
+LIBRISPEECH = "https://www.openslr.org/resources/12"
+LIBRILIGHT = "https://dl.fbaipublicfiles.com/librilight/data"
+LIMITED_ARCHIVE = "librispeech_finetuning.tgz"
+SHA256 = {  # of the published archives, as torchaudio's datasets state them; none is stated for Libri-light's large ones
+    "dev-clean.tar.gz": "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
+    "dev-other.tar.gz": "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365",
+    "test-clean.tar.gz": "39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23",
+    "test-other.tar.gz": "d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29",
+    "train-clean-100.tar.gz": "d4ddd1d5a6ab303066f14971d768ee43278a5f2a0aa43dc716b0e64ecbbbf6e2",
+    "train-clean-360.tar.gz": "146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf",
+    "train-other-500.tar.gz": "ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2",
+    LIMITED_ARCHIVE: "5d1efdc777b548194d7e09ba89126e2188026df9fd57aa57eb14408d2b2342af",
+}
+PUBLISHED_COUNTS = {  # utterances
+    "dev-clean": 2703, "dev-other": 2864, "test-clean": 2620, "test-other": 2939, "train-clean-100": 28539,
+    "train-clean-360": 104014, "train-other-500": 148688, "timit-train": 3696, "timit-dev": 400, "timit-test": 192,
+}  # fmt: skip
+SPLITS = {
+    "librispeech": (*TRAINING_SPLITS, *LIBRISPEECH_SPLITS),
+    "librilight": (*LIMITED, *UNLABELLED),
+    "timit": TIMIT_NAMES,
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One split with its manifest."""
+
+    name: str
+    manifest: Path
+    found: Scan
+
+    @property
+    def note(self) -> str | None:
+        """Where its size is not the published one's."""
+        here, published = len(self.found.utterances), PUBLISHED_COUNTS.get(self.name)
+        if published is None or here == published:
+            return None
+        return f"{self.name} has {here} utterances here, the published one {published}."
+
+
+def published_archive(corpus: str, split: str) -> str | None:
+    """The address of the archive that holds a split; None where it is not for everybody to fetch.
+
+    $W2V2_LIBRISPEECH and $W2V2_LIBRILIGHT name other places of the same files.
+    """
+    if corpus == "librispeech":
+        return f"{_root('W2V2_LIBRISPEECH', LIBRISPEECH)}/{split}.tar.gz"
+    if corpus == "librilight":
+        name = LIMITED_ARCHIVE if split in LIMITED else f"{split.removeprefix('librilight-')}.tar"
+        return f"{_root('W2V2_LIBRILIGHT', LIBRILIGHT)}/{name}"
+    return None
+
+
+def _root(variable: str, default: str) -> str:
+    return (os.environ.get(variable) or default).rstrip("/")
+
+
+def check_call(corpus: str, sources: Sequence[str], splits: Sequence[str]) -> None:
+    """UsageError for a corpus, a split or a source that is none."""
+    if corpus not in SPLITS:
+        raise UsageError(f"The corpora are {', '.join(SPLITS)}, got {corpus!r}.")
+    for split in splits:
+        if split not in SPLITS[corpus]:
+            raise UsageError(
+                f"--split of {corpus} takes {', '.join(SPLITS[corpus])}, got {split!r}."
+            )
+    for source in sources:
+        if not _is_url(source) and not Path(source).exists():
+            raise UsageError(
+                f"There is nothing at {source}: name a folder, an archive or an address."
+            )
+        if (_is_url(source) or Path(source).is_file()) and not is_archive(_file_name(source)):
+            raise UsageError(f"{source} is no archive by name: .tar.gz, .tgz, .tar and .zip are.")
+    if not sources and (corpus == "timit" or not splits):
+        fetched = (
+            ", or what to fetch by --split"
+            if corpus != "timit"
+            else ": it is licensed, not for everybody to fetch"
+        )
+        raise UsageError(f"Name the folder, the archives or the addresses of {corpus}{fetched}.")
+
+
+def unpack_sources(
+    corpus: str,
+    sources: Sequence[str],
+    splits: Sequence[str],
+    output: Path,
+    tell: Tell = lambda done, total, what: None,
+) -> Iterator[str]:
+    """Fetch and unpack what is asked for into `output`; yields a sentence for each thing worth knowing.
+
+    Archives are the sources themselves, those in source folders that go by the published names of the splits (of all when
+    none is named), and, for splits that are in neither and not unpacked yet, the published ones.
+    """
+    archives: dict[str, str] = {}
+    folders = source_folders(sources)
+    for source in sources:
+        if Path(source) in folders:
+            archives |= {
+                name: str(Path(source, name))
+                for name in _published_names(corpus, splits)
+                if Path(source, name).is_file()
+            }
+        else:
+            archives[_file_name(source)] = source
+    official = set()
+    for split in splits:
+        address = published_archive(corpus, split)
+        here = any(find_in_folders(root, split) is not None for root in [output, *folders])
+        if address is not None and not here and _file_name(address) not in archives:
+            archives[_file_name(address)] = address
+            official.add(address)
+    for name, source in archives.items():
+        path = Path(source)
+        if _is_url(source):
+            if was_unpacked(name, output) and not (output / "archives" / name).is_file():
+                continue  # the archive was deleted since
+            path = _fetched(
+                source,
+                output / "archives" / name,
+                SHA256.get(name) if source in official else None,
+                tell,
+            )
+        if unpack(path, output, _megabytes(tell, f"unpacking {name}")):
+            yield f"{name} was unpacked into {output}."
+            if name in SHA256 and file_sha256(path) != SHA256[name]:
+                yield f"{path} is not the published file of that name, by its SHA-256."
+
+
+def _published_names(corpus: str, splits: Sequence[str]) -> list[str]:
+    """What the archives of the splits are called, of all splits when none is named."""
+    addresses = (published_archive(corpus, split) for split in splits or SPLITS[corpus])
+    return list(dict.fromkeys(_file_name(address) for address in addresses if address is not None))
+
+
+def _fetched(url: str, path: Path, sha256: str | None, tell: Tell) -> Path:
+    if offline() and not path.is_file():
+        raise UserError(f"The network is off: fetch {url} and put it at {path}.")
+    return fetch(Wanted(url, path, sha256=sha256), _megabytes(tell, f"fetching {path.name}"))
+
+
+def _megabytes(tell: Tell, what: str) -> Callable[[int, int | None], None]:
+    return lambda done, total: tell(done / 1e6, total and total / 1e6, what)
+
+
+def write_manifests(
+    corpus: str,
+    roots: Sequence[Path],
+    splits: Sequence[str],
+    output: Path,
+    jobs: int = 1,
+    hashed: bool = True,
+    tell: Tell = lambda done, total, what: None,
+) -> Iterator[Prepared]:
+    """`OUTPUT/manifests/SPLIT.jsonl` for the splits named, or for all that lie below `roots`; UserError when none does."""
+    missing = []
+    for name in splits or SPLITS[corpus]:
+        utterances = _first(roots, name)
+        if utterances is None:
+            missing.append(name)
+            continue
+        found = scan(utterances, jobs, hashed, progress=_counted(tell, f"scanning {name}"))
+        manifest = output / "manifests" / f"{name}.jsonl"
+        write_manifest(found, manifest)
+        yield Prepared(name, manifest, found)
+    if missing and (splits or len(missing) == len(SPLITS[corpus])):
+        raise UserError(f"{', '.join(missing)}: not below {', '.join(map(str, roots))}.")
+
+
+def _counted(tell: Tell, what: str) -> Callable[[float, float | None], None]:
+    return lambda done, total: tell(done, total, what)
+
+
+def _first(roots: Sequence[Path], name: str) -> list[Utterance] | None:
+    found = (find_in_folders(root, name) for root in roots)
+    return next((utterances for utterances in found if utterances is not None), None)
+
+
+def source_folders(sources: Sequence[str]) -> list[Path]:
+    """The sources that are folders."""
+    return [Path(source) for source in sources if not _is_url(source) and Path(source).is_dir()]
+
+
+def _is_url(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
+
+
+def _file_name(source: str) -> str:
+    path = unquote(urlsplit(source).path) if _is_url(source) else source
+    return path.rstrip("/").rpartition("/")[2]

@@ -1,0 +1,274 @@
+"""Recordings in WebDataset shards: thousands in a tar, each entered where its index says, and only that part decoded."""
+
+from __future__ import annotations
+
+import glob
+import io
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from w2v2cli.data.audio import ENTERED_ANYWHERE, UNKNOWN_LENGTH
+from w2v2cli.data.resampling import SAMPLE_RATE, resampled, resampled_length
+from w2v2cli.data.shards.index import (
+    ShardError,
+    ShardIndex,
+    Strings,
+    Texts,
+    audio_of,
+    described,
+    index_path,
+    list_members,
+)
+
+HEADER = 512  # bytes of a tar's header, right before its member
+WHOLE = (
+    4 << 20
+)  # bytes of a recording that is read at once; a longer one as the decoder asks for it
+OPEN = 32  # shards that a process keeps open
+
+
+def find_shards(where: str | Path) -> list[Path]:
+    """The shards of a folder, or those that a pattern (`train-*.tar`) matches, by name; none where there are none."""
+    path = Path(where).expanduser()
+    if path.is_dir():
+        return sorted(path.glob("*.tar"))
+    return sorted(Path(found) for found in glob.glob(str(path)) if found.endswith(".tar"))
+
+
+class ShardRecordings:
+    """The recordings of a folder of shards, or of those that a pattern matches, as `Recordings`.
+
+    Lengths, ids and texts come from the indexes. A shard without one, made by somebody else, is indexed in one pass, and
+    the index stays beside it where the folder can be written to. ShardError says what does not fit. It can be sent to
+    other processes and survives a fork: files are opened where they are read, and read without a position of their own.
+    """
+
+    def __init__(self, where: str | Path, jobs: int = 8) -> None:
+        self.paths = find_shards(where)
+        if not self.paths:
+            raise ShardError(f"There are no shards (*.tar) at {where}.")
+        with ThreadPoolExecutor(
+            jobs
+        ) as pool:  # on a cluster's file system each takes its time to open
+            indexes = list(pool.map(index_of, self.paths))
+        count = max(index.of for index in indexes)
+        if Path(where).expanduser().is_dir() and len(self.paths) < count:
+            raise ShardError(
+                f"{where} holds {len(self.paths)} of {count} shards: the same w2v2 data shard makes the rest."
+            )
+        self.shards = np.repeat(np.arange(len(indexes)), [len(index.samples) for index in indexes])
+        self.lengths = _joined([index.samples for index in indexes])
+        self.offsets = _joined([index.offsets for index in indexes])
+        self.sizes = _joined([index.sizes for index in indexes])
+        self.members = Strings.joined([index.members for index in indexes])
+        self.ids: Sequence[str] = Strings.joined([index.ids for index in indexes])
+        present = np.concatenate([index.texts.present for index in indexes])
+        self.texts: Sequence[str | None] = Texts(
+            Strings.joined([index.texts.strings for index in indexes]), present
+        )
+        self._files: OrderedDict[int, _Descriptor] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_files": OrderedDict()}
+
+    def read(self, index: int, start: int = 0, samples: int | None = None) -> np.ndarray:
+        """`samples` samples of recording `index` from `start` on, to its end by default: (S,) float32, mono, 16 kHz."""
+        length = int(self.lengths[index])
+        samples = length - start if samples is None else samples
+        if start < 0 or samples < 0 or start + samples > length:
+            raise IndexError(
+                f"{self.ids[index]} has {length} samples, not {start} to {start + samples}."
+            )
+        shard, offset, size = (
+            int(self.shards[index]),
+            int(self.offsets[index]),
+            int(self.sizes[index]),
+        )
+        return _decoded(
+            self._file(shard), self.paths[shard], self.members[index], offset, size, start, samples
+        )
+
+    def _file(self, shard: int) -> _Descriptor:
+        """A shard's descriptor; the one that has waited longest is closed when there are too many."""
+        file = self._files.pop(shard, None) or _Descriptor(self.paths[shard])
+        self._files[shard] = file
+        if len(self._files) > OPEN:
+            self._files.popitem(last=False)
+        return file
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(arrays).astype(np.int64)
+
+
+class _Descriptor:
+    """A file that is closed when nobody reads it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = -1
+        try:
+            self.number = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise ShardError(f"{path} cannot be opened: {error.strerror}.") from None
+
+    def __del__(self) -> None:
+        if self.number >= 0:
+            os.close(self.number)
+
+
+def _decoded(
+    file: _Descriptor, shard: Path, member: str, offset: int, size: int, start: int, samples: int
+) -> np.ndarray:
+    """A part of one member, as float32 mono at 16 kHz. ShardError names shard and member."""
+    try:
+        block = os.pread(file.number, HEADER + (size if size <= WHOLE else 0), offset - HEADER)
+        _check_header(block, shard, member)
+        if HEADER + size > len(block) and size <= WHOLE:
+            raise ShardError(f"{shard} is cut short: it ends inside {member}.")
+        part = _TarMember(file, offset, size)
+        stream = io.BytesIO(block[HEADER:]) if size <= WHOLE else io.BufferedReader(part, 1 << 16)
+        with soundfile.SoundFile(stream) as sound:
+            found = _part(sound, start, samples)
+    except soundfile.LibsndfileError as error:
+        reason = str(error.error_string).removeprefix("Error : ").rstrip(".")
+        raise ShardError(f"{shard}: {member} cannot be decoded: {reason}.") from None
+    except OSError as error:
+        raise ShardError(f"{shard} cannot be read at {member}: {error.strerror}.") from None
+    if part.trouble is not None:
+        raise ShardError(
+            f"{shard} cannot be read at {member}: {part.trouble.strerror or part.trouble}."
+        )
+    if len(found) < samples:
+        raise ShardError(
+            f"{shard}: {member} ends after {start + len(found)} samples; its index says more."
+        )
+    if not np.isfinite(found).all():
+        raise ShardError(f"{shard}: {member} holds samples that are no numbers (NaN or infinity).")
+    return found
+
+
+def _check_header(block: bytes, shard: Path, member: str) -> None:
+    """A tar's header carries the name, of a long one the beginning or the end; one outside ASCII in many ways."""
+    name = block[:100].rstrip(b"\0").decode(errors="replace")
+    if len(block) < HEADER:
+        raise ShardError(f"{shard} is cut short: it ends before {member}.")
+    if member.isascii() and not (name and (member.startswith(name) or member.endswith(name))):
+        raise ShardError(
+            f"{shard} does not fit its index: {member} is not where it should be. Delete the index."
+        )
+
+
+def _part(sound: soundfile.SoundFile, start: int, samples: int) -> np.ndarray:
+    if sound.samplerate == SAMPLE_RATE and sound.format in ENTERED_ANYWHERE:
+        if start:
+            sound.seek(min(start, sound.frames))
+        return _mono(sound.read(samples, dtype="float32", always_2d=True))
+    whole = list(resampled([_mono(sound.read(dtype="float32", always_2d=True))], sound.samplerate))
+    return np.concatenate([np.zeros(0, np.float32), *whole])[start : start + samples]
+
+
+def _mono(samples: np.ndarray) -> np.ndarray:
+    """(S, C) -> (S,)."""
+    channels = samples.shape[1]
+    return samples[:, 0] if channels == 1 else samples @ np.full(channels, 1 / channels, np.float32)
+
+
+class _TarMember(io.RawIOBase):
+    """`size` bytes of a file from `offset` on, as a file. An error is kept: the decoder's callbacks cannot raise."""
+
+    def __init__(self, file: _Descriptor, offset: int, size: int) -> None:
+        self.file, self.offset, self.size, self.at = file, offset, size, 0
+        self.trouble: OSError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self.at = max(
+            offset + {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.size}[whence], 0
+        )
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            wanted = max(min(len(buffer), self.size - self.at), 0)
+            found = os.pread(self.file.number, wanted, self.offset + self.at)
+            if len(found) < wanted and not found:
+                raise OSError("the file is cut short")
+        except OSError as error:
+            self.trouble = error
+            return 0
+        buffer[: len(found)] = found
+        self.at += len(found)
+        return len(found)
+
+
+def index_of(shard: Path) -> ShardIndex:
+    """A shard's index, made where it is missing; ShardError where it belongs to another file."""
+    beside = index_path(shard)
+    try:
+        size = shard.stat().st_size
+        if beside.is_file():
+            index = ShardIndex.read(beside)
+            if index.bytes != size:
+                raise ShardError(
+                    f"{shard} has {size} bytes and its index knows {index.bytes}: it was cut short or replaced. "
+                    f"Write it again, or delete {beside.name}."
+                )
+            return index
+        index = _made(shard, size)
+    except OSError as error:
+        raise ShardError(f"{shard} cannot be read: {error.strerror}.") from None
+    with suppress(
+        OSError
+    ):  # a folder that belongs to somebody else, or a full disk: the next call looks again
+        index.write(beside)
+    return index
+
+
+def _made(shard: Path, size: int) -> ShardIndex:
+    """Read a shard's headers, and those of its recordings."""
+    rows: list[tuple[int, int, int, str, str, str | None]] = []
+    file = _Descriptor(shard)
+    with shard.open("rb") as stream:
+        for key, fields in list_members(shard, stream).items():
+            audio = audio_of(fields)
+            if audio is not None:
+                name, text = described(key, fields, stream)
+                measured = _measured(_TarMember(file, audio.offset_data, audio.size))
+                rows.append((audio.offset_data, audio.size, measured, audio.name, name, text))
+    if not rows:
+        raise ShardError(f"{shard} holds no recordings.")
+    offsets, sizes, samples, members, ids, texts = zip(*rows, strict=True)
+    return ShardIndex(
+        np.array(offsets, np.int64),
+        np.array(sizes, np.int64),
+        np.array(samples, np.int64),
+        Strings.of(members),
+        Strings.of(ids),
+        Texts.of(texts),
+        size,
+    )
+
+
+def _measured(part: _TarMember) -> int:
+    """Samples of a recording at 16 kHz; 0 when it cannot be read."""
+    try:
+        with soundfile.SoundFile(io.BufferedReader(part, 1 << 14)) as sound:
+            frames = sound.frames
+            if frames == UNKNOWN_LENGTH or sound.format not in ENTERED_ANYWHERE:
+                frames = sum(len(block) for block in sound.blocks(1 << 16))
+            return resampled_length(frames, sound.samplerate)
+    except soundfile.LibsndfileError:
+        return 0

@@ -1,0 +1,1 @@
+"""How many errors a transcript has."""

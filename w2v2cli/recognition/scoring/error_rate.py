@@ -1,0 +1,123 @@
+"""Word, character and phone error rates: aligned once by jiwer, then only read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import jiwer
+import numpy as np
+
+from lm.text.normalization import normalize_text
+from lm.text.phones import fold
+
+RESAMPLES = 1000  # of the bootstrap
+INTERVAL = (2.5, 97.5)  # percentiles: 95%
+
+
+@dataclass(frozen=True)
+class ErrorCounts:
+    """How a hypothesis differs from its reference, in words, characters or phones."""
+
+    hits: int = 0
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, deletions and insertions."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def reference(self) -> int:
+        """Length of the reference."""
+        return self.hits + self.substitutions + self.deletions
+
+    @property
+    def rate(self) -> float:
+        """Errors for each unit of the reference. An empty reference counts as one unit: silence heard right is 0, three
+        words heard in it are 3."""
+        return self.errors / max(self.reference, 1)
+
+    def __add__(self, other: ErrorCounts) -> ErrorCounts:
+        return ErrorCounts(
+            self.hits + other.hits,
+            self.substitutions + other.substitutions,
+            self.deletions + other.deletions,
+            self.insertions + other.insertions,
+        )
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """One utterance's reference and hypothesis, normalised, and their differences."""
+
+    reference: str
+    hypothesis: str
+    words: ErrorCounts
+    """Of phones, where phones were aligned."""
+    characters: ErrorCounts
+    """None where phones were aligned."""
+
+    def steps(self) -> list[tuple[str, str, str]]:
+        """(operation, reference words, hypothesis words) in order; operations are equal, substitute, delete, insert."""
+        if not self.reference:
+            return [("insert", "", self.hypothesis)] if self.hypothesis else []
+        output = jiwer.process_words(self.reference, self.hypothesis)
+        reference, hypothesis = output.references[0], output.hypotheses[0]
+        return [
+            (
+                chunk.type,
+                " ".join(reference[chunk.ref_start_idx : chunk.ref_end_idx]),
+                " ".join(hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]),
+            )
+            for chunk in output.alignments[0]
+        ]
+
+
+def align(reference: str, hypothesis: str) -> Alignment:
+    """Normalise both texts alike (`lm.text.normalization`) and count their differences."""
+    reference, hypothesis = normalize_text(reference), normalize_text(hypothesis)
+    if not reference:
+        words = ErrorCounts(insertions=len(hypothesis.split()))
+        return Alignment(reference, hypothesis, words, ErrorCounts(insertions=len(hypothesis)))
+    by_word = jiwer.process_words(reference, hypothesis)
+    by_character = jiwer.process_characters(reference, hypothesis)
+    return Alignment(reference, hypothesis, _counts(by_word), _counts(by_character))
+
+
+def align_phones(
+    reference: Sequence[str], hypothesis: Sequence[str], timit: bool = True
+) -> Alignment:
+    """Count the differences of phones, TIMIT's folded to the 39 that papers score on (`lm.text.phones`).
+
+    PhoneError (a ValueError) for what is none of TIMIT's, unless `timit` is False and phones are compared as they are.
+    """
+    if timit:
+        reference, hypothesis = fold(reference, 39), fold(hypothesis, 39)
+    said, heard = " ".join(reference), " ".join(hypothesis)
+    if not said:
+        return Alignment(said, heard, ErrorCounts(insertions=len(hypothesis)), ErrorCounts())
+    return Alignment(said, heard, _counts(jiwer.process_words(said, heard)), ErrorCounts())
+
+
+def _counts(output: jiwer.WordOutput | jiwer.CharacterOutput) -> ErrorCounts:
+    return ErrorCounts(output.hits, output.substitutions, output.deletions, output.insertions)
+
+
+def total(counts: Iterable[ErrorCounts]) -> ErrorCounts:
+    """The sum over utterances: rates are of all units together, not means of rates."""
+    return sum(counts, ErrorCounts())
+
+
+def bootstrap_interval(counts: Sequence[ErrorCounts], seed: int = 0) -> tuple[float, float]:
+    """The 95% interval of the total rate when utterances are drawn anew with replacement (Bisani and Ney, 2004)."""
+    errors = np.array([c.errors for c in counts], np.float64)
+    lengths = np.array([c.reference for c in counts], np.float64)
+    if not len(errors):
+        return 0.0, 0.0
+    draws = np.random.default_rng(seed).integers(0, len(errors), (RESAMPLES, len(errors)))
+    rates = errors[draws].sum(1) / np.maximum(lengths[draws].sum(1), 1)
+    low, high = np.percentile(rates, INTERVAL)
+    return float(low), float(high)

@@ -1,0 +1,169 @@
+"""Error rates as people and scripts read them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from w2v2cli.recognition.recognizer import RecognitionOptions
+from w2v2cli.recognition.scoring.error_rate import ErrorCounts, bootstrap_interval
+from w2v2cli.recognition.scoring.results import Evaluation, Scored, Unit
+
+STYLES = {"substitute": "yellow", "delete": "red", "insert": "blue"}
+SPEAKERS_SHOWN = 20
+PIPE_WIDTH = 110  # characters
+
+
+def json_report(
+    results: Sequence[Evaluation], options: RecognitionOptions, seed: int
+) -> dict[str, Any]:
+    """What scripts read: settings once, figures for each corpus; rates are ratios."""
+    second = options.rescore
+    return {
+        "model": options.model.name,
+        "lm": options.lm.name,
+        "search": {
+            "engine": options.engine,
+            "beam": options.beam.beam,
+            "beam_threshold": options.beam.beam_threshold,
+            "lm_weight": options.weights.lm_weight,
+            "word_score": options.weights.word_score,
+            "hotwords": options.hotwords,
+        },
+        "rescore": None
+        if second is None
+        else {
+            "lm": second.lm.name,
+            "nbest": second.nbest,
+            "lm_weight": second.weights.lm_weight,
+            "word_score": second.weights.word_score,
+            "first_weight": second.first_pass_weight,
+        },
+        "results": [_json_result(result, seed) for result in results],
+    }
+
+
+def _json_result(result: Evaluation, seed: int) -> dict[str, Any]:
+    low, high = bootstrap_interval([scored.alignment.words for scored in result.utterances], seed)
+    name = result.rate_name.lower()
+    characters = {"cer": result.characters.rate, "characters": _json_counts(result.characters)}
+    return {
+        "data": result.name,
+        "note": result.note,
+        "utterances": len(result.utterances),
+        "failed": len(result.failures),
+        name: result.words.rate,
+        f"{name}_interval_95": [low, high],
+        result.unit: _json_counts(result.words),
+        **(characters if result.unit == "words" else {}),
+        "speakers": {name: counts.rate for name, counts in result.by_speaker().items()},
+        "audio_seconds": round(result.audio_seconds, 3),
+        "wall_seconds": round(result.wall_seconds, 3),
+        "times_real_time": round(result.audio_seconds / max(result.wall_seconds, 1e-9), 2),
+    }
+
+
+def _json_counts(counts: ErrorCounts) -> dict[str, int]:
+    return {
+        "reference": counts.reference,
+        "substitutions": counts.substitutions,
+        "deletions": counts.deletions,
+        "insertions": counts.insertions,
+    }
+
+
+def print_report(
+    results: Sequence[Evaluation], options: RecognitionOptions, worst: int, seed: int
+) -> None:
+    """The tables, on stdout: totals, speakers, the worst utterances."""
+    # A file or a pipe has no width; the totals need this much.
+    console = Console(
+        file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH
+    )
+    search = "greedy" if options.engine == "greedy" else f"beam {options.beam.beam}"
+    weights = (
+        f", LM weight {options.weights.lm_weight:g}, word score {options.weights.word_score:g}"
+    )
+    settings = (
+        f"{options.model.name}, LM {options.lm.name}, {search}{weights if options.lm.lm else ''}"
+    )
+    if (second := options.rescore) is not None:
+        again = f"LM weight {second.weights.lm_weight:g}, word score {second.weights.word_score:g}"
+        settings += f"; {second.nbest} scored again by {second.lm.name}, {again}"
+    console.print(_totals(results, settings, seed))
+    for result in results:
+        if result.note:
+            console.print(f"* {result.note}")
+    for result in results:
+        if len(result.by_speaker()) > 1:
+            console.print(_speakers(result))
+        for scored in result.worst(worst):
+            console.print(_aligned(scored, result.unit))
+
+
+def _totals(results: Sequence[Evaluation], settings: str, seed: int) -> Table:
+    table = Table(title=settings)
+    unit, name = results[0].unit, results[0].rate_name  # one model, one kind of output
+    by_character = ["CER %"] if unit == "words" else []
+    for column in (
+        "data",
+        "utterances",
+        unit,
+        f"{name} %",
+        "95%",
+        "sub",
+        "del",
+        "ins",
+        *by_character,
+        "× real time",
+    ):
+        table.add_column(column, justify="left" if column == "data" else "right")
+    for result in results:
+        words = result.words
+        low, high = bootstrap_interval(
+            [scored.alignment.words for scored in result.utterances], seed
+        )
+        table.add_row(
+            result.name + ("*" if result.note else ""),
+            str(len(result.utterances)),
+            str(words.reference),
+            f"{words.rate * 100:.2f}",
+            f"{low * 100:.1f} to {high * 100:.1f}",
+            str(words.substitutions),
+            str(words.deletions),
+            str(words.insertions),
+            *([f"{result.characters.rate * 100:.2f}"] if by_character else []),
+            f"{result.audio_seconds / max(result.wall_seconds, 1e-9):.1f}",
+        )
+    return table
+
+
+def _speakers(result: Evaluation) -> Table:
+    speakers = result.by_speaker()
+    table = Table(title=f"{result.name} by speaker, the worst {SPEAKERS_SHOWN}" if len(speakers) > SPEAKERS_SHOWN else
+                  f"{result.name} by speaker")  # fmt: skip
+    for column in ("speaker", result.unit, f"{result.rate_name} %"):
+        table.add_column(column, justify="left" if column == "speaker" else "right")
+    for speaker, counts in list(speakers.items())[:SPEAKERS_SHOWN]:
+        table.add_row(speaker, str(counts.reference), f"{counts.rate * 100:.2f}")
+    return table
+
+
+def _aligned(scored: Scored, unit: Unit) -> Text:
+    """An utterance with its errors in colour and, for those who see none, in signs: -deleted- +inserted+ said>heard."""
+    words = scored.alignment.words
+    text = Text(f"{scored.id} ({words.errors} errors in {words.reference} {unit}) ", style="bold")
+    for operation, reference, hypothesis in scored.alignment.steps():
+        shown = {
+            "equal": reference,
+            "delete": f"-{reference}-",
+            "insert": f"+{hypothesis}+",
+            "substitute": f"{reference}>{hypothesis}",
+        }[operation]
+        text.append(f"{shown} ", style=f"not bold {STYLES.get(operation, '')}".strip())
+    return text

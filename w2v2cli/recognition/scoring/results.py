@@ -1,0 +1,109 @@
+"""A corpus through a pipeline, and its errors."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lm.text.phones import PhoneError, fold
+from w2v2cli.data.corpora.catalogue import CorpusSplit
+from w2v2cli.data.utterance import Utterance
+from w2v2cli.errors import UserError
+from w2v2cli.recognition.scoring.error_rate import (
+    Alignment,
+    ErrorCounts,
+    align,
+    align_phones,
+    total,
+)
+from w2v2cli.recognition.searching.spec import SearchSpec
+
+Unit = Literal["words", "phones"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One utterance, transcribed and aligned."""
+
+    id: str
+    speaker: str | None
+    alignment: Alignment
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One utterance that could not be transcribed."""
+
+    id: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of a corpus."""
+
+    name: str
+    note: str | None
+    utterances: tuple[Scored, ...]
+    failures: tuple[Failure, ...]
+    audio_seconds: float
+    wall_seconds: float = 0.0
+    unit: Unit = "words"
+    """What `words` counts."""
+
+    @property
+    def rate_name(self) -> str:
+        """What the rate of errors is called."""
+        return "PER" if self.unit == "phones" else "WER"
+
+    @property
+    def words(self) -> ErrorCounts:
+        """Over all utterances; phones where the model writes phones."""
+        return total(scored.alignment.words for scored in self.utterances)
+
+    @property
+    def characters(self) -> ErrorCounts:
+        """Over all utterances."""
+        return total(scored.alignment.characters for scored in self.utterances)
+
+    def by_speaker(self) -> dict[str, ErrorCounts]:
+        """Word errors of each speaker, most audible trouble first; empty when no speaker is known."""
+        counts: dict[str, list[ErrorCounts]] = defaultdict(list)
+        for scored in self.utterances:
+            if scored.speaker is not None:
+                counts[scored.speaker].append(scored.alignment.words)
+        totals = {speaker: total(found) for speaker, found in counts.items()}
+        return dict(sorted(totals.items(), key=lambda item: -item[1].rate))
+
+    def worst(self, count: int) -> list[Scored]:
+        """The utterances with the most word errors."""
+        ranked = sorted(
+            self.utterances,
+            key=lambda s: (-s.alignment.words.errors, -s.alignment.words.rate, s.id),
+        )
+        return [scored for scored in ranked[:count] if scored.alignment.words.errors]
+
+    def timed(self, seconds: float) -> Evaluation:
+        """With the time it took."""
+        return replace(self, wall_seconds=seconds)
+
+
+def scoring(part: CorpusSplit, spec: SearchSpec) -> Callable[[Utterance, str], Alignment]:
+    """What aligns an utterance of `part` with the text that the search found; UserError where that cannot be."""
+    what = "phones" if spec.writes_phones else "transcript"
+    silent = [u.id for u in part.utterances if (u.phones if spec.writes_phones else u.text) is None]
+    if silent:
+        raise UserError(
+            f"{part.name}: {len(silent)} utterances have no {what} to compare with, {silent[0]} first."
+        )
+    if not spec.writes_phones:
+        return lambda utterance, text: align(utterance.text or "", text)
+    timit = spec.vocabulary.phone_set is not None
+    for utterance in part.utterances if timit else ():
+        try:
+            fold(utterance.phones or (), 39)
+        except PhoneError as error:
+            raise UserError(f"{part.name}, {utterance.id}: {error}") from None
+    return lambda utterance, text: align_phones(utterance.phones or (), text.split(), timit)

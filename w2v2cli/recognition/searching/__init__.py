@@ -1,0 +1,1 @@
+"""Searches in processes and threads beside the acoustic model."""

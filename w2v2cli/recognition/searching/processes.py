@@ -1,0 +1,249 @@
+"""Searches in processes beside the acoustic model's; see `search_server` for what they share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+
+import numpy as np
+
+from lm.decoding import DecodingWeights
+from lm.hypothesis import Hypothesis
+from lm.search.greedy import greedy_search
+from w2v2cli.errors import UserError
+from w2v2cli.recognition.searching.spec import SearchSpec
+
+IN_FLIGHT = 16  # emissions for each worker that may wait before `submit` does
+STOPPED = "The search was stopped."
+TRIES = 2  # of an emission whose worker died under it
+
+Found = list[Hypothesis]
+_Task = tuple[np.ndarray, DecodingWeights, "Future[Found]"]
+
+
+class SearchFailed(UserError):
+    """A search that could not be set up, or broke down."""
+
+
+class SearchPool:
+    """A context manager that searches emissions in `workers` processes, the same for one or ten thousand.
+
+    Entering it returns at once: the server process reads lexicon and language model meanwhile. The best path is so
+    cheap that it runs in this process. Enter it in a thread that outlives it: on Linux the processes end with that thread.
+    """
+
+    def __init__(
+        self,
+        spec: SearchSpec,
+        workers: int = 0,
+        warn: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        """workers: 0 takes one for each core. warn: hears what lexicon and language model give reason to say."""
+        self.spec, self.warn = spec, warn
+        self.workers = workers or usable_cores()
+        self.vocabulary = spec.vocabulary
+        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._room = threading.BoundedSemaphore(IN_FLIGHT * self.workers)
+        self._pids: set[int] = set()
+        self._lock = threading.Lock()  # of the control socket, of `_pids` and of closing
+        self._ready = threading.Event()
+        self._failure: str | None = None
+        self._closed = False
+
+    def __enter__(self) -> SearchPool:
+        if self.spec.engine == "greedy":
+            return self
+        ours, theirs = socket.socketpair()
+        # The parent's own path, given by hand: a folder named `models` or `lm` where the user stands is not ours.
+        start = (
+            f"import sys; sys.path[:] = {sys.path!r}; "
+            f"from w2v2cli.recognition.searching.server import main; main({theirs.fileno()}, {os.getpid()})"
+        )
+        with _interrupts_held():
+            self._server = subprocess.Popen(
+                [sys.executable, "-c", start],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=os.environ
+                | {"OPENBLAS_NUM_THREADS": "1"},  # it will fork, so it must stay a single thread
+            )
+        theirs.close()
+        self._control = ours
+        self._messages = Connection(os.dup(ours.fileno()))
+        self._messages.send(self.spec)
+        self._threads = [threading.Thread(target=self._await_server, name="search", daemon=True)]
+        self._threads += [
+            threading.Thread(target=self._feed, name=f"search-{i}", daemon=True)
+            for i in range(self.workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End every process at once, whatever it is doing; searches that are not done fail."""
+        with self._lock:
+            self._closed = True
+        if self.spec.engine == "greedy":
+            return
+        self._server.kill()
+        self._server.wait()
+        with self._lock:
+            for pid in self._pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        for _thread in range(self.workers):
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._messages.close()
+        self._control.close()
+
+    def submit(self, emission: np.ndarray, weights: DecodingWeights | None = None) -> Future[Found]:
+        """Search a (T, V) float32 emission; the future holds its hypotheses, best first, or raises SearchFailed.
+
+        `weights` are this utterance's alone; None takes the spec's.
+        Waits while `IN_FLIGHT` emissions for each worker are on their way. The emission must not change meanwhile.
+        """
+        future: Future[Found] = Future()
+        if self.spec.engine == "greedy":
+            try:
+                future.set_result(
+                    greedy_search(emission[None], [len(emission)], self.vocabulary)[0]
+                )
+            except ValueError as error:
+                future.set_exception(SearchFailed(str(error)))
+            return future
+        self._room.acquire()
+        future.add_done_callback(lambda _: self._room.release())
+        with self._lock:
+            if self._closed:
+                future.set_exception(SearchFailed(STOPPED))
+            else:
+                self._tasks.put(
+                    (
+                        np.ascontiguousarray(emission, np.float32),
+                        weights or self.spec.weights,
+                        future,
+                    )
+                )
+        return future
+
+    def wait_until_ready(self) -> None:
+        """Return once lexicon and language model are read; SearchFailed says why they cannot be."""
+        if self.spec.engine != "greedy":
+            self._ready.wait()
+            if self._failure is not None:
+                raise SearchFailed(self._failure)
+
+    def _await_server(self) -> None:
+        """A thread: hear whether the server could set itself up."""
+        try:
+            outcome, message = self._messages.recv()
+        except (EOFError, OSError):
+            early = "The search process ended before it had read its files: is memory short?"
+            outcome, message = "failed", STOPPED if self._closed else early
+        if outcome == "failed":
+            self._failure = message
+        elif not self._closed:
+            for sentence in message:
+                self.warn(sentence)
+        self._ready.set()
+
+    def _feed(self) -> None:
+        """A thread: keep one worker busy, and replace it if it dies."""
+        self._ready.wait()
+        worker: _Worker | None = None
+        while (task := self._tasks.get()) is not None:
+            emission, weights, future = task
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                if self._failure is not None:
+                    raise SearchFailed(self._failure)
+                for _ in range(TRIES):
+                    worker = worker or self._fork()
+                    try:
+                        future.set_result(worker.search(emission, weights))
+                        break
+                    except (EOFError, ConnectionError):
+                        dead, worker = worker, None
+                        self._bury(dead)
+                else:
+                    raise SearchFailed(
+                        f"A search process was killed {TRIES} times over the same utterance."
+                    )
+            except (
+                BaseException
+            ) as error:  # whatever it is, the one who waits for the result hears of it
+                future.set_exception(error)
+        if worker is not None:
+            worker.connection.close()
+
+    def _fork(self) -> _Worker:
+        """A new worker; SearchFailed when there is no server any more."""
+        with self._lock:
+            if self._closed:
+                raise SearchFailed(STOPPED)
+            try:
+                self._control.sendall(b"+")
+                pid, descriptors, _, _ = socket.recv_fds(self._control, 8, 1)
+            except OSError:
+                descriptors = []
+            if not descriptors:
+                raise SearchFailed(
+                    "The process that holds lexicon and language model was killed: is memory short?"
+                )
+            worker = _Worker(int.from_bytes(pid, "little"), Connection(descriptors[0]))
+            self._pids.add(worker.pid)
+        return worker
+
+    def _bury(self, worker: _Worker) -> None:
+        """Forget a worker that died."""
+        worker.connection.close()
+        with self._lock:
+            self._pids.discard(worker.pid)
+            if self._closed:
+                raise SearchFailed(STOPPED)
+
+
+class _Worker:
+    """A search process, from its parent's side."""
+
+    def __init__(self, pid: int, connection: Connection) -> None:
+        self.pid, self.connection = pid, connection
+
+    def search(self, emission: np.ndarray, weights: DecodingWeights) -> Found:
+        """One utterance there and back; EOFError or ConnectionError when the process is gone, SearchFailed as it says."""
+        self.connection.send((*emission.shape, weights))
+        self.connection.send_bytes(emission.tobytes())
+        outcome, found = self.connection.recv()
+        if outcome == "failed":
+            raise SearchFailed(found)
+        result: Found = found
+        return result
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back while a process is born: it inherits this and has time to ignore it; ours comes right after."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

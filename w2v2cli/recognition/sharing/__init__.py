@@ -1,0 +1,1 @@
+"""One job divided among several processes."""

@@ -1,0 +1,1 @@
+"""Bayesian tuning of the decoding weights."""

@@ -1,0 +1,128 @@
+"""`tuned.json`: the weights that tuning found for a model, a language model and a kind of search.
+
+It lies beside the model, or, where that is not the user's to write (the shipped model, a read-only disk), in the store. An entry
+counts only while model and language model are, to the byte, those it was made with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lm.decoding import DecodingWeights
+from storage.home import home
+from w2v2cli.data.locations import LmLocation, ModelLocation
+from w2v2cli.errors import UserError
+from w2v2cli.recognition.output import write_file
+from w2v2cli.recognition.tuning.fingerprints import model_hash
+
+NAME = "tuned.json"
+BEAM = "beam"  # the kind of search that fuses the language model in its only pass
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning found."""
+
+    weights: DecodingWeights
+    data: str
+    """The corpus it was found on."""
+    path: Path
+    """The file that says so."""
+    details: dict[str, Any]
+    """All of the entry."""
+
+
+def rescored(first: LmLocation) -> str:
+    """The kind of search whose n-best, found with this language model, another one scores again."""
+    return f"rescoring of {'no language model' if first.lm is None else model_hash(first.lm)}"
+
+
+def find_tuned(model: ModelLocation, lm: LmLocation, search: str = BEAM) -> Tuned | None:
+    """The entry for this model, language model and kind of search; None where there is none. UserError for a damaged file."""
+    paths = [path for path in _places(model) if path.is_file()]
+    if not paths or lm.lm is None:
+        return None
+    key = _key(model, lm, search)
+    for path in paths:
+        for entry in _read(path):
+            if {name: entry.get(name) for name in key} == key:
+                try:
+                    weights = DecodingWeights(
+                        float(entry["lm_weight"]),
+                        float(entry["word_score"]),
+                        sil_score=float(entry["sil_score"]),
+                    )
+                except (KeyError, TypeError, ValueError):
+                    raise _damaged(path) from None
+                return Tuned(weights, str(entry.get("data")), path, entry)
+    return None
+
+
+def keep_tuned(
+    model: ModelLocation,
+    lm: LmLocation,
+    weights: DecodingWeights,
+    details: dict[str, Any],
+    search: str = BEAM,
+) -> Path:
+    """Write an entry over the one before for the same three; returns the file. UserError when no place can be written."""
+    if lm.lm is None:
+        raise UserError("Without a language model there are no weights to keep.")
+    key = _key(model, lm, search)
+    path = next(
+        path for path in _places(model) if path.is_relative_to(home()) or _is_writable(path)
+    )
+    others = (
+        [e for e in _read(path) if {name: e.get(name) for name in key} != key]
+        if path.is_file()
+        else []
+    )
+    entry = {
+        **key,
+        "lm_weight": weights.lm_weight,
+        "word_score": weights.word_score,
+        "sil_score": weights.sil_score,
+        **details,
+    }
+    write_file(path, json.dumps({"tuned": [*others, entry]}, indent=2, ensure_ascii=False) + "\n")
+    return path
+
+
+def _places(model: ModelLocation) -> list[Path]:
+    """Where an entry may lie, the first that can be written taken: beside the model, then in the store."""
+    store = home() / "tuned" / f"{Path(model.name).stem or 'model'}.json"
+    if model.family == "demo":
+        return [store]
+    folder = model.path if model.path.is_dir() else model.path.parent
+    return [folder / NAME, store]
+
+
+def _is_writable(path: Path) -> bool:
+    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+def _key(model: ModelLocation, lm: LmLocation, search: str) -> dict[str, str | None]:
+    assert lm.lm is not None
+    return {"model": model_hash(model.path), "lm": model_hash(lm.lm), "search": search}
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["tuned"]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, KeyError, TypeError):
+        raise _damaged(path) from None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise _damaged(path)
+    return entries
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(
+        f"{path} is damaged: delete it and tune again (w2v2 tune-lm), or give --lm-weight and --word-score."
+    )

@@ -1,0 +1,89 @@
+"""What tuning counts: errors in words, characters or phones, utterance by utterance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import jiwer
+
+from lm.text.normalization import normalize_text
+from w2v2cli.data.utterance import Utterance
+from w2v2cli.errors import UserError
+from w2v2cli.recognition.scoring.error_rate import align
+
+Metric = Literal["wer", "cer", "per"]
+UNITS: dict[Metric, str] = {"wer": "words", "cer": "characters", "per": "phones"}
+
+
+class References:
+    """What was said, and how far anything else is from it."""
+
+    def __init__(self, utterances: Sequence[Utterance], metric: Metric = "wer") -> None:
+        """UserError where nothing is written down to compare with.
+
+        per: `phones`, or the symbols of the text, TIMIT's folded to 39; hypotheses are symbols between spaces.
+        """
+        silent = [
+            utterance.id
+            for utterance in utterances
+            if utterance.text is None and not utterance.phones
+        ]
+        if silent:
+            raise UserError(
+                f"{len(silent)} utterances have no transcript to compare with, {silent[0]} first."
+            )
+        self.metric = metric
+        self._texts = [_spelled(utterance, metric) for utterance in utterances]
+        self.lengths = [len(text) if metric == "cer" else len(text.split()) for text in self._texts]
+        """Of each reference, in the metric's units."""
+        self._known: dict[tuple[int, str], int] = {}
+        if not self.length:
+            raise UserError(
+                f"The transcripts hold no {UNITS[metric]} at all: there is nothing to tune for."
+            )
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    @property
+    def length(self) -> int:
+        """Of all references."""
+        return sum(self.lengths)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The references, normalised."""
+        return tuple(self._texts)
+
+    def errors(self, utterance: int, text: str) -> int:
+        """Of a hypothesis; each is aligned only once."""
+        key = (utterance, text)
+        if key not in self._known:
+            self._known[key] = self._count(self._texts[utterance], text)
+        return self._known[key]
+
+    def _count(self, reference: str, text: str) -> int:
+        if self.metric == "per":
+            if not reference:
+                return len(_phones(text.split()).split())
+            output = jiwer.process_words(reference, _phones(text.split()))
+            return output.substitutions + output.deletions + output.insertions
+        alignment = align(reference, text)
+        return (alignment.words if self.metric == "wer" else alignment.characters).errors
+
+
+def _spelled(utterance: Utterance, metric: Metric) -> str:
+    if metric != "per":
+        return normalize_text(utterance.text or "")
+    return _phones(utterance.phones or (utterance.text or "").split())
+
+
+def _phones(symbols: Sequence[str]) -> str:
+    """TIMIT's folded to the 39 that are scored; others as they are written."""
+    from lm.text.phones import fold
+
+    try:
+        return " ".join(fold(symbols, 39))
+    except ValueError:
+        return " ".join(symbols)

@@ -1,0 +1,51 @@
+"""What a run's output layer writes: chosen once, kept in the run's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from lm.text.phones import phone_labels
+from lm.text.pieces import train_pieces
+from lm.text.vocabulary import Vocabulary
+from models.importers.labels import STANDARD
+from w2v2cli.errors import UserError
+from w2v2cli.training.config import FinetuneConfig
+
+KEPT = "vocabulary.json"
+
+
+def vocabulary_of(
+    config: FinetuneConfig, texts: Iterable[str | None], folder: Path | None = None
+) -> Vocabulary:
+    """The symbols of a run: the published English characters, TIMIT's phones, or word pieces learned from `texts`.
+
+    folder: of the run, whose vocabulary is taken where it has one already. UserError where pieces cannot be learned.
+    """
+    path = None if folder is None else folder / KEPT
+    if path is not None and path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return Vocabulary.from_metadata(kept["labels"], kept["metadata"])
+    try:
+        return _chosen(config, texts)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _chosen(config: FinetuneConfig, texts: Iterable[str | None]) -> Vocabulary:
+    if config.units == "phones":
+        return Vocabulary.from_labels(
+            phone_labels(48 if config.phones == 48 else 39), units="phones"
+        )
+    if config.units == "characters":
+        return Vocabulary.from_labels(STANDARD, units="characters")
+    model = train_pieces((text for text in texts if text), config.pieces)
+    return Vocabulary.from_labels(model.labels(), units="pieces", piece_model=model)
+
+
+def keep_vocabulary(vocabulary: Vocabulary, folder: Path) -> None:
+    """Write it into the run's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"labels": vocabulary.symbols, "metadata": vocabulary.metadata}
+    (folder / KEPT).write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")

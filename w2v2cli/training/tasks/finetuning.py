@@ -1,0 +1,216 @@
+"""CTC fine-tuning as a task of the loop (paper §3.3, §4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lm.search.greedy import greedy_search
+from lm.text.vocabulary import Vocabulary
+from models.checkpoint import Checkpoint, save_checkpoint
+from models.config import Wav2Vec2Config
+from models.wav2vec2 import Wav2Vec2ForCTC
+from w2v2cli.data.batching import batches_by_length
+from w2v2cli.data.dataset import Batch, TrainingSet, budget_samples, collate
+from w2v2cli.errors import UserError
+from w2v2cli.recognition.scoring.error_rate import ErrorCounts, align, align_phones, total
+from w2v2cli.training.collectives import Ranks
+from w2v2cli.training.config import FinetuneConfig
+from w2v2cli.training.optimization import DTYPES
+from w2v2cli.training.tasks.objectives import ctc_loss
+from w2v2cli.training.tasks.protocol import Draws, Prepared
+
+if TYPE_CHECKING:
+    from w2v2cli.recognition.searching.spec import Searches
+
+VALIDATION_BATCH_SECONDS = 40.0
+
+
+@dataclass(frozen=True)
+class Start:
+    """The weights a run begins with."""
+
+    config: Wav2Vec2Config
+    weights: dict[str, Tensor] | None
+    """None draws them at random; an output layer that does not fit the vocabulary is drawn anew."""
+
+
+def regularised(config: Wav2Vec2Config, run: FinetuneConfig) -> Wav2Vec2Config:
+    """The architecture with the dropouts and the LayerDrop of the run."""
+    return replace(
+        config,
+        dropout=run.dropout,
+        feature_dropout=run.dropout,
+        attention_dropout=run.attention_dropout,
+        activation_dropout=run.activation_dropout,
+        layer_drop=run.layer_drop,
+    )
+
+
+def build(start: Start, run: FinetuneConfig, labels: int) -> Wav2Vec2ForCTC:
+    """The network a run begins with, its new weights drawn from the run's seed. UserError where weights are missing."""
+    torch.manual_seed(run.seed)
+    model = Wav2Vec2ForCTC(regularised(start.config, run), labels)
+    if start.weights is None:
+        return model
+    own = model.state_dict()
+    weights = {name: start.weights[name] for name in own if name in start.weights}
+    if weights.get("output.weight", own["output.weight"]).shape != own["output.weight"].shape:
+        del weights["output.weight"], weights["output.bias"]
+    missing = [name for name in own if name not in weights and not name.startswith("output.")]
+    if missing:
+        raise UserError(
+            f"The checkpoint to start from lacks {len(missing)} weights, among them {missing[0]}."
+        )
+    model.load_state_dict(own | weights)
+    return model
+
+
+@dataclass
+class Finetuning:
+    """Learning to write what was said."""
+
+    run: FinetuneConfig
+    start: Start
+    vocabulary: Vocabulary
+    held_out: TrainingSet
+    """Recordings to validate on."""
+    pool: Searches | None = None
+    """Searches with a language model at validation; the best path alone by default."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def judged_by(self) -> str:
+        """See `Task`: the word (or phone) error rate of the best search there is."""
+        if self.vocabulary.units == "phones":
+            return "per"
+        return "wer" if self.pool is None else "wer_lm"
+
+    @property
+    def blocks(self) -> tuple[int, float]:
+        """See `Task`."""
+        return self.start.config.num_layers, self.run.layer_drop
+
+    def prepare(self, batch: Batch, draws: Draws, device: torch.device) -> Prepared:
+        """See `Task`."""
+        del draws  # spans and dropout come from torch's own generator, which the loop seeds for each micro-batch
+        moved = replace(
+            batch,
+            waveforms=batch.waveforms.to(device, non_blocking=True),
+            labels=batch.labels.to(device, non_blocking=True),
+        )
+        return Prepared(moved, int(batch.label_lengths.sum()), None)
+
+    def loss(
+        self, network: nn.Module, prepared: Prepared, draws: Draws
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Task`."""
+        batch = prepared.batch
+        logits, frames = network(batch.waveforms, batch.lengths, self.run.mask, draws.kept_blocks)
+        return ctc_loss(logits, frames, batch, self.vocabulary.blank), {}
+
+    def summary(self, sums: Mapping[str, float], count: float, update: int) -> dict[str, float]:
+        """See `Task`: nats for each label."""
+        return {"loss": sums["loss"] / count}
+
+    def told(self, amount: float, per_second: float) -> dict[str, float]:
+        """See `Task`."""
+        return {"audio_hours": amount / 3600, "audio_seconds_per_second": per_second}
+
+    def learning(self, network: nn.Module, update: int) -> set[str]:
+        """See `Task`: the output layer alone at first, the feature encoder never where it is frozen."""
+        names = {name for name, _ in network.named_parameters()}
+        if update < self.run.head_only_updates:
+            return {name for name in names if name.startswith("output.")}
+        if self.run.freeze_feature_encoder:
+            return {name for name in names if not name.startswith("wav2vec2.feature_encoder.")}
+        return names
+
+    def validate(self, network: nn.Module, ranks: Ranks) -> dict[str, float]:
+        """See `Task`: word and character error rates of the best path, and of the search with a language model."""
+        batches = batches_by_length(
+            self.held_out.lengths.tolist(), budget_samples(VALIDATION_BATCH_SECONDS)
+        )
+        found: dict[str, list[tuple[str, str]]] = {"": [], "_lm": []}  # (reference, hypothesis)
+        searches = []
+        for indices in batches[ranks.rank :: ranks.world]:
+            emissions, frames = self._emissions(network, indices, ranks.device)
+            references = [
+                self.held_out.source.texts[int(self.held_out.kept[i])] or "" for i in indices
+            ]
+            best = greedy_search(emissions, frames, self.vocabulary)
+            found[""] += [(text, h[0].text) for text, h in zip(references, best, strict=True)]
+            if self.pool is not None:
+                parts = zip(references, emissions, frames, strict=True)
+                searches += [
+                    (text, self.pool.submit(row[:length].copy())) for text, row, length in parts
+                ]
+        found["_lm"] = [(text, search.result()[0].text) for text, search in searches]
+        return (
+            phone_error_rate(found[""], ranks)
+            if self.vocabulary.units == "phones"
+            else _error_rates(found, ranks)
+        )
+
+    def _emissions(
+        self, network: nn.Module, indices: list[int], device: torch.device
+    ) -> tuple[np.ndarray, list[int]]:
+        """(B, T, V) float32 log-probabilities, and the frames of each."""
+        waveforms = [
+            torch.from_numpy(self.held_out.source.read(int(self.held_out.kept[i]))) for i in indices
+        ]
+        batch = collate(
+            waveforms, [torch.zeros(0, dtype=torch.long)] * len(indices), [""] * len(indices)
+        )
+        dtype = DTYPES[self.run.precision]
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
+        ):
+            logits, frames = network(batch.waveforms.to(device), batch.lengths)
+        emissions: np.ndarray = logits.float().log_softmax(-1).cpu().numpy()
+        return emissions, frames.tolist()
+
+    def save_best(self, network: nn.Module, path: Path) -> None:
+        """See `Task`."""
+        weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+        metadata = self.metadata | self.vocabulary.metadata
+        save_checkpoint(
+            path, Checkpoint(self.start.config, weights, self.vocabulary.symbols, metadata)
+        )
+
+    def watch(self, metrics: Mapping[str, float]) -> tuple[str, str] | None:
+        """See `Task`."""
+        return None
+
+
+def phone_error_rate(found: list[tuple[str, str]], ranks: Ranks) -> dict[str, float]:
+    """The ratio over all ranks, folded to 39 phones."""
+    counts = total(
+        align_phones(reference.split(), hypothesis.split()).words for reference, hypothesis in found
+    )
+    errors, length = ranks.total(torch.tensor(_part(counts), dtype=torch.float32)).tolist()
+    return {"per": errors / max(length, 1)}
+
+
+def _error_rates(found: Mapping[str, list[tuple[str, str]]], ranks: Ranks) -> dict[str, float]:
+    """Ratios over all ranks, for each kind of search that was run."""
+    rates: dict[str, float] = {}
+    for suffix, pairs in found.items():
+        aligned = [align(reference, hypothesis) for reference, hypothesis in pairs]
+        counts = (total(a.words for a in aligned), total(a.characters for a in aligned))
+        summed = ranks.total(torch.tensor([_part(c) for c in counts], dtype=torch.float32)).tolist()
+        for name, (errors, length) in zip(("wer", "cer"), summed, strict=True):
+            if length:
+                rates[name + suffix] = errors / length
+    return rates
+
+
+def _part(counts: ErrorCounts) -> tuple[float, float]:
+    return float(counts.errors), float(counts.reference)

@@ -1,0 +1,198 @@
+"""Self-supervised pretraining as a task of the loop (paper §3, §4.2)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.checkpoint import Checkpoint, save_checkpoint
+from models.config import PRESETS, Wav2Vec2Config
+from models.pretraining import (
+    Losses,
+    MaskedSteps,
+    Prediction,
+    Wav2Vec2ForPretraining,
+    codebook_use,
+    pretraining_losses,
+)
+from models.quantizer import GumbelQuantizer, gumbel_noise
+from w2v2cli.data.dataset import Batch, MicroBatches
+from w2v2cli.training.collectives import Ranks
+from w2v2cli.training.config import PretrainConfig
+from w2v2cli.training.optimization import DTYPES
+from w2v2cli.training.tasks.protocol import Draws, Prepared
+
+COLLAPSED = 0.02  # of a codebook's entries in use, by their perplexity
+WATCHED = 200  # updates over which a run at chance is noticed
+BORN = 1000  # updates that a run may take to leave chance, or as long as its rate still rises
+
+
+def network_config(run: PretrainConfig) -> Wav2Vec2Config:
+    """The preset of a run, with its ablation switches."""
+    return replace(
+        PRESETS[run.model](),
+        quantized_inputs=run.quantized_inputs,
+        quantized_targets=run.quantized_targets,
+    )
+
+
+def build(run: PretrainConfig) -> Wav2Vec2ForPretraining:
+    """The network a run begins with, drawn from its seed."""
+    torch.manual_seed(run.seed)
+    network = Wav2Vec2ForPretraining(network_config(run))
+    if run.centred_codebook:
+        for module in network.modules():
+            if isinstance(module, GumbelQuantizer):
+                with torch.no_grad():
+                    module.codebook.mul_(2).sub_(1)
+    return network
+
+
+@dataclass
+class Pretraining:
+    """Telling the latent behind a mask from distractors."""
+
+    run: PretrainConfig
+    validation: MicroBatches
+    metadata: dict[str, Any] = field(default_factory=dict)
+    judged_by: str = "valid_contrastive"
+
+    def __post_init__(self) -> None:
+        self.config = network_config(self.run)
+        self._accuracy: deque[float] = deque(maxlen=WATCHED)
+
+    @property
+    def blocks(self) -> tuple[int, float]:
+        """See `Task`."""
+        return self.config.num_layers, self.config.layer_drop
+
+    def prepare(self, batch: Batch, draws: Draws, device: torch.device) -> Prepared:
+        """See `Task`: draws masks and distractors."""
+        frames = self.config.frame_lengths(batch.lengths)
+        steps = MaskedSteps.draw(frames, self.run.objective, draws.host)
+        waveforms = batch.waveforms.to(device, non_blocking=True)
+        return Prepared(replace(batch, waveforms=waveforms), len(steps), steps.to(device))
+
+    def loss(
+        self, network: nn.Module, prepared: Prepared, draws: Draws
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Task`."""
+        batch, steps = prepared.batch, prepared.drawn
+        frames = int(self.config.frame_lengths(batch.lengths).max())
+        shape = (self.config.codebooks, self.config.codebook_entries)
+        noise = (
+            gumbel_noise((len(steps), *shape), draws.device)
+            if self.config.quantized_targets
+            else None,
+            gumbel_noise((len(batch.lengths) * frames, *shape), draws.device)
+            if self.config.quantized_inputs
+            else None,
+        )
+        prediction = network(
+            batch.waveforms,
+            batch.lengths,
+            steps,
+            temperature=self.run.temperature.at(draws.update),
+            noise=noise,
+            encoder_gradient=self.run.objective.encoder_gradient,
+            kept_blocks=draws.kept_blocks,
+        )
+        losses = pretraining_losses(
+            prediction, steps, self.run.objective, self.config.quantized_targets
+        )
+        return losses.total, self._sums(prediction, losses, len(steps))
+
+    def _sums(self, prediction: Prediction, losses: Losses, count: int) -> dict[str, Tensor]:
+        sums = {
+            "contrastive": losses.contrast.loss,
+            "diversity": losses.diversity * count,
+            "penalty": losses.penalty * count,
+            "accuracy": losses.contrast.correct,
+        }
+        for quantized in prediction.quantized[:1]:
+            sums |= {name: value * count for name, value in codebook_use(quantized).items()}
+        return {name: value.detach().float() for name, value in sums.items()}
+
+    def summary(self, sums: Mapping[str, float], count: float, update: int) -> dict[str, float]:
+        """See `Task`: means over the masked steps."""
+        return {
+            **{name: value / count for name, value in sums.items()},
+            "temperature": self.run.temperature.at(update),
+            "masked_steps": count,
+        }
+
+    def told(self, amount: float, per_second: float) -> dict[str, float]:
+        """See `Task`."""
+        return {"audio_hours": amount / 3600, "audio_seconds_per_second": per_second}
+
+    def learning(self, network: nn.Module, update: int) -> set[str]:
+        """See `Task`: everything."""
+        return {name for name, _ in network.named_parameters()}
+
+    @torch.no_grad()
+    def validate(self, network: nn.Module, ranks: Ranks) -> dict[str, float]:
+        """See `Task`: the likeliest entries in place of Gumbel's, the same masks each time."""
+        totals: dict[str, Tensor] = {}
+        dtype = DTYPES[self.run.precision]
+        for index in range(ranks.rank, len(self.validation), ranks.world):
+            draws = Draws(
+                0, torch.Generator().manual_seed(index), torch.Generator(ranks.device), None
+            )
+            prepared = self.prepare(self.validation[index], draws, ranks.device)
+            steps: MaskedSteps = prepared.drawn
+            with torch.autocast(ranks.device.type, dtype, enabled=dtype != torch.float32):
+                prediction = network(prepared.batch.waveforms, prepared.batch.lengths, steps)
+            losses = pretraining_losses(
+                prediction, steps, self.run.objective, self.config.quantized_targets
+            )
+            sums = self._sums(prediction, losses, len(steps)) | {
+                "count": torch.tensor(float(len(steps)))
+            }
+            for name, value in sums.items():
+                totals[name] = totals.get(name, torch.zeros(())) + value.cpu()
+        names = [
+            "contrastive",
+            "diversity",
+            "penalty",
+            "accuracy",
+            "code_perplexity",
+            "prob_perplexity",
+            "count",
+        ]
+        summed = ranks.total(
+            torch.stack([totals.get(name, torch.zeros(())) for name in names])
+        ).tolist()
+        count = summed.pop()
+        return {f"valid_{name}": value / count for name, value in zip(names, summed, strict=False)}
+
+    def save_best(self, network: nn.Module, path: Path) -> None:
+        """See `Task`."""
+        weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+        save_checkpoint(path, Checkpoint(self.config, weights, None, self.metadata))
+
+    def watch(self, metrics: Mapping[str, float]) -> tuple[str, str] | None:
+        """See `Task`: a collapsed codebook, an accuracy that stays at chance."""
+        self._accuracy.append(metrics["accuracy"])
+        entries = self.config.codebooks * self.config.codebook_entries
+        least = max(COLLAPSED * entries, self.config.codebooks * 1.5)
+        if self.config.quantized_targets and metrics["code_perplexity"] < least:
+            return "collapse", (
+                f"A codebook has collapsed: {metrics['code_perplexity']:.1f} of {entries} entries are in use. A higher "
+                "objective.diversity_weight, a lower --peak-lr or a slower temperature may help."
+            )
+        chance = 1 / (1 + self.run.objective.distractors)
+        born = max(BORN, self.run.schedule.warmup * self.run.schedule.updates)
+        if len(self._accuracy) == WATCHED and metrics["update"] >= born:
+            mean = sum(self._accuracy) / WATCHED
+            if mean < 2 * chance:
+                return "chance", (
+                    f"The true latent is told from its distractors in {mean:.2%} of cases, chance is {chance:.2%}: after "
+                    "so many updates something is wrong, the learning rate most often."
+                )
+        return None
