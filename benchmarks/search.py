@@ -142,7 +142,7 @@ def case(inputs: Inputs, task: Task, names: list[str], repeats: int) -> Case:
     alone = names[0] in ALONE
     return Case(
         inputs.name, len(inputs.texts), inputs.audio_seconds, inputs.greedy_wer,
-        None if alone else task.options.beam, None if alone else task.options.beam_threshold, load,
+        None if alone else task.options.width, None if alone else task.options.threshold, load,
         [row(name, turns[name], hosts[name], inputs, peer) for name in names],
     )  # fmt: skip
 
@@ -188,8 +188,8 @@ def table(found: Case, args: argparse.Namespace) -> Table:
     """For people."""
     how = (
         "pruned in their own way"
-        if found.beam is None
-        else f"beam {found.beam}, threshold {found.beam_threshold:g}"
+        if found.width is None
+        else f"beam {found.width}, threshold {found.threshold:g}"
     )
     title = (
         f"{found.inputs}: {how}; {found.utterances} utterances, {found.audio_seconds:.0f} s, greedy WER "

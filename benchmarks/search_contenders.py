@@ -105,7 +105,7 @@ def flashlight(task: Task) -> Iterator[Search]:
             trie.insert([vocabulary.index[symbol] for symbol in spelling], index, score)
     trie.smear(decoder.SmearingMode.MAX)
     options = decoder.LexiconDecoderOptions(
-        task.options.beam, task.options.beam_tokens or len(task.labels), task.options.beam_threshold,
+        task.options.width, task.options.tokens or len(task.labels), task.options.threshold,
         task.weights.lm_weight, task.weights.word_score, task.weights.unk_score, task.weights.sil_score,
         False, decoder.CriterionType.CTC,
     )  # fmt: skip

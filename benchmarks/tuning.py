@@ -109,7 +109,7 @@ def main() -> None:
     given = parser.parse_args()
     model = resolve_model(given.model)
     settings = RecognitionOptions(
-        model, resolve_lm(given.lm, model), beam=BeamOptions(beam=given.beam)
+        model, resolve_lm(given.lm, model), beam=BeamOptions(width=given.beam)
     )
     [part] = find_splits(given.split or (None if given.data else "dev-other"), given.data)
     recognizer.SearchPool = MeasuredPool  # type: ignore[misc]

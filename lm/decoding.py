@@ -41,24 +41,24 @@ class DecodingWeights:
 class BeamOptions:
     """How wide a beam search looks."""
 
-    beam: int = 500
+    width: int = 500
     """Hypotheses kept after each frame."""
-    beam_tokens: int | None = None
+    tokens: int | None = None
     """Best symbols of a frame that are tried; None tries all."""
-    beam_threshold: float = 50.0
+    threshold: float = 50.0
     """A hypothesis whose score lies further below the best is dropped."""
     nbest: int = 1
     """Hypotheses returned for each utterance."""
 
     def __post_init__(self) -> None:
         for flag, value in (
-            ("--beam", self.beam),
+            ("--beam", self.width),
             ("--nbest", self.nbest),
-            ("--beam-tokens", self.beam_tokens),
+            ("--beam-tokens", self.tokens),
         ):
             if value is not None and value < 1:
                 raise ValueError(f"{flag} must be at least 1, got {value}.")
-        if not self.beam_threshold > 0:
-            raise ValueError(f"--beam-threshold must be above 0, got {self.beam_threshold:g}.")
-        if self.nbest > self.beam:
-            raise ValueError(f"--nbest {self.nbest} asks for more than --beam {self.beam} keeps.")
+        if not self.threshold > 0:
+            raise ValueError(f"--beam-threshold must be above 0, got {self.threshold:g}.")
+        if self.nbest > self.width:
+            raise ValueError(f"--nbest {self.nbest} asks for more than --beam {self.width} keeps.")

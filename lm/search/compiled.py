@@ -169,12 +169,12 @@ class CompiledSearch:
             word_score=self.weights.word_score,
             unk_score=self.weights.unk_score,
             sil_score=0.0 if self._ends_with_blank else self.weights.sil_score,
-            beam_threshold=self.options.beam_threshold,
-            beam=self.options.beam,
-            beam_tokens=self.options.beam_tokens or len(self.vocabulary.symbols),
+            beam_threshold=self.options.threshold,
+            beam=self.options.width,
+            beam_tokens=self.options.tokens or len(self.vocabulary.symbols),
             nbest=self.options.nbest
             if forbidden
-            else self.options.beam,  # unknown words differ in their letters
+            else self.options.width,  # unknown words differ in their letters
             log_add=int(self.log_add),
             silence=self.vocabulary.blank if boundary is None else boundary,
             blank=self.vocabulary.blank,

@@ -206,9 +206,9 @@ class FlashlightSearch:
     def _lexicon_decoder(self, trie: Any, lm: Any, lm_weight: float) -> Any:
         decoder = self._flashlight.decoder
         options = decoder.LexiconDecoderOptions(
-            beam_size=self.options.beam,
+            beam_size=self.options.width,
             beam_size_token=self._beam_tokens,
-            beam_threshold=self.options.beam_threshold,
+            beam_threshold=self.options.threshold,
             lm_weight=lm_weight,
             word_score=self.weights.word_score,
             unk_score=self.weights.unk_score,
@@ -241,9 +241,9 @@ class FlashlightSearch:
 
         def build() -> Any:
             options = decoder.LexiconFreeDecoderOptions(
-                beam_size=self.options.beam,
+                beam_size=self.options.width,
                 beam_size_token=self._beam_tokens,
-                beam_threshold=self.options.beam_threshold,
+                beam_threshold=self.options.threshold,
                 lm_weight=self.weights.lm_weight,
                 sil_score=self.weights.sil_score,
                 log_add=False,
@@ -287,7 +287,7 @@ class FlashlightSearch:
     @property
     def _beam_tokens(self) -> int:
         return min(
-            self.options.beam_tokens or len(self.vocabulary.symbols), len(self.vocabulary.symbols)
+            self.options.tokens or len(self.vocabulary.symbols), len(self.vocabulary.symbols)
         )
 
     def _check_symbols(self) -> None:

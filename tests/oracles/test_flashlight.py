@@ -60,9 +60,9 @@ def arpa(tmp_path_factory):
     ],
 )
 def test_the_same_words_times_and_scores(arpa, tmp_path, options, count):
-    draw = random.Random(options.beam)
+    draw = random.Random(options.width)
     texts = [" ".join(draw.choices(TEXT, k=draw.randint(2, 6))) for _ in range(count)]
-    emissions = Simulation(VOCABULARY, mistaken=0.1, seed=options.beam)(texts)
+    emissions = Simulation(VOCABULARY, mistaken=0.1, seed=options.width)(texts)
     batch = np.zeros((count, max(map(len, emissions)), len(CHARACTERS)), np.float32)
     for row, emission in zip(batch, emissions, strict=True):
         row[: len(emission)] = emission

@@ -112,7 +112,7 @@ def evaluate(
                 lm_cache_gb=lm_cache_gb,
             )  # fmt: skip
             if beam is None and settings.lm.kind == "transformer":
-                settings = replace(settings, beam=replace(settings.beam, beam=TRANSFORMER_BEAM))
+                settings = replace(settings, beam=replace(settings.beam, width=TRANSFORMER_BEAM))
             return settings
 
         if protocol is not None:

@@ -240,7 +240,7 @@ def _lm_file(name: str) -> Path:
     from w2v2cli.data.locations import resolve_lm, resolve_model
 
     location = resolve_lm(name, resolve_model("demo")) if name in ("4gram", "transformer") else None
-    file = Path(name) if location is None or location.lm is None else location.lm
+    file = Path(name) if location is None or location.path is None else location.path
     if not file.is_file():
         raise UsageError(f"There is no language model at {file}.")
     return file

@@ -170,11 +170,11 @@ def _run(
         if second is None
         else f"{settings.lm.name}, scored again by {second.lm.name}"
     )
-    title = f"{settings.model.name}, LM {passes}, {part.name}, beam {settings.beam.beam}"
+    title = f"{settings.model.name}, LM {passes}, {part.name}, beam {settings.beam.width}"
     report = json_report(outcome, metric) | {
         "data": part.name,
         "note": part.note,
-        "beam": settings.beam.beam,
+        "beam": settings.beam.width,
     }
     kept = keep_tuned(settings.model, lm, outcome.weights, report, search)
     if as_json:

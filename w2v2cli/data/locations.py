@@ -69,7 +69,7 @@ class LmLocation:
     """A language model on disk; both paths are None where none is used."""
 
     name: str
-    lm: Path | None
+    path: Path | None
     lexicon: Path | None
     """Spellings; None spells the language model's own words (an ARPA file's unigrams) by their characters."""
     kind: LmKind = "arpa"

@@ -60,7 +60,7 @@ class RecognitionOptions:
         """
         transformer, lexicon = (
             self.lm.kind == "transformer",
-            self.lm.lm is not None or self.lm.lexicon is not None,
+            self.lm.path is not None or self.lm.lexicon is not None,
         )
         if self.search == "auto":
             if not lexicon:
@@ -76,7 +76,7 @@ class RecognitionOptions:
             )
         if self.search in ("compiled", "batched") and self.lm.kind == "kenlm":
             raise UsageError(
-                f"--search {self.search} reads ARPA files: {self.lm.lm} needs --search flashlight."
+                f"--search {self.search} reads ARPA files: {self.lm.path} needs --search flashlight."
             )
         if self.search in ("compiled", "batched") and not lexicon:
             raise UsageError(
@@ -91,9 +91,9 @@ class RecognitionOptions:
         spec = SearchSpec(
             labels=labels,
             engine=self.engine,
-            lm=self.lm.lm,
+            lm=self.lm.path,
             lexicon=self.lm.lexicon,
-            spell_words=self.lm.lm is not None and self.lm.lexicon is None,
+            spell_words=self.lm.path is not None and self.lm.lexicon is None,
             weights=self.weights,
             options=self.beam,
             cache=home() / "search",
@@ -150,7 +150,7 @@ def open_search(
     in a thread of this one. keep: see `RescoringPool`."""
     second, nbest = options.rescore, options.beam.nbest
     if second is not None:
-        found = min(max(nbest, second.nbest), options.beam.beam)
+        found = min(max(nbest, second.nbest), options.beam.width)
         options = replace(options, beam=replace(options.beam, nbest=found))
     spec, pool = options.search_spec(labels, metadata), None
     if spec.engine == "batched":

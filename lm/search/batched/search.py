@@ -173,7 +173,7 @@ class BatchedSearch:
 
     def _step(self, beam: Beam, frame: Tensor, allowed: Tensor | None) -> tuple[Beam, _Trace]:
         """(B, V) log-probabilities of a frame, and which of the symbols may be tried."""
-        count, threshold = len(frame), self.options.beam_threshold
+        count, threshold = len(frame), self.options.threshold
         candidates, ends = self._grown(beam, frame, allowed)
         best = best_of(candidates.score, beam.utterance[candidates.parent], count)
         # Nothing has a probability above 1: what falls short before the language model is asked falls short after it.
@@ -196,7 +196,7 @@ class BatchedSearch:
             utterance, history, candidates.node, candidates.token, candidates.blank, count
         )
         rows, scores = merge(keys, candidates.score, self.log_add)
-        kept = top(scores, utterance[rows], count, self.options.beam)
+        kept = top(scores, utterance[rows], count, self.options.width)
         rows, scores = rows[kept], scores[kept]
         some = candidates.take(rows)
         grown = Beam(
@@ -298,7 +298,7 @@ class BatchedSearch:
         score = beam.score + self.weights.lm_weight * ends
         kept = (
             score
-            >= (best_of(score, beam.utterance, count) - self.options.beam_threshold)[beam.utterance]
+            >= (best_of(score, beam.utterance, count) - self.options.threshold)[beam.utterance]
         )
         beam, score, ends = beam.take(kept), score[kept], ends[kept]
         none = torch.zeros_like(beam.token)
@@ -356,7 +356,7 @@ class BatchedSearch:
 
     def _allowed(self, emissions: Tensor) -> Tensor | None:
         """(T, B, V) which symbols of each frame lead deeper into the lexicon; None for all."""
-        tokens = self.options.beam_tokens
+        tokens = self.options.tokens
         if tokens is None or tokens >= emissions.shape[2]:
             return None
         return torch.zeros_like(emissions, dtype=torch.bool).scatter_(

@@ -22,7 +22,7 @@ pytest.importorskip("flashlight", reason="flashlight-text has no build for this 
 
 SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
 PHONES = Vocabulary.from_labels(("<pad>", "aa", "b"))
-WIDE = BeamOptions(beam=5000, beam_threshold=1e6)
+WIDE = BeamOptions(width=5000, threshold=1e6)
 
 ARPA = """\\data\\
 ngram 1=6
@@ -282,17 +282,17 @@ def test_the_other_knobs_reach_the_search(arpa, lexicon):
             emission,
         ).score
 
-    full = score(beam=5000, beam_threshold=1e6)
+    full = score(width=5000, threshold=1e6)
     assert (
-        score(beam=5000, beam_threshold=1e6, beam_tokens=99) == full
+        score(width=5000, threshold=1e6, tokens=99) == full
     )  # more symbols than there are: all of them
-    assert score(beam=5000, beam_threshold=1e6, beam_tokens=1) < full
-    assert score(beam=1) < full
-    assert score(beam=5000, beam_threshold=0.01) < full
+    assert score(width=5000, threshold=1e6, tokens=1) < full
+    assert score(width=1) < full
+    assert score(width=5000, threshold=0.01) < full
 
 
 def test_n_best_lists_are_distinct_and_in_order(arpa, lexicon):
-    options = BeamOptions(beam=100, beam_threshold=1e6, nbest=4)
+    options = BeamOptions(width=100, threshold=1e6, nbest=4)
     search = FlashlightSearch(SMALL, DecodingWeights(0.5, 0.0), options, lexicon, arpa)
     [found] = search(random_emission(8, 1)[None], [8])
     assert len({h.text for h in found}) == len(found) == 4

@@ -21,7 +21,7 @@ TEXTS = [
     "they gather there and then they scatter", "the other weather", "another mother gathers feathers",
 ]  # fmt: skip
 TINY = Vocabulary.from_labels(("<pad>", f"{MARK}A", f"{MARK}B", "B", "A"))
-WIDE = BeamOptions(beam=5000, beam_threshold=1e9)
+WIDE = BeamOptions(width=5000, threshold=1e9)
 ARPA = """\\data\\
 ngram 1=6
 ngram 2=4

@@ -215,12 +215,12 @@ def test_the_4gram_of_a_librispeech_model_is_librispeechs(files, monkeypatch):
     served["/11/4-gram.arpa.gz"] = gzip.compress(ARPA)
     location = resolve_lm("4gram", LIBRISPEECH)
     assert location == LmLocation("4gram", home() / "lm" / "4-gram.arpa.gz", None)
-    assert location.lm.read_bytes() == served["/11/4-gram.arpa.gz"]
+    assert location.path.read_bytes() == served["/11/4-gram.arpa.gz"]
     monkeypatch.setenv("W2V2_OFFLINE", "1")
     assert resolve_lm("4gram", LIBRISPEECH) == location
-    location.lm.unlink()
+    location.path.unlink()
     with pytest.raises(
-        UserError, match=rf"fetch http.*4-gram\.arpa\.gz and put it at {location.lm}\."
+        UserError, match=rf"fetch http.*4-gram\.arpa\.gz and put it at {location.path}\."
     ) as caught:
         resolve_lm("4gram", LIBRISPEECH)
     assert caught.value.exit_code == 1
@@ -233,10 +233,10 @@ def test_the_transformer_of_a_librispeech_model_is_the_papers(files, monkeypatch
     served |= {"/11/words.pt": b"weights", "/11/words.dict": b"THE 3\n"}
     location = resolve_lm("transformer", LIBRISPEECH)
     assert location == LmLocation("transformer", home() / "lm" / "words.pt", None, "transformer")
-    assert location.lm.with_suffix(".dict").read_bytes() == b"THE 3\n"
+    assert location.path.with_suffix(".dict").read_bytes() == b"THE 3\n"
     monkeypatch.setenv("W2V2_OFFLINE", "1")
     assert resolve_lm("transformer", LIBRISPEECH) == location
-    location.lm.with_suffix(".dict").unlink()
+    location.path.with_suffix(".dict").unlink()
     with pytest.raises(
         UserError,
         match=r"not whole on this machine and the network is off: fetch words\.dict from http",
@@ -269,7 +269,7 @@ def test_language_models_of_the_user(tmp_path):
         assert resolve_lm(str(path), OWN, lexicon).lexicon == lexicon
     binary = tmp_path / "lm.binary"
     binary.write_bytes(store.KENLM_START + b" format version 5\n\0")
-    assert resolve_lm(str(binary), OWN, lexicon).lm == binary
+    assert resolve_lm(str(binary), OWN, lexicon).path == binary
     with pytest.raises(
         UsageError, match=r"lm\.binary does not list its words as an ARPA file does: .* --lexicon"
     ):

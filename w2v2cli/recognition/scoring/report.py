@@ -29,8 +29,8 @@ def json_report(
         "lm": options.lm.name,
         "search": {
             "engine": options.engine,
-            "beam": options.beam.beam,
-            "beam_threshold": options.beam.beam_threshold,
+            "beam": options.beam.width,
+            "beam_threshold": options.beam.threshold,
             "lm_weight": options.weights.lm_weight,
             "word_score": options.weights.word_score,
             "hotwords": options.hotwords,
@@ -85,12 +85,12 @@ def print_report(
     console = Console(
         file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH
     )
-    search = "greedy" if options.engine == "greedy" else f"beam {options.beam.beam}"
+    search = "greedy" if options.engine == "greedy" else f"beam {options.beam.width}"
     weights = (
         f", LM weight {options.weights.lm_weight:g}, word score {options.weights.word_score:g}"
     )
     settings = (
-        f"{options.model.name}, LM {options.lm.name}, {search}{weights if options.lm.lm else ''}"
+        f"{options.model.name}, LM {options.lm.name}, {search}{weights if options.lm.path else ''}"
     )
     if (second := options.rescore) is not None:
         again = f"LM weight {second.weights.lm_weight:g}, word score {second.weights.word_score:g}"

@@ -126,9 +126,9 @@ def settings_line(options: RecognitionOptions) -> str:
             f"lexicon {options.lm.lexicon.name if options.lm.lexicon else 'none'}",
         ]
         said += [
-            f"beam {beam.beam}",
-            f"threshold {beam.beam_threshold:g}",
-            f"symbols {beam.beam_tokens or 'all'}",
+            f"beam {beam.width}",
+            f"threshold {beam.threshold:g}",
+            f"symbols {beam.tokens or 'all'}",
         ]
         said += [f"LM weight {weights.lm_weight:g}", f"word score {weights.word_score:g}"]
         said += [f"unknown {weights.unk_score:g}", f"boundary {weights.sil_score:g}"]

@@ -176,27 +176,27 @@ def open_lm(
     lm: LmLocation, spec: SearchSpec, tell: Callable[[str], None] = lambda sentence: None
 ) -> Any:
     """A language model of the three verbs, over its own words and <unk>. ValueError or OSError when it cannot be read."""
-    assert lm.lm is not None
+    assert lm.path is not None
     if lm.kind == "transformer":
         from lm.transformer.checkpoint import build_transformer
         from lm.transformer.fairseq import read_transformer
         from lm.transformer.model import TransformerLM
         from w2v2cli.recognition.acoustic_model import resolve_device
 
-        checkpoint = read_transformer(lm.lm, tell=tell)
+        checkpoint = read_transformer(lm.path, tell=tell)
         network = build_transformer(checkpoint).to(resolve_device(spec.device))
         return TransformerLM(
             network, checkpoint.dictionary, [*checkpoint.dictionary.words, UNK], spec.lm_cache_gb
         )
     if lm.kind == "kenlm":
         raise ValueError(
-            f"--rescore takes a Transformer or an ARPA file, and {lm.lm} is a binary of KenLM's."
+            f"--rescore takes a Transformer or an ARPA file, and {lm.path} is a binary of KenLM's."
         )
     from lm.ngram.arpa import read_unigrams
     from lm.ngram.automaton import open_automaton
 
     assert spec.cache is not None
-    model, told = open_automaton(lm.lm, spec.cache, [*read_unigrams(lm.lm), UNK])
+    model, told = open_automaton(lm.path, spec.cache, [*read_unigrams(lm.path), UNK])
     for sentence in told:
         tell(sentence)
     return model

@@ -38,13 +38,13 @@ class Tuned:
 
 def rescored(first: LmLocation) -> str:
     """The kind of search whose n-best, found with this language model, another one scores again."""
-    return f"rescoring of {'no language model' if first.lm is None else model_hash(first.lm)}"
+    return f"rescoring of {'no language model' if first.path is None else model_hash(first.path)}"
 
 
 def find_tuned(model: ModelLocation, lm: LmLocation, search: str = BEAM) -> Tuned | None:
     """The entry for this model, language model and kind of search; None where there is none. UserError for a damaged file."""
     paths = [path for path in _places(model) if path.is_file()]
-    if not paths or lm.lm is None:
+    if not paths or lm.path is None:
         return None
     key = _key(model, lm, search)
     for path in paths:
@@ -70,7 +70,7 @@ def keep_tuned(
     search: str = BEAM,
 ) -> Path:
     """Write an entry over the one before for the same three; returns the file. UserError when no place can be written."""
-    if lm.lm is None:
+    if lm.path is None:
         raise UserError("Without a language model there are no weights to keep.")
     key = _key(model, lm, search)
     path = next(
@@ -106,8 +106,8 @@ def _is_writable(path: Path) -> bool:
 
 
 def _key(model: ModelLocation, lm: LmLocation, search: str) -> dict[str, str | None]:
-    assert lm.lm is not None
-    return {"model": model_hash(model.path), "lm": model_hash(lm.lm), "search": search}
+    assert lm.path is not None
+    return {"model": model_hash(model.path), "lm": model_hash(lm.path), "search": search}
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

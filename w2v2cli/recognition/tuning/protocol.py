@@ -65,13 +65,13 @@ def _row(
     settings: RecognitionOptions, data: Path | None, trials: int, seed: int, evaluate: Evaluate
 ) -> Row:
     outcome = None
-    if settings.lm.lm is not None:
+    if settings.lm.path is not None:
         tuning, testing = BEAMS[settings.lm.kind]
         outcome = _tuned(
-            replace(settings, beam=replace(settings.beam, beam=tuning)), data, trials, seed
+            replace(settings, beam=replace(settings.beam, width=tuning)), data, trials, seed
         )
         settings = replace(
-            settings, beam=replace(settings.beam, beam=testing), weights=outcome.weights
+            settings, beam=replace(settings.beam, width=testing), weights=outcome.weights
         )
     say(f"Evaluating the four splits, LM {settings.lm.name}.")
     finished = evaluate(settings)
@@ -101,7 +101,7 @@ def _tuned(settings: RecognitionOptions, data: Path | None, trials: int, seed: i
         raise UsageError(str(error)) from None
     [part] = find_splits(TUNED_ON, data)
     say(
-        f"Tuning on {part.name}, LM {settings.lm.name}, beam {settings.beam.beam}, {trials} trials."
+        f"Tuning on {part.name}, LM {settings.lm.name}, beam {settings.beam.width}, {trials} trials."
     )
     with progress("Tuning") as advance:
         warn = lambda sentence: say(f"Warning: {sentence}")  # noqa: E731
@@ -109,7 +109,7 @@ def _tuned(settings: RecognitionOptions, data: Path | None, trials: int, seed: i
     report = json_report(outcome, "wer") | {
         "data": part.name,
         "note": part.note,
-        "beam": settings.beam.beam,
+        "beam": settings.beam.width,
     }
     keep_tuned(settings.model, settings.lm, outcome.weights, report)
     return outcome
@@ -158,7 +158,7 @@ def _print(rows: Sequence[Row]) -> None:
         searched = [""] * 3
         if row.outcome is not None:
             searched = [
-                str(row.settings.beam.beam),
+                str(row.settings.beam.width),
                 f"{weights.lm_weight:.2f}",
                 f"{weights.word_score:.2f}",
             ]

@@ -55,12 +55,12 @@ def tune_corpus(
     advance: Advance = lambda done, total, label="": None,
 ) -> Finished:
     """Tune, or go on with a study that was begun; `folder` keeps it, None has the store keep it. UserError in a sentence."""
-    if settings.lm.lm is None or settings.engine == "greedy":
+    if settings.lm.path is None or settings.engine == "greedy":
         raise UserError("There is nothing to tune without a language model: name one by --lm.")
-    lm = settings.lm.lm
+    lm = settings.lm.path
     references = References(part.utterances, metric)
     labels, metadata = _outputs(settings.model.path)
-    nbest = 1 if options.exact else min(NBEST, settings.beam.beam)
+    nbest = 1 if options.exact else min(NBEST, settings.beam.width)
     settings = replace(settings, beam=replace(settings.beam, nbest=nbest))
     model, corpus = model_hash(settings.model.path), corpus_hash(part.utterances)
     with open_search(settings, labels, metadata, warn, keep=True) as pool:
@@ -96,9 +96,9 @@ def tune_corpus(
 def _identity(options: TuningOptions, beam: BeamOptions) -> dict[str, Any]:
     """What else two studies must have in common to be one."""
     return {
-        "beam": beam.beam,
-        "beam threshold": beam.beam_threshold,
-        "number of beam tokens": beam.beam_tokens,
+        "beam": beam.width,
+        "beam threshold": beam.threshold,
+        "number of beam tokens": beam.tokens,
         "LM weight's bounds": list(options.bounds.lm_weight),
         "word score's bounds": list(options.bounds.word_score),
         "silence score's bounds": list(options.bounds.sil_score)
@@ -111,9 +111,9 @@ def _identity(options: TuningOptions, beam: BeamOptions) -> dict[str, Any]:
 
 def _second_pass(how: Rescoring, first: DecodingWeights) -> dict[str, Any]:
     """What else two studies of a second pass must have in common."""
-    assert how.lm.lm is not None
+    assert how.lm.path is not None
     return {
-        "second language model": model_hash(how.lm.lm),
+        "second language model": model_hash(how.lm.path),
         "first pass's weights": [first.lm_weight, first.word_score, first.sil_score],
         "weight of the first pass's language model": how.first_pass_weight,
         "size of the n-best lists": how.nbest,

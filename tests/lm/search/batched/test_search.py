@@ -23,7 +23,7 @@ from lm.transformer.network import TransformerNetwork
 
 SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
 PHONES = Vocabulary.from_labels(("<pad>", "aa", "b"))
-WIDE = BeamOptions(beam=5000, beam_threshold=1e6)
+WIDE = BeamOptions(width=5000, threshold=1e6)
 WORDS = ["A", "AB", "BA"]
 CPU = torch.device("cpu")
 

@@ -58,7 +58,7 @@ def spec(tmp_path):
     (tmp_path / "lm.arpa").write_text(ARPA)
     return SearchSpec(
         CHARACTERS, "batched", tmp_path / "lm.arpa", spell_words=True, weights=DecodingWeights(1.0, 0.0),
-        options=BeamOptions(beam=20), cache=tmp_path / "cache",
+        options=BeamOptions(width=20), cache=tmp_path / "cache",
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def spec(tmp_path):
         tmp_path / "lm.arpa",
         spell_words=True,
         weights=DecodingWeights(1.0, 0.0),
-        options=BeamOptions(beam=20),
+        options=BeamOptions(width=20),
         cache=tmp_path / "cache",
     )
 
@@ -104,7 +104,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(spec):
 
 # An emission that says nothing in particular and a beam that misses none of it: minutes of searching.
 FLAT = np.random.default_rng(0).normal(-3.5, 0.1, (50_000, 32)).astype(np.float32)
-SLOW = BeamOptions(beam=5000, beam_threshold=1e6)
+SLOW = BeamOptions(width=5000, threshold=1e6)
 
 
 def test_an_utterance_that_kills_every_worker_is_given_up(spec):
@@ -204,7 +204,7 @@ def test_warnings_reach_the_parent(spec, tmp_path):
 PARENT = """
 import sys, time
 sys.path[:0] = [{root!r}, {here!r}]
-import test_search_pool as t
+import test_processes as t
 from pathlib import Path
 spec = t.spec.__wrapped__(Path({folder!r})) if hasattr(t.spec, "__wrapped__") else None
 from w2v2cli.recognition.searching.processes import SearchPool

@@ -30,7 +30,7 @@ def arpa(path, scores) -> LmLocation:
 def spec(tmp_path):
     first = arpa(tmp_path / "first.arpa", [-1.0] * len(WORDS))
     return SearchSpec(
-        CHARACTERS, "compiled", first.lm, spell_words=True, weights=FIRST, options=BeamOptions(50, nbest=6),
+        CHARACTERS, "compiled", first.path, spell_words=True, weights=FIRST, options=BeamOptions(50, nbest=6),
         cache=tmp_path / "cache",
     )  # fmt: skip
 
