@@ -17,12 +17,14 @@ LEVELS = [
     "w2v2cli.recognition",
     "w2v2cli.data",
 ]
+# Any level of the command line may use these.
 FREE = {
     "w2v2cli",
     "w2v2cli.errors",
     "w2v2cli.console",
+    "w2v2cli.processes",
     "w2v2cli.__main__",
-}  # the command line's own, any level may use
+}
 # Packages that a package may not import.
 ABOVE = {
     "storage": ("lm", "models", "w2v2cli", "w2v2"),
