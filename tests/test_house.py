@@ -1,0 +1,422 @@
+"""The sizes that the code keeps to, and that no modules import each other in a circle.
+
+Who may import whom is the subject of test_import_direction.py.
+"""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PRODUCT = ("w2v2", "w2v2cli", "lm", "models", "storage")
+LONGEST_FUNCTION = 60  # lines, decorators included
+WIDEST_LINE = 100  # columns
+FULLEST_FOLDER = 14  # modules; __init__.py and __main__.py hold almost nothing
+
+# What still breaks a rule. An entry that no longer does must go: the tests fail until it has.
+LONG_FUNCTIONS: set[str] = {
+    "benchmarks/transformer_lm.py:trace",
+    "benchmarks/tuning.py:main",
+    "w2v2cli/commands/evaluate.py:_run",
+    "w2v2cli/commands/evaluate.py:evaluate",
+    "w2v2cli/commands/finetune.py:finetune",
+    "w2v2cli/commands/options.py:recognition_options",
+    "w2v2cli/commands/pretrain.py:pretrain",
+    "w2v2cli/commands/transcribe.py:_run",
+    "w2v2cli/commands/transcribe.py:transcribe",
+    "w2v2cli/commands/tune.py:_run",
+    "w2v2cli/commands/tune.py:tune_lm",
+}
+WIDE_FILES: set[str] = {
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "README.md",
+    "benchmarks/__init__.py",
+    "benchmarks/cold_start.py",
+    "benchmarks/emissions.py",
+    "benchmarks/hosted.py",
+    "benchmarks/loader.py",
+    "benchmarks/long_recording.py",
+    "benchmarks/scaling.py",
+    "benchmarks/search.py",
+    "benchmarks/search_contenders.py",
+    "benchmarks/search_inputs.py",
+    "benchmarks/simulation.py",
+    "benchmarks/startup.py",
+    "benchmarks/training.py",
+    "benchmarks/transformer_lm.py",
+    "benchmarks/tuning.py",
+    "docs/scale.md",
+    "lm/decoding.py",
+    "lm/language_model.py",
+    "lm/native/library.py",
+    "lm/ngram/arpa.py",
+    "lm/ngram/arrays.py",
+    "lm/ngram/arrays_cache.py",
+    "lm/ngram/automaton.py",
+    "lm/ngram/kenlm.py",
+    "lm/ngram/kneser_ney.py",
+    "lm/rescoring.py",
+    "lm/search/batched/beam.py",
+    "lm/search/batched/language_models.py",
+    "lm/search/batched/paths.py",
+    "lm/search/batched/search.py",
+    "lm/search/batched/trie.py",
+    "lm/search/compiled.py",
+    "lm/search/flashlight.py",
+    "lm/search/flat_lexicon.py",
+    "lm/search/greedy.py",
+    "lm/search/hotwords.py",
+    "lm/search/lexicon_checks.py",
+    "lm/search/words.py",
+    "lm/text/lexicon.py",
+    "lm/text/normalization.py",
+    "lm/text/phones.py",
+    "lm/text/pieces.py",
+    "lm/text/sentences.py",
+    "lm/text/vocabulary.py",
+    "lm/transformer/adaptive.py",
+    "lm/transformer/checkpoint.py",
+    "lm/transformer/config.py",
+    "lm/transformer/dictionary.py",
+    "lm/transformer/fairseq.py",
+    "lm/transformer/histories.py",
+    "lm/transformer/key_value_pool.py",
+    "lm/transformer/model.py",
+    "lm/transformer/network.py",
+    "lm/transformer/token_shards.py",
+    "lm/weights/nbest_pool.py",
+    "lm/weights/proposals.py",
+    "lm/weights/racing.py",
+    "models/checkpoint.py",
+    "models/config.py",
+    "models/context_network.py",
+    "models/feature_encoder.py",
+    "models/importers/fairseq.py",
+    "models/importers/huggingface.py",
+    "models/importers/labels.py",
+    "models/importers/pickles.py",
+    "models/importers/reader.py",
+    "models/importers/torchaudio.py",
+    "models/inference.py",
+    "models/losses.py",
+    "models/masking.py",
+    "models/pretraining.py",
+    "models/quantizer.py",
+    "models/wav2vec2.py",
+    "pyproject.toml",
+    "scripts/build_demo_corpus.py",
+    "scripts/build_demo_lm.py",
+    "scripts/pack_demo_model.py",
+    "scripts/pack_demo_transformer.py",
+    "scripts/pretraining_experiment.py",
+    "scripts/synthesize_speech.py",
+    "storage/__init__.py",
+    "storage/hashing.py",
+    "tests/end_to_end/test_finetune.py",
+    "tests/end_to_end/test_full_disk.py",
+    "tests/end_to_end/test_lm_train.py",
+    "tests/end_to_end/test_pretrain.py",
+    "tests/end_to_end/test_restart.py",
+    "tests/end_to_end/test_shard_command.py",
+    "tests/end_to_end/test_transcribe.py",
+    "tests/end_to_end/test_transformer_search.py",
+    "tests/end_to_end/test_tune_lm.py",
+    "tests/end_to_end/test_units.py",
+    "tests/lm/ngram/test_automaton.py",
+    "tests/lm/ngram/test_kneser_ney.py",
+    "tests/lm/search/batched/test_search.py",
+    "tests/lm/search/test_cache.py",
+    "tests/lm/search/test_compiled.py",
+    "tests/lm/search/test_flashlight.py",
+    "tests/lm/search/test_flat_lexicon.py",
+    "tests/lm/text/test_normalization.py",
+    "tests/lm/text/test_phones.py",
+    "tests/lm/text/test_pieces.py",
+    "tests/lm/transformer/test_fairseq.py",
+    "tests/lm/transformer/test_model.py",
+    "tests/lm/weights/test_racing.py",
+    "tests/models/test_feature_encoder.py",
+    "tests/models/test_losses.py",
+    "tests/models/test_masking.py",
+    "tests/models/test_pretraining.py",
+    "tests/models/test_quantizer.py",
+    "tests/models/test_wav2vec2.py",
+    "tests/oracles/peers.py",
+    "tests/oracles/test_flashlight.py",
+    "tests/oracles/test_lmplz.py",
+    "tests/oracles/test_other_implementations.py",
+    "tests/oracles/test_pretraining.py",
+    "tests/oracles/test_transformer_lm.py",
+    "tests/w2v2cli/data/corpora/test_librilight.py",
+    "tests/w2v2cli/data/corpora/test_readers.py",
+    "tests/w2v2cli/data/corpora/test_synthesis.py",
+    "tests/w2v2cli/data/corpora/test_timit.py",
+    "tests/w2v2cli/data/shards/test_shards.py",
+    "tests/w2v2cli/data/test_archives.py",
+    "tests/w2v2cli/data/test_audio.py",
+    "tests/w2v2cli/data/test_downloads.py",
+    "tests/w2v2cli/data/test_epoch_plan.py",
+    "tests/w2v2cli/data/test_locations.py",
+    "tests/w2v2cli/data/test_recordings.py",
+    "tests/w2v2cli/recognition/searching/test_device.py",
+    "tests/w2v2cli/recognition/searching/test_processes.py",
+    "tests/w2v2cli/recognition/searching/test_rescoring.py",
+    "tests/w2v2cli/recognition/test_segments.py",
+    "tests/w2v2cli/recognition/tuning/test_trials.py",
+    "tests/w2v2cli/test_app.py",
+    "tests/w2v2cli/test_doctor.py",
+    "tests/w2v2cli/training/test_config.py",
+    "w2v2cli/__main__.py",
+    "w2v2cli/app.py",
+    "w2v2cli/commands/data.py",
+    "w2v2cli/commands/doctor.py",
+    "w2v2cli/commands/evaluate.py",
+    "w2v2cli/commands/finetune.py",
+    "w2v2cli/commands/lm.py",
+    "w2v2cli/commands/lm_train.py",
+    "w2v2cli/commands/model.py",
+    "w2v2cli/commands/options.py",
+    "w2v2cli/commands/pretrain.py",
+    "w2v2cli/commands/training.py",
+    "w2v2cli/commands/transcribe.py",
+    "w2v2cli/commands/tune.py",
+    "w2v2cli/data/archives.py",
+    "w2v2cli/data/audio.py",
+    "w2v2cli/data/batching.py",
+    "w2v2cli/data/corpora/catalogue.py",
+    "w2v2cli/data/corpora/held_out.py",
+    "w2v2cli/data/corpora/librilight.py",
+    "w2v2cli/data/corpora/manifest.py",
+    "w2v2cli/data/corpora/preparation.py",
+    "w2v2cli/data/corpora/readers.py",
+    "w2v2cli/data/corpora/synthesis.py",
+    "w2v2cli/data/corpora/timit.py",
+    "w2v2cli/data/dataset.py",
+    "w2v2cli/data/downloads.py",
+    "w2v2cli/data/epoch_plan.py",
+    "w2v2cli/data/locations.py",
+    "w2v2cli/data/recordings.py",
+    "w2v2cli/data/resampling.py",
+    "w2v2cli/data/scanning.py",
+    "w2v2cli/data/shards/index.py",
+    "w2v2cli/data/shards/reader.py",
+    "w2v2cli/data/shards/writer.py",
+    "w2v2cli/data/utterance.py",
+    "w2v2cli/errors.py",
+    "w2v2cli/recognition/acoustic_model.py",
+    "w2v2cli/recognition/output.py",
+    "w2v2cli/recognition/pipeline.py",
+    "w2v2cli/recognition/reader.py",
+    "w2v2cli/recognition/recognizer.py",
+    "w2v2cli/recognition/scoring/error_rate.py",
+    "w2v2cli/recognition/scoring/report.py",
+    "w2v2cli/recognition/scoring/results.py",
+    "w2v2cli/recognition/scoring/rows.py",
+    "w2v2cli/recognition/searching/device.py",
+    "w2v2cli/recognition/searching/processes.py",
+    "w2v2cli/recognition/searching/rescoring.py",
+    "w2v2cli/recognition/searching/server.py",
+    "w2v2cli/recognition/searching/spec.py",
+    "w2v2cli/recognition/segments.py",
+    "w2v2cli/recognition/sharing/merging.py",
+    "w2v2cli/recognition/sharing/ranks.py",
+    "w2v2cli/recognition/transcript.py",
+    "w2v2cli/recognition/tuning/emission_cache.py",
+    "w2v2cli/recognition/tuning/fingerprints.py",
+    "w2v2cli/recognition/tuning/kept.py",
+    "w2v2cli/recognition/tuning/metric.py",
+    "w2v2cli/recognition/tuning/protocol.py",
+    "w2v2cli/recognition/tuning/report.py",
+    "w2v2cli/recognition/tuning/session.py",
+    "w2v2cli/recognition/tuning/study.py",
+    "w2v2cli/recognition/tuning/trials.py",
+    "w2v2cli/shipped/MODEL_CARD.md",
+    "w2v2cli/training/checkpoints.py",
+    "w2v2cli/training/collectives.py",
+    "w2v2cli/training/config.py",
+    "w2v2cli/training/curves.py",
+    "w2v2cli/training/loop.py",
+    "w2v2cli/training/metrics.py",
+    "w2v2cli/training/optimization.py",
+    "w2v2cli/training/output_symbols.py",
+    "w2v2cli/training/recipes.py",
+    "w2v2cli/training/run_folder.py",
+    "w2v2cli/training/schedule.py",
+    "w2v2cli/training/signals.py",
+    "w2v2cli/training/stream.py",
+    "w2v2cli/training/tasks/finetuning.py",
+    "w2v2cli/training/tasks/language_model.py",
+    "w2v2cli/training/tasks/objectives.py",
+    "w2v2cli/training/tasks/pretraining.py",
+    "w2v2cli/training/tasks/protocol.py",
+}
+FULL_FOLDERS: set[str] = set()
+CIRCLES: set[str] = {
+    "w2v2cli.commands.lm <-> w2v2cli.commands.lm_train",
+}
+
+
+def files(*tops: str, suffixes: tuple[str, ...] = (".py",)) -> list[Path]:
+    found = [path for top in tops for path in (ROOT / top).rglob("*") if path.suffix in suffixes]
+    return sorted(path for path in found if path.is_file())
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def long_functions(source: str) -> Iterator[str]:
+    """Names of the functions, methods and inner functions of more lines than are allowed."""
+
+    def visit(node: ast.AST, outer: str) -> Iterator[str]:
+        for child in ast.iter_child_nodes(node):
+            inner = outer
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                inner = f"{outer}.{child.name}" if outer else child.name
+                first = min([child.lineno, *(line.lineno for line in child.decorator_list)])
+                lines = (child.end_lineno or first) - first + 1
+                if not isinstance(child, ast.ClassDef) and lines > LONGEST_FUNCTION:
+                    yield inner
+            yield from visit(child, inner)
+
+    yield from visit(ast.parse(source), "")
+
+
+def wide_lines(text: str, markdown: bool) -> list[int]:
+    """Numbers of the lines that are too wide.
+
+    A row of a Markdown table cannot be broken, nor can a web address at the end of a line.
+    """
+    lines = [re.sub(r"https?://\S+$", "", line) for line in text.split("\n")]
+    return [
+        number
+        for number, line in enumerate(lines, 1)
+        if len(line) > WIDEST_LINE and not (markdown and line.startswith("|"))
+    ]
+
+
+def imported(path: Path, modules: set[str]) -> set[str]:
+    """The modules, of `modules`, that a file imports when it runs, wherever in it."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            for child in node.orelse:
+                visit(child)
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            found.update(inside & modules)
+            if inside - modules:
+                found.add(node.module)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text()))
+    return found & modules
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of modules that reach each other (Tarjan's strongly connected components)."""
+    numbers: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        numbers[node] = lowest[node] = len(numbers)
+        stack.append(node)
+        for other in sorted(graph.get(node, ())):
+            if other not in numbers:
+                visit(other)
+            if other in stack:
+                lowest[node] = min(lowest[node], lowest[other])
+        if lowest[node] == numbers[node]:
+            group = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(group) > 1 or node in graph.get(node, ()):
+                found.append(sorted(group))
+
+    for node in sorted(graph):
+        if node not in numbers:
+            visit(node)
+    return found
+
+
+def check(found: set[str], allowed: set[str], rule: str) -> None:
+    assert not found - allowed, f"{rule}: {sorted(found - allowed)}"
+    assert not allowed - found, f"No longer offends, take it off the list: {allowed - found}"
+
+
+def test_functions_are_short():
+    found = {
+        f"{name_of(path)}:{function}"
+        for path in files(*PRODUCT, "benchmarks", "scripts")
+        for function in long_functions(path.read_text())
+    }
+    check(found, LONG_FUNCTIONS, f"More than {LONGEST_FUNCTION} lines")
+
+
+def test_lines_are_narrow():
+    suffixes = (".py", ".md", ".toml")
+    paths = files(*PRODUCT, "tests", "benchmarks", "scripts", "docs", suffixes=suffixes)
+    paths += [path for path in ROOT.iterdir() if path.suffix in suffixes]
+    wide = {name_of(p): wide_lines(p.read_text("utf-8"), p.suffix == ".md") for p in paths}
+    found = {name for name, lines in wide.items() if lines}
+    where = [f"{name}:{wide[name][0]}" for name in sorted(found - WIDE_FILES)]
+    check(found, WIDE_FILES, f"Lines over {WIDEST_LINE} columns, the first at {where}")
+
+
+def test_folders_are_rooms():
+    counts = Counter(
+        path.parent for path in files(*PRODUCT, "tests", "benchmarks") if path.stem[:2] != "__"
+    )
+    found = {name_of(folder) for folder, count in counts.items() if count > FULLEST_FOLDER}
+    check(found, FULL_FOLDERS, f"More than {FULLEST_FOLDER} files")
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    paths = files(*PRODUCT)
+    names = {p: name_of(p).removesuffix(".py").replace("/", ".") for p in paths}
+    names = {path: name.removesuffix(".__init__") for path, name in names.items()}
+    modules = set(names.values())
+    found = circles({name: imported(path, modules) for path, name in names.items()})
+    check({" <-> ".join(group) for group in found}, CIRCLES, "Modules that import each other")
+
+
+@pytest.mark.parametrize(
+    ("graph", "expected"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, []),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}, [["a", "b", "c"]]),
+        ({"a": {"a", "b"}, "b": set()}, [["a"]]),
+        ({"a": {"b", "c"}, "b": {"a"}, "c": {"d"}, "d": {"c"}}, [["c", "d"], ["a", "b"]]),
+    ],
+)
+def test_circles_are_seen(graph, expected):
+    assert circles(graph) == expected
+
+
+def test_lazy_imports_are_seen_and_imports_for_types_are_not(tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text(
+        "import typing\nfrom lm import other\nif typing.TYPE_CHECKING:\n    import lm.types\n"
+        "def f():\n    from lm.lazy import name\n    import lm.inner as inner\n"
+    )
+    modules = {"lm", "lm.other", "lm.types", "lm.lazy", "lm.inner"}
+    assert imported(path, modules) == {"lm.other", "lm.lazy", "lm.inner"}
+
+
+def test_long_functions_and_wide_lines_are_seen():
+    body = "        x = 1\n" * (LONGEST_FUNCTION - 1)
+    source = f"class A:\n    def fits(self):\n{body}    def not_quite(self):\n{body}        x = 1\n"
+    assert list(long_functions(source)) == ["A.not_quite"]
+    assert wide_lines("x" * 100 + "\n" + "x" * 101 + "\n|" + "x" * 101, markdown=True) == [2]
+    assert wide_lines("|" + "x" * 101, markdown=False) == [1]
