@@ -210,7 +210,7 @@ class _Job:
 
     def run(self, configs: Sequence[FinetuneConfig]) -> None:
         """Carry out one run, or several and keep the best."""
-        from w2v2cli.recognition.acoustic_model import resolve_device
+        from w2v2cli.recognition.devices import resolve_device
         from w2v2cli.training.collectives import joined
 
         with joined(resolve_device(self.device)) as ranks:

@@ -251,7 +251,7 @@ def _open(file: Path, words: Sequence[str], upper: bool, device: str) -> Knowing
     if file.suffix not in TRANSFORMER_NAMES:
         return _open_ngram(file, words)
     from lm.transformer.model import open_transformer_lm
-    from w2v2cli.recognition.acoustic_model import resolve_device
+    from w2v2cli.recognition.devices import resolve_device
 
     return open_transformer_lm(file, words, device=resolve_device(device), upper=upper, tell=say)
 

@@ -88,7 +88,7 @@ def _run(
 ) -> None:
     from lm.transformer.token_shards import sentence_blocks
     from w2v2cli.commands.lm import text_files
-    from w2v2cli.recognition.acoustic_model import resolve_device
+    from w2v2cli.recognition.devices import resolve_device
     from w2v2cli.training.collectives import joined
     from w2v2cli.training.run_folder import train as fit
     from w2v2cli.training.tasks.language_model import LanguageModelling, TextStream, build

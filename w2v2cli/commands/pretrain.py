@@ -166,7 +166,7 @@ def _run(
     log_every: int,
     tensorboard: bool,
 ) -> None:
-    from w2v2cli.recognition.acoustic_model import resolve_device
+    from w2v2cli.recognition.devices import resolve_device
     from w2v2cli.training.collectives import joined
     from w2v2cli.training.run_folder import reading_of, stream_of, train
     from w2v2cli.training.tasks.pretraining import Pretraining, build

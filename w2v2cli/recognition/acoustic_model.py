@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,10 +14,8 @@ import torch
 from models.checkpoint import Checkpoint, build_ctc
 from models.inference import prepare_for_inference
 from models.wav2vec2 import Wav2Vec2ForCTC
-from w2v2cli.errors import UsageError
+from w2v2cli.recognition.devices import Precision, resolve_device, resolve_precision
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 BATCH_SECONDS = {"cpu": 1.0, "cuda": 320.0}  # a CPU is busy with one utterance, a GPU wants many
 
 
@@ -66,31 +63,3 @@ class AcousticModel:
         for row, (i, length) in enumerate(zip(spoken, frames.tolist(), strict=True)):
             emissions[i] = result[row, :length]
         return emissions
-
-
-def resolve_device(name: str) -> torch.device:
-    """`auto` is the first GPU, else the CPU; anything else is taken at its word, or refused in a sentence."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"--device takes auto, cpu, cuda or cuda:N, got {name!r}.") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"--device takes auto, cpu, cuda or cuda:N, got {name!r}.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(
-            f"--device {name}: this machine shows {torch.cuda.device_count()} GPUs; try --device cpu."
-        )
-    return device
-
-
-def resolve_precision(name: Precision, device: torch.device) -> torch.dtype:
-    """`auto` is float32 on a CPU, and on a GPU bfloat16 where it is supported, else float16."""
-    if name == "fp16" and device.type == "cpu":
-        raise UsageError("--precision fp16 needs a GPU; on a CPU take fp32 or bf16.")
-    if name != "auto":
-        return DTYPES[name]
-    if device.type == "cpu":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

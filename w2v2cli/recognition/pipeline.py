@@ -1,21 +1,24 @@
-"""From recordings to transcripts: read, run the acoustic model, search, in that order and all at once.
+"""From recordings to transcripts: read, run the acoustic model, search, all three at once.
 
-A thread reads ahead, this process runs the acoustic model, other processes search. Results come in the order of the
-input, one `Outcome` for each recording, whatever happened to it.
+A thread reads ahead, this process runs the acoustic model, other processes search. Results come
+in the order of the input, one `Outcome` for each recording, whatever happened to it.
+
+Shapes: T frames, V labels.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
 from lm.hypothesis import Hypothesis
+from lm.text.vocabulary import Vocabulary
 from models.config import SAMPLE_RATE, Wav2Vec2Config
 from w2v2cli.data.audio import Recorded
 from w2v2cli.data.batching import batches_by_length
@@ -30,13 +33,28 @@ if TYPE_CHECKING:
 
 BATCHES_AHEAD = 8  # batches' worth of audio that is sorted by length before it runs
 
+Found = Future[list[Hypothesis]]
+TakenT = TypeVar("TakenT")
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one recording: a transcript, or the sentence that says why there is none."""
+    """The transcript of one recording, or the sentence that says why there is none."""
 
     source: Recorded
     transcript: Transcript | None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """The emissions of one recording, or the sentence that says why they are missing."""
+
+    source: Recorded
+    seconds: float
+    """Length of the recording, as far as it could be read."""
+    segments: list[Segment]
+    """Stretches that are searched apart, in order; their frames follow each other without a gap."""
     error: str | None = None
 
 
@@ -54,68 +72,84 @@ class Timings:
 
 
 @dataclass
-class _Progress:
-    """One recording on its way through: windows whose neighbours are missing, segments being searched."""
+class _Progress(Generic[TakenT]):
+    """One recording between the reader and the end of its last segment."""
 
     recording: Recording
     segmenter: Segmenter
     joined: int = 0
     """Windows whose frames have been joined."""
     waiting: dict[int, tuple[Window, np.ndarray]] = field(default_factory=dict)
-    searches: list[tuple[Segment, Future[list[Hypothesis]]]] = field(default_factory=list)
+    """Windows that have run while one before them has not, by index."""
+    taken: list[TakenT] = field(default_factory=list)
+    """What the caller made of each segment."""
     complete: bool = False
 
 
-class Pipeline:
-    """The acoustic model and the search, joined. Both are owned and closed by the caller."""
+class AcousticStage:
+    """Reads recordings and runs the acoustic model on them in batches of similar length."""
 
-    def __init__(self, model: AcousticModel, pool: Searches, batch_seconds: float = 0) -> None:
-        """batch_seconds: padded audio that runs at once; 0 takes the device's figure."""
-        self.model, self.pool = model, pool
+    def __init__(
+        self, model: AcousticModel, vocabulary: Vocabulary, batch_seconds: float = 0.0
+    ) -> None:
+        """batch_seconds: seconds of audio, padding included, in a batch; 0 takes the device's."""
+        self.model, self.vocabulary = model, vocabulary
         self.budget = int((batch_seconds or model.batch_seconds) * SAMPLE_RATE)
         self.timings = Timings()
 
     @property
     def config(self) -> Wav2Vec2Config:
-        """Of the acoustic model."""
+        """The architecture of the acoustic model."""
         return self.model.network.config
 
     @property
     def seconds_per_frame(self) -> float:
-        """From one frame to the next."""
+        """Time between two frames."""
         return self.config.stride / SAMPLE_RATE
 
-    def transcribe(self, sources: Iterable[Recorded]) -> Iterator[Outcome]:
-        """Transcribe recordings, any number of any length, in bounded memory; outcomes in the order of `sources`."""
-        waiting: deque[_Progress] = deque()
+    def emissions(self, sources: Iterable[Recorded]) -> Iterator[Emitted]:
+        """The emissions of recordings, in the order of `sources`, in segments as a search gets them."""
+        for recording, segments in self.run(sources, lambda segment: segment):
+            self.timings.audio += recording.samples / SAMPLE_RATE
+            seconds = recording.samples / SAMPLE_RATE
+            yield Emitted(recording.source, seconds, segments, recording.error)
+
+    def run(
+        self,
+        sources: Iterable[Recorded],
+        take: Callable[[Segment], TakenT],
+        finished: Callable[[TakenT], bool] = lambda taken: True,
+    ) -> Iterator[tuple[Recording, list[TakenT]]]:
+        """Each recording with what `take` made of its segments, in the order of `sources`.
+
+        take: called with each segment as soon as its frames are known, before the recording ends.
+        finished: a recording is given out early only when this is true of all its segments; after
+        the last recording was read nothing is waited for.
+        """
+        line: deque[_Progress[TakenT]] = deque()
         lot_samples = self.budget * BATCHES_AHEAD
         with Reader(sources, self.config, ahead=lot_samples) as reader:
             for lot in self._lots(reader, lot_samples):
-                self._run([(self._progress(waiting, job.recording), job) for job in lot])
-                while (
-                    waiting
-                    and waiting[0].complete
-                    and all(s.done() for _, s in waiting[0].searches)
-                ):
-                    yield self._outcome(waiting.popleft())
-        while waiting:
-            began = time.perf_counter()
-            outcome = self._outcome(waiting.popleft())
-            self.timings.search += time.perf_counter() - began
-            yield outcome
+                self._run([(self._progress(line, job.recording), job) for job in lot], take)
+                while line and line[0].complete and all(map(finished, line[0].taken)):
+                    done = line.popleft()
+                    yield done.recording, done.taken
+        while line:
+            done = line.popleft()
+            yield done.recording, done.taken
 
-    def _progress(self, waiting: deque[_Progress], recording: Recording) -> _Progress:
-        """The entry of a recording in the line, a new one at its end if its first window has come just now."""
-        if not waiting or waiting[-1].recording is not recording:
-            vocabulary = self.pool.vocabulary
+    def _progress(self, line: deque[_Progress[TakenT]], recording: Recording) -> _Progress[TakenT]:
+        """The recording's entry in the line; its first window opens a new one at the end."""
+        if not line or line[-1].recording is not recording:
+            vocabulary = self.vocabulary
             segmenter = Segmenter(
                 1 / self.seconds_per_frame, vocabulary.blank, vocabulary.word_boundary
             )
-            waiting.append(_Progress(recording, segmenter))
-        return waiting[-1]
+            line.append(_Progress(recording, segmenter))
+        return line[-1]
 
     def _lots(self, reader: Reader, samples: int) -> Iterator[list[Job]]:
-        """Jobs in lots of about `samples`; a lot ends early when the reader has nothing more at hand."""
+        """Jobs in lots of about `samples`; a lot ends early when no further window is ready."""
         lot: list[Job] = []
         while True:
             began = time.perf_counter()
@@ -129,45 +163,77 @@ class Pipeline:
                 yield lot
                 lot = []
 
-    def _run(self, lot: list[tuple[_Progress, Job]]) -> None:
-        """Run the windows of a lot in batches of similar length; what they complete goes to the search."""
-        spoken: list[tuple[_Progress, int, Window]] = []
+    def _run(
+        self, lot: list[tuple[_Progress[TakenT], Job]], take: Callable[[Segment], TakenT]
+    ) -> None:
+        """Run the windows of a lot in batches of similar length."""
+        spoken: list[tuple[_Progress[TakenT], int, Window]] = []
         for progress, job in lot:
             if job.window is None:
                 progress.complete = True
             else:
                 spoken.append((progress, job.index, job.window))
-        for indices in batches_by_length(
-            [len(window.samples) for _, _, window in spoken], self.budget
-        ):
+        lengths = [len(window.samples) for _, _, window in spoken]
+        for indices in batches_by_length(lengths, self.budget):
             began = time.perf_counter()
             emissions = self.model.log_probs([spoken[i][2].samples for i in indices])
             self.timings.forward += time.perf_counter() - began
             for i, emission in zip(indices, emissions, strict=True):
                 progress, index, window = spoken[i]
+                # (T, V) -> (frames kept, V): frames at the edges lack context
                 progress.waiting[index] = (window, emission[window.keep_from : window.keep_to])
-                self._join(progress)
+                self._join(progress, take)
 
-    def _join(self, progress: _Progress) -> None:
+    def _join(self, progress: _Progress[TakenT], take: Callable[[Segment], TakenT]) -> None:
         """Join the windows that follow on from those already joined."""
         while progress.joined in progress.waiting:
             window, emission = progress.waiting.pop(progress.joined)
             progress.joined += 1
             for segment in progress.segmenter.add(emission, window.last):
-                progress.searches.append((segment, self.pool.submit(segment.emission)))
+                progress.taken.append(take(segment))
             progress.complete = window.last
 
-    def _outcome(self, progress: _Progress) -> Outcome:
+
+class Pipeline:
+    """The acoustic stage and the search, joined. The caller owns and closes model and search."""
+
+    def __init__(self, model: AcousticModel, pool: Searches, batch_seconds: float = 0.0) -> None:
+        """batch_seconds: seconds of audio, padding included, in a batch; 0 takes the device's."""
+        self.acoustic = AcousticStage(model, pool.vocabulary, batch_seconds)
+        self.pool = pool
+
+    @property
+    def timings(self) -> Timings:
+        """Where the time went."""
+        return self.acoustic.timings
+
+    def emissions(self, sources: Iterable[Recorded]) -> Iterator[Emitted]:
+        """Emissions without a search: see `AcousticStage.emissions`."""
+        return self.acoustic.emissions(sources)
+
+    def transcribe(self, sources: Iterable[Recorded]) -> Iterator[Outcome]:
+        """Transcribe any number of recordings of any length, in bounded memory, in order."""
+        for recording, searches in self.acoustic.run(
+            sources,
+            lambda segment: (segment, self.pool.submit(segment.emission)),
+            lambda taken: taken[1].done(),
+        ):
+            began = time.perf_counter()
+            outcome = self._outcome(recording, searches)
+            self.timings.search += time.perf_counter() - began
+            yield outcome
+
+    def _outcome(self, recording: Recording, searches: list[tuple[Segment, Found]]) -> Outcome:
         """Wait for a recording's searches and put its transcript together."""
-        recording = progress.recording
-        self.timings.audio += recording.samples / SAMPLE_RATE
+        seconds = recording.samples / SAMPLE_RATE
+        self.timings.audio += seconds
         if recording.error is not None:
             return Outcome(recording.source, None, recording.error)
         try:
-            found = [(segment, search.result()) for segment, search in progress.searches]
+            found = [(segment, search.result()) for segment, search in searches]
         except UserError as error:
             return Outcome(recording.source, None, str(error))
-        frame = self.seconds_per_frame
+        frame = self.acoustic.seconds_per_frame
         segments = tuple(
             segment_from(
                 hypotheses,
@@ -177,7 +243,4 @@ class Pipeline:
             )
             for segment, hypotheses in found
         )
-        return Outcome(
-            recording.source,
-            Transcript(str(recording.source), recording.samples / SAMPLE_RATE, segments),
-        )
+        return Outcome(recording.source, Transcript(str(recording.source), seconds, segments))

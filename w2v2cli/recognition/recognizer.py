@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,12 +16,12 @@ from models.importers.labels import quick_outputs
 from storage.home import home
 from w2v2cli.data.locations import LmLocation, ModelLocation
 from w2v2cli.errors import UsageError, UserError
+from w2v2cli.recognition.devices import Precision, on_gpu
 from w2v2cli.recognition.searching.processes import SearchPool
 from w2v2cli.recognition.searching.spec import Engine, Searches, SearchSpec
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
-    from w2v2cli.recognition.acoustic_model import Precision
     from w2v2cli.recognition.pipeline import Pipeline
     from w2v2cli.recognition.searching.rescoring import Rescoring
 
@@ -167,17 +166,6 @@ def open_search(
     from w2v2cli.recognition.searching.rescoring import RescoringPool
 
     return RescoringPool(search, second, nbest, keep)
-
-
-def on_gpu(device: str) -> bool:
-    """Whether a GPU will serve; torch is only imported to ask where a driver is."""
-    if device != "auto":
-        return device.startswith("cuda")
-    if not Path("/proc/driver/nvidia/version").exists() and shutil.which("nvidia-smi") is None:
-        return False
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def _read(path: Path) -> Checkpoint:

@@ -22,7 +22,7 @@ from lm.search.batched.search import BatchedSearch, SearchStopped
 from lm.search.hotwords import with_hotwords
 from lm.search.lexicon_checks import case_probes, check_spelling, check_words
 from lm.text.lexicon import Lexicon
-from w2v2cli.recognition.acoustic_model import resolve_device
+from w2v2cli.recognition.devices import resolve_device
 from w2v2cli.recognition.searching.processes import STOPPED, Found, SearchFailed
 from w2v2cli.recognition.searching.spec import SearchSpec
 

@@ -181,7 +181,7 @@ def open_lm(
         from lm.transformer.checkpoint import build_transformer
         from lm.transformer.fairseq import read_transformer
         from lm.transformer.model import TransformerLM
-        from w2v2cli.recognition.acoustic_model import resolve_device
+        from w2v2cli.recognition.devices import resolve_device
 
         checkpoint = read_transformer(lm.path, tell=tell)
         network = build_transformer(checkpoint).to(resolve_device(spec.device))

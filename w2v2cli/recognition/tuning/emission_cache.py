@@ -14,16 +14,13 @@ import json
 import os
 import shutil
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from lm.hypothesis import Hypothesis
 from storage.home import home
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
@@ -144,20 +141,6 @@ def _write(
     return segments, digest.hexdigest()
 
 
-class _NoSearch:
-    """Stands where a pipeline has its search: emissions are kept, not searched."""
-
-    def __init__(self, labels: tuple[str, ...]) -> None:
-        from lm.text.vocabulary import Vocabulary
-
-        self.vocabulary = Vocabulary.from_labels(labels)
-
-    def submit(self, emission: np.ndarray) -> Future[list[Hypothesis]]:
-        future: Future[list[Hypothesis]] = Future()
-        future.set_result([])
-        return future
-
-
 def compute_emissions(
     model: AcousticModel,
     labels: tuple[str, ...],
@@ -166,21 +149,13 @@ def compute_emissions(
     one_more: Callable[[], None] = lambda: None,
 ) -> Iterator[list[np.ndarray]]:
     """Each utterance's segments as `transcribe` and `eval` would search them; UserError for one that cannot be read."""
-    from w2v2cli.recognition.pipeline import Outcome, Pipeline, _Progress
+    from lm.text.vocabulary import Vocabulary
+    from w2v2cli.recognition.pipeline import AcousticStage
 
-    emitted: deque[list[np.ndarray]] = deque()
-
-    class Emitting(Pipeline):
-        """Leaves out the search."""
-
-        def _outcome(self, progress: _Progress) -> Outcome:
-            emitted.append([segment.emission for segment, _ in progress.searches])
-            return Outcome(progress.recording.source, None, progress.recording.error)
-
-    pipeline = Emitting(model, _NoSearch(labels), batch_seconds)  # type: ignore[arg-type] # all it uses of a pool
+    stage = AcousticStage(model, Vocabulary.from_labels(labels), batch_seconds)
     sources = [utterance.recorded for utterance in utterances]
-    for utterance, outcome in zip(utterances, pipeline.transcribe(sources), strict=True):
-        if outcome.error is not None:
-            raise UserError(f"{utterance.id}: {outcome.error}")
+    for utterance, emitted in zip(utterances, stage.emissions(sources), strict=True):
+        if emitted.error is not None:
+            raise UserError(f"{utterance.id}: {emitted.error}")
         one_more()
-        yield emitted.popleft()
+        yield [segment.emission for segment in emitted.segments]

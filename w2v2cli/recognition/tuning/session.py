@@ -147,7 +147,8 @@ def _emissions(
     advance: Advance,
 ) -> tuple[Emissions, str]:
     """From the cache, or computed and kept there; and the device's kind and the precision they are of."""
-    from w2v2cli.recognition.acoustic_model import AcousticModel, resolve_device, resolve_precision
+    from w2v2cli.recognition.acoustic_model import AcousticModel
+    from w2v2cli.recognition.devices import resolve_device, resolve_precision
 
     device = resolve_device(settings.device)
     precision = str(resolve_precision(settings.precision, device)).removeprefix("torch.")
