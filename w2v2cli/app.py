@@ -12,11 +12,12 @@ from w2v2cli import __version__
 from w2v2cli.commands import data, lm, model
 from w2v2cli.commands.doctor import doctor
 from w2v2cli.commands.evaluate import evaluate
-from w2v2cli.commands.finetune import finetune, split_rates
+from w2v2cli.commands.finetune import finetune
 from w2v2cli.commands.plot import plot
 from w2v2cli.commands.pretrain import pretrain
 from w2v2cli.commands.transcribe import transcribe
 from w2v2cli.commands.tune import tune_lm
+from w2v2cli.commands.variadic import variadic
 from w2v2cli.errors import INTERRUPTED, exits
 
 # Typer brings a Click of its own or takes the installed one; either way this is the base of a call's errors.
@@ -48,7 +49,7 @@ app.command()(transcribe)
 app.command("eval")(evaluate)
 app.command("tune-lm")(tune_lm)
 app.command()(pretrain)
-app.command()(finetune)
+app.command(cls=variadic("--peak-lr"))(finetune)
 app.command()(plot)
 app.add_typer(model.app, name="model")
 app.add_typer(lm.app, name="lm")
@@ -58,7 +59,7 @@ app.command()(doctor)
 
 def main() -> None:
     """Run the program; a call that cannot be understood is answered in one line with exit code 2."""
-    args = split_rates(lm.split_prune(sys.argv[1:]))
+    args = lm.split_prune(sys.argv[1:])
     try:
         with exits():  # help and completion write to pipes and disks too
             code = app(args=args, prog_name="w2v2", standalone_mode=False)

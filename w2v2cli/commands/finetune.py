@@ -140,26 +140,6 @@ def finetune(
         job.run(runs)
 
 
-def split_rates(args: Sequence[str]) -> list[str]:
-    """`--peak-lr 2e-5 3e-5` becomes `--peak-lr 2e-5 --peak-lr 3e-5`: an option has one value here."""
-    args = list(args)
-    if args[:1] != ["finetune"] or "--peak-lr" not in args:
-        return args
-    at = args.index("--peak-lr") + 2
-    while at < len(args) and _is_number(args[at]):
-        args.insert(at, "--peak-lr")
-        at += 2
-    return args
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _plan(
     config: FinetuneConfig,
     corpora: list[str],
