@@ -20,10 +20,11 @@ from w2v2cli.recognition.tuning.protocol import language_models, run_protocol
 
 if TYPE_CHECKING:
     from w2v2cli.data.corpora.catalogue import CorpusSplit
+    from w2v2cli.processes import Ranks
     from w2v2cli.recognition.recognizer import RecognitionOptions
     from w2v2cli.recognition.scoring.results import Evaluation
-    from w2v2cli.recognition.sharing.merging import Parts, Row, WorkPlan
-    from w2v2cli.recognition.sharing.ranks import Ranks
+    from w2v2cli.recognition.scoring.rows import ScoredRow
+    from w2v2cli.recognition.sharing.merging import Parts, WorkPlan
 
 NGRAM_BEAM, TRANSFORMER_BEAM = 1500, 500  # the paper's, for tests (appendix B)
 
@@ -163,9 +164,10 @@ def _run(
 ) -> tuple[list[Evaluation], str | None] | None:
     """The evaluations, and the sentence on what is missing from them because a rank died; None on other ranks."""
     from w2v2cli.data.corpora.catalogue import find_splits
-    from w2v2cli.recognition.scoring.rows import evaluation_of, kept_rows, settings_line
+    from w2v2cli.processes import Ranks
+    from w2v2cli.recognition.scoring.rows import ScoredRow, evaluation_of, kept_rows, settings_line
     from w2v2cli.recognition.sharing.merging import sharing
-    from w2v2cli.recognition.sharing.ranks import Ranks, options_of, stopping, temporary_folder
+    from w2v2cli.recognition.sharing.ranks import options_of, stopping, temporary_folder
 
     ranks = Ranks.from_environment()
     corpora = find_splits(split, data)
@@ -178,7 +180,7 @@ def _run(
     folder = temporary_folder(ranks) if ranks.several else None
     if output is not None:
         folder = output.with_name(f".{output.name}.parts")
-    rows: dict[int, Row] = {}
+    rows: dict[int, ScoredRow] = {}
 
     def plan() -> WorkPlan:
         if skip_existing and output is not None and folder is not None:
@@ -189,16 +191,15 @@ def _run(
 
     with (
         stopping(ranks) as stop,
-        sharing(ranks, folder, plan, stop, keep=output is not None) as parts,
+        sharing(ranks, folder, plan, stop, ScoredRow, keep=output is not None) as parts,
         closing(_scored(parts, places, settings, line)) as own,
     ):
         if not ranks.first:
             parts.contribute(own)
             return None
-        for row in _counted(parts.merged(own), len(places) - len(rows)):
-            rows[row.pop("index")] = row
+        rows.update(_counted(parts.merged(own), len(places) - len(rows)))
         if output is not None:
-            _keep([rows[index] for index in sorted(rows) if "error" not in rows[index]], output)
+            _keep([rows[index] for index in sorted(rows) if rows[index].alignment], output)
     results, first = [], 0
     for corpus in corpora:
         numbers = range(len(corpus.utterances))
@@ -223,7 +224,7 @@ def _run(
 
 
 def _plan(
-    places: Sequence[tuple[CorpusSplit, int]], done: Mapping[int, Row], ranks: Ranks
+    places: Sequence[tuple[CorpusSplit, int]], done: Mapping[int, ScoredRow], ranks: Ranks
 ) -> WorkPlan:
     """The utterances of each rank, those that are done left out, divided by length."""
     from w2v2cli.recognition.sharing.merging import WorkPlan
@@ -245,8 +246,11 @@ def _plan(
 
 
 def _scored(
-    parts: Parts, places: Sequence[tuple[CorpusSplit, int]], settings: RecognitionOptions, line: str
-) -> Generator[Row, None, None]:
+    parts: Parts[ScoredRow],
+    places: Sequence[tuple[CorpusSplit, int]],
+    settings: RecognitionOptions,
+    line: str,
+) -> Generator[tuple[int, ScoredRow], None, None]:
     """This rank's utterances, corpus by corpus."""
     from w2v2cli.recognition.recognizer import recognizer
     from w2v2cli.recognition.scoring.rows import scored_rows
@@ -266,11 +270,10 @@ def _scored(
             indices = list(group)
             numbers = [places[index][1] for index in indices]
             found = scored_rows(pipeline, places[indices[0]][0], numbers, line, parts.ranks)
-            for index, row in zip(indices, found, strict=True):
-                yield row | {"index": index}
+            yield from zip(indices, found, strict=True)
 
 
-def _counted(rows: Iterator[Row], total: int) -> Iterator[Row]:
+def _counted(rows: Iterator[tuple[int, ScoredRow]], total: int) -> Iterator[tuple[int, ScoredRow]]:
     """The rows, a progress bar moving along with them."""
     with progress("Evaluating", f"/{total}") as advance:
         for done, row in enumerate(rows, 1):
@@ -291,7 +294,9 @@ def _report(
         print_report(results, settings, worst, seed)
 
 
-def _keep(rows: Sequence[Row], output: Path) -> None:
+def _keep(rows: Sequence[ScoredRow], output: Path) -> None:
     from w2v2cli.recognition.output import write_file
 
-    write_file(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_file(
+        output, "".join(json.dumps(row.to_json(), ensure_ascii=False) + "\n" for row in rows)
+    )

@@ -15,9 +15,10 @@ from w2v2cli.console import progress, say
 from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
+    from w2v2cli.processes import Ranks
     from w2v2cli.recognition.recognizer import RecognitionOptions
-    from w2v2cli.recognition.sharing.merging import Parts, Row, WorkPlan
-    from w2v2cli.recognition.sharing.ranks import Ranks
+    from w2v2cli.recognition.sharing.merging import Parts, WorkPlan
+    from w2v2cli.recognition.sharing.transcribed import TranscribedRow
 
 FORMATS = ("txt", "json", "jsonl", "srt", "vtt", "tsv")
 
@@ -97,15 +98,16 @@ def _run(
     output_dir: Path | None,
     skip_existing: bool,
 ) -> None:
+    from w2v2cli.processes import Ranks
     from w2v2cli.recognition.output import output_paths
     from w2v2cli.recognition.sharing.merging import sharing
     from w2v2cli.recognition.sharing.ranks import (
-        Ranks,
         meeting_place,
         options_of,
         stopping,
         temporary_folder,
     )
+    from w2v2cli.recognition.sharing.transcribed import TranscribedRow
 
     ranks = Ranks.from_environment()
     if ranks.several and "-" in inputs:
@@ -128,6 +130,7 @@ def _run(
             folder,
             lambda: _plan(inputs, ranks, output_dir if skip_existing else None, form),
             stop,
+            TranscribedRow,
         ) as parts,
     ):
         sources = [Path(item) for item in parts.plan.items]
@@ -138,10 +141,10 @@ def _run(
                 return
             total = sum(map(len, parts.plan.shares))
             for row in _counted(parts.merged(own), total):
-                if row["error"] is not None:
-                    failed.append(row["error"])
-                elif row["text"] is not None:
-                    sys.stdout.write(row["text"])
+                if row.error is not None:
+                    failed.append(row.error)
+                elif row.text is not None:
+                    sys.stdout.write(row.text)
                     sys.stdout.flush()
     if failed:
         say("\n".join(failed))
@@ -183,17 +186,18 @@ def _plan(inputs: Sequence[str], ranks: Ranks, done: Path | None, form: str) -> 
 
 
 def _transcribed(
-    parts: Parts,
+    parts: Parts[TranscribedRow],
     sources: Sequence[Path],
     settings: RecognitionOptions,
     form: str,
     timestamps: str,
     paths: dict[Path, Path] | None,
-) -> Generator[Row, None, None]:
+) -> Generator[tuple[int, TranscribedRow], None, None]:
     """This rank's recordings, one by one: written to their files, or with the text that goes to stdout."""
     from w2v2cli.recognition.output import write_file
     from w2v2cli.recognition.recognizer import recognizer
     from w2v2cli.recognition.sharing.ranks import take_cores
+    from w2v2cli.recognition.sharing.transcribed import TranscribedRow
     from w2v2cli.recognition.transcript import render
 
     if not parts.mine:
@@ -210,7 +214,7 @@ def _transcribed(
                 if paths is not None:
                     write_file(paths[sources[index]], text)
                     text = None
-            yield {"index": index, "text": text, "error": outcome.error}
+            yield index, TranscribedRow(text, outcome.error)
 
 
 def _named(names: Sequence[str], most: int = 5) -> str:
@@ -218,9 +222,9 @@ def _named(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _counted(rows: Iterator[Row], total: int) -> Iterator[Row]:
+def _counted(rows: Iterator[tuple[int, TranscribedRow]], total: int) -> Iterator[TranscribedRow]:
     """The rows, a progress bar moving along with them."""
     with progress("Transcribing", f"/{total}") as advance:
-        for done, row in enumerate(rows, 1):
+        for done, (_, row) in enumerate(rows, 1):
             advance(done, total)
             yield row

@@ -1,113 +1,178 @@
-"""Evaluated utterances as lines of JSON: what ranks hand each other, what `w2v2 eval --output` keeps and goes on from."""
+"""Evaluated utterances as lines of JSON.
+
+Ranks pass them to the first rank; `w2v2 eval --output` keeps them and --skip-existing reads them.
+"""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.scoring.error_rate import Alignment, ErrorCounts
-from w2v2cli.recognition.scoring.results import Evaluation, Failure, Scored, scoring
-from w2v2cli.recognition.sharing.merging import Row, leftover_rows
+from w2v2cli.recognition.scoring.results import Evaluation, Failure, Scored, Unit, scoring
+from w2v2cli.recognition.sharing.rank_files import leftover_lines
 
 if TYPE_CHECKING:
     from w2v2cli.data.corpora.catalogue import CorpusSplit
+    from w2v2cli.processes import Ranks
     from w2v2cli.recognition.pipeline import Pipeline
     from w2v2cli.recognition.recognizer import RecognitionOptions
-    from w2v2cli.recognition.sharing.ranks import Ranks
 
 COUNTS = ("reference", "substitutions", "deletions", "insertions")
-FIELDS = frozenset(
-    {"data", "id", "reference", "hypothesis", "unit", "characters", "audio_seconds", "wall_seconds"}
-)
+
+
+@dataclass(frozen=True)
+class ScoredRow:
+    """One utterance that was transcribed and aligned, or the reason why it could not be."""
+
+    data: str
+    """Name of the corpus."""
+    id: str
+    alignment: Alignment | None
+    """None where the utterance could not be transcribed."""
+    settings: str
+    """The settings it was transcribed with, as `settings_line` writes them."""
+    audio_seconds: float
+    """Length of the audio."""
+    wall_seconds: float
+    """Time it took, divided by the number of ranks: the sum over all rows is the wall time."""
+    unit: Unit = "words"
+    """Unit of `alignment.words`."""
+    error: str | None = None
+    """Why it could not be transcribed."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object of one line; `reference` to `characters` or `error`, never both."""
+        line: dict[str, Any] = {"data": self.data, "id": self.id}
+        if self.alignment is None:
+            line |= {"error": self.error or ""}
+        else:
+            line |= {
+                "reference": self.alignment.reference,
+                "hypothesis": self.alignment.hypothesis,
+                "unit": self.unit,
+                self.unit: _written(self.alignment.words),
+                "characters": _written(self.alignment.characters),
+            }
+        return line | {
+            "audio_seconds": self.audio_seconds,
+            "wall_seconds": self.wall_seconds,
+            "settings": self.settings,
+        }
+
+    @classmethod
+    def from_json(cls, json: Mapping[str, Any]) -> ScoredRow:
+        """The row of a line. Raises ValueError for an object that is not one."""
+        try:
+            alignment, unit = None, "words"
+            if "error" not in json:
+                unit = json["unit"]
+                words, characters = _read(json[unit]), _read(json["characters"])
+                alignment = Alignment(json["reference"], json["hypothesis"], words, characters)
+            return cls(
+                json["data"],
+                json["id"],
+                alignment,
+                json["settings"],
+                json["audio_seconds"],
+                json["wall_seconds"],
+                "phones" if unit == "phones" else "words",
+                json.get("error"),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a scored utterance: {error}") from None
 
 
 def scored_rows(
     pipeline: Pipeline, part: CorpusSplit, wanted: Sequence[int], settings: str, ranks: Ranks
-) -> Iterator[Row]:
-    """Transcribe and score the utterances of a corpus that have these numbers: a row for each, or one with its `error`.
+) -> Iterator[ScoredRow]:
+    """Transcribe and align utterances of a corpus, one row each in the order of `wanted`.
 
-    Seconds of work are divided by the number of ranks, so that the rows of all add up to what the clock showed.
+    wanted: indices into `part.utterances`.
+    settings: the line that `--skip-existing` compares, see `settings_line`.
+
+    Raises UserError where the corpus has nothing to compare with.
     """
     score = scoring(part, pipeline.pool.spec)
-    unit = "phones" if pipeline.pool.spec.writes_phones else "words"
+    unit: Unit = "phones" if pipeline.pool.spec.writes_phones else "words"
     audio, began = pipeline.timings.audio, time.perf_counter()
     outcomes = pipeline.transcribe([part.utterances[number].recorded for number in wanted])
     for number, outcome in zip(wanted, outcomes, strict=True):
-        utterance = part.utterances[number]
-        row: Row = {"data": part.name, "id": utterance.id}
-        if outcome.transcript is None:
-            row |= {"error": outcome.error or ""}
-        else:
-            found = score(utterance, outcome.transcript.text)
-            row |= {"reference": found.reference, "hypothesis": found.hypothesis, "unit": unit}
-            row |= {unit: _written(found.words), "characters": _written(found.characters)}
+        utterance, transcript = part.utterances[number], outcome.transcript
+        alignment = None if transcript is None else score(utterance, transcript.text)
         now = time.perf_counter()
-        row |= {
-            "audio_seconds": pipeline.timings.audio - audio,
-            "wall_seconds": (now - began) / ranks.world,
-        }
-        yield row | {"settings": settings}
+        yield ScoredRow(
+            part.name,
+            utterance.id,
+            alignment,
+            settings,
+            pipeline.timings.audio - audio,
+            (now - began) / ranks.world,
+            unit,
+            outcome.error if alignment is None else None,
+        )
         audio, began = pipeline.timings.audio, now
 
 
-def evaluation_of(part: CorpusSplit, rows: Iterable[tuple[int, Row]]) -> Evaluation:
-    """The errors of a corpus, from rows of its utterances by their numbers, in order."""
+def evaluation_of(part: CorpusSplit, rows: Iterable[tuple[int, ScoredRow]]) -> Evaluation:
+    """The errors of a corpus.
+
+    rows: (index into `part.utterances`, row), ascending by index.
+    """
     scored: list[Scored] = []
     failures: list[Failure] = []
     audio = wall = 0.0
-    unit: Any = "words"
+    unit: Unit = "words"
     for number, row in rows:
         utterance = part.utterances[number]
-        audio, wall = audio + row["audio_seconds"], wall + row["wall_seconds"]
-        if "error" in row:
-            failures.append(Failure(utterance.id, row["error"]))
+        audio, wall = audio + row.audio_seconds, wall + row.wall_seconds
+        if row.alignment is None:
+            failures.append(Failure(utterance.id, row.error or ""))
             continue
-        unit = row["unit"]
-        alignment = Alignment(
-            row["reference"], row["hypothesis"], _read(row[unit]), _read(row["characters"])
-        )
-        scored.append(Scored(utterance.id, utterance.speaker, alignment))
+        unit = row.unit
+        scored.append(Scored(utterance.id, utterance.speaker, row.alignment))
     return Evaluation(part.name, part.note, tuple(scored), tuple(failures), audio, wall, unit)
 
 
-def kept_rows(path: Path, folder: Path, settings: str) -> dict[tuple[str, str], Row]:
-    """What earlier calls with these settings heard, by corpus and utterance: the rows of `path`, and those in `folder` that
-    were never merged because the first rank died.
+def kept_rows(path: Path, folder: Path, settings: str) -> dict[tuple[str, str], ScoredRow]:
+    """What earlier calls with these settings transcribed, by (corpus, utterance id).
 
-    UserError for a file of something else, or of other settings.
+    path: the file of --output, which need not exist.
+    folder: the folder of the ranks' files; it holds rows that were never merged if the first rank
+        was killed.
+
+    Raises UserError for a file of another kind, or of other settings.
     """
-    rows = [
-        row
-        for row in leftover_rows(folder)
-        if row.get("settings") == settings and "error" not in row
+    leftover = [
+        line
+        for line in leftover_lines(folder)
+        if line.get("settings") == settings and "error" not in line
     ]
+    rows = [ScoredRow.from_json(line) for line in leftover]
     if path.exists():
         rows += _rows_of(path, settings)
-    return {
-        (row["data"], row["id"]): {key: row[key] for key in row if key != "index"} for row in rows
-    }
+    return {(row.data, row.id): row for row in rows}
 
 
-def _rows_of(path: Path, settings: str) -> list[Row]:
+def _rows_of(path: Path, settings: str) -> list[ScoredRow]:
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        whole = all(
-            row.keys() >= FIELDS and _read(row[row["unit"]]) and _read(row["characters"])
-            for row in rows
-        )
-        others = [row["settings"] for row in rows if row["settings"] != settings]
+        lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
-        whole = False
-    if not whole:
-        raise UserError(
-            f"{path} holds no hypotheses of w2v2 eval: --skip-existing cannot go on from it."
-        )
+    except ValueError:  # not UTF-8
+        raise _not_ours(path) from None
+    try:
+        rows = [ScoredRow.from_json(json.loads(line)) for line in lines]
+    except ValueError:
+        raise _not_ours(path) from None
+    if any(row.alignment is None for row in rows):
+        raise _not_ours(path)
+    others = [row.settings for row in rows if row.settings != settings]
     if others:
         raise UserError(
             f"{path} holds hypotheses of other settings ({others[0]} instead of {settings}): "
@@ -116,8 +181,14 @@ def _rows_of(path: Path, settings: str) -> list[Row]:
     return rows
 
 
+def _not_ours(path: Path) -> UserError:
+    return UserError(
+        f"{path} was not written by w2v2 eval: name another --output, or leave out --skip-existing."
+    )
+
+
 def settings_line(options: RecognitionOptions) -> str:
-    """Everything that decides what is heard, in a line."""
+    """All settings that a hypothesis depends on, in one line."""
     beam, weights = options.beam, options.weights
     said = [options.model.name, options.engine]
     if options.engine != "greedy":

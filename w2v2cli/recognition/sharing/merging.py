@@ -1,16 +1,15 @@
-"""What several ranks have done, put together: a plan by the first, a part by each, merged in the order of the input.
+"""One run divided among ranks: the first rank plans it, each rank writes rows, the first merges.
 
-    FOLDER/plan.json          which rank does what; locked by the first rank while it lives
-    FOLDER/RUN-RANK.jsonl     a line for each thing done, written as it is done; locked by its rank while that lives
+    FOLDER/plan.json          which rank does what; the first rank holds its lock while it lives
+    FOLDER/RUN-RANK.jsonl     a line for each finished item; its rank holds its lock while it lives
 
-A lock (flock) that is free beside a part without its last line means that the rank has died. Nothing here waits for a rank that
-is gone, and a line is there whole or not at all.
+Rows are merged in the order of the input, each as soon as its turn has come. Nothing waits for a
+rank that has died: see `sharing.rank_files`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -19,78 +18,100 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from w2v2cli.errors import UserError
-from w2v2cli.recognition.sharing.ranks import Ranks, Stop, Stopped
-
-Row = dict[str, Any]
+from w2v2cli.processes import Ranks
+from w2v2cli.recognition.sharing.rank_files import Incoming, Json, RankFile, is_locked
+from w2v2cli.recognition.sharing.ranks import Stop, Stopped
 
 PLAN = "plan.json"
-END = {"end": True}
-PATIENCE = 600.0  # seconds for the other ranks to begin
-PAUSE = 0.1  # seconds between looks
-GRACE = 5.0  # seconds for the other ranks to end after SIGTERM; torchrun gives 30 before it kills
+RANKS_BEGIN = 600.0  # seconds within which every rank must have begun; loading torch takes some
+PAUSE = 0.1  # seconds between two looks at the other ranks
+GRACE = 5.0  # seconds for the other ranks to end after SIGTERM; torchrun kills after 30
 STOPPED = 143  # exit code after SIGTERM, as shells have it
+
+
+class Row(Protocol):
+    """What a rank found for one item, in a form that another rank can read."""
+
+    def to_json(self) -> Json:
+        """A JSON object without the keys `index` and `end`."""
+
+    @classmethod
+    def from_json(cls, json: Json, /) -> Any:
+        """The row that `to_json` wrote."""
+
+
+RowT = TypeVar("RowT", bound=Row)
 
 
 @dataclass(frozen=True)
 class WorkPlan:
-    """Who does what."""
+    """Which rank does which items."""
 
     items: Sequence[Any]
-    """What the first rank found, in order; plain values that JSON can hold."""
+    """All items that the first rank found, in order; values that JSON can hold."""
     shares: Sequence[Sequence[int]]
-    """For each rank the indices into `items` that it does; what is in none is done already."""
+    """For each rank its indices into `items`. An item in no share was done by an earlier run."""
     run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
-    """Tells the parts of this run from those of earlier ones."""
+    """Prefix of this run's files, which keeps them apart from those of earlier runs."""
 
 
-class Parts:
-    """This rank's part and, on the first rank, everyone's."""
+class Parts(Generic[RowT]):
+    """This rank's share of a run and, on the first rank, the rows of all ranks."""
 
-    def __init__(self, ranks: Ranks, plan: WorkPlan, folder: Path | None, stop: Stop) -> None:
+    def __init__(
+        self, ranks: Ranks, plan: WorkPlan, folder: Path | None, stop: Stop, row_type: type[RowT]
+    ) -> None:
+        """folder: where the ranks' files lie; None for a process alone, which writes none."""
         self.ranks, self.plan, self.stop = ranks, plan, stop
         self.mine = list(plan.shares[ranks.rank])
+        """Indices of the items that this rank does."""
         self.missing: list[int] = []
-        """Items that no rank has done although `merged` has ended: their ranks died."""
-        self._part = (
-            None if folder is None else RankFile.begin(folder / f"{plan.run}-{ranks.rank:05}.jsonl")
-        )
+        """Indices of items that no rank has done by the end of `merged`: their ranks died."""
+        self._row_type = row_type
+        self._file = None if folder is None else RankFile.begin(self._path(folder, ranks.rank))
         self._others = [
-            Incoming(folder / f"{plan.run}-{rank:05}.jsonl", rank)
+            Incoming(self._path(folder, rank), rank)
             for rank in range(1, ranks.world)
             if folder is not None
         ]
         self._waiting = deque(sorted(index for share in plan.shares for index in share))
-        self._rows: dict[int, Row] = {}
+        self._rows: dict[int, RowT] = {}
         self._ended = False
 
-    def contribute(self, own: Iterable[Row]) -> None:
-        """Write this rank's rows as they come; SystemExit when SIGTERM comes first."""
-        try:
-            for row in self._interruptible(own):
-                self._write(row)
-        except Stopped:
-            raise SystemExit(STOPPED) from None
-        self._write(END)
+    def _path(self, folder: Path, rank: int) -> Path:
+        return folder / f"{self.plan.run}-{rank:05}.jsonl"
 
-    def merged(self, own: Iterable[Row]) -> Iterator[Row]:
-        """On the first rank: all rows in the order of the items, each as soon as its turn has come.
+    def contribute(self, own: Iterable[tuple[int, RowT]]) -> None:
+        """Write this rank's rows, (index of the item, row), as they come.
 
-        A row has its item's number as `index`. Rows of ranks that died are left out and listed in `missing`; SIGTERM
-        ends the work, and what all ranks have written until then is still given out.
+        Raises SystemExit when SIGTERM arrives first.
         """
         try:
-            for row in self._interruptible(own):
-                self._write(row)
-                self._rows[row["index"]] = row
+            for index, row in self._interruptible(own):
+                self._write(index, row)
+        except Stopped:
+            raise SystemExit(STOPPED) from None
+        self._end()
+
+    def merged(self, own: Iterable[tuple[int, RowT]]) -> Iterator[tuple[int, RowT]]:
+        """On the first rank: (index of the item, row) of all ranks, ascending by index.
+
+        Each row is yielded as soon as all before it were. Rows of ranks that died are left out and
+        listed in `missing`. After SIGTERM, what all ranks have written until then is still yielded.
+        """
+        try:
+            for index, row in self._interruptible(own):
+                self._write(index, row)
+                self._rows[index] = row
                 self._collect()
                 yield from self._due()
-            self._write(END)
+            self._end()
             self._ended = True
-            patience = time.monotonic() + PATIENCE
-            while any(other.may_come(patience) for other in self._others):
+            deadline = time.monotonic() + RANKS_BEGIN
+            while any(other.may_grow(deadline) for other in self._others):
                 self._collect()
                 yield from self._due()
                 self.stop.sleep(PAUSE)
@@ -100,34 +121,42 @@ class Parts:
                 time.sleep(PAUSE)
         self._collect()
         self.missing = [index for index in self._waiting if index not in self._rows]
-        yield from (self._rows.pop(index) for index in self._waiting if index in self._rows)
+        for index in self._waiting:
+            if index in self._rows:
+                yield index, self._rows.pop(index)
 
-    def _due(self) -> Iterator[Row]:
-        """Rows whose turn has come."""
+    def _due(self) -> Iterator[tuple[int, RowT]]:
+        """The rows that follow on from those already yielded."""
         while self._waiting and self._waiting[0] in self._rows:
-            yield self._rows.pop(self._waiting.popleft())
+            index = self._waiting.popleft()
+            yield index, self._rows.pop(index)
 
-    def _interruptible(self, own: Iterable[Row]) -> Iterator[Row]:
-        """Rows as they come; SIGTERM is heard only while this waits for one."""
+    def _interruptible(self, own: Iterable[tuple[int, RowT]]) -> Iterator[tuple[int, RowT]]:
+        """The rows as they come; SIGTERM interrupts only the wait for one, never its writing."""
         rows = iter(own)
         while True:
             with self.stop.interruptible():
-                row = next(rows, None)
-            if row is None:
+                found = next(rows, None)
+            if found is None:
                 return
-            yield row
+            yield found
 
-    def _write(self, row: Row) -> None:
-        if self._part is not None:
-            self._part.write(row)
+    def _write(self, index: int, row: RowT) -> None:
+        if self._file is not None:
+            self._file.write({"index": index, **row.to_json()})
+
+    def _end(self) -> None:
+        if self._file is not None:
+            self._file.end()
 
     def _collect(self) -> None:
+        """Read what the other ranks have written since the last time."""
         for other in self._others:
-            for row in other.rows():
-                self._rows[row["index"]] = row
+            for line in other.lines():
+                self._rows[line.pop("index")] = self._row_type.from_json(line)
 
     def lost(self) -> list[int]:
-        """Ranks that ended before they were done."""
+        """The ranks that ended before they had done their share."""
         own = [] if self._ended else [self.ranks.rank]
         return own + [other.rank for other in self._others if not other.complete]
 
@@ -138,108 +167,34 @@ class Parts:
         return f"{who} {', '.join(map(str, lost))} ended early"
 
     def close(self) -> None:
-        """Let go of this rank's lock."""
-        if self._part is not None:
-            self._part.close()
-
-
-class RankFile:
-    """A file of rows that one process appends to, whole lines only, and holds a lock on."""
-
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self.path, self._descriptor = path, descriptor
-
-    @classmethod
-    def begin(cls, path: Path, content: str = "") -> RankFile:
-        """A new file, locked before anyone can see it under its name; UserError when the system cannot."""
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            descriptor = os.open(beside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_APPEND, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            part = cls(path, descriptor)
-            part._append(content.encode())
-            os.replace(beside, path)
-        except OSError as error:
-            raise UserError(f"{path} cannot be written: {error.strerror}.") from None
-        return part
-
-    def write(self, row: Row) -> None:
-        """Append a row; UserError when the system cannot."""
-        try:
-            self._append((json.dumps(row) + "\n").encode())
-        except OSError as error:
-            raise UserError(f"{self.path} cannot be written: {error.strerror}.") from None
-
-    def _append(self, line: bytes) -> None:
-        while line:
-            line = line[os.write(self._descriptor, line) :]
-
-    def close(self) -> None:
-        """Unlock it."""
-        os.close(self._descriptor)
-
-
-class Incoming:
-    """Another rank's part, read as it grows."""
-
-    def __init__(self, path: Path, rank: int = 0) -> None:
-        self.path, self.rank = path, rank
-        self.complete = False
-        """Whether its last line has come."""
-        self._at = 0  # bytes read
-
-    def rows(self) -> list[Row]:
-        """What has come since the last call."""
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self._at)
-                lines = file.read()
-        except FileNotFoundError:
-            return []
-        whole = lines[: lines.rfind(b"\n") + 1]
-        self._at += len(whole)
-        rows = [json.loads(line) for line in whole.splitlines()]
-        self.complete = self.complete or END in rows
-        return [row for row in rows if row != END]
-
-    def alive(self) -> bool:
-        """Whether its writer has begun and not ended."""
-        return is_locked(self.path)
-
-    def may_come(self, patience: float) -> bool:
-        """Whether more may come: its writer lives, or has not begun and there is patience (monotonic seconds) left."""
-        if self.complete:
-            return False
-        return self.alive() or (not self.path.exists() and time.monotonic() < patience)
-
-
-def is_locked(path: Path) -> bool:
-    """Whether another process holds the lock of a file; False when there is no such file."""
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+        """Release the lock of this rank's file."""
+        if self._file is not None:
+            self._file.close()
 
 
 @contextlib.contextmanager
 def sharing(
-    ranks: Ranks, folder: Path | None, plan: Callable[[], WorkPlan], stop: Stop, keep: bool = False
-) -> Iterator[Parts]:
-    """The parts of a run whose ranks meet in `folder`; None keeps everything in memory, for a process alone.
+    ranks: Ranks,
+    folder: Path | None,
+    plan: Callable[[], WorkPlan],
+    stop: Stop,
+    row_type: type[RowT],
+    keep: bool = False,
+) -> Iterator[Parts[RowT]]:
+    """This rank's part of a run whose ranks meet in `folder`.
 
-    The first rank makes the plan, the others wait for it. The folder goes when the first rank is done; with `keep`,
-    rows stay in it if the context ends in an exception, for `leftover_rows` to find.
+    folder: None keeps everything in memory, for a process alone.
+    plan: called on the first rank only; the others wait for the file it writes.
+    keep: leave the rows in `folder` if the block raises; `leftover_lines` finds them.
+
+    The first rank removes the folder at the end. Raises UserError.
     """
     if folder is None:
-        yield Parts(ranks, plan(), None, stop)
+        yield Parts(ranks, plan(), None, stop, row_type)
         return
     _make(folder)
     if not ranks.first:
-        parts = Parts(ranks, _await_plan(folder, stop), folder, stop)
+        parts = Parts(ranks, _await_plan(folder, stop), folder, stop, row_type)
         try:
             yield parts
         finally:
@@ -250,7 +205,7 @@ def sharing(
     published = RankFile.begin(
         folder / PLAN, json.dumps({"items": made.items, "shares": made.shares, "run": made.run})
     )
-    parts = Parts(ranks, made, folder, stop)
+    parts = Parts(ranks, made, folder, stop, row_type)
     done = False
     try:
         yield parts
@@ -261,32 +216,27 @@ def sharing(
         _tidy(folder, everything=done or not keep)
 
 
-def leftover_rows(folder: Path) -> list[Row]:
-    """The rows of earlier runs that were killed."""
-    paths = sorted(path for path in folder.glob("*.jsonl") if not is_locked(path))
-    return [row for path in paths for row in Incoming(path).rows()]
-
-
 def _make(folder: Path) -> None:
-    """UserError when it cannot be made, or lies in a shared place and is not ours."""
+    """Make the folder; UserError if that fails, or if it lies in a shared place and is not ours."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.stat().st_uid != os.getuid():
             raise UserError(
-                f"{folder} belongs to someone else: name another temporary folder by TMPDIR."
+                f"{folder} belongs to another user: name another temporary folder in TMPDIR."
             )
     except OSError as error:
         raise UserError(f"{folder} cannot be made: {error.strerror}.") from None
 
 
 def _await_plan(folder: Path, stop: Stop) -> WorkPlan:
-    """The plan of the first rank of this run: one whose lock is free is of a run that died."""
-    patience = time.monotonic() + PATIENCE
+    """The plan of the first rank of this run; a plan whose lock is free is of a run that died."""
+    deadline = time.monotonic() + RANKS_BEGIN
     path = folder / PLAN
     while not is_locked(path):
-        if time.monotonic() > patience:
+        if time.monotonic() > deadline:
             raise UserError(
-                f"The first rank has put no plan into {folder} within {PATIENCE:.0f} s: do all machines share that folder?"
+                f"The first rank has written no plan to {folder} within {RANKS_BEGIN:.0f} s: "
+                "do all machines share that folder?"
             )
         try:
             stop.sleep(PAUSE)
@@ -296,10 +246,10 @@ def _await_plan(folder: Path, stop: Stop) -> WorkPlan:
 
 
 def _tidy(folder: Path, everything: bool) -> None:
-    """Remove the plan, empty parts, with `everything` all parts, and the folder if nothing is left in it."""
+    """Remove the plan and the empty files, with `everything` all files; the folder if empty."""
     (folder / PLAN).unlink(missing_ok=True)
     for path in folder.glob("*.jsonl"):
         if everything or not path.stat().st_size:
             path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # something of another run is in it
+    with contextlib.suppress(OSError):  # it holds files of another run
         folder.rmdir()

@@ -50,7 +50,7 @@ def run_protocol(
     as_json: bool,
 ) -> None:
     """Tune, evaluate and print. UsageError under torchrun; UserError when a split could not be evaluated whole."""
-    from w2v2cli.recognition.sharing.ranks import Ranks
+    from w2v2cli.processes import Ranks
 
     if Ranks.from_environment().several:
         raise UsageError("--protocol paper runs in one process: leave out torchrun.")

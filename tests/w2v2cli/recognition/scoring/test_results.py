@@ -15,13 +15,13 @@ from w2v2cli.data.corpora.catalogue import CorpusSplit
 from w2v2cli.data.locations import LmLocation, ModelLocation
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
+from w2v2cli.processes import Ranks
 from w2v2cli.recognition import recognizer
 from w2v2cli.recognition.recognizer import RecognitionOptions
 from w2v2cli.recognition.scoring.report import json_report, print_report
 from w2v2cli.recognition.scoring.rows import evaluation_of, scored_rows, settings_line
 from w2v2cli.recognition.searching.rescoring import Rescoring
 from w2v2cli.recognition.searching.spec import SearchSpec
-from w2v2cli.recognition.sharing.ranks import Ranks
 
 OPTIONS = RecognitionOptions(ModelLocation("m", Path("m"), None), LmLocation("none", None, None))
 SPOKEN = Utterance("a", Path("a.wav"), "SHE", "s1", phones=("h#", "sh", "ix", "q", "h#"))

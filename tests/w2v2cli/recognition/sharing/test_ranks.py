@@ -6,36 +6,34 @@ import os
 import signal
 import threading
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from w2v2cli.errors import UsageError, UserError
-from w2v2cli.recognition.sharing.merging import (
-    Incoming,
-    Parts,
-    RankFile,
-    WorkPlan,
-    is_locked,
-    leftover_rows,
-    sharing,
-)
-from w2v2cli.recognition.sharing.ranks import Ranks, Stop, meeting_place, split_by_length, stopping
+from w2v2cli.errors import UserError
+from w2v2cli.processes import Ranks
+from w2v2cli.recognition.sharing.merging import Parts, WorkPlan, sharing
+from w2v2cli.recognition.sharing.rank_files import Incoming, RankFile, is_locked, leftover_lines
+from w2v2cli.recognition.sharing.ranks import Stop, meeting_place, split_by_length, stopping
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*use of fork:DeprecationWarning"
 )  # the children call nothing threaded
-TORCHRUN = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 
 
-def test_ranks_come_from_torchruns_environment():
-    assert Ranks.from_environment({}) == Ranks() and not Ranks().several and Ranks().first
-    assert Ranks.from_environment({"WORLD_SIZE": "8"}) == Ranks()
-    assert Ranks.from_environment(TORCHRUN) == Ranks(3, 8, 1, 2)
-    with pytest.raises(UsageError, match="RANK=x"):
-        Ranks.from_environment(TORCHRUN | {"RANK": "x"})
-    with pytest.raises(UsageError, match="RANK=8, WORLD_SIZE=8"):
-        Ranks.from_environment(TORCHRUN | {"RANK": "8"})
+@dataclass(frozen=True)
+class Done:
+    """A row that says which item it is of, so that a mix-up would show."""
+
+    item: int
+
+    def to_json(self):
+        return {"item": self.item}
+
+    @classmethod
+    def from_json(cls, json):
+        return cls(json["item"])
 
 
 def test_runs_at_the_same_time_meet_at_different_places():
@@ -76,7 +74,7 @@ def test_the_division_is_at_most_a_third_longer_than_the_best_of_all():
 def rows(indices, pause=0.0):
     for index in indices:
         time.sleep(pause)
-        yield {"index": index}
+        yield index, Done(index)
 
 
 def other_rank(folder, rank, world, die_after, pause):
@@ -89,8 +87,14 @@ def other_rank(folder, rank, world, die_after, pause):
                 os.kill(os.getpid(), signal.SIGKILL)
             yield row
 
-    with sharing(ranks, folder, lambda: pytest.fail("not the first"), Stop()) as parts:
+    with sharing(ranks, folder, lambda: pytest.fail("not the first"), Stop(), Done) as parts:
         parts.contribute(own(parts))
+
+
+def items(merged):
+    found = list(merged)
+    assert all(row == Done(index) for index, row in found)
+    return [index for index, _ in found]
 
 
 def run(folder, shares, die_after=None, pause=0.0, stop=None):
@@ -109,8 +113,9 @@ def run(folder, shares, die_after=None, pause=0.0, stop=None):
         folder,
         lambda: WorkPlan(list(range(total)), shares),
         stop or Stop(),
+        Done,
     ) as parts:
-        found = [row["index"] for row in parts.merged(rows(parts.mine, pause))]
+        found = items(parts.merged(rows(parts.mine, pause)))
     for process in others:
         process.join(20)
         assert process.exitcode is not None
@@ -155,18 +160,20 @@ def test_sigterm_gives_out_what_all_have_written(tmp_path):
     ranks = Ranks(0, 2, 0, 2)
     with (
         stopping(ranks) as stop,
-        sharing(ranks, folder, lambda: WorkPlan(list(range(4)), [[0, 3], [1, 2]]), stop) as parts,
+        sharing(
+            ranks, folder, lambda: WorkPlan(list(range(4)), [[0, 3], [1, 2]]), stop, Done
+        ) as parts,
     ):
         other = context.Process(target=other_rank, args=(folder, 1, 2, 1, 0.0))
         other.start()
         other.join(20)
 
         def own():
-            yield {"index": 0}
+            yield 0, Done(0)
             signal.raise_signal(signal.SIGTERM)
             time.sleep(30)
 
-        found = [row["index"] for row in parts.merged(own())]
+        found = items(parts.merged(own()))
     assert found == [0, 1] and parts.missing == [2, 3]
     assert parts.shortfall() == "ranks 0, 1 ended early"
 
@@ -174,41 +181,43 @@ def test_sigterm_gives_out_what_all_have_written(tmp_path):
 def test_another_rank_ends_at_sigterm_with_its_rows_written(tmp_path):
     ranks = Ranks(1, 2, 1, 2)
     with stopping(ranks) as stop:
-        parts = Parts(ranks, WorkPlan([0, 1], [[], [0, 1]], "r"), tmp_path, stop)
+        parts = Parts(ranks, WorkPlan([0, 1], [[], [0, 1]], "r"), tmp_path, stop, Done)
 
         def own():
-            yield {"index": 0}
+            yield 0, Done(0)
             signal.raise_signal(signal.SIGTERM)
-            yield {"index": 1}
+            yield 1, Done(1)
 
         with pytest.raises(SystemExit) as end:
             parts.contribute(own())
     assert end.value.code == 143
     incoming = Incoming(tmp_path / "r-00001.jsonl")
-    assert incoming.rows() == [{"index": 0}] and not incoming.complete
+    assert incoming.lines() == [{"index": 0, "item": 0}] and not incoming.complete
     parts.close()
 
 
 def test_a_line_counts_once_it_is_whole(tmp_path):
     path = tmp_path / "part.jsonl"
     incoming = Incoming(path)
-    assert incoming.rows() == [] and not incoming.alive()
+    assert incoming.lines() == [] and not incoming.alive()
     path.write_text('{"index": 1}\n{"ind')
-    assert incoming.rows() == [{"index": 1}]
+    assert incoming.lines() == [{"index": 1}]
     path.write_text('{"index": 1}\n{"index": 2}\n{"end": true}\n')
-    assert incoming.rows() == [{"index": 2}] and incoming.complete
+    assert incoming.lines() == [{"index": 2}] and incoming.complete
 
 
 def test_rows_stay_for_the_next_call_when_the_first_rank_fails(tmp_path):
     folder = tmp_path / "run"
     with (
         pytest.raises(RuntimeError, match="torn"),
-        sharing(Ranks(), folder, lambda: WorkPlan([0, 1], [[0, 1]]), Stop(), keep=True) as parts,
+        sharing(
+            Ranks(), folder, lambda: WorkPlan([0, 1], [[0, 1]]), Stop(), Done, keep=True
+        ) as parts,
     ):
         for _ in parts.merged(rows(parts.mine)):
-            assert leftover_rows(folder) == []  # the writer lives
+            assert leftover_lines(folder) == []  # the writer lives
             raise RuntimeError("torn")
-    assert leftover_rows(folder) == [{"index": 0}]
+    assert leftover_lines(folder) == [{"index": 0, "item": 0}]
 
 
 def test_a_lock_is_seen_from_outside_until_it_is_let_go(tmp_path):
@@ -221,15 +230,15 @@ def test_a_lock_is_seen_from_outside_until_it_is_let_go(tmp_path):
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file/run cannot be made: Not a directory"), sharing(
-        Ranks(0, 2, 0, 2), tmp_path / "file" / "run", lambda: WorkPlan([], [[], []]), Stop()
+        Ranks(0, 2, 0, 2), tmp_path / "file" / "run", lambda: WorkPlan([], [[], []]), Stop(), Done
     ):  # fmt: skip
         pass
 
 
 def test_no_plan_is_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("w2v2cli.recognition.sharing.merging.PATIENCE", 0.2)
+    monkeypatch.setattr("w2v2cli.recognition.sharing.merging.RANKS_BEGIN", 0.2)
     with pytest.raises(UserError, match="do all machines share that folder"), sharing(
-        Ranks(1, 2, 1, 2), tmp_path, lambda: pytest.fail("not the first"), Stop()
+        Ranks(1, 2, 1, 2), tmp_path, lambda: pytest.fail("not the first"), Stop(), Done
     ):  # fmt: skip
         pass
 

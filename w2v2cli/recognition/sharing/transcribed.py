@@ -1,0 +1,25 @@
+"""One transcribed recording as ranks pass it to the first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TranscribedRow:
+    """One recording that a rank has transcribed, or could not."""
+
+    text: str | None = None
+    """What goes to stdout; None where a file was written, or for an error."""
+    error: str | None = None
+    """Why there is no transcript."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that `from_json` reads."""
+        return {"text": self.text, "error": self.error}
+
+    @classmethod
+    def from_json(cls, json: dict[str, Any]) -> TranscribedRow:
+        """The row that `to_json` wrote."""
+        return cls(json["text"], json["error"])
