@@ -1,1 +1,4 @@
-"""Files that are whole or absent, their hashes, and data that holds no code. Knows no other package of ours."""
+"""Files that are whole or absent, their hashes, and data that holds no code.
+
+Imports no other package of this project.
+"""

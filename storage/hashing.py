@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,8 +17,8 @@ REMEMBERED = 1 << 20  # bytes; hashing a smaller file is as fast as looking its 
 
 
 def hash_of(*lines: str) -> str:
-    """SHA-256 of lines of text in order, in hexadecimal."""
-    return _digest(line.encode() + b"\n" for line in lines)
+    """SHA-256 of lines of text in order, in hexadecimal; a line may be any file name."""
+    return _digest(os.fsencode(line) + b"\n" for line in lines)
 
 
 def file_hash(path: Path) -> str:
@@ -26,24 +28,34 @@ def file_hash(path: Path) -> str:
 
 
 def remembered_hash(path: Path) -> str:
-    """SHA-256 of a file's content; a large file whose size and time are unchanged is not read again.
+    """SHA-256 of a file's content; a large file that has not changed is not read again.
+
+    A file counts as changed when its path, inode, size or one of its times (content, status) has
+    changed: the last also catches a file that was copied with the time of another.
 
     Hashes are kept in `$W2V2_HOME/hashes`, one small file each, so that processes cannot disturb
-    each other. Raises OSError when `path` cannot be read.
+    each other. A folder that cannot be written to only costs time. Raises OSError when `path`
+    cannot be read.
     """
-    status = path.stat()
-    if status.st_size < REMEMBERED:
+    if path.stat().st_size < REMEMBERED:
         return file_hash(path)
-    key = hash_of(f"{path.resolve()}", f"{status.st_size}", f"{status.st_mtime_ns}")
+    key = _identity(path)
     note = home() / "hashes" / key
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        if len(known := note.read_text()) == 64:
+        if re.fullmatch("[0-9a-f]{64}", known := note.read_text()):
             return known
     digest = file_hash(path)
-    with contextlib.suppress(OSError):  # it only saves time: a full disk is no reason to fail
-        note.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(note, digest)
+    if _identity(path) == key:  # otherwise it was written to while it was read
+        with contextlib.suppress(OSError):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(note, digest)
     return digest
+
+
+def _identity(path: Path) -> str:
+    status = path.stat()
+    numbers = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return hash_of(str(path.resolve()), *map(str, numbers))
 
 
 def _digest(pieces: Iterable[bytes]) -> str:

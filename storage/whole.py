@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 SUFFIX = ".part"
 LONGEST_NAME = 255  # bytes of a file name on common file systems
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a failed write does not name its file
 
 
 @contextmanager
@@ -21,19 +24,30 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     The content reaches the disk before the rename, so a reader, a crash or a power cut sees either
     the old file or the complete new one. When the block raises, `path` stays as it was and nothing
-    is left beside it. A process killed in between leaves a file that ends in `.part`.
+    is left beside it. A process killed in between leaves a hidden file that ends in `.part`.
 
-    Permissions follow the umask, as those of a file that was opened directly. Raises OSError.
+    Where `path` is a symbolic link, its target is replaced. A device or a pipe (/dev/stdout) cannot
+    be whole or absent and is yielded itself. Permissions follow the umask, as those of a file that
+    was opened directly.
+
+    Raises OSError with the name `path`, before the block where a file cannot be there.
     """
-    beside = _beside(path)
-    os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-    try:
-        yield beside
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with _errors_name(path):
+        target, mode = _target(path)
+    if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        yield target
+        return
+    if mode is not None and stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    beside = _beside(target)
+    with _errors_name(path, beside):
+        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        try:
+            yield beside
+            _flush(beside)
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -46,31 +60,88 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield a new folder beside `path`; when the block ends normally it replaces `path`.
 
-    Where another process puts the same folder there first, its folder stays: use this for content
-    that depends on the name alone, such as a cache entry. Raises OSError.
+    As `whole_file` for a folder, with two differences. While an old folder is being replaced there
+    is a moment in which `path` does not exist. Where another process puts its folder there in that
+    moment, that folder stays: use this for content that depends on the name alone, such as a cache
+    entry.
     """
-    beside = _beside(path)
-    beside.mkdir()
-    try:
-        yield beside
-        shutil.rmtree(path, ignore_errors=True)
+    with _errors_name(path):
+        target, mode = _target(path)
+    if mode is not None and not stat.S_ISDIR(mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    beside = _beside(target)
+    with _errors_name(path, beside):
+        beside.mkdir()
         try:
-            os.rename(beside, path)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+            yield beside
+            for folder, _, names in os.walk(beside):
+                for name in names:
+                    _flush(Path(folder, name))
+            _replace_folder(beside, target)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 def remove_unfinished(folder: Path, prefix: str = "") -> None:
-    """Remove what killed processes left of the files in `folder` whose names begin with `prefix`.
+    """Remove what killed processes left in `folder` of files and folders named `prefix`...
 
     Only for a folder that no other process writes to at the moment.
     """
-    for left in folder.glob(f".{prefix}*{SUFFIX}"):
-        with contextlib.suppress(OSError):
-            left.unlink()
+    for left in folder.glob(f".{glob.escape(prefix)}*{SUFFIX}"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+
+def _target(path: Path) -> tuple[Path, int | None]:
+    """`path` with links followed, and the mode of what is there; None where nothing is."""
+    target = path.resolve() if path.is_symlink() or path.name in ("", "..") else path
+    try:
+        return target, target.stat().st_mode
+    except FileNotFoundError:
+        return target, None
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    """Rename `new` to `path`, whose old folder goes away; a folder that comes in between stays."""
+    for _ in range(2):
+        try:
+            os.rename(new, path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        old = _beside(path)
+        with contextlib.suppress(FileNotFoundError):  # another process has just moved it away
+            os.rename(path, old)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until the content of a file is on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+@contextmanager
+def _errors_name(path: Path, beside: Path | None = None) -> Iterator[None]:
+    """Let errors about `beside` name the `path` that was asked for."""
+    try:
+        yield
+    except OSError as error:
+        named = error.filename
+        unnamed = named is None and error.errno in NO_ROOM
+        below = named is not None and beside is not None and beside in (
+            Path(os.fsdecode(named)), *Path(os.fsdecode(named)).parents
+        )  # fmt: skip
+        if not unnamed and not below:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _beside(path: Path) -> Path:
