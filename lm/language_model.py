@@ -63,13 +63,3 @@ class ZeroLM:
     def finish(self, states: Sequence[tuple[()]]) -> np.ndarray:
         """See `LanguageModel`."""
         return np.zeros(len(states))
-
-
-def sentence_score(model: LanguageModel[State], words: Sequence[int]) -> float:
-    """log p of a whole sentence, its end included, in the model's own base."""
-    states = model.start()
-    total = 0.0
-    for word in words:
-        scores, states = model.score(states, [word])
-        total += float(scores[0])
-    return total + float(model.finish(states)[0])

@@ -19,21 +19,6 @@ from lm.language_model import LanguageModel, LanguageModelError
 UNK = "<unk>"
 
 
-def rescore_all(
-    nbests: Sequence[Sequence[Hypothesis]],
-    lm: LanguageModel[Any],
-    weights: DecodingWeights,
-    first_pass_weight: float = 0.0,
-    hotwords: Mapping[str, float] | None = None,
-) -> list[list[Hypothesis]]:
-    """Lists of hypotheses -> the same with new scores, each best first: `ranked` after `lm_scores`."""
-    scores = lm_scores(nbests, lm)
-    return [
-        ranked(n, s, weights, first_pass_weight, hotwords)
-        for n, s in zip(nbests, scores, strict=True)
-    ]
-
-
 def lm_scores(nbests: Sequence[Sequence[Hypothesis]], lm: LanguageModel[Any]) -> list[list[float]]:
     """log p of each hypothesis of each list, in the base of `lm`; a text that several have is scored once.
 

@@ -1,4 +1,4 @@
-// The functions that Python calls through ctypes, which lets go of the interpreter's lock meanwhile.
+// The functions that Python calls through ctypes, which releases the interpreter's lock meanwhile.
 
 #include <algorithm>
 #include <atomic>
@@ -66,10 +66,11 @@ void* w2v2_lm_open(const char* path) {
 
 void w2v2_lm_close(void* lm) { delete static_cast<MappedAutomaton*>(lm); }
 
-// order, words, states, n-grams, first state, </s>, whether there is <unk>
+// facts: order, words, states, n-grams, first state, index of </s>, whether <unk> is in the model.
 void w2v2_lm_facts(const void* lm, uint64_t* facts) {
   const Header& h = static_cast<const MappedAutomaton*>(lm)->model().header;
-  const uint64_t all[] = {h.order, h.words, h.states, h.ngrams, h.begin_state, h.end_word, h.has_unknown};
+  const uint64_t all[] = {h.order,       h.words,    h.states,     h.ngrams,
+                          h.begin_state, h.end_word, h.has_unknown};
   std::copy(std::begin(all), std::end(all), facts);
 }
 
@@ -83,15 +84,17 @@ void w2v2_lm_index(const void* lm, const char* text, uint64_t count, uint32_t* i
   }
 }
 
-void w2v2_lm_score(const void* lm, const uint32_t* states, const uint32_t* words, uint64_t count, float* scores,
-                   uint32_t* after) {
+// All arrays: [count]. scores: log10 p(word | state); after: the state that follows.
+void w2v2_lm_score(const void* lm, const uint32_t* states, const uint32_t* words, uint64_t count,
+                   float* scores, uint32_t* after) {
   const Automaton& model = static_cast<const MappedAutomaton*>(lm)->model();
   for (uint64_t i = 0; i < count; ++i) scores[i] = model.score(states[i], words[i], &after[i]);
 }
 
-void* w2v2_engine_new(const void* lm, const uint32_t* lm_words, uint64_t words, const float* bonuses,
-                      const int32_t* symbols, const uint64_t* ends, const int32_t* spelled, const float* scores,
-                      uint64_t spellings) {
+// lm: null for none. lm_words, bonuses: [words], bonuses may be null. The rest: `LexiconTrie::build`.
+void* w2v2_engine_new(const void* lm, const uint32_t* lm_words, uint64_t words,
+                      const float* bonuses, const int32_t* symbols, const uint64_t* ends,
+                      const int32_t* spelled, const float* scores, uint64_t spellings) {
   return guarded([&]() -> void* {
     auto engine = std::make_unique<Engine>();
     engine->model = lm == nullptr ? nullptr : &static_cast<const MappedAutomaton*>(lm)->model();
@@ -102,13 +105,12 @@ void* w2v2_engine_new(const void* lm, const uint32_t* lm_words, uint64_t words, 
   });
 }
 
-uint32_t w2v2_engine_dropped(const void* engine) { return static_cast<const Engine*>(engine)->trie.dropped; }
-
 void w2v2_engine_free(void* engine) { delete static_cast<Engine*>(engine); }
 
-// Utterances one after the other in `emissions`, each (frames, symbols); one thread for each utterance, `threads` at a time.
-void* w2v2_search(const void* engine, const Options* options, const float* emissions, const int32_t* frames,
-                  int32_t utterances, int32_t symbols, int32_t threads) {
+// emissions: concatenated utterances, each (frames, symbols). An utterance is searched by one
+// thread; `threads` work at a time. The result is freed with w2v2_free.
+void* w2v2_search(const void* engine, const Options* options, const float* emissions,
+                  const int32_t* frames, int32_t utterances, int32_t symbols, int32_t threads) {
   return guarded([&]() -> void* {
     std::vector<size_t> begins(size_t(utterances) + 1, 0);
     for (int32_t i = 0; i < utterances; ++i)
@@ -119,9 +121,9 @@ void* w2v2_search(const void* engine, const Options* options, const float* emiss
     const auto work = [&] {
       try {
         for (int32_t i; !failed && (i = next++) < utterances;)
-          (*batch)[size_t(i)] =
-              search(*static_cast<const Engine*>(engine), *options, emissions + begins[size_t(i)], frames[i], symbols);
-      } catch (const std::exception&) {
+          (*batch)[size_t(i)] = search(*static_cast<const Engine*>(engine), *options,
+                                       emissions + begins[size_t(i)], frames[i], symbols);
+      } catch (const std::exception&) {  // in a search only memory can run out
         failed = true;
       }
     };
@@ -139,8 +141,8 @@ int32_t w2v2_found(const void* batch, int32_t utterance) {
 }
 
 // scores: total, acoustic, language model. symbols, words: [T].
-void w2v2_hypothesis(const void* batch, int32_t utterance, int32_t rank, double* scores, int32_t* symbols,
-                     int32_t* words) {
+void w2v2_hypothesis(const void* batch, int32_t utterance, int32_t rank, double* scores,
+                     int32_t* symbols, int32_t* words) {
   const Found& found = (*static_cast<const Batch*>(batch))[size_t(utterance)][size_t(rank)];
   scores[0] = found.score;
   scores[1] = found.acoustic;

@@ -1,4 +1,4 @@
-"""The compiled part of the search as ctypes sees it; each call lets go of the interpreter's lock."""
+"""The compiled library through ctypes; each call releases the interpreter's lock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ctypes import (
     c_int,
     c_int32,
     c_size_t,
-    c_uint32,
     c_uint64,
     c_void_p,
 )
@@ -32,7 +31,6 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "lm_index": (None, [c_void_p, c_char_p, c_uint64, c_void_p]),
     "lm_score": (None, [c_void_p, c_void_p, c_void_p, c_uint64, c_void_p, c_void_p]),
     "engine_new": (c_void_p, [c_void_p, c_void_p, c_uint64, *[c_void_p] * 5, c_uint64]),
-    "engine_dropped": (c_uint32, [c_void_p]),
     "engine_free": (None, [c_void_p]),
     "search": (c_void_p, [c_void_p, c_void_p, c_void_p, c_void_p, c_int32, c_int32, c_int32]),
     "found": (c_int32, [c_void_p, c_int32]),
@@ -59,7 +57,6 @@ class SearchOptions(Structure):
                 "beam",
                 "beam_tokens",
                 "nbest",
-                "log_add",
                 "silence",
                 "blank",
                 "unknown_word",
@@ -69,7 +66,7 @@ class SearchOptions(Structure):
 
 
 class Native:
-    """Its functions, by the names of interface.cpp less their prefix."""
+    """The functions of interface.cpp, named without their prefix `w2v2_`."""
 
     def __init__(self, path: str) -> None:
         library = ctypes.CDLL(path)
@@ -82,28 +79,29 @@ class Native:
         raise AttributeError(name)
 
     def reason(self) -> str:
-        """What the last call that failed in this thread says of it."""
+        """The error message of the last call that failed in this thread."""
         return bytes(self.error()).decode("utf-8", "replace")
 
 
 def is_built() -> bool:
-    """Whether the package was installed with it."""
+    """Whether the package was installed with its compiled library."""
     return importlib.util.find_spec("lm.native._native") is not None
 
 
 @functools.cache
 def native() -> Native:
-    """The library, opened once; NativeMissing where it was not built."""
+    """The library, opened once. Raises NativeMissing where it was not built."""
     spec = importlib.util.find_spec("lm.native._native")
     if spec is None or spec.origin is None:
         raise NativeMissing(
-            "The compiled search was not built: install w2v2 with a C++ compiler at hand (pip install .)."
+            "The compiled search was not built: install a C++ compiler, then w2v2 again "
+            "(pip install .)."
         )
     return Native(spec.origin)
 
 
 def pointer(array: np.ndarray | None) -> Any:
-    """Where the numbers of a contiguous array lie; None for none."""
+    """The address of a contiguous array's data; None for None."""
     if array is None:
         return None
     assert array.flags.c_contiguous

@@ -10,9 +10,10 @@ namespace w2v2 {
 namespace {
 
 constexpr double kMinusInfinity = -std::numeric_limits<double>::infinity();
-constexpr size_t kRecut = 2;  // the beam's bound is looked for again when this many times its width are candidates
+// The bound is computed anew when there are this many times more candidates than the beam holds.
+constexpr size_t kRecut = 2;
 
-// Open addressing from 64-bit keys to indices; emptied by counting a generation up.
+// A hash table from 64-bit keys to indices, open addressing. Raising the generation empties it.
 class Table {
  public:
   explicit Table(size_t slots) : slots_(slots) {}
@@ -22,7 +23,7 @@ class Table {
     used_ = 0;
   }
 
-  // The value kept for `key`, or `value` kept for it from now on.
+  // The value stored for `key`; where there is none, `value` is stored and returned.
   uint32_t put(uint64_t key, uint32_t value) {
     if ((used_ + 1) * 2 > slots_.size()) grow();
     const size_t mask = slots_.size() - 1;
@@ -57,7 +58,8 @@ class Table {
   size_t used_ = 0;
 };
 
-// Histories: the words so far, as a tree.
+// The words said so far, as a tree: node 0 has none, a child adds a word. Each node holds the
+// language model's state and the score of its last word, so that each is asked for once.
 class Histories {
  public:
   explicit Histories(const Engine& engine) : engine_(engine), children_(1 << 14) {
@@ -65,7 +67,7 @@ class Histories {
     scores_.push_back(0.0f);
   }
 
-  // The history that `word` makes of this one.
+  // The history that follows when `word` is said after `history`.
   uint32_t after(uint32_t history, int32_t word) {
     const auto fresh = uint32_t(states_.size());
     const uint32_t found = children_.put((uint64_t(history) << 32) | uint32_t(word), fresh);
@@ -83,9 +85,9 @@ class Histories {
   float last_score(uint32_t history) const { return scores_[history]; }
 
   float end_score(uint32_t history) const {
-    uint32_t nowhere;
-    return engine_.model == nullptr ? 0.0f
-                                    : engine_.model->score(states_[history], engine_.model->header.end_word, &nowhere);
+    if (engine_.model == nullptr) return 0.0f;
+    uint32_t unused;
+    return engine_.model->score(states_[history], engine_.model->header.end_word, &unused);
   }
 
  private:
@@ -96,14 +98,15 @@ class Histories {
 };
 
 struct Hypothesis {
-  double score, acoustic, lm;
+  double score, acoustic, lm;  // the objective; sums of log-probabilities, unweighted
   uint32_t history, node;
   int32_t symbol;
-  int32_t word;     // that ended on this frame, else -1
-  uint32_t parent;  // in the trace, before it is traced itself; then its own place there
-  bool after_blank;
+  int32_t word;      // the word that ended on this frame, else -1
+  uint32_t parent;   // in the trace: the parent's place for a candidate, its own once it is kept
+  bool after_blank;  // whether the last frame was a blank
 };
 
+// One kept hypothesis of one frame, for the walk back from the end.
 struct Step {
   uint32_t parent;
   int32_t symbol, word;
@@ -124,65 +127,76 @@ class Decoder {
     beam_ = {{0.0, 0.0, 0.0, 0, 0, options_.silence, -1, 0, false}};
     trace_ = {{0, options_.silence, -1}};
     trace_.reserve(1 + size_t(frames) * std::min<size_t>(size_t(options_.beam), 4096));
-    for (int32_t t = 0; t < frames && !beam_.empty(); ++t) step(emissions + size_t(t) * size_t(symbols_));
+    for (int32_t t = 0; t < frames && !beam_.empty(); ++t)
+      step(emissions + size_t(t) * size_t(symbols_));
     finish();
     return results(frames);
   }
 
  private:
+  // One frame, (V,) log-probabilities. Cheap candidates first: they raise the bound, and words that
+  // fall below it never ask the language model.
   void step(const float* frame) {
     begin_candidates();
     limit_symbols(frame);
     for (const Hypothesis& from : beam_) stay(from, frame);
     for (const Hypothesis& from : beam_) children(from, frame);
-    if (bounded()) raise_bound();
+    if (candidates_.size() > size_t(options_.beam)) raise_bound();
     for (const Hypothesis& from : beam_) words(from, frame);
     keep();
   }
 
-  // Which symbols this frame tries: the likeliest `beam_tokens`.
+  // Choose the symbols that may lead deeper on this frame: the likeliest `beam_tokens`.
   void limit_symbols(const float* frame) {
     limited_ = options_.beam_tokens < symbols_;
     if (!limited_) return;
     order_.resize(size_t(symbols_));
     std::iota(order_.begin(), order_.end(), 0);
-    std::stable_sort(order_.begin(), order_.end(), [&](int32_t a, int32_t b) { return frame[a] > frame[b]; });
+    std::stable_sort(order_.begin(), order_.end(),
+                     [&](int32_t a, int32_t b) { return frame[a] > frame[b]; });
     tried_.assign(size_t(symbols_), false);
     for (int32_t i = 0; i < options_.beam_tokens; ++i) tried_[size_t(order_[size_t(i)])] = true;
   }
 
   bool is_tried(int32_t symbol) const { return !limited_ || tried_[size_t(symbol)]; }
 
+  // Add what stays at its trie node: the same symbol (at the root: silence) again, and a blank.
   void stay(const Hypothesis& from, const float* frame) {
     const bool root = from.node == 0;
     if (!from.after_blank || root) {
       const int32_t symbol = root ? options_.silence : from.symbol;
       double score = from.score + frame[symbol];
       if (symbol == options_.silence) score += options_.sil_score;
-      add({score, from.acoustic + frame[symbol], from.lm, from.history, from.node, symbol, -1, from.parent, false});
+      add({score, from.acoustic + frame[symbol], from.lm, from.history, from.node, symbol, -1,
+           from.parent, false});
     }
     const float blank = frame[options_.blank];
-    add({from.score + blank, from.acoustic + blank, from.lm, from.history, from.node, options_.blank, -1, from.parent,
-         true});
+    add({from.score + blank, from.acoustic + blank, from.lm, from.history, from.node,
+         options_.blank, -1, from.parent, true});
   }
 
+  // Add what goes a symbol deeper into a word. The score trades the look-ahead of the node it leaves
+  // for that of the child: inside a word, `lm` counts the best unigram that is still reachable.
   void children(const Hypothesis& from, const float* frame) {
     const float ahead = trie_.best_score[from.node];
     const uint32_t end = trie_.first_child[from.node + 1];
     for (uint32_t child = trie_.first_child[from.node]; child < end; ++child) {
       const int32_t symbol = trie_.symbols[child];
-      if (trie_.first_child[child] == trie_.first_child[child + 1] || !is_tried(symbol)) continue;
-      if (!from.after_blank && symbol == from.symbol) continue;  // goes on with the same symbol: `stay`
+      const bool leaf = trie_.first_child[child] == trie_.first_child[child + 1];
+      if (leaf || !is_tried(symbol)) continue;  // a leaf can only end a word: `words`
+      if (!from.after_blank && symbol == from.symbol) continue;  // the same symbol lasts: `stay`
       const float lm = trie_.best_score[child] - ahead;
       double score = from.score + frame[symbol];
       if (symbol == options_.silence) score += options_.sil_score;
       score += options_.lm_weight * lm;
       if (bonuses_) score += trie_.best_bonus[child] - trie_.best_bonus[from.node];
       if (score < bound()) continue;
-      add({score, from.acoustic + frame[symbol], from.lm + lm, from.history, child, symbol, -1, from.parent, false});
+      add({score, from.acoustic + frame[symbol], from.lm + lm, from.history, child, symbol, -1,
+           from.parent, false});
     }
   }
 
+  // Add what ends a word with this frame's symbol; an unknown word may end wherever no word does.
   void words(const Hypothesis& from, const float* frame) {
     const uint32_t end = trie_.first_child[from.node + 1];
     const bool may_be_unknown = options_.unk_score > kMinusInfinity;
@@ -195,22 +209,27 @@ class Decoder {
       if (symbol == options_.silence) score += options_.sil_score;
       if (place == last) {
         word(from, frame, score, symbol, options_.unknown_word, options_.unk_score);
-      } else if (from.node != 0 || from.symbol != symbol) {  // else a word of one symbol would be said on every frame
-        for (; place < last; ++place) word(from, frame, score, symbol, trie_.words[place], options_.word_score);
+      } else if (from.node != 0 || from.symbol != symbol) {
+        // At the root the same symbol again would say a word of one symbol anew on every frame.
+        for (; place < last; ++place)
+          word(from, frame, score, symbol, trie_.words[place], options_.word_score);
       }
     }
   }
 
-  void word(const Hypothesis& from, const float* frame, double score, int32_t symbol, int32_t word, double insertion) {
+  // Add one ended word: the look-ahead of its node gives way to the language model's own score.
+  void word(const Hypothesis& from, const float* frame, double score, int32_t symbol, int32_t word,
+            double insertion) {
     const float ahead = trie_.best_score[from.node];
     if (bonuses_) score += engine_.bonuses[size_t(word)] - trie_.best_bonus[from.node];
-    // No word is likelier than certain: where even that falls short the language model need not be asked.
+    // log p is at most 0: what falls short even with 0 need not ask the language model.
     if (score + options_.lm_weight * -double(ahead) + insertion < bound()) return;
     const uint32_t history = histories_.after(from.history, word);
     const float lm = histories_.last_score(history) - ahead;
     score = score + options_.lm_weight * lm + insertion;
     if (score < bound()) return;
-    add({score, from.acoustic + frame[symbol], from.lm + lm, history, 0, symbol, word, from.parent, false});
+    add({score, from.acoustic + frame[symbol], from.lm + lm, history, 0, symbol, word, from.parent,
+         false});
   }
 
   void begin_candidates() {
@@ -220,19 +239,13 @@ class Decoder {
     next_cut_ = kRecut * size_t(options_.beam);
   }
 
-  // Nothing below it can be among the hypotheses that are kept.
+  // The lowest score that can still be kept.
   double bound() const { return std::max(cut_, best_ - options_.beam_threshold); }
 
-  // Whether the beam's width bounds scores before all candidates are known: adding up would lift those that are low alone.
-  bool bounded() const { return options_.log_add == 0 && candidates_.size() > size_t(options_.beam); }
-
+  // Take a candidate in, or merge it with the one it is the same as.
   void add(const Hypothesis& candidate) {
     if (!(candidate.score >= bound())) return;
     best_ = std::max(best_, candidate.score);
-    if (options_.log_add != 0) {  // merged once all of them are known
-      candidates_.push_back(candidate);
-      return;
-    }
     const auto fresh = uint32_t(candidates_.size());
     const uint32_t found = merged_.put(key(candidate), fresh);
     if (found == fresh) {
@@ -243,11 +256,14 @@ class Decoder {
     }
   }
 
+  // What identifies a hypothesis, in 64 bits: history (32), node (31), blank (1). Inside a word the
+  // node implies the last symbol; at the root it does not, so root and symbol count as a node.
   uint64_t key(const Hypothesis& h) const {
     const uint32_t node = h.node == 0 ? trie_.nodes() + uint32_t(h.symbol) : h.node;
     return (uint64_t(h.history) << 32) | (uint64_t(node) << 1) | uint64_t(h.after_blank);
   }
 
+  // Set the bound to the beam's last score: `beam` candidates reach it already.
   void raise_bound() {
     scores_.clear();
     for (const Hypothesis& candidate : candidates_) scores_.push_back(candidate.score);
@@ -257,39 +273,20 @@ class Decoder {
     next_cut_ = std::max(candidates_.size() + size_t(options_.beam), next_cut_);
   }
 
-  void merge_by_addition() {
-    const double least = best_ - options_.beam_threshold;
-    const auto below = [&](const Hypothesis& candidate) { return candidate.score < least; };
-    candidates_.erase(std::remove_if(candidates_.begin(), candidates_.end(), below), candidates_.end());
-    std::stable_sort(candidates_.begin(), candidates_.end(),
-                     [](const Hypothesis& a, const Hypothesis& b) { return a.score > b.score; });
-    size_t kept = 0;
-    for (size_t i = 0; i < candidates_.size(); ++i) {
-      const uint32_t found = merged_.put(key(candidates_[i]), uint32_t(kept));
-      if (found == kept) {
-        candidates_[kept++] = candidates_[i];
-      } else {
-        double& score = candidates_[found].score;
-        const auto [less, more] = std::minmax(score, candidates_[i].score);
-        score = more + std::log1p(std::exp(less - more));
-      }
-    }
-    candidates_.resize(kept);
-  }
-
-  // The best of the candidates make the beam. Equal scores go by their place among the candidates.
+  // Make the best candidates the new beam; of equal scores the earlier candidate wins. In the end
+  // (`sorted`) they are put in order, and not traced any more.
   void keep(bool sorted = false) {
-    if (options_.log_add != 0) merge_by_addition();
     const double least = best_ - options_.beam_threshold;
     picked_.clear();
     for (uint32_t i = 0; i < candidates_.size(); ++i)
-      if (options_.log_add != 0 || candidates_[i].score >= least) picked_.push_back(i);
+      if (candidates_[i].score >= least) picked_.push_back(i);
     const auto better = [&](uint32_t a, uint32_t b) {
       const double first = candidates_[a].score, second = candidates_[b].score;
       return first != second ? first > second : a < b;
     };
     const size_t count = std::min(picked_.size(), size_t(options_.beam));
-    if (count < picked_.size()) std::nth_element(picked_.begin(), picked_.begin() + long(count), picked_.end(), better);
+    if (count < picked_.size())
+      std::nth_element(picked_.begin(), picked_.begin() + long(count), picked_.end(), better);
     picked_.resize(count);
     if (sorted) std::sort(picked_.begin(), picked_.end(), better);
     beam_.clear();
@@ -303,10 +300,11 @@ class Decoder {
     }
   }
 
-  // Ends the sentence: of hypotheses between two words where there are any, else of all.
+  // End the sentence: for hypotheses between two words where there are any, else for all.
   void finish() {
     begin_candidates();
-    const bool whole = std::any_of(beam_.begin(), beam_.end(), [](const Hypothesis& h) { return h.node == 0; });
+    const bool whole = std::any_of(beam_.begin(), beam_.end(),
+                                   [](const Hypothesis& h) { return h.node == 0; });
     for (const Hypothesis& from : beam_) {
       if (whole && from.node != 0) continue;
       const float lm = histories_.end_score(from.history);
@@ -320,14 +318,15 @@ class Decoder {
     keep(true);
   }
 
+  // Walk back from the best hypotheses: the symbol and the ended word of each frame.
   std::vector<Found> results(int32_t frames) const {
     std::vector<Found> found;
     std::unordered_set<uint32_t> said;
     const bool distinct = !(options_.unk_score > kMinusInfinity);
     for (const Hypothesis& hypothesis : beam_) {
       if (distinct && !said.insert(hypothesis.history).second) continue;
-      Found result{hypothesis.score, hypothesis.acoustic, hypothesis.lm, std::vector<int32_t>(size_t(frames)),
-                   std::vector<int32_t>(size_t(frames))};
+      Found result{hypothesis.score, hypothesis.acoustic, hypothesis.lm,
+                   std::vector<int32_t>(size_t(frames)), std::vector<int32_t>(size_t(frames))};
       uint32_t place = hypothesis.parent;
       for (size_t t = size_t(frames); t-- > 0; place = trace_[place].parent) {
         result.symbols[t] = trace_[place].symbol;
@@ -353,14 +352,15 @@ class Decoder {
   std::vector<int32_t> order_;
   std::vector<bool> tried_;
   bool limited_ = false;
-  double best_ = kMinusInfinity, cut_ = kMinusInfinity;
+  double best_ = kMinusInfinity;  // the best candidate of this frame
+  double cut_ = kMinusInfinity;   // a score that `beam` candidates of this frame reach
   size_t next_cut_ = 0;
 };
 
 }  // namespace
 
-std::vector<Found> search(const Engine& engine, const Options& options, const float* emissions, int32_t frames,
-                          int32_t symbols) {
+std::vector<Found> search(const Engine& engine, const Options& options, const float* emissions,
+                          int32_t frames, int32_t symbols) {
   return Decoder(engine, options, symbols).run(emissions, frames);
 }
 

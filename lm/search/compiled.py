@@ -51,8 +51,6 @@ class CompiledSearch:
     """The folder that keeps automata; needed with a language model."""
     hotwords: Mapping[str, float] = field(default_factory=dict)
     """Added to the score for each time a word is said; words outside the lexicon join it, spelled by the alphabet."""
-    log_add: bool = False
-    """Whether alignments of the same words add up, else the best of them counts."""
     threads: int = 1
     """Utterances searched at a time."""
     warnings: list[str] = field(default_factory=list)
@@ -175,7 +173,6 @@ class CompiledSearch:
             nbest=self.options.nbest
             if forbidden
             else self.options.width,  # unknown words differ in their letters
-            log_add=int(self.log_add),
             silence=self.vocabulary.blank if boundary is None else boundary,
             blank=self.vocabulary.blank,
             unknown_word=len(self._words) - 1,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,21 +105,6 @@ def propose(
         tried.add(point)
         found.append(point)
     return found
-
-
-def tune(
-    objective: Callable[[list[Point]], Sequence[float]], bounds: Bounds, trials: int, seed: int = 0
-) -> list[tuple[Point, float]]:
-    """Try `trials` points, a batch at a time; every point with its value, in the order tried."""
-    if trials < 1:
-        raise TuningError(f"--trials must be at least 1, got {trials}.")
-    points: list[Point] = []
-    values: list[float] = []
-    for batch in range(batches(trials)):
-        proposed = propose(bounds, seed, batch, points, values)[: trials - len(points)]
-        values += objective(proposed)
-        points += proposed
-    return list(zip(points, values, strict=True))
 
 
 def batches(trials: int) -> int:

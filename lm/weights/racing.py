@@ -2,7 +2,7 @@
 
 Utterances are searched in a random order, drawn anew for each race. Two tests look at each of them:
 
-- the bound: errors only grow, so once they exceed the rival's total by the margin, the whole would too. This is certain.
+- the bound: errors only grow, so once they exceed the rival's total, the whole will too. This is certain.
 - the bet: a gambler who believes the candidate to be worse bets, before each utterance, a share of what he has on the
   difference to the rival's errors on it. If the candidate is in truth as good as the rival (or better), his capital is a
   supermartingale: that it ever reaches 1/alpha has probability alpha at most (Ville, 1939). Then the race stops. The bound
@@ -33,8 +33,6 @@ class Race:
     rival: Sequence[int]
     alpha: float
     """Probability, at most, that a candidate as good as the rival is stopped by the bet."""
-    margin: int = 0
-    """Errors above the rival's total that the bound still lets pass."""
     errors: int = 0
     verdict: Verdict | None = None
     """Why the race is over; None while it runs."""
@@ -61,7 +59,7 @@ class Race:
         self._squares += difference * difference
         self.errors += int(errors)
         if self.verdict is None:
-            if self.errors > self._total + self.margin:
+            if self.errors > self._total:
                 self.verdict = "bound"
             elif self._log_capital >= math.log(1 / self.alpha):
                 self.verdict = "bet"

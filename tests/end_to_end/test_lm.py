@@ -6,7 +6,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from lm.language_model import sentence_score
+from lm.rescoring import sentence_scores
 from lm.transformer.checkpoint import TransformerCheckpoint, network_weights, save_transformer
 from lm.transformer.config import tiny
 from lm.transformer.dictionary import SPECIALS, Dictionary
@@ -79,7 +79,9 @@ def test_score_with_a_transformer(transformer, text):
     result = run("lm", "score", path, text, "--device", "cpu")
     assert result.exit_code == 0, result.output
     rows = [line.split("\t") for line in result.stdout.splitlines()[:3]]
-    expected = [sentence_score(model, words) / math.log(10) for words in ([0, 1], [0, 2], [1])]
+    expected = [
+        sentence_scores(model, [words])[0] / math.log(10) for words in ([0, 1], [0, 2], [1])
+    ]
     assert [float(row[0]) for row in rows] == pytest.approx(expected, abs=1e-3)
     assert [row[1:] for row in rows] == [["0", "A B"], ["1", "A XX"], ["0", "B"]]
 

@@ -5,8 +5,8 @@ import pytest
 
 from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis, Word
-from lm.language_model import LanguageModelError, sentence_score
-from lm.rescoring import rescore_all, sentence_scores
+from lm.language_model import LanguageModelError
+from lm.rescoring import lm_scores, ranked, sentence_scores
 
 
 class Bigrams:
@@ -35,8 +35,17 @@ def hypothesis(text: str, acoustic: float, lm_score: float = 0.0) -> Hypothesis:
     return Hypothesis(words, (), (), acoustic, lm_score, acoustic)
 
 
-def one(nbest, *args, **options) -> list[Hypothesis]:
-    return rescore_all([nbest], *args, **options)[0]
+def sentence_score(model, words) -> float:
+    """log p of one sentence, word by word."""
+    states, total = model.start(), 0.0
+    for word in words:
+        scores, states = model.score(states, [word])
+        total += float(scores[0])
+    return total + float(model.finish(states)[0])
+
+
+def one(nbest, model, *args, **options) -> list[Hypothesis]:
+    return ranked(nbest, lm_scores([nbest], model)[0], *args, **options)
 
 
 def test_sentences_together_score_as_they_do_alone():
@@ -50,10 +59,9 @@ def test_sentences_together_score_as_they_do_alone():
 
 def test_shared_beginnings_are_asked_for_once():
     model = Bigrams(["a", "b", "c"])
-    rescore_all(
+    lm_scores(
         [[hypothesis("a b a", 0), hypothesis("a b b", 0)], [hypothesis("a b a", 0)]],
         model,
-        DecodingWeights(),
     )
     assert model.asked == [1, 1, 2]
 

@@ -90,11 +90,8 @@ def best_of(values: Tensor, groups: Tensor, count: int) -> Tensor:
     return best.scatter_reduce_(0, groups, values, "amax")
 
 
-def merge(keys: Tensor, scores: Tensor, log_add: bool) -> tuple[Tensor, Tensor]:
-    """(M,) keys and scores -> the best row of each distinct key, of rising keys, and the score of all its rows together.
-
-    That is the best row's own, or the log of the sum with `log_add`.
-    """
+def merge(keys: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """(M,) keys and scores -> the best row of each distinct key, by rising key, and its score."""
     keys, order = torch.sort(keys)
     scores = scores[order]
     new = torch.ones_like(keys, dtype=torch.bool)
@@ -107,9 +104,6 @@ def merge(keys: Tensor, scores: Tensor, log_add: bool) -> tuple[Tensor, Tensor]:
     places = torch.where(scores == best[groups], places, len(keys))
     first = torch.full((count,), len(keys), dtype=torch.int64, device=keys.device)
     first.scatter_reduce_(0, groups, places, "amin")
-    if log_add:
-        total = torch.zeros_like(best).index_add_(0, groups, torch.exp(scores - best[groups]))
-        best = best + torch.log(total)
     return order[first], best
 
 

@@ -1,8 +1,7 @@
 """Beam search with a lexicon as tensor operations over the hypotheses of many utterances at once, on a CPU or a GPU.
 
 It maximises what `lm.search.flashlight` does, scores and prunes as flashlight-text's lexicon decoder does, and differs
-from it only in ties. With `log_add` the paths that merge add up their probabilities. Any language model of the three
-verbs is asked once a frame, for the distinct pairs of a state and a word that end on it. Python loops over frames only;
+from it only in ties. Any language model of the three verbs is asked once a frame, for the distinct pairs of a state and a word that end on it. Python loops over frames only;
 where each hypothesis came from stays on the device until the utterances have ended.
 Legend: B utterances, T frames, V symbols, N hypotheses, M candidates, F hypotheses returned.
 """
@@ -76,7 +75,6 @@ class BatchedSearch:
         weights: DecodingWeights,
         options: BeamOptions,
         device: torch.device | str = "cpu",
-        log_add: bool = False,
         hotwords: Mapping[str, float] | None = None,
     ) -> None:
         """lm: an automaton, any model whose `words` are the lexicon's (or that has <unk> for the rest), or None.
@@ -87,7 +85,7 @@ class BatchedSearch:
         if not lexicon.spellings:
             raise LexiconError("The lexicon holds no word that the alphabet can spell.")
         self.vocabulary, self.weights, self.options = vocabulary, weights, options
-        self.device, self.log_add = torch.device(device), log_add
+        self.device = torch.device(device)
         self.words = [*(word for word in lexicon.spellings if word != UNK), UNK]
         """What word indices stand for; the last one is for words outside the lexicon."""
         self._lm = _on_device(lm, self.words, self.device)
@@ -195,7 +193,7 @@ class BatchedSearch:
         keys = merge_keys(
             utterance, history, candidates.node, candidates.token, candidates.blank, count
         )
-        rows, scores = merge(keys, candidates.score, self.log_add)
+        rows, scores = merge(keys, candidates.score)
         kept = top(scores, utterance[rows], count, self.options.width)
         rows, scores = rows[kept], scores[kept]
         some = candidates.take(rows)
@@ -303,10 +301,10 @@ class BatchedSearch:
         beam, score, ends = beam.take(kept), score[kept], ends[kept]
         none = torch.zeros_like(beam.token)
         keys = merge_keys(beam.utterance, beam.history, beam.node, none, none > 0, count)
-        rows, scores = merge(keys, score, self.log_add)
+        rows, scores = merge(keys, score)
         # Of hypotheses that only differ in the letters after their last word, the best one.
         keys = merge_keys(beam.utterance, beam.history, none, none, none > 0, count)[rows]
-        distinct, scores = merge(keys, scores, False)
+        distinct, scores = merge(keys, scores)
         rows = rows[distinct]
         kept = top(scores, beam.utterance[rows], count, self.options.nbest) if len(rows) else rows
         beam, ends, rows = beam.take(rows[kept]), ends[rows[kept]], rows[kept]

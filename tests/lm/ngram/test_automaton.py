@@ -8,11 +8,12 @@ import shutil
 import numpy as np
 import pytest
 
-from lm.language_model import LanguageModelError, sentence_score
+from lm.language_model import LanguageModelError
 from lm.ngram.arpa import ArpaError, write_arpa
 from lm.ngram.automaton import NgramAutomaton, automaton_file
 from lm.ngram.kenlm import NgramLM
 from lm.ngram.kneser_ney import count_ngrams, estimate
+from lm.rescoring import sentence_scores
 
 TEXT = [
     line.split()
@@ -74,7 +75,7 @@ def test_gzip_and_other_line_ends_are_the_same_model(arpa, tmp_path):
             automaton_file(tmp_path / name, tmp_path / name.replace(".", "-")), words
         )
         for sentence in itertools.product(range(3), repeat=3):
-            assert sentence_score(other, sentence) == sentence_score(plain, sentence)
+            assert sentence_scores(other, [sentence])[0] == sentence_scores(plain, [sentence])[0]
 
 
 def test_a_model_without_unk_gives_unknown_words_next_to_nothing(arpa, tmp_path):

@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from lm.language_model import LanguageModel, LanguageModelError, ZeroLM, sentence_score
+from lm.language_model import LanguageModel, LanguageModelError, ZeroLM
 from lm.ngram.kenlm import NgramLM
+from lm.rescoring import sentence_scores
 
 pytest.importorskip("kenlm", reason="kenlm has no build for this Python")
 
@@ -61,7 +62,7 @@ def test_a_batch_is_its_rows(arpa):
         total += scores
     total += model.finish(states)
     assert total == pytest.approx(
-        [sentence_score(model, sentence.tolist()) for sentence in sentences]
+        [sentence_scores(model, [sentence.tolist()])[0] for sentence in sentences]
     )
 
 
@@ -90,7 +91,7 @@ def test_the_zero_model_has_no_preference():
 
 def test_both_are_language_models(arpa):
     models: list[LanguageModel] = [NgramLM(arpa), ZeroLM(["A", "AB", "BA"])]
-    assert [sentence_score(model, [0, 2]) for model in models] == pytest.approx(
+    assert [sentence_scores(model, [[0, 2]])[0] for model in models] == pytest.approx(
         [-0.3 - 0.5 - 0.8, 0]
     )
     assert [model.log_base for model in models] == [10, math.e]

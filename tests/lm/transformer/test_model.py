@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lm.language_model import LanguageModelError, sentence_score
+from lm.language_model import LanguageModelError
+from lm.rescoring import sentence_scores
 from lm.transformer.config import tiny
 from lm.transformer.dictionary import END, SPECIALS, UNKNOWN, Dictionary
 from lm.transformer.model import TransformerLM
@@ -170,7 +171,7 @@ def test_a_history_longer_than_the_network_reads(network):
     assert found[64:96] == pytest.approx(full(network, sentence[32:96])[32:64], abs=1e-4)
     assert found[96:] == pytest.approx(full(network, sentence[64:])[32:], abs=1e-4)
     assert model.score_sentences([sentence])[0] == pytest.approx(found, abs=1e-5)
-    assert sentence_score(model, sentence) == pytest.approx(found.sum(), abs=1e-4)
+    assert sentence_scores(model, [sentence])[0] == pytest.approx(found.sum(), abs=1e-4)
 
 
 def test_what_is_forgotten_is_computed_again(network, sentences):

@@ -62,11 +62,9 @@ def test_a_worse_point_is_stopped_early():
     assert np.mean([end for _, end in ends]) < UTTERANCES * 0.6
 
 
-def test_the_bound_is_certain_and_waits_for_the_margin():
+def test_the_bound_waits_until_the_rivals_total_is_exceeded():
     race = Race([1, 1, 1, 1], alpha=1e-9)
     assert [race.add(2) for _ in range(3)] == [None, None, "bound"]
-    race = Race([1, 1, 1, 1], alpha=1e-9, margin=3)
-    assert [race.add(2) for _ in range(4)] == [None, None, None, "bound"]
     race = Race([1, 1, 1, 1], alpha=1e-9)
     assert [race.add(1) for _ in range(4)] == [None] * 4  # as good is not worse
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lm.decoding import BeamOptions, DecodingWeights
-from lm.language_model import LanguageModelError, ZeroLM, sentence_score
+from lm.language_model import LanguageModelError, ZeroLM
 from lm.ngram.arrays import NgramTensors, read_automaton
 from lm.ngram.kenlm import NgramLM
 from lm.search.batched.beam import merge, top
@@ -81,11 +81,10 @@ def padded(emissions) -> tuple[np.ndarray, list[int]]:
     return batch, lengths
 
 
-def enumerated(emission, weights, model, log_add) -> dict[tuple[str, ...], float]:
-    """The score of every word sequence whose words all end in a boundary, by the paths that write it: best, or sum.
+def enumerated(emission, weights, model) -> dict[tuple[str, ...], float]:
+    """The score of every word sequence whose words all end in a boundary, by its best path.
 
-    A boundary on the first frame goes on with the silence before the utterance. Paths of a sentence merge by the silence
-    that they begin with too: to sum up, all of them count.
+    A boundary on the first frame goes on with the silence before the utterance.
     """
     totals: dict[tuple[str, ...], list[float]] = {}
     for path in itertools.product(range(4), repeat=len(emission)):
@@ -98,9 +97,8 @@ def enumerated(emission, weights, model, log_add) -> dict[tuple[str, ...], float
                 emission[range(len(path)), path].sum(dtype=np.float64)
             ) + weights.sil_score * path.count(1)
             totals.setdefault(words, []).append(score)
-    join = np.logaddexp.reduce if log_add else max
     return {
-        words: float(join(scores))
+        words: max(scores)
         + weights.word_score * len(words)
         + weights.lm_weight * said(model, words)
         for words, scores in totals.items()
@@ -115,18 +113,17 @@ def said(model, words) -> float:
     return total + model.finish(states)[0]
 
 
-@pytest.mark.parametrize("log_add", [False, True])
-def test_it_finds_the_best_of_all_word_sequences(arpa, lexicon, log_add):
+def test_it_finds_the_best_of_all_word_sequences(arpa, lexicon):
     pytest.importorskip("kenlm", reason="kenlm has no build for this Python")
     weights = DecodingWeights(lm_weight=0.9, word_score=0.4, sil_score=-0.2)
     options = BeamOptions(5000, None, 1e6, nbest=5)
     emissions = [random_emission(frames, seed) for seed, frames in enumerate((6, 5, 6, 3))]
-    search = BatchedSearch(SMALL, lexicon, read_automaton(arpa), weights, options, log_add=log_add)
+    search = BatchedSearch(SMALL, lexicon, read_automaton(arpa), weights, options)
     model = NgramLM(arpa, WORDS)
     for emission, found in zip(emissions, search.search(*padded(emissions)), strict=True):
-        expected = sorted(
-            enumerated(emission, weights, model, log_add).items(), key=lambda pair: -pair[1]
-        )[:5]
+        expected = sorted(enumerated(emission, weights, model).items(), key=lambda pair: -pair[1])[
+            :5
+        ]
         assert [h.text for h in found] == [" ".join(words) for words, _ in expected]
         assert [h.score for h in found] == pytest.approx([score for _, score in expected], abs=1e-3)
         assert found[0].lm_score == pytest.approx(said(model, expected[0][0]), abs=1e-4)
@@ -216,11 +213,8 @@ def test_a_transformer_is_fused_in_the_first_pass(lexicon):
     search = BatchedSearch(SMALL, lexicon, model, weights, BeamOptions(500, None, 1e6))
     for _ in range(2):  # what the model was told to forget does no harm the second time
         [[found]] = search(emission[None], [6])
-        spoken = enumerated(emission, DecodingWeights(0, 0.2), ZeroLM(WORDS), False)
-        totals = {
-            words: score + 0.7 * sentence_score(model, list(map(WORDS.index, words)))
-            for words, score in spoken.items()
-        }
+        spoken = enumerated(emission, DecodingWeights(0, 0.2), ZeroLM(WORDS))
+        totals = {words: score + 0.7 * said(model, words) for words, score in spoken.items()}
         best = max(totals, key=lambda words: totals[words])
         assert (found.text, found.score) == (" ".join(best), pytest.approx(totals[best], abs=1e-3))
 
@@ -273,12 +267,7 @@ def test_merging_and_the_best_of_each():
         torch.tensor([7, 3, 7, 3, 9]),
         torch.tensor([1.0, 5.0, 4.0, 2.0, 0.0], dtype=torch.float64),
     )
-    rows, best = merge(keys, scores, log_add=False)
+    rows, best = merge(keys, scores)
     assert (rows.tolist(), best.tolist()) == ([1, 2, 4], [5.0, 4.0, 0.0])
-    rows, summed = merge(keys, scores, log_add=True)
-    assert rows.tolist() == [1, 2, 4]
-    assert summed.tolist() == pytest.approx(
-        [math.log(math.exp(5) + math.exp(2)), math.log(math.exp(4) + math.e), 0]
-    )
     kept = top(torch.tensor([1.0, 3.0, 2.0, 5.0]), torch.tensor([0, 0, 0, 2]), 3, 2)
     assert kept.tolist() == [1, 2, 3]

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.simulation import Simulation
 from lm.decoding import BeamOptions, DecodingWeights
-from lm.rescoring import rescore_all
+from lm.rescoring import lm_scores, ranked
 from lm.search.compiled import CompiledSearch
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import CHARACTERS, Vocabulary
@@ -52,7 +52,8 @@ def by_hand(spec, second, emissions, weights, **more):
         VOCABULARY, FIRST, spec.options, Lexicon.from_words(WORDS, VOCABULARY), spec.lm, spec.cache
     )
     nbests = [search(emission[None], [len(emission)])[0] for emission in emissions]
-    return rescore_all(nbests, open_lm(second, spec), weights, **more)
+    scores = lm_scores(nbests, open_lm(second, spec))
+    return [ranked(n, s, weights, **more) for n, s in zip(nbests, scores, strict=True)]
 
 
 def test_it_is_the_search_and_then_the_scoring(spec, second, emissions):
