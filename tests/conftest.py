@@ -1,5 +1,6 @@
-"""What all tests share."""
+"""Fixtures that every test shares."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,12 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_threads():
-    torch.set_num_threads(2)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_store(tmp_path_factory):
-    """What the user tuned or fetched changes no test, and no test changes what the user has."""
+    """Use an empty store: the user's tuned weights and downloads stay out of reach of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("W2V2_HOME", str(tmp_path_factory.mktemp("store")))
         yield
