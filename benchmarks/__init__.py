@@ -1,1 +1,1 @@
-"""Every figure in the README comes from a module here, run beside a peer in the same process run."""
+"""Every figure in README and docs comes from a module here, measured beside a peer in one run."""

@@ -1,9 +1,10 @@
-"""Where the time of one `w2v2 transcribe` of a 10 s file goes, from the shell's return key to the words.
+"""The steps of one `w2v2 transcribe` of a 10 s file, from the start of the process to the words.
 
     python -m benchmarks.cold_start [--repeats 5]
 
-Each run is a new process that does what the command does and stops the clock between its steps. The search process reads its files
-while this one imports torch, so its set-up is only what remains to wait for.
+Each run is a new process that does what the command does and reads the clock between its steps. The
+search process reads its files while the main one imports torch, so the third step is only the rest
+of the search's set-up.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ print(imported - began, loaded - imported, ready - loaded, forward - ready, foun
 NAMES = (
     "import",
     "model",
-    "language model and lexicon (what is left to wait)",
+    "language model and lexicon (rest of the set-up)",
     "audio and forward",
     "search, beam 1500",
 )
@@ -75,17 +76,8 @@ def main() -> None:
             )
             runs.append([float(value) for value in out.stdout.split()])
             began = time.perf_counter()
-            command = [
-                sys.executable,
-                "-m",
-                "w2v2cli",
-                "transcribe",
-                str(path),
-                "--lm",
-                "4gram",
-                "--beam",
-                "1500",
-            ]
+            command = [sys.executable, "-m", "w2v2cli", "transcribe", str(path)]
+            command += ["--lm", "4gram", "--beam", "1500"]
             subprocess.run(command, check=True, capture_output=True)
             walls.append(time.perf_counter() - began)
     table = Table(title=f"w2v2 transcribe of 10 s, median of {args.repeats}")

@@ -1,9 +1,10 @@
-"""BASE with random weights, from audio files to emissions: ours beside transformers, on the same files in one run.
+"""BASE with random weights, from audio files to emissions, beside transformers.
 
     python -m benchmarks.emissions RECORDINGS... [--repeats 3]
 
-Takes 32 recordings of 5 to 20 s. The peer is what its documentation shows: `Wav2Vec2ForCTC` behind the feature extractor, files in
-the order given, one at a time (a batch of BASE would pad, and padding changes its results). Prints medians and ratios.
+Both read the same 32 recordings of 5 to 20 s in one run. The peer is what its documentation shows:
+`Wav2Vec2ForCTC` behind the feature extractor, files in the order given, one at a time (a batch of
+BASE would pad, and padding changes its results). Prints medians and ratios.
 """
 
 from __future__ import annotations
@@ -29,12 +30,11 @@ from w2v2cli.data.audio import find_recordings, probe, read_audio
 from w2v2cli.data.batching import batches_by_length
 from w2v2cli.recognition.acoustic_model import AcousticModel
 
-FILES, SHORTEST, LONGEST = 32, 5.0, 20.0
-CLOSE = 1e-3
+FILES, SHORTEST, LONGEST = 32, 5.0, 20.0  # recordings; seconds of each
 
 
 def choose(inputs: list[Path]) -> list[Path]:
-    """The first 32 recordings of 5 to 20 s."""
+    """Return the first 32 recordings of 5 to 20 s."""
     chosen = [
         path for path in find_recordings(inputs) if SHORTEST <= probe(path).seconds <= LONGEST
     ]
@@ -46,7 +46,7 @@ def choose(inputs: list[Path]) -> list[Path]:
 
 
 def peer(folder: Path, files: list[Path], bf16: bool) -> Callable[[], list[np.ndarray]]:
-    """transformers, as its users run it."""
+    """Return a run of transformers, as its documentation shows it."""
     from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
     model = Wav2Vec2ForCTC.from_pretrained(folder).eval()
@@ -67,7 +67,7 @@ def peer(folder: Path, files: list[Path], bf16: bool) -> Callable[[], list[np.nd
 def ours(
     checkpoint: Checkpoint, files: list[Path], precision: str
 ) -> Callable[[], list[np.ndarray]]:
-    """Our model, batched by length as the pipeline does."""
+    """Return a run of our model, in batches by length like those of the pipeline."""
     model = AcousticModel.load(checkpoint, "cpu", precision)  # type: ignore[arg-type]
 
     def run() -> list[np.ndarray]:
@@ -86,7 +86,10 @@ def ours(
 
 
 def measure(name: str, folder: Path, files: list[Path], repeats: int) -> None:
-    """One contender in a process of its own, so that its peak memory is its own: prints seconds and MB."""
+    """Run one contender and print its median seconds and its peak memory in MB.
+
+    It has this process to itself, so that the peak is its own.
+    """
     contenders = {
         "transformers fp32": lambda: peer(folder, files, bf16=False),
         "transformers bf16": lambda: peer(folder, files, bf16=True),
@@ -110,12 +113,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "recordings", type=Path, nargs="*", default=[Path("../shared/data/ljspeech")]
+        "recordings",
+        type=Path,
+        nargs="*",
+        default=[Path("../shared/data/ljspeech")],
+        help="files and folders",
     )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     parser.add_argument(
-        "--folder", type=Path, default=Path("/tmp/w2v2-benchmark"), help="for the random model"
+        "--folder",
+        type=Path,
+        default=Path("/tmp/w2v2-benchmark"),
+        help="where the random model is written",
     )
     args = parser.parse_args()
     files = choose(args.recordings)
@@ -133,15 +143,9 @@ def main() -> None:
         table.add_column(column, justify="left" if not column else "right")
     baseline, reference = None, None
     for name in ("transformers fp32", "w2v2 fp32", "transformers bf16", "w2v2 bf16"):
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.emissions",
-            *map(str, args.recordings),
-            "--contender",
-            name,
-        ]
-        command += ["--repeats", str(args.repeats), "--folder", str(args.folder)]
+        command = [sys.executable, "-m", "benchmarks.emissions", *map(str, args.recordings)]
+        command += ["--contender", name, "--repeats", str(args.repeats)]
+        command += ["--folder", str(args.folder)]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         seconds, peak = float(output[-2]), float(output[-1])
         with np.load(args.folder / f"{name}.npz") as kept:

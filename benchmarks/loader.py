@@ -1,10 +1,11 @@
-"""How fast recordings become micro-batches, from FLAC files and from shards, and how many loader workers a GPU needs.
+"""Loading for training, from FLAC files and from shards, and how many workers a GPU needs.
 
     python -m benchmarks.loader [--data FOLDER] [--real-time 1180] [--seconds 5] [--workers 1 2]
 
-All ways read the same crops of the same plan (webdataset: the same recordings, whole, as its pipelines do, cropped
-afterwards), from files that the system holds in memory: disks and networks come on top, at the bandwidth that is printed.
-Hours per second and core are counted in processor time; of several workers by the clock.
+All readers read the same crops of the same plan, except webdataset, which reads whole recordings
+and crops them afterwards, as its pipelines do. The files are in the system's cache: a disk or a
+network must deliver the bandwidth that is printed. Hours per second and core are counted in
+processor time, with several workers in wall-clock time.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ from w2v2cli.data.shards.writer import write_shards
 from w2v2cli.data.utterance import Utterance
 
 SHIPPED = Path(__file__).parents[1] / "w2v2cli" / "shipped" / "corpus" / "test-clean"
-Way = Callable[[int], Iterator[int]]  # epoch -> the samples of each piece, as it is ready
+Way = Callable[[int], Iterator[int]]  # epoch -> the number of samples of each piece read
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Hours of audio a second of processor time, and of the clock."""
+    """Hours of audio read in a second of processor time (`core`) and of wall-clock time."""
 
     core: float
     clock: float
@@ -55,7 +56,7 @@ def main() -> None:
         "--data",
         type=Path,
         default=SHIPPED,
-        help="a folder of recordings; the shipped ones by default",
+        help="a folder of recordings; default: the shipped ones",
     )
     parser.add_argument(
         "--real-time",
@@ -64,10 +65,10 @@ def main() -> None:
         help="seconds of audio that one GPU trains on in a second",
     )
     parser.add_argument(
-        "--seconds", type=float, default=5, help="how long each way is measured, three times"
+        "--seconds", type=float, default=5, help="how long each reader runs, three times"
     )
-    parser.add_argument("--crop", type=int, default=250_000, help="samples")
-    parser.add_argument("--batch", type=int, default=1_400_000, help="samples of a micro-batch")
+    parser.add_argument("--crop", type=int, default=250_000, help="longest crop, samples")
+    parser.add_argument("--batch", type=int, default=1_400_000, help="micro-batch, samples")
     parser.add_argument(
         "--workers", type=int, nargs="*", default=[1, 2], help="DataLoader processes to try"
     )
@@ -81,7 +82,8 @@ def main() -> None:
             parser.error(packed.failures[0])
         files, shards = FileRecordings(utterances), ShardRecordings(folder)
         table = Table(
-            title=f"{len(utterances)} recordings, {packed.hours:.2f} h; workers for a GPU at {args.real_time:g} x real time"
+            title=f"{len(utterances)} recordings, {packed.hours:.2f} h; "
+            f"workers for a GPU at {args.real_time:g} x real time"
         )
         for heading in ("read by", "hours/s/core", "x real time", "workers a GPU"):
             table.add_column(heading, justify="left" if heading == "read by" else "right")
@@ -94,15 +96,15 @@ def main() -> None:
         Console().print(table)
         rate = sum(path.stat().st_size for path in shards.paths) / (packed.samples / SAMPLE_RATE)
         print(
-            f"Shards hold {rate / 1e3:.1f} kB a second of audio: {rate * args.real_time / 1e6:.1f} MB/s for each GPU. "
-            f"{os.cpu_count()} processors."
+            f"Shards hold {rate / 1e3:.1f} kB a second of audio: "
+            f"{rate * args.real_time / 1e6:.1f} MB/s for each GPU. {os.cpu_count()} processors."
         )
 
 
 def _ways(
     utterances: list[Utterance], files: FileRecordings, shards: ShardRecordings, reading: Reading
 ) -> Iterator[tuple[str, Way | str]]:
-    """What is compared, each in this process; a string says why one cannot be."""
+    """Yield name and reader of each contender, or why it cannot take part."""
     yield "ours, FLAC files", partial(_micro_batches, files, reading)
     yield "ours, shards", partial(_micro_batches, shards, reading)
     yield (
@@ -141,7 +143,10 @@ def _add(
 
 
 def measured(way: Way, seconds: float) -> Speed:
-    """Epochs after another until the time is over; the first piece, with what has to be opened, does not count."""
+    """Read epoch after epoch for `seconds`.
+
+    The first piece does not count, because files are opened for it.
+    """
     samples, epoch, pieces = 0, 0, way(0)
     next(pieces)
     began, clock = time.process_time(), time.perf_counter()
@@ -162,7 +167,7 @@ def _micro_batches(source: Recordings, reading: Reading, epoch: int) -> Iterator
 
 
 def _through_loader(data: TrainingSet, reading: Reading, workers: int, epoch: int) -> Iterator[int]:
-    """Enough of them that starting the processes, once, does not show."""
+    """Read so many micro-batches that the start of the processes does not matter."""
     plan = reading.epoch(data, epoch)
     many = [i % len(plan) for i in range(100_000)]
     yield from (
@@ -177,7 +182,7 @@ def _straightforward(
     read: Callable[[Path, int, int], torch.Tensor],
     epoch: int,
 ) -> Iterator[int]:
-    """What a page of code does: read each crop, pad, stack."""
+    """Read each crop, pad and stack, in the simplest code that does it."""
     for batch in reading.epoch(unlabelled(files, 1)[0], epoch).plan:
         rows = zip(batch.indices, batch.starts, batch.samples, strict=True)
         waveforms = [read(utterances[i].path, start, samples) for i, start, samples in rows]
@@ -196,7 +201,7 @@ def _by_torchaudio(path: Path, start: int, samples: int) -> torch.Tensor:
 
 
 def _by_webdataset(paths: list[Path], crop: int | None, epoch: int) -> Iterator[int]:
-    """Its stream of samples, decoded and cut as each comes."""
+    """Decode and crop the samples of webdataset's stream as they come."""
     import webdataset
 
     draw = np.random.default_rng(epoch)

@@ -2,15 +2,14 @@
 
     python -m benchmarks.long_recording [--hours 3] [--lm none]
 
-The command runs as a process of its own, as a user runs it. Memory is the largest sum over the command and its search processes
-that was seen, ten times a second (proportional set size: a page that two processes share counts once); it should be that of a
-short recording, which runs first.
+The command runs as a process of its own, as a user runs it. Its memory and that of its search
+processes is read ten times a second (proportional set size: a page that two processes share counts
+once), and the highest sum is printed. It should equal that of a short recording, which runs first.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import subprocess
 import sys
 import tempfile
@@ -22,18 +21,22 @@ import soundfile
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.usage import proportional_mb
+
 RECORDINGS = Path(__file__).parents[1] / "w2v2cli" / "shipped" / "recordings"
 RATE = 16_000  # Hz
 SHORT_HOURS = 0.05
-LOOK = 0.1  # seconds
+LOOK = 0.1  # seconds between two looks at the memory
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--hours", type=float, default=3.0)
-    parser.add_argument("--lm", default="none")
+    parser.add_argument("--hours", type=float, default=3.0, help="length of the recording")
+    parser.add_argument(
+        "--lm", default="none", help="language model, as `w2v2 transcribe` takes it"
+    )
     args = parser.parse_args()
     table = Table(title=f"w2v2 transcribe --format srt --lm {args.lm}, one FLAC file")
     for column in ("recording, h", "seconds", "× real time", "peak memory, MB", "subtitles"):
@@ -47,17 +50,22 @@ def main() -> None:
                 f"{seconds / 3600:.2f}",
                 f"{wall:.1f}",
                 f"{seconds / wall:.0f}",
-                f"{peak / 1e6:.0f}",
+                f"{peak:.0f}",
                 str(subtitles),
             )
     Console(width=100).print(table)
 
 
 def write_recording(path: Path, seconds: float) -> float:
-    """The shipped recordings over and over, half a second between them; returns the length that came of it."""
-    clips = [np.concatenate([soundfile.read(clip, dtype="int16")[0], np.zeros(RATE // 2, np.int16)])
-             for clip in sorted(RECORDINGS.glob("*.flac"))]  # fmt: skip
-    once = np.concatenate(clips)
+    """Write the shipped recordings again and again, half a second of silence after each.
+
+    Returns the length of the file in seconds.
+    """
+    silence = np.zeros(RATE // 2, np.int16)
+    parts: list[np.ndarray] = []
+    for clip in sorted(RECORDINGS.glob("*.flac")):
+        parts += [soundfile.read(clip, dtype="int16")[0], silence]
+    once = np.concatenate(parts)
     rounds = max(round(seconds * RATE / len(once)), 1)
     with soundfile.SoundFile(path, "w", RATE, 1) as file:
         for _ in range(rounds):
@@ -65,49 +73,21 @@ def write_recording(path: Path, seconds: float) -> float:
     return rounds * len(once) / RATE
 
 
-def measure(path: Path, lm: str) -> tuple[float, int, int]:
-    """Seconds, bytes of memory at the most, and subtitles."""
-    began, peak = time.perf_counter(), 0
+def measure(path: Path, lm: str) -> tuple[float, float, int]:
+    """Seconds, highest memory in MB, and number of subtitles of one run."""
+    began, peak = time.perf_counter(), 0.0
     with tempfile.TemporaryFile() as out:
-        command = [
-            sys.executable,
-            "-m",
-            "w2v2cli",
-            "transcribe",
-            str(path),
-            "--format",
-            "srt",
-            "--lm",
-            lm,
-        ]
+        command = [sys.executable, "-m", "w2v2cli", "transcribe", str(path)]
+        command += ["--format", "srt", "--lm", lm]
         with subprocess.Popen(command, stdout=out) as process:
             while process.poll() is None:
-                peak = max(peak, sum(memory(pid) for pid in family(process.pid)))
+                peak = max(peak, proportional_mb(process.pid))
                 time.sleep(LOOK)
         if process.returncode:
             sys.exit(f"w2v2 transcribe ended with {process.returncode}.")
         wall = time.perf_counter() - began
         out.seek(0)
         return wall, peak, out.read().count(b"-->")
-
-
-def family(pid: int) -> list[int]:
-    """A process and all that descend from it."""
-    found = [pid]
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found += family(int(child))
-    return found
-
-
-def memory(pid: int) -> int:
-    """Proportional set size in bytes; 0 for a process that has just gone."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    return 0
 
 
 if __name__ == "__main__":

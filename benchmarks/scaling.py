@@ -1,9 +1,11 @@
-"""Scaling of pretraining from one rank to several on this machine: real runs of `w2v2 pretrain`, alone and under torchrun.
+"""Scaling of pretraining from one rank to several on this machine.
 
     python -m benchmarks.scaling [CORPUS] [--ranks 1 2 --threads 1 --updates 30 --model demo]
 
-Every rank has the same micro-batch, so n ranks do n times the work in an update; the efficiency is what an update of one rank takes
-over what one of n takes. On a GPU machine leave out --threads. Also prints what the ranks exchange in an update.
+Runs `w2v2 pretrain` alone and under torchrun. Every rank has a micro-batch of the same size, so n
+ranks do n times the work in an update; the efficiency is the time of an update on one rank, divided
+by that on n ranks. On a GPU machine pass --threads 0. Also prints how much the ranks exchange in an
+update.
 """
 
 from __future__ import annotations
@@ -21,52 +23,20 @@ from rich.console import Console
 from rich.table import Table
 
 CORPUS = Path(__file__).parents[1] / "w2v2cli" / "shipped" / "corpus" / "dev-clean"
-WARM_UP = 10  # updates left out
+WARM_UP = 10  # updates that are not counted
 
 
 def seconds_per_update(args: argparse.Namespace, ranks: int, folder: Path) -> float:
-    """The median of a run's updates after the first ten."""
-    launcher = (
-        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-        if ranks > 1
-        else []
-    )
-    command = [
-        sys.executable,
-        *launcher,
-        "-m",
-        "w2v2cli",
-        "pretrain",
-        f"{args.corpus}@20",
-        "-o",
-        str(folder),
-    ]
-    command += [
-        "--valid",
-        str(args.corpus),
-        "--recipe",
-        "small",
-        "--set",
-        f"model={args.model}",
-        "--accumulate",
-        "1",
-    ]
-    command += [
-        "--updates",
-        str(args.updates),
-        "--batch-seconds",
-        str(args.batch_seconds),
-        "--precision",
-        args.precision,
-    ]
-    command += [
-        "--set",
-        "save_every=100000",
-        "--set",
-        "validate_every=100000",
-        "--set",
-        "shortest_seconds=0.5",
-    ]
+    """Run pretraining, and return the median time of the updates after the first ten."""
+    settings = f"model={args.model} save_every=100000 validate_every=100000 shortest_seconds=0.5"
+    command = [sys.executable]
+    if ranks > 1:
+        command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    command += ["-m", "w2v2cli", "pretrain", f"{args.corpus}@20", "-o", str(folder)]
+    command += ["--valid", str(args.corpus), "--recipe", "small", "--accumulate", "1"]
+    command += ["--updates", str(args.updates), "--batch-seconds", str(args.batch_seconds)]
+    command += ["--precision", args.precision]
+    command += [f"--set={setting}" for setting in settings.split()]
     environment = dict(os.environ)
     if args.threads:
         environment["OMP_NUM_THREADS"] = str(args.threads)
@@ -84,7 +54,9 @@ def main() -> None:
     )
     parser.add_argument("corpus", type=Path, nargs="?", default=CORPUS)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--threads", type=int, default=1, help="of each rank; 0 leaves it to torch")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="threads of a rank; 0 for torch's own"
+    )
     parser.add_argument("--updates", type=int, default=40)
     parser.add_argument("--model", default="demo")
     parser.add_argument("--batch-seconds", type=float, default=20.0)
@@ -104,9 +76,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             seconds = seconds_per_update(args, ranks, Path(folder))
         first = first or seconds
-        sent = (
-            2 * (ranks - 1) / ranks * parameters * 4 / 1e6
-        )  # a ring: reduce-scatter, then all-gather
+        # A ring of float32 gradients: reduce-scatter, then all-gather.
+        sent = 2 * (ranks - 1) / ranks * parameters * 4 / 1e6
         table.add_row(
             str(ranks),
             f"{seconds:.3f}",

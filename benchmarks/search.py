@@ -1,14 +1,19 @@
 """Beam searches with a large 4-gram, side by side on the same emissions in one run.
 
-    python -m benchmarks.search [--beams 50 500 1500] [--thresholds 25 50 100] [--utterances 40] [--repeats 3]
-        [--contenders NAME...] [--inputs simulated recorded] [--lm ARPA --lexicon FILE] [--device cpu|cuda] [--json]
+    python -m benchmarks.search [--beams 50 500 1500] [--thresholds 25 50 100] [--utterances 40]
+        [--repeats 3] [--contenders NAME...] [--inputs simulated recorded]
+        [--lm ARPA --lexicon FILE] [--device cpu|cuda] [--json]
 
-Emissions: simulated from transcripts (column `text`) at a greedy WER of 10 to 15%, and the shipped model's of the recordings
-that ship. Language model: a 4-gram of the novels, made on first use. Every contender has a process of its own, is warmed with
-the longest utterances, then all take turns, repeat by repeat, each time another one first. Prints, for each beam and threshold,
-medians of wall and CPU seconds, the ratio to one flashlight process, WER, hypotheses (words, and score to 1e-3) equal to
-flashlight's, the time from start to ready (files that engines cache are made before; first use is told below), and memory at
-its peak, where pages that processes share count once (PSS). A contender that is not installed is left out. Asserts nothing.
+Emissions: simulated from transcripts (column `text`) at a greedy WER of 10 to 15%, and the shipped
+model's of the recordings that ship. Language model: a 4-gram of the novels, built on first use.
+Every contender has a process of its own and is warmed with the longest utterances. Then all take
+turns, repeat by repeat, each time another one first.
+
+Prints, for each beam and threshold: medians of wall and CPU seconds, the ratio to one flashlight
+process, WER, the number of hypotheses equal to flashlight's (same words, score within 1e-3), the
+set-up time with warm caches (the time of a first use is printed on stderr), and the peak memory,
+in which pages shared by processes count once (PSS). A contender that is not installed is left out.
+Asserts nothing.
 """
 
 from __future__ import annotations
@@ -27,18 +32,26 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.hosted import Hosted, Turn
-from benchmarks.search_contenders import (
+from benchmarks.searches.contenders import (
     ALONE,
     CONTENDERS,
     PEER,
-    TELLS,
+    TITLES,
     Contender,
     Decoded,
     Task,
     missing,
 )
-from benchmarks.search_inputs import TEXTS, Inputs, novels_4gram, recorded, simulated, unpacked, wer
+from benchmarks.searches.hosted import Hosted, Turn
+from benchmarks.searches.inputs import (
+    TEXTS,
+    Inputs,
+    novels_4gram,
+    recorded,
+    simulated,
+    unpacked,
+    wer,
+)
 from lm.decoding import BeamOptions, DecodingWeights
 from w2v2cli.recognition.searching.processes import usable_cores
 
@@ -48,22 +61,22 @@ LOOK = 0.02  # seconds between two looks at memory while contenders are warmed
 
 @dataclass(frozen=True)
 class Row:
-    """What one contender came to; seconds are medians of the repeats."""
+    """Results of one contender; seconds are medians of the repeats."""
 
     contender: str
     seconds: float
     cpu_seconds: float
-    """Of all its processes."""
+    """Processor time of all its processes."""
     times_real_time: float
     ratio: float | None
-    """Seconds of one flashlight process, divided by its own."""
+    """Seconds of one flashlight process, divided by those of this contender."""
     wer: float
     equal: int | None
-    """Utterances whose words and score are flashlight's; None without flashlight, or where it is another search."""
+    """Utterances with the words and the score of flashlight; None if flashlight did not run."""
     setup_seconds: float
     peak_mb: float
     different: list[str]
-    """What is not equal: a tie of other words, a better or a worse score, with both."""
+    """Hypotheses that are not equal: whether the score ties, is better or worse, and both."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,7 @@ class Case:
     audio_seconds: float
     greedy_wer: float
     beam: int | None
-    """None for peers that prune in their own way."""
+    """None for contenders that prune in their own way."""
     beam_threshold: float | None
     load_before: float
     """Load average of the machine in the minute before."""
@@ -83,14 +96,24 @@ class Case:
 
 
 def measure(args: argparse.Namespace) -> Iterator[Case]:
-    """Every case, as it is done."""
-    names = [name for name in args.contenders if tell(missing(name))]
+    """Measure and yield every case."""
+    names = list(args.contenders)
+    for reason in filter(None, map(missing, args.contenders)):
+        print(reason, file=sys.stderr, flush=True)
+    names = [name for name in names if missing(name) is None]
     with tempfile.TemporaryDirectory() as folder:
         lm, lexicon = (args.lm, args.lexicon) if args.lm else novels_4gram()
         base = Task(
-            (), lm, unpacked(lexicon, Path(folder)), BeamOptions(), DecodingWeights(args.lm_weight, args.word_score),
-            args.workers, Path(folder), args.device, args.at_once,
-        )  # fmt: skip
+            (),
+            lm,
+            unpacked(lexicon, Path(folder)),
+            BeamOptions(),
+            DecodingWeights(args.lm_weight, args.word_score),
+            args.workers,
+            Path(folder),
+            args.device,
+            args.at_once,
+        )
         for inputs in chosen_inputs(args):
             task = replace(base, labels=inputs.labels)
             first_use(task, names)
@@ -106,7 +129,7 @@ def measure(args: argparse.Namespace) -> Iterator[Case]:
 
 
 def chosen_inputs(args: argparse.Namespace) -> Iterator[Inputs]:
-    """Those asked for, made one after another."""
+    """Yield the inputs that the command line names."""
     if "simulated" in args.inputs:
         yield simulated(args.transcripts, args.utterances, args.mistaken)
     if "recorded" in args.inputs:
@@ -114,12 +137,14 @@ def chosen_inputs(args: argparse.Namespace) -> Iterator[Inputs]:
 
 
 def first_use(task: Task, names: list[str]) -> None:
-    """Have the engines that keep files make them, and say how long that takes."""
+    """Let the engines that cache files do so, and print how long that takes."""
     for name in ("compiled-threads", "batched"):
         if name in names or (name == "compiled-threads" and "compiled-pool" in names):
             hosted = Hosted(Contender(name, task))
-            tell(
-                f"{name} was ready after {hosted.setup_seconds:.2f} s at its first use of these files."
+            print(
+                f"{name}: set-up {hosted.setup_seconds:.2f} s at its first use of the files.",
+                file=sys.stderr,
+                flush=True,
             )
             hosted.close()
 
@@ -141,10 +166,15 @@ def case(inputs: Inputs, task: Task, names: list[str], repeats: int) -> Case:
     peer = turns.get(PEER)
     alone = names[0] in ALONE
     return Case(
-        inputs.name, len(inputs.texts), inputs.audio_seconds, inputs.greedy_wer,
-        None if alone else task.options.width, None if alone else task.options.threshold, load,
-        [row(name, turns[name], hosts[name], inputs, peer) for name in names],
-    )  # fmt: skip
+        inputs=inputs.name,
+        utterances=len(inputs.texts),
+        audio_seconds=inputs.audio_seconds,
+        greedy_wer=inputs.greedy_wer,
+        beam=None if alone else task.options.width,
+        beam_threshold=None if alone else task.options.threshold,
+        load_before=load,
+        rows=[row(name, turns[name], hosts[name], inputs, peer) for name in names],
+    )
 
 
 def row(
@@ -154,7 +184,7 @@ def row(
     inputs: Inputs,
     peer: list[Turn[Decoded]] | None,
 ) -> Row:
-    """Of one contender."""
+    """Sum up the turns of one contender, and compare them with those of the peer."""
     seconds = statistics.median(turn.seconds for turn in turns)
     ratio = equal = None
     different: list[str] = []
@@ -171,29 +201,36 @@ def row(
                 if p[0][0] != p[1][0] or abs(p[0][1] - p[1][1]) >= SAME
             ]
     return Row(
-        name, seconds, statistics.median(turn.cpu_seconds for turn in turns), inputs.audio_seconds / seconds, ratio,
-        wer(inputs.texts, [text for text, _ in turns[0].result]), equal, hosted.setup_seconds, hosted.peak_mb,
-        different,
-    )  # fmt: skip
+        contender=name,
+        seconds=seconds,
+        cpu_seconds=statistics.median(turn.cpu_seconds for turn in turns),
+        times_real_time=inputs.audio_seconds / seconds,
+        ratio=ratio,
+        wer=wer(inputs.texts, [text for text, _ in turns[0].result]),
+        equal=equal,
+        setup_seconds=hosted.setup_seconds,
+        peak_mb=hosted.peak_mb,
+        different=different,
+    )
 
 
 def verdict(ours: tuple[str, float], theirs: tuple[str, float]) -> str:
-    """Of a pair that is not equal."""
+    """Compare the scores of two hypotheses that are not equal."""
     if abs(ours[1] - theirs[1]) < SAME:
         return "a tie:"
     return "a better score:" if ours[1] > theirs[1] else "a worse score:"
 
 
 def table(found: Case, args: argparse.Namespace) -> Table:
-    """For people."""
+    """Lay a case out as a table."""
     how = (
         "pruned in their own way"
-        if found.width is None
-        else f"beam {found.width}, threshold {found.threshold:g}"
+        if found.beam is None
+        else f"beam {found.beam}, threshold {found.beam_threshold:g}"
     )
     title = (
-        f"{found.inputs}: {how}; {found.utterances} utterances, {found.audio_seconds:.0f} s, greedy WER "
-        f"{100 * found.greedy_wer:.1f}%, load before {found.load_before:.1f}"
+        f"{found.inputs}: {how}; {found.utterances} utterances, {found.audio_seconds:.0f} s, "
+        f"greedy WER {100 * found.greedy_wer:.1f}%, load before {found.load_before:.1f}"
     )
     shown = Table(title=title)
     shown.add_column("")
@@ -201,24 +238,21 @@ def table(found: Case, args: argparse.Namespace) -> Table:
         shown.add_column(heading, justify="right")
     for one in found.rows:
         shown.add_row(
-            TELLS[one.contender].format(workers=args.workers, device=args.device),
-            f"{one.seconds:.2f}", f"{one.cpu_seconds:.2f}", f"{one.times_real_time:.1f}",
-            "" if one.ratio is None else f"{one.ratio:.2f}", f"{100 * one.wer:.1f}",
+            TITLES[one.contender].format(workers=args.workers, device=args.device),
+            f"{one.seconds:.2f}",
+            f"{one.cpu_seconds:.2f}",
+            f"{one.times_real_time:.1f}",
+            "" if one.ratio is None else f"{one.ratio:.2f}",
+            f"{100 * one.wer:.1f}",
             "" if one.equal is None else f"{one.equal}/{found.utterances}",
-            f"{one.setup_seconds:.2f}", f"{one.peak_mb:.0f}",
-        )  # fmt: skip
+            f"{one.setup_seconds:.2f}",
+            f"{one.peak_mb:.0f}",
+        )
     return shown
 
 
-def tell(sentence: str | None) -> bool:
-    """Say on stderr what there is to say; whether there was nothing."""
-    if sentence is not None:
-        print(sentence, file=sys.stderr, flush=True)
-    return sentence is None
-
-
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -232,13 +266,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--inputs", nargs="+", choices=["simulated", "recorded"], default=["simulated", "recorded"]
     )
-    parser.add_argument("--model", default="demo", help="of the recorded inputs")
+    parser.add_argument("--model", default="demo", help="model of the recorded inputs")
     parser.add_argument(
-        "--corpus", type=Path, help="of the recorded inputs; else the splits that ship"
+        "--corpus", type=Path, help="corpus of the recorded inputs; default: the splits that ship"
     )
-    parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS), metavar="NAME",
-                        help=", ".join(CONTENDERS))  # fmt: skip
-    parser.add_argument("--lm", type=Path, help="an ARPA file; else a 4-gram of the novels")
+    parser.add_argument(
+        "--contenders",
+        nargs="+",
+        choices=list(CONTENDERS),
+        default=list(CONTENDERS),
+        metavar="NAME",
+        help=", ".join(CONTENDERS),
+    )
+    parser.add_argument("--lm", type=Path, help="an ARPA file; default: a 4-gram of the novels")
     parser.add_argument("--lexicon", type=Path)
     parser.add_argument("--beams", type=int, nargs="+", default=[50, 500, 1500])
     parser.add_argument("--thresholds", type=float, nargs="+", default=[25.0, 50.0, 100.0])
@@ -247,15 +287,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=usable_cores())
     parser.add_argument("--utterances", type=int, default=40)
     parser.add_argument(
-        "--mistaken", type=float, default=0.02, help="share of symbols that another one beats"
+        "--mistaken", type=float, default=0.02, help="share of symbols where another symbol wins"
     )
-    parser.add_argument("--device", default="cpu", help="of the batched search")
+    parser.add_argument("--device", default="cpu", help="device of the batched search")
     parser.add_argument(
         "--at-once", type=int, default=64, help="utterances in a batch of the batched search"
     )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
-        "--json", action="store_true", help="for scripts: a line for each beam and threshold"
+        "--json", action="store_true", help="print a line of JSON for each beam and threshold"
     )
     args = parser.parse_args()
     if (args.lm is None) != (args.lexicon is None):

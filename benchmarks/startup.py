@@ -1,11 +1,12 @@
-"""From files to a search that is ready: a lexicon of 200 000 words and a 4-gram of ten million n-grams, made up for this.
+"""Set-up of a search with a random 4-gram of ten million n-grams and a lexicon of 200 000 words.
 
     python -m benchmarks.startup [--words 200000 --ngrams 10000000] [--keep FOLDER] [--json]
 
-Each row is a process of its own that sets one search up as `w2v2 transcribe` does: ours the first time, when it keeps what
-it makes of the files, ours from then on, and flashlight-text with KenLM, which reads the ARPA file every time. Seconds are
-those of the set-up, Python's own start left out; memory is the largest resident set (Linux), of which ours shares the mapped
-part with all processes.
+Each row is a process of its own that sets one search up as `w2v2 transcribe` does: ours the first
+time, when it caches what it compiles from the files, ours from then on, and flashlight-text with
+KenLM, which reads the ARPA file every time. Seconds are those of the set-up, without the start of
+Python. Memory is the largest resident set (Linux); ours includes the mapped files, which all
+processes share.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-SHARES = (0.4, 0.35, 0.25)  # of the n-grams that are of orders 2, 3 and 4
-BLOCK = 1 << 16
+SHARES = (0.4, 0.35, 0.25)  # of orders 2, 3 and 4 in all n-grams longer than a word
+BLOCK = 1 << 16  # n-grams formatted at once
 SET_UP = """
 import sys, time
 from pathlib import Path
@@ -33,7 +34,8 @@ from w2v2cli.recognition.searching.spec import SearchSpec
 import lm.search.compiled, lm.search.flat_lexicon, lm.text.lexicon
 if sys.argv[1] == "flashlight":
     import lm.search.flashlight, flashlight.lib.text.decoder.kenlm
-spec = SearchSpec(CHARACTERS, sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), cache=Path(sys.argv[4]))
+engine, lm, lexicon, cache = sys.argv[1:]
+spec = SearchSpec(CHARACTERS, engine, Path(lm), Path(lexicon), cache=Path(cache))
 before = time.perf_counter()
 with stderr_closed():
     search, _ = build_search(spec)
@@ -44,7 +46,7 @@ print(seconds, int(peak) * 1.024 / 1e3)
 
 
 def names(count: int) -> list[str]:
-    """Distinct words of three to five letters and more."""
+    """Return distinct words of three letters or more."""
     letters = "ETAOINSHRDLUCMFWYPVBGKQJXZ"
     found = []
     for number in range(count):
@@ -57,17 +59,19 @@ def names(count: int) -> list[str]:
 
 
 def made_up(words: int, ngrams: int) -> list[np.ndarray]:
-    """(N, n) words of the bigrams, trigrams and 4-grams; the beginning and the end of each are n-grams, too."""
+    """Draw bigrams, trigrams and 4-grams, an array (N, n) of word numbers for each order.
+
+    The first and the last n - 1 words of each n-gram are an n-gram of the order below.
+    """
     rng = np.random.default_rng(0)
     counts = [int(share * (ngrams - words)) for share in SHARES]
-    common = (words * rng.power(0.3, (int(counts[0] * 1.6), 2))).astype(
-        np.int64
-    )  # few words are frequent
+    # A power distribution: a few words are frequent.
+    common = (words * rng.power(0.3, (int(counts[0] * 1.6), 2))).astype(np.int64)
     orders = [np.unique(common, axis=0)]
     orders[0] = orders[0][np.sort(rng.permutation(len(orders[0]))[: counts[0]])]
     for count in counts[1:]:
         shorter = orders[-1]
-        # Of each beginning the rows that continue it: rows are sorted, so they lie side by side.
+        # Rows are sorted, so the rows that continue one beginning lie side by side.
         _, first, number = np.unique(shorter[:, :-1], axis=0, return_index=True, return_counts=True)
         heads = shorter[first][:, :-1]
         where = _places(heads, shorter[:, 1:])
@@ -81,7 +85,7 @@ def made_up(words: int, ngrams: int) -> list[np.ndarray]:
 
 
 def _places(heads: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The row of `heads`, which rise, that equals each wanted one; -1 for none."""
+    """Return, for each wanted row, the equal row of `heads`, which are sorted; -1 for none."""
     base = np.int64(1) << 20
     keys, asked = (
         sum(rows[:, i] * base ** (rows.shape[1] - 1 - i) for i in range(rows.shape[1]))
@@ -92,7 +96,7 @@ def _places(heads: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def lines(rows: np.ndarray, words: np.ndarray, highest: bool, seed: int) -> Iterator[str]:
-    """Of an ARPA section, in blocks."""
+    """Yield the text of an ARPA section, in blocks, with random probabilities."""
     rng = np.random.default_rng(seed)
     for begin in range(0, len(rows), BLOCK):
         block = rows[begin : begin + BLOCK]
@@ -107,7 +111,7 @@ def lines(rows: np.ndarray, words: np.ndarray, highest: bool, seed: int) -> Iter
 
 
 def make_files(folder: Path, words: int, ngrams: int) -> tuple[Path, Path, int]:
-    """The ARPA file, the lexicon, and how many n-grams there are."""
+    """Write the ARPA file and the lexicon; returns both, and the number of n-grams."""
     arpa, lexicon = folder / f"{words}-{ngrams}.arpa", folder / f"{words}.txt"
     text = np.array(names(words))
     orders = made_up(words, ngrams)
@@ -130,7 +134,7 @@ def make_files(folder: Path, words: int, ngrams: int) -> tuple[Path, Path, int]:
 
 
 def set_up(engine: str, arpa: Path, lexicon: Path, cache: Path) -> dict[str, float]:
-    """Seconds and memory of one process."""
+    """Set a search up in a process of its own; returns its seconds and its memory."""
     call = [sys.executable, "-c", SET_UP, engine, *map(str, (arpa, lexicon, cache))]
     printed = subprocess.run(call, check=True, capture_output=True, text=True).stdout.split()
     return {"seconds": float(printed[0]), "peak_mb": float(printed[1])}
@@ -143,8 +147,8 @@ def main() -> None:
     )
     parser.add_argument("--words", type=int, default=200_000)
     parser.add_argument("--ngrams", type=int, default=10_000_000)
-    parser.add_argument("--keep", type=Path, help="where the files that are made up stay")
-    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument("--keep", type=Path, help="folder where the files are written and stay")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.keep or Path(temporary)
@@ -160,20 +164,12 @@ def main() -> None:
         kept = sum(file.stat().st_size for file in cache.iterdir()) / 1e6
         size = arpa.stat().st_size / 1e6
     if args.json:
-        print(
-            json.dumps(
-                {
-                    "words": args.words,
-                    "ngrams": ngrams,
-                    "arpa_mb": size,
-                    "kept_mb": kept,
-                    "rows": rows,
-                }
-            )
-        )
+        facts = {"words": args.words, "ngrams": ngrams, "arpa_mb": size, "kept_mb": kept}
+        print(json.dumps({**facts, "rows": rows}))
         return
     table = Table(
-        title=f"{args.words} words, {ngrams / 1e6:.1f} M n-grams: ARPA {size:.0f} MB, kept {kept:.0f} MB"
+        title=f"{args.words} words, {ngrams / 1e6:.1f} M n-grams: "
+        f"ARPA {size:.0f} MB, cached {kept:.0f} MB"
     )
     table.add_column("")
     table.add_column("s", justify="right")

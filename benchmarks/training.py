@@ -1,12 +1,13 @@
-"""One update of pretraining and of fine-tuning, BASE shapes: ours beside transformers, same batch, same precision, one run.
+"""One update of pretraining and of fine-tuning beside transformers, on the same batch in one run.
 
     python -m benchmarks.training [--utterances 2 --seconds 15.6 --precision fp32 bf16 --repeats 5]
 
-An update is all that a training script does with a batch already in memory: masks and distractors drawn, forward, losses,
-backward, AdamW. The peers are `Wav2Vec2ForPreTraining`, with the mask and distractor functions of its own example, and
-`Wav2Vec2ForCTC`. Contenders take turns, update by update, so that whatever else the machine does falls on all of them.
-Prints medians, ratios, and model FLOP utilisation: the multiplications of the network alone (three times the forward
-pass), over what the largest matrix product reaches on the same device in the same precision.
+An update is everything that a training script does with a batch in memory: draw masks and
+distractors, forward, losses, backward, AdamW. The peers are `Wav2Vec2ForPreTraining`, with the mask
+and distractor functions of its own example, and `Wav2Vec2ForCTC`. Contenders take turns, update by
+update, so that other load on the machine slows all of them alike. Prints medians, ratios, and model
+FLOP utilisation (MFU): the operations of the network alone (three times the forward pass) a second,
+over those of a large matrix product on the same device in the same precision.
 """
 
 from __future__ import annotations
@@ -33,14 +34,17 @@ from models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2cli.training.optimization import DTYPES, compile_blocks
 
 Update = Callable[[], None]
-LABELS = 200  # of each utterance in fine-tuning
-MATRIX = 4096  # rows of the product that the device's peak is taken from
+LABELS = 200  # labels of each utterance in fine-tuning
+MATRIX = 4096  # rows and columns of the product that measures the peak of the device
 
 
 def network_flops(
     config: Wav2Vec2Config, utterances: int, samples: int, frozen_encoder: bool
 ) -> float:
-    """Floating-point operations of one update, two for each multiplication, backward twice the forward."""
+    """Floating-point operations of one update.
+
+    A multiplication with its addition counts as two, and backward as twice the forward pass.
+    """
     steps, width, encoder = samples, 1, 0.0
     for channels, kernel, stride in config.conv_layers:
         steps = (steps - kernel) // stride + 1
@@ -54,7 +58,7 @@ def network_flops(
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """What a large matrix product reaches: operations a second."""
+    """Operations a second of a large matrix product."""
     a, b = (torch.randn(MATRIX, MATRIX, device=device, dtype=dtype) for _ in range(2))
     best = float("inf")
     for _ in range(4):
@@ -67,7 +71,7 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def waited(device: torch.device) -> None:
-    """Until the device has done all it was given."""
+    """Wait until the device has no work left."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -75,6 +79,7 @@ def waited(device: torch.device) -> None:
 def our_pretraining(
     config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dtype, compiled: bool
 ) -> Update:
+    """Return a function that does one update of pretraining with our network."""
     device = waveforms.device
     network = Wav2Vec2ForPretraining(config).to(device).train()
     if compiled:
@@ -105,6 +110,7 @@ def our_pretraining(
 
 
 def their_pretraining(config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dtype) -> Update:
+    """Return a function that does one update of pretraining with transformers."""
     from transformers import Wav2Vec2ForPreTraining
     from transformers.models.wav2vec2 import modeling_wav2vec2 as theirs
 
@@ -133,6 +139,7 @@ def their_pretraining(config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dt
 def our_finetuning(
     config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dtype, compiled: bool
 ) -> Update:
+    """Return a function that does one update of fine-tuning with our network."""
     device = waveforms.device
     network = Wav2Vec2ForCTC(config, 32).to(device).train()
     network.wav2vec2.feature_encoder.requires_grad_(False)
@@ -157,6 +164,7 @@ def our_finetuning(
 
 
 def their_finetuning(config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dtype) -> Update:
+    """Return a function that does one update of fine-tuning with transformers."""
     from transformers import Wav2Vec2ForCTC as Theirs
 
     device = waveforms.device
@@ -185,6 +193,7 @@ def their_finetuning(config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dty
 
 
 def their_config(config: Wav2Vec2Config) -> object:
+    """Return the configuration of transformers for the same network."""
     from transformers import Wav2Vec2Config as Theirs
 
     return Theirs(
@@ -206,6 +215,7 @@ def their_config(config: Wav2Vec2Config) -> object:
 
 
 def labels_for(waveforms: Tensor) -> Tensor:
+    """Draw labels, (B, LABELS)."""
     drawn = torch.randint(
         1, 32, (len(waveforms), LABELS), generator=torch.Generator().manual_seed(0)
     )
@@ -219,7 +229,7 @@ def adamw(network: nn.Module, device: torch.device) -> torch.optim.Optimizer:
 def measured(
     contenders: dict[str, Update], device: torch.device, repeats: int
 ) -> dict[str, list[float]]:
-    """Seconds of each update, contenders in turn; the first two of each warm up."""
+    """Seconds of each update, contenders in turn; the first two of each do not count."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(repeats + 2):
         for name, update in contenders.items():
@@ -242,15 +252,15 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", choices=list(DTYPES), default=["fp32", "bf16"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument(
-        "--compile", action="store_true", help="a third contender: ours through torch.compile"
+        "--compile", action="store_true", help="add a third contender: ours with torch.compile"
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     device = torch.device(args.device)
-    # LayerDrop leaves out other blocks for each contender: none, so that all do the same work.
+    # LayerDrop would leave out other blocks for each contender; without it all do the same work.
     network = replace({"base": base, "large": large}[args.model](), layer_drop=0.0)
-    # As every recipe of fine-tuning has it (R).
+    # The dropout of every recipe of fine-tuning (R).
     tuned = replace(
         network, dropout=0.0, attention_dropout=0.0, feature_dropout=0.0, activation_dropout=0.1
     )
@@ -259,7 +269,8 @@ def main() -> None:
     waveforms = (torch.randn(args.utterances, int(args.seconds * SAMPLE_RATE)) * 0.1).to(device)
     audio = args.utterances * args.seconds
     table = Table(
-        title=f"{args.model.upper()}, {args.utterances} × {args.seconds:g} s, {device}, {torch.get_num_threads()} threads"
+        title=f"{args.model.upper()}, {args.utterances} × {args.seconds:g} s, {device}, "
+        f"{torch.get_num_threads()} threads"
     )
     for column in ("", "seconds", "× real time", "ratio", "MFU"):
         table.add_column(column, justify="left" if not column else "right")
@@ -282,9 +293,12 @@ def main() -> None:
             for name, seconds in taken.items():
                 median = statistics.median(seconds)
                 table.add_row(
-                    f"{kind} {precision} {name}", f"{median:.2f}", f"{audio / median:.1f}", f"{slowest / median:.2f}",
+                    f"{kind} {precision} {name}",
+                    f"{median:.2f}",
+                    f"{audio / median:.1f}",
+                    f"{slowest / median:.2f}",
                     f"{flops / median / peak:.0%}",
-                )  # fmt: skip
+                )
     Console(width=100).print(table)
 
 

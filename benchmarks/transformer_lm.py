@@ -1,13 +1,16 @@
-"""The word Transformer in a beam search: our batched histories beside one history at a time, random weights, one run.
+"""The word Transformer in a beam search: batched histories beside one history at a time.
 
-    python -m benchmarks.transformer_lm [TRANSCRIPTS.tsv] [--preset paper] [--beam 50] [--device cuda] [--json]
+    python -m benchmarks.transformer_lm [TRANSCRIPTS.tsv] [--preset paper] [--beam 50]
+        [--device cuda] [--json]
 
-A flashlight search with a 4-gram over simulated emissions writes down, frame by frame, which words it asks for after
-which histories; both sides answer exactly these questions. Ours: all of a frame's in one call,
-the utterances side by side, the histories of the beams told as a search would. The peer works as fairseq's decoder does:
-for each distinct history one forward over all of its words, and the probabilities of the whole vocabulary at each of
-them; those of a history it has seen it keeps. It is given a sample of the histories, and its seconds are extrapolated
-from them (--peer-histories 0: all). Prints both and their ratio; asserts that they agree.
+A flashlight search with a 4-gram over simulated emissions records, frame by frame, for which words
+it asks after which histories. Both contenders answer exactly these questions, with the same random
+weights. Ours answers all questions of a frame in one call, the utterances side by side, and is
+told the histories of the beams as in a search. The peer works as fairseq's decoder does: one
+forward for each distinct history, over all of its words, with the probabilities of the whole
+vocabulary at each of them; it caches the histories it has seen. It computes a sample of the
+histories, and its seconds are extrapolated (--peer-histories 0: all). Prints both and their ratio;
+asserts that they agree.
 """
 
 from __future__ import annotations
@@ -17,48 +20,31 @@ import gzip
 import json
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import takewhile, zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.search_inputs import FRAME, TEXTS, VOCABULARY, references
-from benchmarks.simulation import Simulation
+from benchmarks.searches.inputs import FRAME, TEXTS, VOCABULARY, references
+from benchmarks.searches.questions import Frame, History, Question, trace
+from benchmarks.searches.simulation import Simulation
 from lm.ngram.arpa import read_ngrams
-from lm.ngram.kenlm import NgramLM
-from lm.text.lexicon import Lexicon
-from lm.text.vocabulary import CHARACTERS
 from lm.transformer.config import PRESETS
 from lm.transformer.dictionary import END, SPECIALS, Dictionary
 from lm.transformer.model import TransformerLM
 from lm.transformer.network import TransformerNetwork
 from w2v2cli.data.locations import DEMO_LEXICON, DEMO_LM
 
-History = tuple[int, ...]
-Question = tuple[History, int]
-"""A history, and the number of the word that may follow; -1 for the end."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What a search asks at once, and the histories that are in its beam after it."""
-
-    questions: list[Question]
-    alive: set[History]
-
-
-CLOSE = 1e-3  # in which both must agree, natural log
+CLOSE = 1e-3  # largest difference allowed in a log-probability
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What the run came to; counts and seconds are means for one utterance where nothing else is said."""
+    """Results of the run; counts and seconds are means of an utterance unless stated otherwise."""
 
     preset: str
     parameters_millions: float
@@ -72,95 +58,33 @@ class Measured:
     load_before: float
     """Load average of the machine in the minute before."""
     asked: float
-    """Questions of an utterance."""
+    """Questions of the search."""
     distinct: float
     """Distinct pairs of a history and a word among them."""
     histories: float
     """Distinct histories that must be computed."""
     mean_history: float
-    """Words of a history, its beginning included."""
+    """Words in a history, the token of the beginning included."""
     computed: float
-    """Histories that ours computed, those included that were only expected to be asked for."""
+    """Histories that ours computed, also those that were expected and then not asked for."""
     forwards: int
-    """Batched forwards of ours, for all utterances together."""
+    """Batched forward passes of ours, for all utterances together."""
     seconds: float
     peer_measured: int
-    """Histories that the peer really computed, in all utterances."""
+    """Histories that the peer computed, in all utterances."""
     peer_seconds: float
     ratio: float
     largest_difference: float
     cache_mb: float
 
 
-def trace(texts: list[str], args: argparse.Namespace, words: Sequence[str]) -> list[list[Frame]]:
-    """For each utterance and frame, what a search with the 4-gram asks, in the numbers of `words`."""
-    from flashlight.lib.text import decoder
-
-    model = NgramLM(args.lm, words)
-    lexicon = Lexicon.read(args.lexicon, VOCABULARY)
-    numbers = {word: number for number, word in enumerate(words)}
-    asked: list[Question] = []
-
-    class Writing(decoder.LM):  # type: ignore[misc]
-        """The 4-gram, which writes down what it is asked."""
-
-        def start(self, start_with_nothing: bool) -> Any:
-            root = decoder.LMState()
-            self.known = {root: ((), model.start()[0])}
-            return root
-
-        def score(self, state: Any, word: int) -> tuple[Any, float]:
-            history, inner = self.known[state]
-            asked.append((history, word))
-            scores, after = model.score([inner], [word])
-            child = state.child(word)
-            self.known.setdefault(child, ((*history, word), after[0]))
-            return child, float(scores[0])
-
-        def finish(self, state: Any) -> tuple[Any, float]:
-            history, inner = self.known[state]
-            asked.append((history, -1))
-            return state.child(-1), float(model.finish([inner])[0])
-
-    writing = Writing()
-    trie = decoder.Trie(len(CHARACTERS), VOCABULARY.index["|"])
-    begin = model.start()
-    for word, spellings in lexicon.spellings.items():
-        score = float(model.score(begin, [numbers[word]])[0][0])
-        for spelling in spellings:
-            trie.insert(list(spelling), numbers[word], score)
-    trie.smear(decoder.SmearingMode.MAX)
-    options = decoder.LexiconDecoderOptions(
-        args.beam, len(CHARACTERS), 50.0, 2.0, -1.0, -np.inf, 0.0, False, decoder.CriterionType.CTC
-    )
-    search = decoder.LexiconDecoder(
-        options, trie, writing, VOCABULARY.index["|"], VOCABULARY.blank, len(words), [], False
-    )
-    utterances = []
-    for emission in Simulation(VOCABULARY, args.mistaken)(texts):
-        search.decode_begin()
-        frames = []
-        for row in emission:
-            search.decode_step(np.ascontiguousarray(row).ctypes.data, 1, len(row))
-            alive = {
-                tuple(w for w in found.words if w >= 0)
-                for found in search.get_all_final_hypothesis()
-            }
-            frames.append(Frame(list(asked), alive))
-            asked.clear()
-        search.decode_end()
-        frames.append(Frame(list(asked), set()))
-        asked.clear()
-        utterances.append([frame for frame in frames if frame.questions])
-    return utterances
-
-
 def ours(
     model: TransformerLM, utterances: list[list[Frame]]
 ) -> tuple[float, list[dict[Question, float]]]:
-    """Seconds, and the answers to each utterance's questions; all utterances ask together, frame by frame.
+    """Answer all questions, those of a frame of all utterances in one call.
 
-    A search holds the states of its hypotheses, so finding them here is not timed.
+    Returns the seconds, and the answers of each utterance. The time to look states up is not
+    counted, because a search holds the states of its hypotheses.
     """
     states: list[dict[History, int]] = [{(): model.start()[0]} for _ in utterances]
     answers: list[dict[Question, float]] = [{} for _ in utterances]
@@ -172,10 +96,8 @@ def ours(
             for history, word in frame.questions
         ]
         middle, ends = [row for row in asked if row[2] >= 0], [row for row in asked if row[2] < 0]
-        before, words = (
-            [states[i][history] for i, history, _ in middle],
-            [word for *_, word in middle],
-        )
+        before = [states[i][history] for i, history, _ in middle]
+        words = [word for *_, word in middle]
         last = [states[i][history] for i, history, _ in ends]
         began = time.perf_counter()
         scores, after = model.score(before, words)
@@ -196,24 +118,26 @@ def ours(
 def peer(
     network: TransformerNetwork, histories: list[History], device: torch.device
 ) -> tuple[float, list[np.ndarray]]:
-    """Seconds, and the (V,) log-probabilities after each history, each from a forward of its own."""
+    """Compute each history in a forward pass of its own.
+
+    Returns the seconds, and the log-probabilities (V,) after each history.
+    """
     found = []
     began = time.perf_counter()
     for history in histories:
         tokens = torch.tensor([[END, *(word + len(SPECIALS) for word in history)]], device=device)
-        log_probs = network.softmax.log_probs(
-            network(tokens)[0]
-        )  # at every word, as fairseq has it
+        log_probs = network.softmax.log_probs(network(tokens)[0])  # at every word, like fairseq
         found.append(log_probs[-1].cpu().numpy())
     return time.perf_counter() - began, found
 
 
 def measure(args: argparse.Namespace) -> Measured:
-    """Trace, build, and let both answer, utterance by utterance."""
+    """Record the questions, build the networks, and let both answer."""
     load = os.getloadavg()[0]
     words = vocabulary(args.lm, args.lexicon, args.vocabulary - len(SPECIALS))
     texts = references(args.transcripts, args.utterances)
-    utterances = trace(texts, args, words)
+    emissions = Simulation(VOCABULARY, args.mistaken)(texts)
+    utterances = trace(emissions, args.lm, args.lexicon, words, args.beam)
     device, dtype = torch.device(args.device), getattr(torch, args.dtype)
     torch.manual_seed(0)
     network = (
@@ -233,7 +157,7 @@ def measure(args: argparse.Namespace) -> Measured:
         sample = different[:: max(1, -(-len(different) // (args.peer_histories or len(different))))]
         spent, theirs = peer(network, sample, device)
         difference = max(difference, largest_difference(sample, theirs, found))
-        # Forwards of longer histories take longer: in proportion to words, and not to histories.
+        # The time of a forward pass grows with its words, so words extrapolate and not histories.
         peer_seconds += spent * words_of(different) / words_of(sample)
         measured += len(sample)
     count = len(utterances)
@@ -247,7 +171,7 @@ def measure(args: argparse.Namespace) -> Measured:
         threads=torch.get_num_threads(),
         beam=args.beam,
         utterances=len(utterances),
-        audio_seconds=sum(map(len, Simulation(VOCABULARY, args.mistaken)(texts))) * FRAME,
+        audio_seconds=sum(map(len, emissions)) * FRAME,
         load_before=load,
         asked=sum(len(frame.questions) for frames in utterances for frame in frames) / count,
         distinct=sum(map(len, answers)) / count,
@@ -267,7 +191,7 @@ def measure(args: argparse.Namespace) -> Measured:
 def largest_difference(
     histories: list[History], theirs: list[np.ndarray], ours: dict[Question, float]
 ) -> float:
-    """Between the peer's log-probabilities and our answers, over all that was asked after these histories."""
+    """Largest difference between our answers and the peer's, over the questions of `histories`."""
     row = dict(zip(histories, theirs, strict=True))
     pairs = [
         (score, float(row[history][END if word < 0 else word + len(SPECIALS)]))
@@ -278,12 +202,15 @@ def largest_difference(
 
 
 def words_of(histories: list[History]) -> int:
-    """Words of all histories, the beginning of each included."""
+    """Words of all histories, the token of the beginning of each included."""
     return sum(len(history) + 1 for history in histories)
 
 
 def vocabulary(arpa: Path, lexicon: Path, size: int) -> list[str]:
-    """The lexicon's words, the likeliest first, and made-up ones up to `size`: bands of the softmax cut by frequency."""
+    """Return the words of the lexicon, the likeliest first, and made-up ones up to `size`.
+
+    The order matters because the bands of the softmax are cut by frequency.
+    """
     unigrams = takewhile(lambda ngram: len(ngram[1]) == 1, read_ngrams(arpa))
     likely = {words[0]: log_prob for log_prob, words, _ in unigrams}
     with gzip.open(lexicon, "rt") if lexicon.suffix == ".gz" else lexicon.open() as file:
@@ -291,30 +218,30 @@ def vocabulary(arpa: Path, lexicon: Path, size: int) -> list[str]:
     ranked = sorted(spelled, key=lambda word: -likely.get(word, -99.0))
     if len(ranked) > size:
         raise SystemExit(
-            f"--vocabulary must be at least {len(ranked) + len(SPECIALS)}, the words of the lexicon."
+            f"--vocabulary must be at least {len(ranked) + len(SPECIALS)} for this lexicon."
         )
     return [*ranked, *(f"MADE UP {number}" for number in range(size - len(ranked)))]
 
 
 def table(found: Measured) -> Table:
-    """For people."""
-    shown = Table(
-        "an utterance", "one history at a time", "batched", "ratio",
-        title=f"{found.preset}: {found.parameters_millions:.0f} M parameters, {found.vocabulary} words, {found.dtype} on "
-        f"{found.device} ({found.threads} threads); beam {found.beam}, {found.utterances} utterances of "
-        f"{found.audio_seconds:.0f} s in all",
-    )  # fmt: skip
+    """Lay the results out as a table."""
+    title = (
+        f"{found.preset}: {found.parameters_millions:.0f} M parameters, {found.vocabulary} words, "
+        f"{found.dtype} on {found.device} ({found.threads} threads); beam {found.beam}, "
+        f"{found.utterances} utterances of {found.audio_seconds:.0f} s in all"
+    )
+    shown = Table("an utterance", "one history at a time", "batched", "ratio", title=title)
     shown.add_row("asked, distinct", "", f"{found.asked:.0f}, {found.distinct:.0f}", "")
     shown.add_row(
         "distinct histories", f"{found.histories:.0f}", f"{found.computed:.0f} computed", ""
     )
     shown.add_row("words of a history", f"{found.mean_history:.1f}", "", "")
     total = found.histories * found.utterances
-    shown.add_row("forwards, of all utterances", f"{total:.0f}", f"{found.forwards}", "")
+    shown.add_row("forward passes, all utterances", f"{total:.0f}", f"{found.forwards}", "")
     shown.add_row(
         "seconds", f"{found.peer_seconds:.2f}", f"{found.seconds:.2f}", f"{found.ratio:.1f}"
     )
-    shown.add_row("histories it really computed", f"{found.peer_measured}", "all", "")
+    shown.add_row("histories computed, all utterances", f"{found.peer_measured}", "all", "")
     shown.add_row("largest difference", "", f"{found.largest_difference:.1e}", "")
     shown.add_row("cache, MB", "", f"{found.cache_mb:.0f}", "")
     shown.add_row("load average before", "", f"{found.load_before:.1f}", "")
@@ -335,24 +262,27 @@ def main() -> None:
     )
     parser.add_argument("--preset", choices=sorted(PRESETS), default="paper")
     parser.add_argument(
-        "--vocabulary", type=int, default=220_000, help="words, with those that nobody says"
+        "--vocabulary", type=int, default=220_000, help="words, made-up ones included"
     )
     parser.add_argument(
-        "--lm", type=Path, default=DEMO_LM, help="the 4-gram that the search is traced with"
+        "--lm", type=Path, default=DEMO_LM, help="4-gram of the search whose questions are recorded"
     )
     parser.add_argument("--lexicon", type=Path, default=DEMO_LEXICON)
     parser.add_argument("--beam", type=int, default=50)
     parser.add_argument("--utterances", type=int, default=3)
     parser.add_argument(
-        "--mistaken", type=float, default=0.02, help="share of symbols that another one beats"
+        "--mistaken", type=float, default=0.02, help="share of symbols where another symbol wins"
     )
     parser.add_argument(
-        "--peer-histories", type=int, default=30, help="of each utterance; 0 for all"
+        "--peer-histories",
+        type=int,
+        default=30,
+        help="histories of each utterance that the peer computes; 0 for all",
     )
     parser.add_argument("--cache-gb", type=float, default=4.0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
-    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
     found = measure(args)
     if args.json:

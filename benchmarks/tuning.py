@@ -1,10 +1,12 @@
-"""What tuning by races and predictions saves: the same trials beside full searches of every one, in one run.
+"""Tuning by races and predictions beside full searches of the same trials, in one run.
 
-    python -m benchmarks.tuning [--split dev-other | --data CORPUS] [--trials 128] [--beam 500] [--model demo] [--lm 4gram] [--json]
+    python -m benchmarks.tuning [--split dev-other | --data CORPUS] [--trials 128] [--beam 500]
+        [--model demo] [--lm 4gram] [--json]
 
-Prints, for both ways: utterances searched, CPU seconds of this process and of the search processes, wall seconds, and the
-optimum; then the share of the cost and whether the cheap optimum, as its full search has it, lies within the bootstrap
-interval of the other. Asserts nothing. Emissions are computed once, before.
+Prints for both: utterances searched, CPU seconds of this process and of the search processes, wall
+seconds, and the optimum. Then the share of the cost, and whether the WER of the cheap optimum, by
+its own full search, lies within the bootstrap interval of the other optimum. Asserts nothing.
+Emissions are computed once, before.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.usage import own_cpu_seconds
 from lm.decoding import BeamOptions
 from lm.weights.proposals import Bounds
 from w2v2cli.data.corpora.catalogue import CorpusSplit, find_splits
@@ -35,7 +38,7 @@ from w2v2cli.recognition.tuning.trials import TuningOptions
 
 @dataclass(frozen=True)
 class Way:
-    """One way to tune."""
+    """What one way to tune costs, and what it finds."""
 
     name: str
     utterances_searched: int
@@ -50,7 +53,7 @@ class Way:
 
 
 class MeasuredPool(SearchPool):
-    """Knows what its processes have used, to the last tenth of a second before they end."""
+    """A pool that measures the processor time of its processes, ten times a second."""
 
     seconds = 0.0
 
@@ -71,17 +74,15 @@ class MeasuredPool(SearchPool):
     def _look(self) -> None:
         while not self._end.wait(0.1):
             for pid in [self._server.pid, *list(self._pids)]:
-                try:
-                    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                except OSError:
-                    continue
-                self._used[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                used = own_cpu_seconds(pid)
+                if used is not None:
+                    self._used[pid] = used
 
 
 def measure(
     name: str, settings: RecognitionOptions, part: CorpusSplit, options: TuningOptions
 ) -> Way:
-    """Tune from nothing, in a folder that goes away."""
+    """Tune from the start, in a temporary folder."""
     MeasuredPool.seconds = 0.0
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -90,32 +91,45 @@ def measure(
     own = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     weights = outcome.weights
     return Way(
-        name, outcome.cost, own + MeasuredPool.seconds, wall, weights.lm_weight, weights.word_score,
-        outcome.best.rate, outcome.interval, os.getloadavg()[0],
-    )  # fmt: skip
+        name,
+        outcome.cost,
+        own + MeasuredPool.seconds,
+        wall,
+        weights.lm_weight,
+        weights.word_score,
+        outcome.best.rate,
+        outcome.interval,
+        os.getloadavg()[0],
+    )
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--split", default=None)
-    parser.add_argument("--data", type=Path)
+def arguments() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--split", help="default: dev-other, or all of --data")
+    parser.add_argument("--data", type=Path, help="a corpus; default: the recordings that ship")
     parser.add_argument("--trials", type=int, default=128)
     parser.add_argument("--beam", type=int, default=500)
     parser.add_argument("--model", default="demo")
     parser.add_argument("--lm", default="4gram")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print."""
+    given = arguments()
     model = resolve_model(given.model)
     settings = RecognitionOptions(
         model, resolve_lm(given.lm, model), beam=BeamOptions(width=given.beam)
     )
     [part] = find_splits(given.split or (None if given.data else "dev-other"), given.data)
     recognizer.SearchPool = MeasuredPool  # type: ignore[misc]
-    with (
-        tempfile.TemporaryDirectory() as folder
-    ):  # emissions, imports and disk caches: neither way pays for them
+    with tempfile.TemporaryDirectory() as folder:
+        # Emissions, imports and disk caches: neither way pays for them.
         tuning_session.tune_corpus(settings, part, TuningOptions(1), folder=Path(folder))
     cheap, full = (
         measure(name, settings, part, TuningOptions(given.trials, Bounds(), given.seed, exact))
@@ -127,37 +141,37 @@ def main() -> None:
     }
     within = full.interval[0] <= cheap.wer <= full.interval[1]
     if given.json:
-        print(
-            json.dumps(
-                {"cheap": asdict(cheap), "full": asdict(full), "share": share, "within": within},
-                indent=2,
-            )
-        )
+        report = {"cheap": asdict(cheap), "full": asdict(full), "share": share, "within": within}
+        print(json.dumps(report, indent=2))
         return
-    table = Table(title=f"{part.name}, {given.trials} trials, beam {given.beam}")
-    for column in (
-        "",
-        "utterances searched",
-        "CPU s",
-        "wall s",
-        "LM weight",
-        "word score",
-        "WER %",
-        "95%",
-    ):
-        table.add_column(column)
-    for way in (cheap, full):
-        table.add_row(
-            way.name, str(way.utterances_searched), f"{way.cpu_seconds:.1f}", f"{way.wall_seconds:.1f}",
-            f"{way.lm_weight:g}", f"{way.word_score:g}", f"{way.wer * 100:.2f}",
-            f"{way.interval[0] * 100:.1f} to {way.interval[1] * 100:.1f}",
-        )  # fmt: skip
     console = Console(width=120)
-    console.print(table)
+    console.print(table(f"{part.name}, {given.trials} trials, beam {given.beam}", (cheap, full)))
     console.print(
-        f"Share of the searches {share['utterances']:.1%}, of the CPU seconds {share['cpu']:.1%}; the optimum lies "
-        f"{'within' if within else 'OUTSIDE'} the interval of that by full searches. Load {full.load:.1f}."
+        f"Share of the searches {share['utterances']:.1%}, of the CPU seconds {share['cpu']:.1%}. "
+        f"The optimum lies {'within' if within else 'OUTSIDE'} the interval of that by full "
+        f"searches. Load {full.load:.1f}."
     )
+
+
+def table(title: str, ways: tuple[Way, ...]) -> Table:
+    """Lay the ways out as a table."""
+    shown = Table(title=title)
+    for column in ("", "utterances searched", "CPU s", "wall s"):
+        shown.add_column(column)
+    for column in ("LM weight", "word score", "WER %", "95%"):
+        shown.add_column(column)
+    for way in ways:
+        shown.add_row(
+            way.name,
+            str(way.utterances_searched),
+            f"{way.cpu_seconds:.1f}",
+            f"{way.wall_seconds:.1f}",
+            f"{way.lm_weight:g}",
+            f"{way.word_score:g}",
+            f"{way.wer * 100:.2f}",
+            f"{way.interval[0] * 100:.1f} to {way.interval[1] * 100:.1f}",
+        )
+    return shown
 
 
 if __name__ == "__main__":

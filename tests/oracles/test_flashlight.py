@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from benchmarks.simulation import Simulation
+from benchmarks.searches.simulation import Simulation
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.ngram.arrays import read_automaton
 from lm.search.batched.search import BatchedSearch

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.simulation import Simulation
+from benchmarks.searches.simulation import Simulation
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.search.batched.search import BatchedSearch
 from lm.search.compiled import CompiledSearch

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.simulation import Simulation
+from benchmarks.searches.simulation import Simulation
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.rescoring import lm_scores, ranked
 from lm.search.compiled import CompiledSearch

@@ -1,37 +1,36 @@
-"""A contender in a process of its own, and what that process and its children use. Linux only: it reads /proc."""
+"""A contender in a process of its own, with the time and memory that it uses. Linux only."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-TICKS = os.sysconf("SC_CLK_TCK")
+from benchmarks.usage import cpu_seconds, proportional_mb
+
 T = TypeVar("T")
 Run = Callable[[Any], T]
 
 
 class Turn(NamedTuple, Generic[T]):
-    """One call."""
+    """One call of the contender, and what it cost."""
 
     result: T
     seconds: float
-    """Wall clock, as the process itself sees it."""
+    """Wall-clock time, measured in the process."""
     cpu_seconds: float
-    """Of the process and its children, to a hundredth."""
+    """Processor time of the process and its children, to a hundredth of a second."""
 
 
 class Hosted(Generic[T]):
-    """`opened` in a fresh process, entered there; what it gives is called with the data of each turn."""
+    """A context manager entered in a fresh process, where the function it gives is then called."""
 
     def __init__(self, opened: AbstractContextManager[Run[T]]) -> None:
-        """opened: to be pickled, and entered in the process."""
+        """Start the process and enter `opened`, which must be picklable, in it."""
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_host, args=(opened, theirs))
@@ -39,10 +38,10 @@ class Hosted(Generic[T]):
         theirs.close()
         self.setup_seconds: float = self._connection.recv()
         self.peak_mb = 0.0
-        """Memory at its peak, as `proportional_mb` counts it, seen by looking often in first turns and seldom in later ones."""
+        """Highest memory that `proportional_mb` has shown."""
 
     def turn(self, data: Any, look_every: float = 0.5) -> Turn[T]:
-        """Call it there; look_every: seconds between two looks at its memory."""
+        """Call the function with `data`, and look at the memory every `look_every` seconds."""
         before = cpu_seconds(self._pid)
         self._connection.send(data)
         with self._watched(look_every):
@@ -50,7 +49,7 @@ class Hosted(Generic[T]):
         return Turn(result, seconds, cpu_seconds(self._pid) - before)
 
     def close(self) -> None:
-        """Leave it, and end the process."""
+        """Leave the context manager, and end the process."""
         self._connection.close()
         self._process.join()
 
@@ -89,42 +88,3 @@ def _host(opened: AbstractContextManager[Run[T]], connection: Connection) -> Non
             began = time.perf_counter()
             result = run(data)
             connection.send((time.perf_counter() - began, result))
-
-
-def family(pid: int) -> list[int]:
-    """A process and its descendants."""
-    children: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        fields = _stat(path)
-        if fields:
-            children.setdefault(int(fields[1]), []).append(int(path.parent.name))
-    found = [pid]
-    for member in found:
-        found += children.get(member, [])
-    return found
-
-
-def cpu_seconds(pid: int) -> float:
-    """Of a process and its descendants that live, in and out of the kernel."""
-    rows = (_stat(Path(f"/proc/{member}/stat")) for member in family(pid))
-    return sum(int(fields[11]) + int(fields[12]) for fields in rows if fields) / TICKS
-
-
-def proportional_mb(pid: int) -> float:
-    """Memory of a process and its descendants, in 10^6 bytes; what they share counts once (PSS)."""
-    kilobytes = 0
-    for member in family(pid):
-        try:
-            lines = Path(f"/proc/{member}/smaps_rollup").read_text().splitlines()
-        except OSError:  # it has ended
-            continue
-        kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return kilobytes * 1024 / 1e6
-
-
-def _stat(path: Path) -> list[str]:
-    """The fields after a process's name, its state first; none when it has ended."""
-    try:
-        return path.read_text().rpartition(")")[2].split()
-    except OSError:
-        return []

@@ -1,4 +1,4 @@
-"""What the searches are measured on: emissions, simulated and of the shipped model, and a 4-gram large enough to matter."""
+"""Emissions, simulated and of the shipped model, and a 4-gram large enough to matter."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.simulation import Simulation
+from benchmarks.searches.simulation import Simulation
 from lm.search.greedy import greedy_search
 from lm.text.normalization import normalize_text
 from lm.text.vocabulary import CHARACTERS, Vocabulary
 from storage.home import home
 from w2v2cli.recognition.scoring.error_rate import align, total
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 TEXTS = SHARED / "ljspeech" / "transcripts.tsv"
 NOVELS = SHARED / "novels"
 FRAME = 0.02  # seconds
@@ -29,23 +29,23 @@ VOCABULARY = Vocabulary.from_labels(CHARACTERS)
 
 @dataclass(frozen=True)
 class Inputs:
-    """Utterances to be searched."""
+    """Emissions of utterances, and what was said in them."""
 
     name: str
     labels: tuple[str, ...]
     texts: list[str]
-    """What was said, normalised."""
+    """Normalised transcripts."""
     emissions: list[np.ndarray]
-    """(T, V) float32 log-probabilities each."""
+    """Log-probabilities of each utterance, float32 (T, V)."""
 
     @property
     def audio_seconds(self) -> float:
-        """Length of what was said."""
+        """Length of all utterances."""
         return sum(map(len, self.emissions)) * FRAME
 
     @property
     def greedy_wer(self) -> float:
-        """Word error rate of the best path."""
+        """Word error rate of the best path, without a language model."""
         vocabulary = Vocabulary.from_labels(self.labels)
         return wer(
             self.texts,
@@ -64,13 +64,19 @@ def references(path: Path, count: int) -> list[str]:
 
 
 def simulated(transcripts: Path, count: int, mistaken: float) -> Inputs:
-    """Emissions that a model of LibriSpeech might have made: greedy WER 10 to 15% where `mistaken` is 0.02."""
+    """Emissions like those of a model of LibriSpeech.
+
+    With `mistaken` at 0.02, their greedy WER is 10 to 15%.
+    """
     texts = references(transcripts, count)
     return Inputs("simulated", CHARACTERS, texts, Simulation(VOCABULARY, mistaken)(texts))
 
 
 def recorded(model: str, corpus: Path | None, count: int) -> Inputs:
-    """A model's emissions of real recordings: those of a corpus, else of the splits that ship."""
+    """Emissions that a model computes of `count` recordings of a corpus.
+
+    Without `corpus` they come from the splits that ship.
+    """
     from models.importers.reader import read_model
     from w2v2cli.data.audio import read_audio
     from w2v2cli.data.corpora.catalogue import find_splits
@@ -88,7 +94,10 @@ def recorded(model: str, corpus: Path | None, count: int) -> Inputs:
 
 
 def novels_4gram() -> tuple[Path, Path]:
-    """A pruned 4-gram of the novels (1.6 M n-grams) and its lexicon of 84 679 words; made on first use, in about a minute."""
+    """A pruned 4-gram of the novels, 1.6 M n-grams, and its lexicon of 84 679 words.
+
+    The first call makes both, in about a minute.
+    """
     folder = home() / "benchmarks"
     lm, lexicon = folder / "novels-4gram.arpa.gz", folder / "novels-lexicon.txt"
     if not (lm.exists() and lexicon.exists()):
@@ -102,7 +111,10 @@ def novels_4gram() -> tuple[Path, Path]:
 
 
 def unpacked(path: Path, folder: Path) -> Path:
-    """The file itself, or what a gzip file holds, in `folder`: peers read no gzip, and that is not what is measured."""
+    """The path of a file that is not compressed: the file's own, or of a copy in `folder`.
+
+    Peers cannot read gzip, and decompression is not measured here.
+    """
     if path.suffix != ".gz":
         return path
     plain = folder / path.stem

@@ -1,4 +1,7 @@
-"""Emissions as a CTC model makes them, from text: peaks with blanks between, and letters mistaken for others like them."""
+"""Emissions like those of a CTC model, made from text.
+
+Each symbol is a peak between blanks, and some letters are mistaken for others that sound like them.
+"""
 
 from __future__ import annotations
 
@@ -10,30 +13,25 @@ from lm.text.vocabulary import Vocabulary
 
 # Letters that models take for one another: English writes the same sound with each of a group.
 ALIKE = ("AEIOUY", "CKQSZX", "TDH", "BPVFM", "GJ", "NM", "LR", "WUV", "SC'")
-GAP = (
-    2.0,
-    1.2,
-)  # blank frames after a symbol, mean and spread: with the peak, 15 letters a second at 49 frames
-FLOOR = (-11.0, 1.6)  # log-odds of what nobody said
-PEAK = (
-    0.0,
-    1.5,
-)  # log-odds of the likeliest symbol of a frame, less the blank where that is another
-SECOND = (-7.0, 4.0)  # log-odds of the truth where a rival beat it
-RIVAL = (-6.0, 2.5)  # log-odds of the rivals of a symbol that was heard right
+# Means and standard deviations. GAP, with the peak, makes 15 letters a second of 49 frames.
+GAP = (2.0, 1.2)  # blank frames after a symbol
+FLOOR = (-11.0, 1.6)  # log-odds of symbols that were not said
+PEAK = (0.0, 1.5)  # log-odds of the likeliest symbol of a frame, relative to the blank
+SECOND = (-7.0, 4.0)  # log-odds of the symbol that was said, where a rival wins
+RIVAL = (-6.0, 2.5)  # log-odds of the rivals of a symbol that wins
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """Draws emissions; the same seed gives the same ones."""
+    """A generator of emissions; the same seed gives the same ones."""
 
     vocabulary: Vocabulary
     mistaken: float
-    """Share of letters and boundaries that another symbol beats, or the blank."""
+    """Share of letters and word boundaries where another symbol or the blank wins."""
     seed: int = 0
 
     def __call__(self, texts: list[str]) -> list[np.ndarray]:
-        """A (T, V) float32 array of log-probabilities for each text."""
+        """Draw log-probabilities, float32 (T, V), for each text."""
         generator = np.random.default_rng(self.seed)
         return [self._emission(text, generator) for text in texts]
 
@@ -54,7 +52,7 @@ class Simulation:
         return odds.astype(np.float32)
 
     def _say(self, odds: np.ndarray, symbol: int, generator: np.random.Generator) -> None:
-        """Write one symbol into its frames, (hold, V)."""
+        """Write one symbol into the log-odds of its frames, (hold, V)."""
         blank = self.vocabulary.blank
         rivals = self._rivals(symbol)
         odds[:, blank] = generator.normal(-4.0, 2.0)

@@ -1,9 +1,14 @@
-"""The searches that `benchmarks.search` compares: each is entered in a process of its own and gives what searches emissions.
+"""The searches that `benchmarks.search` compares.
 
-flashlight-text is called as fairseq's decoder calls it: `load_words`, the trie in that dictionary's order, a Python loop.
-That order is one of hashes. On five utterances (beam 1500, threshold 50) it costs the peer nothing: 5.8 to 6.0 CPU seconds,
-5.8 with the words sorted, 5.7 to 5.8 in our `FlashlightSearch`. An earlier run on forty, of one repeat, had one process take
-2.43 times as long as two workers; nothing above explains that, so read the CPU seconds beside the wall clock's.
+Each is a context manager that is entered in a process of its own and gives a function that
+searches emissions.
+
+flashlight-text is called as fairseq's decoder calls it: `load_words`, the trie in the order of
+that dictionary, a Python loop. The order is one of hashes. On five utterances (beam 1500,
+threshold 50) it costs the peer nothing: 5.8 to 6.0 CPU seconds, 5.8 with the words sorted, 5.7 to
+5.8 in our `FlashlightSearch`. In an earlier run on forty utterances, of one repeat, one process
+took 2.43 times as long as two workers. Nothing above explains that, so compare CPU seconds as
+well as wall-clock seconds.
 """
 
 from __future__ import annotations
@@ -27,39 +32,36 @@ from w2v2cli.recognition.searching.processes import SearchPool
 from w2v2cli.recognition.searching.server import stderr_closed
 from w2v2cli.recognition.searching.spec import Engine, SearchSpec
 
-Decoded = list[
-    tuple[str, float]
-]  # words of each utterance and their score, NaN where the peer does not say
+# Words of each utterance, and their score: NaN where the peer gives none.
+Decoded = list[tuple[str, float]]
 Search = Callable[[list[np.ndarray]], Decoded]
-NEEDS = {
-    "flashlight": "flashlight",
-    "pyctcdecode": "pyctcdecode",
-}  # first part of a kind: the module it is run by
+# The module that a contender needs, by the first part of its name.
+NEEDS = {"flashlight": "flashlight", "pyctcdecode": "pyctcdecode"}
 
 
 @dataclass(frozen=True)
 class Task:
-    """What every contender is asked to do."""
+    """Files, options and weights, the same for every contender."""
 
     labels: tuple[str, ...]
     lm: Path
     """An ARPA file."""
     lexicon: Path
-    """Not compressed."""
+    """A lexicon that is not compressed."""
     options: BeamOptions
     weights: DecodingWeights
     workers: int
     cache: Path
-    """Where engines keep what they make of the files."""
+    """Folder where engines cache what they compile from the files."""
     device: str = "cpu"
-    """Of the batched search."""
+    """Device of the batched search."""
     at_once: int = 64
     """Utterances in a batch of the batched search."""
 
 
 @dataclass
 class Contender(AbstractContextManager[Search]):
-    """One search; entering it sets it up. It travels to its process before that."""
+    """One search. It is pickled to its process, and entering it there sets it up."""
 
     name: str
     """One of `CONTENDERS`."""
@@ -74,7 +76,7 @@ class Contender(AbstractContextManager[Search]):
 
 
 def missing(name: str) -> str | None:
-    """Why a contender cannot take part, in a sentence."""
+    """A sentence that tells why a contender cannot take part; None if it can."""
     module = NEEDS.get(name.split("-")[0])
     if module is None or importlib.util.find_spec(module) is not None:
         return None
@@ -84,7 +86,7 @@ def missing(name: str) -> str | None:
 
 @contextmanager
 def flashlight(task: Task) -> Iterator[Search]:
-    """flashlight-text as fairseq's W2lKenLMDecoder sets it up and calls it, in one process."""
+    """Run flashlight-text in one process, as fairseq's W2lKenLMDecoder does."""
     from flashlight.lib.text import decoder
     from flashlight.lib.text.decoder.kenlm import KenLM
     from flashlight.lib.text.dictionary import create_word_dict, load_words
@@ -105,10 +107,16 @@ def flashlight(task: Task) -> Iterator[Search]:
             trie.insert([vocabulary.index[symbol] for symbol in spelling], index, score)
     trie.smear(decoder.SmearingMode.MAX)
     options = decoder.LexiconDecoderOptions(
-        task.options.width, task.options.tokens or len(task.labels), task.options.threshold,
-        task.weights.lm_weight, task.weights.word_score, task.weights.unk_score, task.weights.sil_score,
-        False, decoder.CriterionType.CTC,
-    )  # fmt: skip
+        task.options.width,
+        task.options.tokens or len(task.labels),
+        task.options.threshold,
+        task.weights.lm_weight,
+        task.weights.word_score,
+        task.weights.unk_score,
+        task.weights.sil_score,
+        False,
+        decoder.CriterionType.CTC,
+    )
     search = decoder.LexiconDecoder(
         options, trie, lm, silence, vocabulary.blank, dictionary.get_index("<unk>"), [], False
     )
@@ -127,19 +135,24 @@ def flashlight(task: Task) -> Iterator[Search]:
 def pyctcdecode(
     beam: int, prune: float = -10.0, least: float = -5.0
 ) -> Callable[[Task], AbstractContextManager[Search]]:
-    """pyctcdecode by its batches over a pool of processes, pruned as it is by default; its model takes natural logarithms.
+    """pyctcdecode's `decode_batch` over a pool of processes; its model takes natural logarithms.
 
-    prune: log-probability below the best at which a hypothesis goes; least: log-probability of a symbol worth trying.
+    Args:
+        beam: hypotheses kept.
+        prune: log-probability, relative to the best, below which a hypothesis is dropped.
+        least: log-probability below which a symbol is not tried.
+
+    The defaults are its own.
     """
 
     @contextmanager
     def opened(task: Task) -> Iterator[Search]:
-        from pyctcdecode import build_ctcdecoder  # type: ignore[import-not-found,attr-defined,unused-ignore]
+        from pyctcdecode import build_ctcdecoder  # type: ignore
 
         vocabulary = Vocabulary.from_labels(task.labels)
         names = {vocabulary.blank: "", vocabulary.index["|"]: " "}
         shown = [names.get(i, label) for i, label in enumerate(task.labels)]
-        # Special labels that nobody says must be single characters, or all labels are taken for word pieces.
+        # pyctcdecode takes all labels for word pieces unless each is a single character.
         labels = [label if len(label) < 2 else chr(0xE000 + i) for i, label in enumerate(shown)]
         words = list(Lexicon.read(task.lexicon, vocabulary).spellings)
         alpha = task.weights.lm_weight / math.log(10)
@@ -158,7 +171,7 @@ def pyctcdecode(
 
 
 def pool(engine: Engine) -> Callable[[Task], AbstractContextManager[Search]]:
-    """Our pool of processes around an engine."""
+    """An engine in our pool of processes."""
 
     @contextmanager
     def opened(task: Task) -> Iterator[Search]:
@@ -182,7 +195,7 @@ def pool(engine: Engine) -> Callable[[Task], AbstractContextManager[Search]]:
 
 @contextmanager
 def compiled_threads(task: Task) -> Iterator[Search]:
-    """Our compiled engine in threads of one process."""
+    """Run our compiled engine in threads of one process."""
     from lm.ngram.automaton import content_hash
     from lm.search.compiled import CompiledSearch
     from lm.search.flat_lexicon import kept_lexicon
@@ -202,7 +215,7 @@ def compiled_threads(task: Task) -> Iterator[Search]:
 
 @contextmanager
 def batched(task: Task) -> Iterator[Search]:
-    """Our search by tensor operations, `at_once` utterances in a batch of falling length."""
+    """Run our search by tensor operations on batches of `at_once` utterances, longest first."""
     from lm.ngram.arrays_cache import kept_automaton
     from lm.search.batched.search import BatchedSearch
 
@@ -230,13 +243,13 @@ def batched(task: Task) -> Iterator[Search]:
 
 
 def best(found: list[list[Hypothesis]]) -> Decoded:
-    """Of the first hypothesis of each utterance."""
+    """Words and score of the first hypothesis of each utterance."""
     return [(ranked[0].text, ranked[0].score) for ranked in found]
 
 
 PEER = "flashlight"
 ALONE = ("pyctcdecode-100", "pyctcdecode-500", "pyctcdecode-100-wide")
-"""They prune in their own way: neither beam nor threshold of the others is theirs."""
+"""Contenders that prune in their own way, for which the others' beam and threshold mean nothing."""
 CONTENDERS: dict[str, Callable[[Task], AbstractContextManager[Search]]] = {
     PEER: flashlight,
     "pyctcdecode-100": pyctcdecode(100),
@@ -247,7 +260,7 @@ CONTENDERS: dict[str, Callable[[Task], AbstractContextManager[Search]]] = {
     "compiled-threads": compiled_threads,
     "batched": batched,
 }
-TELLS = {
+TITLES = {
     PEER: "flashlight as fairseq runs it, 1 process",
     "pyctcdecode-100": "pyctcdecode, beam 100, {workers} processes",
     "pyctcdecode-500": "pyctcdecode, beam 500, {workers} processes",

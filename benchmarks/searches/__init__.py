@@ -1,0 +1,1 @@
+"""Contenders, inputs and measuring processes of the benchmarks of beam search."""
