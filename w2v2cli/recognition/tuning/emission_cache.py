@@ -1,41 +1,44 @@
-"""What the acoustic model says of a corpus, on disk: it runs once, and every trial of a tuning reads its emissions.
+"""Emissions of a corpus on disk: the acoustic model runs once, every trial of a tuning reads them.
 
-A folder of the store for each (model, recordings, device's kind, precision): `emissions.f16`, the frames of all segments one
-after the other, and `index.json`. Log-probabilities are kept in float16: half the disk, memory-mapped, shared by all processes.
-Rounding moves each by at most 2^-11 of itself: 0.005 at -10, nothing that counts near 0, where the best path runs. So a
-search may choose otherwise only between hypotheses whose scores are that close; whoever needs the last bit runs `w2v2 eval`.
+$W2V2_HOME/emissions has a folder for each (model, recordings, kind of device, precision). It holds
+`emissions.f16`, the frames of all segments one after the other, and `index.json`.
+
+Log-probabilities are kept in float16: half the disk space, memory-mapped, shared by all processes.
+Rounding changes each by at most 2^-11 of itself, 0.005 at -10, and hardly near 0, where the best
+path runs. A search can only choose otherwise between hypotheses whose scores are that close; for
+exact float32 results run `w2v2 eval`.
+
+Shapes: T frames of a segment, V labels.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from storage.hashing import file_hash, hash_of
 from storage.home import home
+from storage.whole import whole_folder
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
-from w2v2cli.recognition.tuning.fingerprints import text_hash
 
 if TYPE_CHECKING:
     from w2v2cli.recognition.acoustic_model import AcousticModel
 
 FRAMES, INDEX = "emissions.f16", "index.json"
-VERSION = "1"  # of how recordings are cut and emissions kept
-LOWEST = -60000.0  # float16 ends at -65504
+VERSION = "1"  # counts changes in how recordings are cut and how emissions are kept
+LOWEST = -60000.0  # the lowest float16 is -65504
 
 
 class CacheError(UserError):
-    """Emissions that cannot be kept, or are not what they were."""
+    """Emissions that could not be written, or that differ from what was written."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,12 @@ class Emissions:
     """The emissions of a corpus, utterance by utterance."""
 
     frames: np.ndarray
-    """(all frames, V) float16, memory-mapped."""
+    """(frames of all segments, V) float16, memory-mapped."""
     segments: tuple[tuple[tuple[int, int], ...], ...]
-    """For each utterance (first frame, frame after the last) of each stretch that is searched apart."""
+    """For each utterance (first frame, frame after the last) of each segment."""
 
     def of(self, utterance: int) -> list[np.ndarray]:
-        """(T, V) float32 of each segment of an utterance."""
+        """(T, V) float32 of each segment of an utterance; segments are searched separately."""
         return [
             np.asarray(self.frames[start:end], np.float32)
             for start, end in self.segments[utterance]
@@ -56,16 +59,16 @@ class Emissions:
 
 
 def emissions_folder(model: str, corpus: str, device: str, precision: str) -> Path:
-    """Where emissions lie that a model (by its hash) makes of recordings (by theirs) on a kind of device."""
-    return home() / "emissions" / text_hash(VERSION, model, corpus, device, precision)[:32]
+    """The folder of the emissions of a corpus under a model, both given by their hashes."""
+    return home() / "emissions" / hash_of(VERSION, model, corpus, device, precision)[:32]
 
 
 def read_emissions(folder: Path) -> Emissions | None:
-    """What is kept in a folder; None where nothing is, or where it is damaged and so must be made again."""
+    """The emissions in a folder; None where there are none, or where they are damaged."""
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         path, symbols = folder / FRAMES, int(index["symbols"])
-        if _digest(path) != index["sha256"]:
+        if file_hash(path) != index["sha256"]:
             return None
         segments = tuple(tuple((int(a), int(b)) for a, b in spans) for spans in index["segments"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -75,68 +78,53 @@ def read_emissions(folder: Path) -> Emissions | None:
     return Emissions(np.memmap(path, np.float16, "r").reshape(-1, symbols), segments)
 
 
-def keep_emissions(folder: Path, found: Iterator[Sequence[np.ndarray]], symbols: int) -> Emissions:
-    """Write each utterance's segments, (T, V) float32, as they come; CacheError for a full disk.
+def keep_emissions(
+    folder: Path, emissions: Iterator[Sequence[np.ndarray]], symbols: int
+) -> Emissions:
+    """Write emissions as they are computed, and read them back. The folder is whole or absent.
 
-    Written beside and renamed: a process killed in between leaves nothing that would be taken for whole.
+    emissions: for each utterance (T, V) float32 of each segment.
+    symbols: V.
+
+    Raises CacheError, for a full disk too.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-        try:
+        with whole_folder(folder) as beside:
             with (beside / FRAMES).open("wb") as file:
-                segments, digest = _write(file, found)
+                segments, digest = _write(file, emissions)
             index = {"symbols": symbols, "sha256": digest, "segments": segments}
             (beside / INDEX).write_text(json.dumps(index), encoding="utf-8")
-            shutil.rmtree(folder, ignore_errors=True)
-            _rename(beside, folder)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        why = "the disk is full: make room" if full else f"{error.strerror}: mend that"
+        why = "the disk is full: make room" if full else f"{error.strerror}: correct that"
         raise CacheError(
-            f"Emissions cannot be kept in {folder.parent}, {why}, or name another place by $W2V2_HOME."
+            f"Emissions cannot be kept in {folder.parent}, {why}, "
+            "or name another folder in $W2V2_HOME."
         ) from None
     kept = read_emissions(folder)
     if kept is None:
         raise CacheError(
-            f"The emissions in {folder} are not what was written there: is the disk sound?"
+            f"The emissions in {folder} differ from what was written there: check the disk."
         )
     return kept
 
 
-def _rename(beside: Path, folder: Path) -> None:
-    """Unless another process was quicker with the same."""
-    try:
-        os.rename(beside, folder)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _write(
-    file: BinaryIO, found: Iterator[Sequence[np.ndarray]]
+    file: BinaryIO, emissions: Iterator[Sequence[np.ndarray]]
 ) -> tuple[list[list[tuple[int, int]]], str]:
-    digest = hashlib.sha256()
+    """Write all frames; the segments of each utterance and the SHA-256 of the file."""
+    digest = sha256()
     segments: list[list[tuple[int, int]]] = []
     at = 0
-    for emissions in found:
+    for utterance in emissions:
         spans = []
-        for emission in emissions:
-            data = np.maximum(emission, LOWEST).astype(np.float16).tobytes()
+        for segment in utterance:
+            data = np.maximum(segment, LOWEST).astype(np.float16).tobytes()
             file.write(data)
             digest.update(data)
-            spans.append((at, at + len(emission)))
-            at += len(emission)
+            spans.append((at, at + len(segment)))
+            at += len(segment)
         segments.append(spans)
     return segments, digest.hexdigest()
 
@@ -146,16 +134,22 @@ def compute_emissions(
     labels: tuple[str, ...],
     utterances: Sequence[Utterance],
     batch_seconds: float = 0.0,
-    one_more: Callable[[], None] = lambda: None,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> Iterator[list[np.ndarray]]:
-    """Each utterance's segments as `transcribe` and `eval` would search them; UserError for one that cannot be read."""
+    """For each utterance (T, V) float32 of each segment, cut as `transcribe` and `eval` do.
+
+    on_progress: called with the number of utterances done.
+
+    Raises UserError for an utterance that cannot be read.
+    """
     from lm.text.vocabulary import Vocabulary
     from w2v2cli.recognition.pipeline import AcousticStage
 
     stage = AcousticStage(model, Vocabulary.from_labels(labels), batch_seconds)
     sources = [utterance.recorded for utterance in utterances]
-    for utterance, emitted in zip(utterances, stage.emissions(sources), strict=True):
+    emissions = zip(utterances, stage.emissions(sources), strict=True)
+    for done, (utterance, emitted) in enumerate(emissions, 1):
         if emitted.error is not None:
             raise UserError(f"{utterance.id}: {emitted.error}")
-        one_more()
+        on_progress(done)
         yield [segment.emission for segment in emitted.segments]

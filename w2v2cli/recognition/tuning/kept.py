@@ -1,7 +1,8 @@
 """`tuned.json`: the weights that tuning found for a model, a language model and a kind of search.
 
-It lies beside the model, or, where that is not the user's to write (the shipped model, a read-only disk), in the store. An entry
-counts only while model and language model are, to the byte, those it was made with.
+The file lies beside the model; in $W2V2_HOME/tuned for the shipped model, and where that folder
+cannot be written. An entry applies only to files with the same bytes as those it was made with.
+Weights that a user gives by hand always win: who reads an entry fills in only what is missing.
 """
 
 from __future__ import annotations
@@ -20,29 +21,32 @@ from w2v2cli.recognition.output import write_file
 from w2v2cli.recognition.tuning.fingerprints import model_hash
 
 NAME = "tuned.json"
-BEAM = "beam"  # the kind of search that fuses the language model in its only pass
+BEAM = "beam"  # the kind of search that has a single pass, with the language model in it
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What tuning found."""
+    """An entry of `tuned.json`."""
 
     weights: DecodingWeights
     data: str
-    """The corpus it was found on."""
+    """Name of the corpus that the weights were tuned on."""
     path: Path
-    """The file that says so."""
+    """The file that holds the entry."""
     details: dict[str, Any]
-    """All of the entry."""
+    """The whole entry."""
 
 
 def rescored(first: LmLocation) -> str:
-    """The kind of search whose n-best, found with this language model, another one scores again."""
+    """The kind of search with a second pass over n-best lists that `first` helped to find."""
     return f"rescoring of {'no language model' if first.path is None else model_hash(first.path)}"
 
 
 def find_tuned(model: ModelLocation, lm: LmLocation, search: str = BEAM) -> Tuned | None:
-    """The entry for this model, language model and kind of search; None where there is none. UserError for a damaged file."""
+    """The entry for this model, language model and kind of search; None where there is none.
+
+    Raises UserError for a damaged file.
+    """
     paths = [path for path in _places(model) if path.is_file()]
     if not paths or lm.path is None:
         return None
@@ -69,7 +73,12 @@ def keep_tuned(
     details: dict[str, Any],
     search: str = BEAM,
 ) -> Path:
-    """Write an entry over the one before for the same three; returns the file. UserError when no place can be written."""
+    """Write an entry in place of an earlier one for the same model, LM and search; its file.
+
+    details: further values of the entry, such as the corpus and the error rate.
+
+    Raises UserError when neither file can be written.
+    """
     if lm.path is None:
         raise UserError("Without a language model there are no weights to keep.")
     key = _key(model, lm, search)
@@ -93,7 +102,7 @@ def keep_tuned(
 
 
 def _places(model: ModelLocation) -> list[Path]:
-    """Where an entry may lie, the first that can be written taken: beside the model, then in the store."""
+    """The files that may hold an entry; the first that can be written takes a new one."""
     store = home() / "tuned" / f"{Path(model.name).stem or 'model'}.json"
     if model.family == "demo":
         return [store]
@@ -124,5 +133,6 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def _damaged(path: Path) -> UserError:
     return UserError(
-        f"{path} is damaged: delete it and tune again (w2v2 tune-lm), or give --lm-weight and --word-score."
+        f"{path} is damaged: delete it and tune again (w2v2 tune-lm), "
+        "or give --lm-weight and --word-score."
     )

@@ -1,4 +1,4 @@
-"""What tuning counts: errors in words, characters or phones, utterance by utterance."""
+"""The number that tuning lowers: errors in words, characters or phones of each utterance."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ UNITS: dict[Metric, str] = {"wer": "words", "cer": "characters", "per": "phones"
 
 
 class References:
-    """What was said, and how far anything else is from it."""
+    """The reference transcripts of a corpus, and the errors of hypotheses against them."""
 
     def __init__(self, utterances: Sequence[Utterance], metric: Metric = "wer") -> None:
-        """UserError where nothing is written down to compare with.
+        """Normalise the references.
 
-        per: `phones`, or the symbols of the text, TIMIT's folded to 39; hypotheses are symbols between spaces.
+        With `per` a reference is the utterance's phones, else the symbols of its text, folded to
+        39 if they are TIMIT's; hypotheses are symbols separated by spaces.
+
+        Raises UserError for utterances without a transcript, and where no transcript has a word.
         """
         silent = [
             utterance.id
@@ -36,11 +39,11 @@ class References:
         self.metric = metric
         self._texts = [_spelled(utterance, metric) for utterance in utterances]
         self.lengths = [len(text) if metric == "cer" else len(text.split()) for text in self._texts]
-        """Of each reference, in the metric's units."""
+        """Length of each reference, in the metric's units."""
         self._known: dict[tuple[int, str], int] = {}
         if not self.length:
             raise UserError(
-                f"The transcripts hold no {UNITS[metric]} at all: there is nothing to tune for."
+                f"The transcripts hold no {UNITS[metric]}: there is nothing to tune for."
             )
 
     def __len__(self) -> int:
@@ -48,7 +51,7 @@ class References:
 
     @property
     def length(self) -> int:
-        """Of all references."""
+        """Length of all references together."""
         return sum(self.lengths)
 
     @property
@@ -57,7 +60,7 @@ class References:
         return tuple(self._texts)
 
     def errors(self, utterance: int, text: str) -> int:
-        """Of a hypothesis; each is aligned only once."""
+        """Errors of a hypothesis for an utterance; each is aligned only once."""
         key = (utterance, text)
         if key not in self._known:
             self._known[key] = self._count(self._texts[utterance], text)
@@ -80,7 +83,7 @@ def _spelled(utterance: Utterance, metric: Metric) -> str:
 
 
 def _phones(symbols: Sequence[str]) -> str:
-    """TIMIT's folded to the 39 that are scored; others as they are written."""
+    """TIMIT's phones folded to the 39 that are scored, other symbols unchanged."""
     from lm.text.phones import fold
 
     try:

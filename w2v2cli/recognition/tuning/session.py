@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from lm.decoding import BeamOptions, DecodingWeights
 from models.importers.labels import quick_outputs
+from storage.hashing import hash_of
 from storage.home import home
 from w2v2cli.data.corpora.catalogue import CorpusSplit
 from w2v2cli.errors import UserError
@@ -22,7 +23,7 @@ from w2v2cli.recognition.tuning.emission_cache import (
     keep_emissions,
     read_emissions,
 )
-from w2v2cli.recognition.tuning.fingerprints import corpus_hash, file_hash, model_hash, text_hash
+from w2v2cli.recognition.tuning.fingerprints import content_hash, corpus_hash, model_hash
 from w2v2cli.recognition.tuning.metric import Metric, References
 from w2v2cli.recognition.tuning.study import Study
 from w2v2cli.recognition.tuning.trials import NBEST, Outcome, Tuning, TuningOptions
@@ -68,9 +69,9 @@ def tune_corpus(
         identity = {
             "model": model,
             "language model": model_hash(lm),
-            "lexicon": file_hash(settings.lm.lexicon) if settings.lm.lexicon else None,
+            "lexicon": content_hash(settings.lm.lexicon) if settings.lm.lexicon else None,
             "corpus": corpus,
-            "set of transcripts": text_hash(*references.texts),
+            "set of transcripts": hash_of(*references.texts),
             "metric": metric,
             **_identity(options, settings.beam),
             "precision": computed_on,
@@ -78,7 +79,7 @@ def tune_corpus(
                 {} if settings.rescore is None else _second_pass(settings.rescore, settings.weights)
             ),
         }
-        place = folder or home() / "studies" / text_hash(json.dumps(identity))[:16]
+        place = folder or home() / "studies" / hash_of(json.dumps(identity))[:16]
         with Study(place / DATABASE, identity) as study:
             pool.wait_until_ready()
             tuning = Tuning(
@@ -163,15 +164,13 @@ def _emissions(
             )
         except ValueError as error:
             raise UserError(str(error)) from error
-        done = 0
-
-        def one_more() -> None:
-            nonlocal done
-            done += 1
-            advance(done, len(part.utterances), "Acoustic model")
-
+        total = len(part.utterances)
         found = compute_emissions(
-            network, labels, part.utterances, settings.batch_seconds, one_more
+            network,
+            labels,
+            part.utterances,
+            settings.batch_seconds,
+            lambda done: advance(done, total, "Acoustic model"),
         )
         kept = keep_emissions(folder, found, len(labels))
     return kept, f"{precision} on {device.type}"

@@ -1,8 +1,11 @@
 """Emissions kept on disk."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
+from storage.whole import whole_folder
 from w2v2cli.recognition.tuning import emission_cache
 from w2v2cli.recognition.tuning.emission_cache import CacheError, keep_emissions, read_emissions
 
@@ -42,15 +45,15 @@ def test_damage_is_noticed(tmp_path, corpus):
 
 
 def test_a_full_disk_is_a_sentence(tmp_path, corpus, monkeypatch):
-    def on_a_full_disk(prefix, dir):
-        beside = tmp_path / "beside"
-        beside.mkdir()
-        (beside / "emissions.f16").symlink_to("/dev/full")
-        return str(beside)
+    @contextmanager
+    def on_a_full_disk(folder):
+        with whole_folder(folder) as beside:
+            (beside / "emissions.f16").symlink_to("/dev/full")
+            yield beside
 
-    monkeypatch.setattr(emission_cache.tempfile, "mkdtemp", on_a_full_disk)
+    monkeypatch.setattr(emission_cache, "whole_folder", on_a_full_disk)
     with pytest.raises(
-        CacheError, match=r"the disk is full: make room, or name another place by \$W2V2_HOME"
+        CacheError, match=r"the disk is full: make room, or name another folder in \$W2V2_HOME"
     ):
         keep_emissions(tmp_path / "kept", iter(corpus), 5)
-    assert not (tmp_path / "kept").exists() and not (tmp_path / "beside").exists()
+    assert not list(tmp_path.iterdir())
