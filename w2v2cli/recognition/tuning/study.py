@@ -1,8 +1,9 @@
-"""The record of a tuning, in SQLite: points, searches and what they found, each stored as it ends.
+"""The record of a tuning in SQLite: points, searches and what they found, stored as each ends.
 
-Any number of processes may work on one study. A search is claimed before it runs; its owner's heart beats in the claim, and
-what an owner that died had claimed is free again: that search is done anew, nothing else. Rounds of searches are planned by
-whoever comes first; the plan is a function of the rounds before, so it does not matter who that is.
+Any number of processes may work on one study. A search is claimed before it runs, and its owner
+renews the claim with a heartbeat. The claim of an owner that died is free again, so only that
+search is repeated. The first process to reach a round plans it; a plan depends on the earlier
+rounds only, so it does not matter which process that is.
 """
 
 from __future__ import annotations
@@ -26,23 +27,27 @@ from w2v2cli.errors import UserError
 
 Kind = Literal["exact", "stopped"]
 
-BUSY = 60.0  # seconds to wait for another process's transaction
-BEAT = 2.0  # seconds between heartbeats
-SILENT = 30.0  # seconds without one after which an owner on another machine counts as dead
+BUSY = 60.0  # seconds to wait for the transaction of another process
+BEAT = 2.0  # seconds between two heartbeats
+SILENT = 30.0  # seconds without a heartbeat after which an owner on another machine counts as dead
 TABLES = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS trials (number INTEGER PRIMARY KEY, batch INTEGER NOT NULL, point TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS trials (
+    number INTEGER PRIMARY KEY, batch INTEGER NOT NULL, point TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS rounds (batch INTEGER, round INTEGER, PRIMARY KEY (batch, round));
 CREATE TABLE IF NOT EXISTS searches (
-    trial INTEGER PRIMARY KEY, batch INTEGER NOT NULL, round INTEGER NOT NULL, rival INTEGER, alpha REAL,
-    owner TEXT, beat REAL, kind TEXT, errors TEXT, seconds REAL
+    trial INTEGER PRIMARY KEY, batch INTEGER NOT NULL, round INTEGER NOT NULL,
+    rival INTEGER, alpha REAL, owner TEXT, beat REAL, kind TEXT, errors TEXT, seconds REAL
 );
-CREATE TABLE IF NOT EXISTS found (trial INTEGER, segment INTEGER, parts BLOB, PRIMARY KEY (trial, segment));
+CREATE TABLE IF NOT EXISTS found (
+    trial INTEGER, segment INTEGER, parts BLOB, PRIMARY KEY (trial, segment)
+);
 """
 
 
 class StudyError(UserError):
-    """A study that is not of what is tuned now, or no study at all."""
+    """A file that is not a study, or a study of other settings."""
 
 
 @dataclass(frozen=True)
@@ -50,16 +55,17 @@ class Search:
     """A point that is searched, not only predicted."""
 
     trial: int
+    """Number of the point."""
     rival: int | None = None
-    """The trial it races against; None runs to the end."""
+    """The trial it races against; None searches to the end."""
     alpha: float | None = None
-    """The race's error rate."""
+    """Probability that the race stops a point as good as its rival."""
     kind: Kind | None = None
-    """None until it is done."""
+    """None until the search is done."""
     errors: Mapping[int, int] | None = None
-    """Utterance -> errors: of all of them, or of those before it was stopped."""
+    """Utterance -> errors, for all utterances or for those before the race was lost."""
     seconds: float = 0.0
-    """From its start to its end."""
+    """Duration of the search."""
 
 
 Found = Mapping[int, Sequence[Parts]]  # segment -> hypotheses
@@ -69,7 +75,12 @@ class Study:
     """An open study; `close` it, or use it as a context manager. Threads may share it."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        """Open a study or begin one; StudyError when it was begun with other settings, which are named."""
+        """Open a study, or begin one with these settings.
+
+        settings: values that JSON can hold, by names that a person understands.
+
+        Raises StudyError for a study of other settings; the message names the first that differs.
+        """
         self.path = path
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{_born(os.getpid())}"
         self._lock = threading.RLock()
@@ -94,7 +105,7 @@ class Study:
         self.close()
 
     def close(self) -> None:
-        """Give back what this process had claimed and not finished."""
+        """Release the searches that this process has claimed and not finished."""
         self._closing.set()
         self._heart.join()
         with self._transaction() as db:
@@ -104,13 +115,16 @@ class Study:
         self._db.close()
 
     def add_points(self, batch: int, first: int, points: Sequence[Point]) -> None:
-        """The points of a batch, unless another process was quicker with the same."""
+        """Store the points of a batch, unless another process has stored them already.
+
+        first: number of the first point.
+        """
         rows = [(first + i, batch, json.dumps(point)) for i, point in enumerate(points)]
         with self._transaction() as db:
             db.executemany("INSERT OR IGNORE INTO trials VALUES (?, ?, ?)", rows)
 
     def points(self, batch: int | None = None) -> list[Point]:
-        """Of all trials in order, or of a batch's."""
+        """The points of a batch, or of all trials, in order."""
         query = (
             "SELECT point FROM trials"
             + (" WHERE batch = ?" if batch is not None else "")
@@ -121,7 +135,7 @@ class Study:
         return [tuple(json.loads(point)) for (point,) in rows]
 
     def add_round(self, batch: int, number: int, searches: Sequence[Search]) -> None:
-        """Plan a round, unless another process was quicker."""
+        """Plan round `number` of a batch, unless another process has planned it already."""
         with self._transaction() as db:
             new = db.execute("INSERT OR IGNORE INTO rounds VALUES (?, ?)", (batch, number))
             if new.rowcount:
@@ -131,7 +145,7 @@ class Study:
                 )
 
     def has_round(self, batch: int, number: int) -> bool:
-        """Whether it was planned."""
+        """Whether a round was planned."""
         with self._lock:
             row = self._db.execute(
                 "SELECT 1 FROM rounds WHERE batch = ? AND round = ?", (batch, number)
@@ -139,7 +153,7 @@ class Study:
         return row is not None
 
     def searches(self, batch: int | None = None, number: int | None = None) -> list[Search]:
-        """Of the whole study or of a round, by trial."""
+        """The searches of a round, or of the whole study, by trial."""
         where = "" if batch is None else " WHERE batch = ? AND round = ?"
         query = (
             f"SELECT trial, rival, alpha, kind, errors, seconds FROM searches{where} ORDER BY trial"
@@ -152,11 +166,11 @@ class Study:
         ]
 
     def claim(self, batch: int, number: int) -> Search | None:
-        """A search of the round that nobody is at; None when there is none."""
+        """Claim a search of the round that no living owner has; None when there is none."""
         with self._transaction() as db:
             rows = db.execute(
-                "SELECT trial, rival, alpha, owner, beat FROM searches WHERE batch = ? AND round = ? AND kind IS NULL "
-                "ORDER BY trial",
+                "SELECT trial, rival, alpha, owner, beat FROM searches "
+                "WHERE batch = ? AND round = ? AND kind IS NULL ORDER BY trial",
                 (batch, number),
             ).fetchall()
             for trial, rival, alpha, owner, beat in rows:
@@ -169,7 +183,7 @@ class Study:
         return None
 
     def release(self, trial: int) -> None:
-        """Give a claim back."""
+        """Release a claim."""
         with self._transaction() as db:
             db.execute(
                 "UPDATE searches SET owner = NULL WHERE trial = ? AND owner = ?",
@@ -177,20 +191,20 @@ class Study:
             )
 
     def finish(self, search: Search, found: Found) -> None:
-        """Store what a claimed search came to, all at once."""
+        """Store the result of a claimed search in one transaction."""
         rows = [(search.trial, segment, _pack(parts)) for segment, parts in found.items()]
         with self._transaction() as db:
             done = db.execute(
-                "UPDATE searches SET kind = ?, errors = ?, seconds = ? WHERE trial = ? AND owner = ? AND kind IS NULL",
+                "UPDATE searches SET kind = ?, errors = ?, seconds = ? "
+                "WHERE trial = ? AND owner = ? AND kind IS NULL",
                 (search.kind, json.dumps(search.errors), search.seconds, search.trial, self.owner),
             )
-            if (
-                done.rowcount
-            ):  # else it was taken for dead, and another did it: with the same result
+            # Otherwise this process was taken for dead, and another one did the same search.
+            if done.rowcount:
                 db.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", rows)
 
     def found(self, trial: int) -> Iterator[tuple[int, list[Parts]]]:
-        """The hypotheses a search left, by segment."""
+        """(segment, hypotheses) that a search has found."""
         with self._lock:
             rows = self._db.execute(
                 "SELECT segment, parts FROM found WHERE trial = ?", (trial,)
@@ -213,7 +227,7 @@ class Study:
                 raise StudyError(f"{self.path} cannot be written: {error}.") from None
 
     def _check(self, settings: Mapping[str, Any]) -> None:
-        """Begin with these settings, or hold them against those it was begun with."""
+        """Store the settings of a new study; compare them with those of an old one."""
         wanted = {name: json.dumps(value) for name, value in settings.items()}
         with self._transaction() as db:
             before = dict(db.execute("SELECT name, value FROM settings"))
@@ -226,12 +240,13 @@ class Study:
             then, now = (json.loads(values.get(name, "null")) for values in (before, wanted))
             self._db.close()
             raise StudyError(
-                f"{self.path} is the study of another {name}: {_short(then)}, now it is {_short(now)}. Name another place "
-                "by --study, or go on as it was begun."
+                f"{self.path} is the study of another {name}: {_short(then)}, "
+                f"now it is {_short(now)}. Name another folder with --study, "
+                "or give the settings it was begun with."
             )
 
     def _beat(self) -> None:
-        """A thread: this process lives."""
+        """Renew the claims of this process; runs in a thread of its own."""
         while not self._closing.wait(BEAT):
             with contextlib.suppress(StudyError), self._transaction() as db:
                 db.execute(
@@ -251,7 +266,11 @@ def _pack(parts: Sequence[Parts]) -> bytes:
 
 
 def _is_dead(owner: str, beat: float) -> bool:
-    """On this machine by its process, which may have been followed by another of its number; elsewhere by its silence."""
+    """Whether the owner of a claim has ended.
+
+    A local owner is dead if its pid is gone or was reused, a remote one if it has sent no heartbeat
+    for SILENT seconds.
+    """
     host, pid, born = owner.rsplit(":", 2)
     if host == socket.gethostname():
         return _born(int(pid)) != born
@@ -259,7 +278,10 @@ def _is_dead(owner: str, beat: float) -> bool:
 
 
 def _born(pid: int) -> str:
-    """When a process began, as far as the system tells; `gone` when there is none."""
+    """When a process began, in clock ticks since the boot; "gone" where there is no such process.
+
+    "alive" where the system does not tell when it began.
+    """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

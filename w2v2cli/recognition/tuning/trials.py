@@ -1,15 +1,18 @@
-"""Which weights make the fewest errors on a corpus: at a tenth of the searches, with the optimum searched in full.
+"""Which weights make the fewest errors on a corpus, for a tenth of the searches of a full scan.
 
-Batches of points come from `lm.weights.proposals`. The first three points are searched in full and keep n-best lists; every other
-point's errors are predicted from all lists so far (`lm.weights.nbest_pool`). A point predicted to be better than the best known is
-searched: a race against that best (`lm.weights.racing`), which stops when it cannot win, or cannot but at a stated error rate.
-What the races find sharpens the predictions. So a trial is one of three kinds:
+Batches of points come from `lm.weights.proposals`. The first three points are searched in full,
+and their n-best lists are kept. The errors of every other point are predicted from all lists so far
+(`lm.weights.nbest_pool`). Only a point that is predicted to beat the best one is searched, in a
+race against it (`lm.weights.racing`): the search stops as soon as the point has lost for certain,
+or has lost but for a stated error rate. The lists of each search sharpen the later predictions.
 
-    exact      searched in full: its errors are those that a search makes
-    stopped    searched until it was clear that another is better: errors so far exact, those of the rest predicted
+So there are three kinds of trials:
+
+    exact      searched in full: the errors are those of a search
+    stopped    a race that was lost: errors exact up to there, predicted for the rest
     predicted  not searched
 
-The optimum is the best exact trial. With `exact` every trial is searched in full, nothing is predicted.
+The result is the best exact trial. With `exact` every trial is searched in full.
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal, Protocol
@@ -35,38 +39,42 @@ from w2v2cli.recognition.tuning.metric import References
 from w2v2cli.recognition.tuning.study import Search, Study
 
 NBEST = 50  # hypotheses kept of each segment, for predictions
-ALPHA = 0.05  # probability that any race of a study at all stops a point as good as its rival
-SHARE = 0.1  # of the searches that all trials in full would take
-LEAST = 5  # full searches' worth that a study may spend however few its trials
-ROUNDS, LAST_ROUNDS = 2, 8  # of races after a batch, and after the last one
-WAIT = 0.3  # seconds between looks at what another process is doing
-AHEAD = (
-    2  # utterances on their way for each search process: what a race may search beyond its verdict
-)
+ALPHA = 0.05  # probability that any race of a study stops a point as good as its rival
+SHARE = 0.1  # largest share of the searches that all trials in full would take
+LEAST = 5  # full searches that a study may always spend, however few its trials
+ROUNDS, LAST_ROUNDS = 2, 8  # races after each batch, and after the last one
+WAIT = 0.3  # seconds between two looks at the work of other processes
+AHEAD = 2  # utterances in flight for each search process; a race searches so many too many
 
 Submit = Callable[[np.ndarray, DecodingWeights], "Future[list[Hypothesis]]"]
 
 
 class Speech(Protocol):
-    """The emissions of a corpus, as `emission_cache` keeps them."""
+    """The emissions of a corpus (`emission_cache.Emissions`)."""
 
     @property
-    def segments(self) -> Sequence[Sequence[tuple[int, int]]]: ...
+    def segments(self) -> Sequence[Sequence[tuple[int, int]]]:
+        """For each utterance (first frame, frame after the last) of each segment."""
 
-    def of(self, utterance: int) -> list[np.ndarray]: ...
+    def of(self, utterance: int) -> list[np.ndarray]:
+        """(T, V) log-probabilities of each segment of an utterance."""
 
 
 @dataclass(frozen=True)
 class TuningOptions:
-    """What is tried, and at what cost."""
+    """Which weights are tried, and how much may be searched. Raises TuningError."""
 
     trials: int = 128
+    """Points to try (the paper's number, appendix B)."""
     bounds: Bounds = Bounds()
     seed: int = 0
+    """A study with the same seed tries the same points."""
     exact: bool = False
     """Search every trial in full."""
     share: float = SHARE
+    """Largest share of the searches that all trials in full would take."""
     alpha: float = ALPHA
+    """Probability that any race of the study stops a point as good as its rival."""
 
     def __post_init__(self) -> None:
         if self.trials < 1:
@@ -77,39 +85,43 @@ class TuningOptions:
 
 @dataclass(frozen=True)
 class Trial:
-    """A point and what is known of it."""
+    """A point and its error rate."""
 
     number: int
+    """Position in the order of the proposals."""
     point: Point
     kind: Literal["exact", "stopped", "predicted"]
     rate: float
+    """Errors divided by the length of all references."""
     searched: int
-    """Utterances."""
+    """Number of utterances that were searched."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a tuning came to."""
+    """The trials of a study and the best of them."""
 
     trials: tuple[Trial, ...]
-    """In the order they were proposed."""
+    """All trials, in the order of the proposals."""
     best: Trial
-    """The exact one of the lowest rate, the first of several."""
+    """The exact trial with the lowest rate, the first of several."""
     weights: DecodingWeights
+    """The weights of `best`."""
     interval: tuple[float, float]
-    """95%, by the bootstrap over utterances."""
+    """95% interval of the rate of `best`, by the bootstrap over utterances."""
     utterances: int
+    """Utterances of the corpus."""
     cost: int
-    """Utterances searched, over all trials."""
+    """Searches of one utterance, over all trials."""
 
     @property
     def share(self) -> float:
-        """Of the searches that all trials in full would have taken."""
+        """`cost` divided by the searches that all trials in full would have taken."""
         return self.cost / (self.utterances * len(self.trials))
 
 
 class Tuning:
-    """A study being worked on."""
+    """The work on a study; other processes may work on the same one."""
 
     def __init__(
         self,
@@ -119,18 +131,24 @@ class Tuning:
         study: Study,
         submit: Submit,
         workers: int = 1,
-        advance: Callable[[int, str], None] = lambda trials, label: None,
+        on_progress: Callable[[int, str], None] = lambda trials, label: None,
     ) -> None:
-        """submit: begins a search. workers: how many run at once. advance: hears of trials done and of the best so far."""
+        """Work begins with `run`.
+
+        submit: starts the search of a segment with given weights.
+        workers: searches that run at once.
+        on_progress: called after each batch with the number of trials done and the best rate.
+        """
         self.options, self.references, self.speech, self.study = options, references, speech, study
-        self.workers, self._submit, self._advance = workers, submit, advance
+        self.workers, self._submit, self._on_progress = workers, submit, on_progress
+        # For each utterance the number of its first segment, counted over the corpus.
         self._firsts = np.cumsum([0, *map(len, speech.segments)])
         self._pool = HypothesisPool(int(self._firsts[-1]))
         self._pooled: set[int] = set()
         self._stop = threading.Event()
 
     def run(self) -> Outcome:
-        """Go on until every trial is done, together with whoever works on the same study."""
+        """Work until every trial is done, here or in another process."""
         for batch in range(batches(self.options.trials)):
             points = self.study.points()
             if len(points) <= batch * BATCH:
@@ -145,11 +163,11 @@ class Tuning:
                 self._run_round(batch, number)
             best = self._best(self.study.searches())
             label = f"best so far {self._rate(best):.2%}" if best else ""
-            self._advance(min((batch + 1) * BATCH, self.options.trials), label)
+            self._on_progress(min((batch + 1) * BATCH, self.options.trials), label)
         return self.outcome()
 
     def outcome(self) -> Outcome:
-        """What the study holds now."""
+        """The result of the study as it stands. Raises TuningError if no trial is exact yet."""
         searches = self.study.searches()
         trials = self._trials(self.study.points()[: self.options.trials])
         best = self._best([search for search in searches if search.trial < len(trials)])
@@ -169,7 +187,11 @@ class Tuning:
         )
 
     def _plan(self, batch: int, number: int) -> list[Search]:
-        """The searches of a round: a function of the study as the rounds before left it."""
+        """The searches of a round, a function of the study after the rounds before.
+
+        A batch begins with the searches that must be made; then each round has one race, of the
+        most promising trial, while there is one and the cost allows it.
+        """
         shown = min((batch + 1) * BATCH, self.options.trials)
         if self.options.exact:
             return [Search(trial) for trial in range(batch * BATCH, shown)] if number == 0 else []
@@ -177,13 +199,10 @@ class Tuning:
             return [Search(trial) for trial in range(min(len(FIRST), shown))]
         done = self.study.searches()
         cost = sum(len(search.errors or ()) for search in done) / len(self.references)
-        last = shown == self.options.trials
+        affordable = cost + 1 <= max(self.options.share * self.options.trials, LEAST)
+        rounds = LAST_ROUNDS if shown == self.options.trials else ROUNDS
         best = self._best(done)
-        if (
-            best is None
-            or number >= (LAST_ROUNDS if last else ROUNDS)
-            or cost + 1 > max(self.options.share * self.options.trials, LEAST)
-        ):
+        if best is None or number >= rounds or not affordable:
             return []
         known = {search.trial for search in done}
         trials = [
@@ -200,23 +219,22 @@ class Tuning:
         return [Search(hope.number, best.trial, spent(self.options.alpha, races))]
 
     def _run_round(self, batch: int, number: int) -> None:
-        """Search what nobody else is searching, until the round is done."""
+        """Do the searches that no other process has claimed, and wait for the others."""
         todo = sum(search.kind is None for search in self.study.searches(batch, number))
-        if todo < 2 or self.workers < 2:
+        at_once = min(todo, self.workers)
+        if at_once < 2:
             self._work(batch, number)
             return
-        with ThreadPoolExecutor(min(todo, self.workers)) as threads:
+        with ThreadPoolExecutor(at_once) as threads:
             try:
-                for each in [
-                    threads.submit(self._work, batch, number)
-                    for _ in range(min(todo, self.workers))
-                ]:
+                for each in [threads.submit(self._work, batch, number) for _ in range(at_once)]:
                     each.result()
             except BaseException:
                 self._stop.set()
                 raise
 
     def _work(self, batch: int, number: int) -> None:
+        """Claim and do searches of a round until it is done."""
         while not self._stop.is_set():
             search = self.study.claim(batch, number)
             if search is None:
@@ -233,52 +251,65 @@ class Tuning:
             self.study.finish(done, found)
 
     def _search(self, search: Search) -> tuple[Search, dict[int, list[Parts]]]:
-        """Search utterance after utterance in the trial's own random order, to the end or to the race's verdict."""
+        """Search the corpus with a trial's weights, to the end or until its race is lost.
+
+        Utterances come in a random order of the trial's own. Returns the search with its errors,
+        and the hypotheses of each segment.
+        """
         began = time.perf_counter()
         weights = self.options.bounds.weights(self.study.points()[search.trial])
-        order = (
-            np.random.default_rng([self.options.seed, search.trial, 1])
-            .permutation(len(self.references))
-            .tolist()
-        )
-        race = None
-        if search.rival is not None:
-            rival = next(
-                other.errors or {} for other in self.study.searches() if other.trial == search.rival
-            )
-            race = Race([rival[utterance] for utterance in order], search.alpha or ALPHA)
+        generator = np.random.default_rng([self.options.seed, search.trial, 1])
+        order = generator.permutation(len(self.references)).tolist()
+        race = self._race(search, order)
         errors: dict[int, int] = {}
         found: dict[int, list[Parts]] = {}
-        pending: deque[tuple[int, list[Future[list[Hypothesis]]]]] = deque()
-        waiting = deque(order)
-        while waiting or pending:
-            if self._stop.is_set():
-                raise TuningError("The tuning was stopped.")
-            while waiting and len(pending) < AHEAD * self.workers:
-                utterance = waiting.popleft()
-                pending.append(
-                    (utterance, [self._submit(e, weights) for e in self.speech.of(utterance)])
-                )
-            utterance, futures = pending.popleft()
-            lists = [future.result() for future in futures]
-            errors[utterance] = self.references.errors(
-                utterance, " ".join(h[0].text for h in lists if h[0].words)
-            )
-            if not self.options.exact:
-                first = int(self._firsts[utterance])
-                found |= {
-                    first + i: [parts_of(h, weights) for h in each] for i, each in enumerate(lists)
-                }
-            if race is not None and race.add(errors[utterance]) and len(errors) < len(order):
-                for _, futures in pending:
-                    for future in futures:
-                        future.cancel()
-                break
+        with closing(self._searched(order, weights)) as searched:
+            for utterance, lists in searched:
+                text = " ".join(h[0].text for h in lists if h[0].words)
+                errors[utterance] = self.references.errors(utterance, text)
+                if not self.options.exact:
+                    first = int(self._firsts[utterance])
+                    for i, hypotheses in enumerate(lists):
+                        found[first + i] = [parts_of(h, weights) for h in hypotheses]
+                if race is not None and race.add(errors[utterance]):
+                    break
         kind: Literal["exact", "stopped"] = "exact" if len(errors) == len(order) else "stopped"
         return replace(search, kind=kind, errors=errors, seconds=time.perf_counter() - began), found
 
+    def _race(self, search: Search, order: Sequence[int]) -> Race | None:
+        """The race of a search against its rival, over utterances in this order."""
+        if search.rival is None:
+            return None
+        [rival] = [other for other in self.study.searches() if other.trial == search.rival]
+        errors = rival.errors or {}
+        return Race([errors[utterance] for utterance in order], search.alpha or ALPHA)
+
+    def _searched(
+        self, order: Sequence[int], weights: DecodingWeights
+    ) -> Generator[tuple[int, list[list[Hypothesis]]], None, None]:
+        """Each utterance of `order` with the hypotheses of its segments.
+
+        AHEAD utterances for each worker are in flight; closing the generator cancels them.
+        """
+        pending: deque[tuple[int, list[Future[list[Hypothesis]]]]] = deque()
+        waiting = deque(order)
+        try:
+            while waiting or pending:
+                if self._stop.is_set():
+                    raise TuningError("The tuning was stopped.")
+                while waiting and len(pending) < AHEAD * self.workers:
+                    utterance = waiting.popleft()
+                    emissions = self.speech.of(utterance)
+                    pending.append((utterance, [self._submit(e, weights) for e in emissions]))
+                utterance, futures = pending.popleft()
+                yield utterance, [future.result() for future in futures]
+        finally:
+            for _, futures in pending:
+                for future in futures:
+                    future.cancel()
+
     def _trials(self, points: Sequence[Point]) -> list[Trial]:
-        """Each point with what is known of it now."""
+        """Each point with its errors: exact where it was searched, predicted elsewhere."""
         done = {
             search.trial: search for search in self.study.searches() if search.errors is not None
         }
@@ -296,7 +327,7 @@ class Tuning:
         return trials
 
     def _predict(self, point: Point) -> list[int]:
-        """Errors of each utterance at a point, by the hypotheses found so far."""
+        """Errors of each utterance at a point, predicted from the hypotheses found so far."""
         texts = self._pool.best(self.options.bounds.weights(point))
         joined = [
             " ".join(text for text in texts[first:end] if text)
@@ -305,14 +336,14 @@ class Tuning:
         return [self.references.errors(utterance, text) for utterance, text in enumerate(joined)]
 
     def _learn(self, done: dict[int, Search]) -> None:
-        """Pool the hypotheses of searches that were not pooled yet."""
+        """Add the hypotheses of searches that are not in the pool yet."""
         for trial in sorted(done.keys() - self._pooled):
             self._pooled.add(trial)
             for segment, parts in self.study.found(trial):
                 self._pool.add(segment, parts)
 
     def _best(self, searches: Sequence[Search]) -> Search | None:
-        """The exact one with the fewest errors, the first of several."""
+        """The exact search with the fewest errors, the first of several."""
         exact = [search for search in searches if search.kind == "exact"]
         return min(exact, key=lambda s: (sum((s.errors or {}).values()), s.trial), default=None)
 
