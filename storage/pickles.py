@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import struct
 import warnings
 from collections import OrderedDict, defaultdict
 from pathlib import Path
@@ -37,6 +38,20 @@ STAND_INS = (
     "fairseq.logging.meters.TimeMeter",
     "fairseq.logging.meters.StopwatchMeter",
     "fairseq.dataclass.constants.StrEnum",
+)
+
+# What torch.load raises for content that is not what it expects; fuzzed in the tests.
+DAMAGE = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    MemoryError,
+    OverflowError,
+    struct.error,
 )
 
 
@@ -75,8 +90,10 @@ def load_pickle(path: Path) -> Any:
         code = next((name for name in named.groups() if name), None) if named else None
         reason = f"asks to run {code}" if code else "is not a checkpoint that can be read safely"
         raise PickleError(f"{path} {reason}: it was not opened any further.") from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError) as e:
-        first_line = (str(e).splitlines() or [type(e).__name__])[0]
+    except OSError as error:
+        raise PickleError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except DAMAGE as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise PickleError(f"{path} is damaged or not a PyTorch file: {first_line}.") from None
 
 

@@ -41,7 +41,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     beside = _beside(target)
     with _errors_name(path, beside):
-        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        beside.touch(0o666, exist_ok=False)
         try:
             yield beside
             _flush(beside)
