@@ -196,13 +196,13 @@ def pool(engine: Engine) -> Callable[[Task], AbstractContextManager[Search]]:
 @contextmanager
 def compiled_threads(task: Task) -> Iterator[Search]:
     """Run our compiled engine in threads of one process."""
-    from lm.ngram.automaton import content_hash
     from lm.search.compiled import CompiledSearch
     from lm.search.flat_lexicon import kept_lexicon
+    from storage.hashing import remembered_hash
 
     vocabulary = Vocabulary.from_labels(task.labels)
     lexicon, _ = kept_lexicon(
-        content_hash(task.lexicon, task.cache),
+        remembered_hash(task.lexicon),
         vocabulary,
         task.cache,
         lambda: Lexicon.read(task.lexicon, vocabulary),
@@ -216,7 +216,7 @@ def compiled_threads(task: Task) -> Iterator[Search]:
 @contextmanager
 def batched(task: Task) -> Iterator[Search]:
     """Run our search by tensor operations on batches of `at_once` utterances, longest first."""
-    from lm.ngram.arrays_cache import kept_automaton
+    from lm.ngram.arrays import kept_automaton
     from lm.search.batched.search import BatchedSearch
 
     vocabulary = Vocabulary.from_labels(task.labels)

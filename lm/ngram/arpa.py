@@ -1,11 +1,14 @@
-"""ARPA files: n-gram models as text, gzip by name."""
+"""ARPA files: n-gram models as text, gzip by name.
+
+The format is that of SRILM (ngram-format): a header with the number of n-grams of each order, then
+a section for each order with lines `log10 probability<TAB>words[<TAB>log10 backoff]`.
+"""
 
 from __future__ import annotations
 
 import gzip
 import io
 import itertools
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,31 +18,27 @@ from typing import IO
 import numpy as np
 
 from lm.ngram.kneser_ney import UNK, BackoffModel, BackoffOrder
+from storage.whole import whole_file
 
 BLOCK = 100_000  # n-grams formatted at a time
 GZIP_LEVEL = 6
 
 
 class ArpaError(ValueError):
-    """A file that is no whole ARPA model."""
+    """A file that is not a complete ARPA model."""
 
 
 def write_arpa(model: BackoffModel, path: Path) -> None:
-    """Write `path`, beside it first and then renamed."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with _open_to_write(beside, zipped=path.suffix == ".gz") as file:
-            file.write("\\data\\\n")
-            for n, order in enumerate(model.orders, 1):
-                file.write(f"ngram {n}={len(order.words)}\n")
-            for n, order in enumerate(model.orders, 1):
-                file.write(f"\n\\{n}-grams:\n")
-                for lines in _lines(model.vocabulary, order, highest=n == len(model.orders)):
-                    file.write(lines)
-            file.write("\n\\end\\\n")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Write `path`, gzip by name, whole or not at all. Raises OSError."""
+    with whole_file(path) as beside, _open_to_write(beside, path.suffix == ".gz") as file:
+        file.write("\\data\\\n")
+        for n, order in enumerate(model.orders, 1):
+            file.write(f"ngram {n}={len(order.words)}\n")
+        for n, order in enumerate(model.orders, 1):
+            file.write(f"\n\\{n}-grams:\n")
+            for lines in _lines(model.vocabulary, order, highest=n == len(model.orders)):
+                file.write(lines)
+        file.write("\n\\end\\\n")
 
 
 @contextmanager
@@ -52,6 +51,7 @@ def _open_to_write(path: Path, zipped: bool) -> Iterator[IO[str]]:
 
 
 def _lines(vocabulary: tuple[str, ...], order: BackoffOrder, highest: bool) -> Iterator[str]:
+    """The lines of one order, in blocks; those of the highest order have no backoff."""
     names = np.array(vocabulary, dtype=object)
     for begin in range(0, len(order.words), BLOCK):
         block = slice(begin, begin + BLOCK)
@@ -66,7 +66,7 @@ def _lines(vocabulary: tuple[str, ...], order: BackoffOrder, highest: bool) -> I
 
 @contextmanager
 def open_arpa(path: Path) -> Iterator[IO[str]]:
-    """An ARPA file as text; ArpaError where gzip or the encoding is broken."""
+    """Open an ARPA file as text. Raises ArpaError where gzip or the encoding is broken."""
     try:
         with (
             gzip.open(path, "rt", encoding="utf-8")
@@ -79,13 +79,16 @@ def open_arpa(path: Path) -> Iterator[IO[str]]:
 
 
 def read_counts(path: Path) -> list[int]:
-    """How many n-grams of each order the header promises."""
+    """The number of n-grams of each order, from the header. Raises ArpaError."""
     with open_arpa(path) as file:
         return _header(file, path)
 
 
 def read_unigrams(path: Path) -> list[str]:
-    """The words of a model, without <s>, </s> and <unk>; ArpaError when it is cut short or its header lies."""
+    """The words of a model, without <s>, </s> and <unk>.
+
+    Raises ArpaError when the file is cut short within them or its header is wrong.
+    """
     with open_arpa(path) as file:
         counts = _header(file, path)
         words = [line.split("\t")[1] for line in _section(file, path, 1, counts[0])]
@@ -93,7 +96,10 @@ def read_unigrams(path: Path) -> list[str]:
 
 
 def read_ngrams(path: Path) -> Iterator[tuple[float, tuple[str, ...], float]]:
-    """Every n-gram in the file's order: log10 probability, words, log10 backoff; checked to the end of the file."""
+    """Yield every n-gram in the file's order: log10 probability, words, log10 backoff (0 if none).
+
+    Raises ArpaError where the file is not a complete model, at its end if it is cut short there.
+    """
     with open_arpa(path) as file:
         counts = _header(file, path)
         for n, count in enumerate(counts, 1):
@@ -109,7 +115,7 @@ def read_ngrams(path: Path) -> Iterator[tuple[float, tuple[str, ...], float]]:
 
 
 def has_unknown(path: Path) -> bool:
-    """Whether the model gives unknown words a probability."""
+    """Whether the model gives unknown words a probability: it has <unk>. Raises ArpaError."""
     with open_arpa(path) as file:
         counts = _header(file, path)
         return any(
@@ -119,14 +125,14 @@ def has_unknown(path: Path) -> bool:
 
 def _header(file: IO[str], path: Path) -> list[int]:
     if next((line for line in file if line.strip()), "").strip() != "\\data\\":
-        raise ArpaError(f"{path} is no ARPA file: it does not begin with \\data\\.")
+        raise ArpaError(f"{path} is not an ARPA file: it does not begin with \\data\\.")
     counts: list[int] = []
     for line in file:
         if not line.strip():
             break
         match = re.fullmatch(r"ngram (\d+)\s*=\s*(\d+)", line.strip())
         if match is None or int(match[1]) != len(counts) + 1:
-            raise ArpaError(f"{path} has a line in its header that is none: {line.strip()!r}.")
+            raise ArpaError(f"{path} has a wrong line in its header: {line.strip()!r}.")
         counts.append(int(match[2]))
     if not counts:
         raise ArpaError(f"{path} is cut short: its header names no n-grams.")
@@ -134,16 +140,17 @@ def _header(file: IO[str], path: Path) -> list[int]:
 
 
 def _section(file: IO[str], path: Path, n: int, count: int) -> Iterator[str]:
-    """The lines of the n-grams of one order; ArpaError unless there are as many as the header says."""
+    """The `count` lines of the n-grams of order n."""
     heading = next((line for line in file if line.strip()), "").strip()
     if heading != f"\\{n}-grams:":
         raise ArpaError(
-            f"{path} should go on with \\{n}-grams: but has {heading[:40]!r}: its counts are wrong."
+            f"{path} should continue with \\{n}-grams: but has {heading[:40]!r}: "
+            "its counts are wrong."
         )
     for i in range(count):
         line = file.readline().rstrip("\n")
         if line.count("\t") not in (1, 2):
             raise ArpaError(
-                f"{path} promises {count} {n}-grams, but after {i} comes {line[:40]!r}."
+                f"{path} promises {count} {n}-grams, but line {i + 1} of them is {line[:40]!r}."
             )
         yield line

@@ -1,13 +1,14 @@
-"""n-gram models as backoff automata: read from an ARPA file once, cached by its content, mapped into memory after that.
+"""n-gram models in the compiled library: made from an ARPA file once, then mapped into memory.
 
-Scores and states are KenLM's: log10, added up in float; histories that no n-gram goes on from are the next shorter one.
+The library builds a backoff automaton (see `lm.ngram.arpa_automaton`) and writes it to a cache
+file named by the content of the ARPA file. Scores and states are those of KenLM: log10, summed in
+float32, and a history that no n-gram continues is replaced by the next shorter one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gzip
-import hashlib
 import os
 import tempfile
 import time
@@ -23,23 +24,29 @@ from lm.language_model import LanguageModelError
 from lm.native.library import native, pointer
 from lm.ngram.arpa import ArpaError
 from lm.ngram.kenlm import check_file
+from storage.hashing import remembered_hash
+from storage.whole import whole_file
 
 BLOCK = 1 << 22  # bytes read at a time
-NOT_WRITTEN = "cannot be cached"  # what the library says of a disk, not of the model
-UNUSED_DAYS = 90  # after which a cached file goes when a new one comes
-KINDS = (".automaton", ".lexicon", ".sha256", ".part")
-FORMAT = 1  # of the cached file; another is another name
+NOT_WRITTEN = "cannot be cached"  # how the library's reasons begin that are about the disk
+UNUSED_DAYS = 90  # without a read, after which a cached file is removed when a new one is made
+KINDS = (".automaton", ".lexicon", ".part")
+FORMAT = 1  # of the cached file, part of its name: a change makes new files
 
 
-class NgramAutomaton:
-    """A model mapped into memory, behind the three verbs; `words` are those that indices stand for."""
+class CompiledNgramLM:
+    """An n-gram model of the compiled library, behind the verbs of `LanguageModel`."""
 
     log_base = 10.0
 
     def __init__(self, path: Path, words: Sequence[str]) -> None:
-        """path: what `automaton_file` made. Words that the model lacks score as its <unk>."""
+        """path: what `automaton_file` made. words: the word of each index.
+
+        Words that the model lacks score as its <unk>. Raises LanguageModelError for a damaged file.
+        """
         library = native()
         self.handle = library.lm_open(os.fsencode(path))
+        """What the library's functions take for this model."""
         if self.handle is None:
             raise LanguageModelError(
                 f"The cached language model {path} cannot be used: {library.reason()}."
@@ -51,16 +58,17 @@ class NgramAutomaton:
             int(fact) for fact in facts
         )
         self.has_unknown = bool(unknown)
+        """Whether the ARPA file gives <unk> a probability."""
         self.words = words
         self.indices = self.lookup(words)
-        """(words,) uint32, the model's own number of each; 0 for those it lacks."""
+        """(words,) uint32, the model's own number of each word; 0 for those it lacks."""
 
     def knows(self, word: str) -> bool:
         """Whether `word` is among the model's unigrams."""
         return bool(self.lookup([word])[0])
 
     def lookup(self, words: Sequence[str]) -> np.ndarray:
-        """The model's own numbers of words, (N,) uint32; 0 for those it lacks."""
+        """N words -> (N,) uint32, the model's own numbers; 0 for words that it lacks."""
         found = np.zeros(len(words), np.uint32)
         text = "".join(f"{word}\n" for word in words).encode()
         native().lm_index(self.handle, text, len(words), pointer(found))
@@ -95,53 +103,51 @@ class NgramAutomaton:
 
 def open_automaton(
     arpa: Path, cache: Path, words: Sequence[str]
-) -> tuple[NgramAutomaton, list[str]]:
-    """The automaton of an ARPA file, kept in `cache`; and a sentence if it cannot be, in which case it is made for now.
+) -> tuple[CompiledNgramLM, list[str]]:
+    """The model in an ARPA file, from the folder `cache`, where it is made once.
 
-    One that was damaged since is made again. Raises as `automaton_file` does, but for OSError.
+    words: the word of each index. A cached file that is damaged is made again.
+    Returns the model and the warnings: one sentence where the folder cannot be written.
+    Raises LanguageModelError and ArpaError as `automaton_file` does.
     """
     try:
         made = automaton_file(arpa, cache)
         try:
-            return NgramAutomaton(made, words), []
+            return CompiledNgramLM(made, words), []
         except LanguageModelError:
             made.unlink()
-        return NgramAutomaton(automaton_file(arpa, cache), words), []
+        return CompiledNgramLM(automaton_file(arpa, cache), words), []
     except OSError as error:
         with tempfile.TemporaryDirectory(prefix="w2v2-") as folder:
-            model = NgramAutomaton(
-                automaton_file(arpa, Path(folder)), words
-            )  # mapped, so it outlives its name
+            # The library has mapped the file, so it may be removed.
+            model = CompiledNgramLM(automaton_file(arpa, Path(folder)), words)
         return model, [
-            f"{arpa} cannot be kept ready ({error.strerror or error}): it is read anew each time."
+            f"{arpa} cannot be cached ({error.strerror or error}): it is read again each time."
         ]
 
 
 def automaton_file(arpa: Path, cache: Path) -> Path:
-    """The automaton of an ARPA file (gzip by name) in the folder `cache`, made there unless it is.
+    """The library's file of an ARPA model (gzip by name) in the folder `cache`, made if missing.
 
-    Raises LanguageModelError for a file that is not there, ArpaError for one that is no whole ARPA model, and OSError for a
-    folder that cannot be written.
+    Raises LanguageModelError for a missing ARPA file, ArpaError for one that is not a complete
+    ARPA model, OSError for a folder that cannot be written.
     """
     check_file(arpa)
-    made = cache / f"{content_hash(arpa, cache)}-{FORMAT}.automaton"
+    made = cache / f"{remembered_hash(arpa)}-{FORMAT}.automaton"
     if made.is_file():
-        with contextlib.suppress(OSError):  # read now, even where the disk keeps no such times
+        # Note the read where the file system does not, for `remove_unused`.
+        with contextlib.suppress(OSError):
             os.utime(made, ns=(time.time_ns(), made.stat().st_mtime_ns))
     else:
         cache.mkdir(parents=True, exist_ok=True)
         remove_unused(cache)
-        beside = made.with_name(f".{made.name}.{os.getpid()}.part")
-        try:
+        with whole_file(made) as beside:
             _build(arpa, beside)
-            os.replace(beside, made)
-        finally:
-            beside.unlink(missing_ok=True)
     return made
 
 
 def remove_unused(cache: Path) -> None:
-    """Remove what nobody has read for `UNUSED_DAYS`: a cache that only grew would fill the disk."""
+    """Remove cached files that nobody has read for `UNUSED_DAYS`, so that the cache stays small."""
     oldest = time.time() - UNUSED_DAYS * 86_400
     for path in cache.iterdir():
         with contextlib.suppress(OSError):  # another process was quicker
@@ -172,24 +178,6 @@ def _build(arpa: Path, target: Path) -> None:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
-
-
-def content_hash(path: Path, cache: Path) -> str:
-    """SHA-256 of a file's content, remembered in the folder `cache` for as long as the file's size and time stay."""
-    status = path.stat()
-    name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
-    note = cache / f"{hashlib.sha256(os.fsencode(name)).hexdigest()}.sha256"
-    with contextlib.suppress(OSError, ValueError):  # none, or damaged
-        if len(bytes.fromhex(known := note.read_text())) == 32:
-            return known
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    with contextlib.suppress(OSError):  # the next call computes it again
-        cache.mkdir(parents=True, exist_ok=True)
-        beside = note.with_name(f".{note.name}.{os.getpid()}.part")
-        beside.write_text(digest.hexdigest())
-        os.replace(beside, note)
-    return digest.hexdigest()
+    if path.suffix == ".gz":
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    return path.open("rb")

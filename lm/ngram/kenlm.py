@@ -16,14 +16,18 @@ LONGEST_REASON = 160  # characters; KenLM quotes lines of the file, of any lengt
 
 
 class NgramLM:
-    """A KenLM model behind the three verbs; scores are log10, as in the file."""
+    """A model of the kenlm package, behind the verbs of `LanguageModel`; scores are log10."""
 
     log_base = 10.0
 
     def __init__(self, path: Path, words: Sequence[str] | None = None) -> None:
-        """path: ARPA, gzip or not, or KenLM binary. words: what indices stand for; by default the ARPA's unigrams.
+        """path: an ARPA file, gzip by name, or a binary file of KenLM.
 
-        Words that the model lacks score as its <unk>. Raises LanguageModelError.
+        words: the word of each index; by default the unigrams of the ARPA file, without specials.
+        Words that the model lacks score as its <unk>.
+
+        Raises LanguageModelError for a file that cannot be read, and for a binary file without
+        `words`; ImportError where kenlm is not installed (it has no build for Python 3.13).
         """
         import kenlm
 
@@ -37,7 +41,7 @@ class NgramLM:
             raise LanguageModelError(why_unreadable(path, str(error))) from None
         if words is None and not is_arpa(path):
             raise LanguageModelError(
-                f"{path} does not list its words as an ARPA file does: give them beside it."
+                f"{path} does not list its words as an ARPA file does: pass them too."
             )
         self.words: Sequence[str] = read_unigrams(path) if words is None else words
         self._new_state = kenlm.State
@@ -72,7 +76,7 @@ class NgramLM:
 
 
 def is_arpa(path: Path) -> bool:
-    """Whether a file goes by a name of ARPA files."""
+    """Whether a file has the name of an ARPA file: `.arpa` or `.arpa.gz`."""
     return path.name.endswith(ARPA_NAMES)
 
 
@@ -89,7 +93,10 @@ def check_file(path: Path) -> None:
 
 
 def why_unreadable(path: Path, kenlm_says: str) -> str:
-    """A sentence on why KenLM refuses a file; of an ARPA file, where it breaks off."""
+    """A sentence that says why KenLM refused a file; for an ARPA file, where it is wrong.
+
+    kenlm_says: the message of KenLM's exception.
+    """
     if is_arpa(path):
         try:
             for _ in read_ngrams(path):

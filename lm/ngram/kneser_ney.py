@@ -1,8 +1,12 @@
 """Estimation of n-gram models: interpolated modified Kneser-Ney, as KenLM's `lmplz` does it.
 
-Chen and Goodman (1998), "An Empirical Study of Smoothing Techniques for Language Modeling"; Heafield et al. (2013),
-"Scalable Modified Kneser-Ney Language Model Estimation". A lower order counts the distinct words that precede an n-gram,
-except where the n-gram begins a sentence; its own discounts come from counts of those counts, before pruning.
+Sources: Chen and Goodman (1998), "An Empirical Study of Smoothing Techniques for Language
+Modeling"; Heafield et al. (2013), "Scalable Modified Kneser-Ney Language Model Estimation". Below
+the highest order, the count of an n-gram is the number of distinct words that precede it, except
+for n-grams that begin a sentence, which count their occurrences. Each order has discounts of its
+own, from the counts of these counts before pruning.
+
+Legend: G n-grams of one order n.
 """
 
 from __future__ import annotations
@@ -14,73 +18,76 @@ import numpy as np
 
 UNK, BOS, EOS = "<unk>", "<s>", "</s>"
 SPECIAL = (UNK, BOS, EOS)  # ids 0, 1, 2
-FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # what lmplz --discount_fallback takes
+FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # those of lmplz --discount_fallback
 
 Sentence = Sequence[str]
-Tell = Callable[[str], None]
+Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class OrderCounts:
-    """The distinct n-grams of one order, G of them."""
+    """The G distinct n-grams of one order."""
 
     words: np.ndarray
-    """(G,) int32, the last word of each."""
+    """(G,) int32, id of the last word of each."""
     prefix: np.ndarray
     """(G,) int32, index of all but the last word in the order below."""
     suffix: np.ndarray
     """(G,) int32, index of all but the first word in the order below."""
     raw: np.ndarray
-    """(G,) int64, occurrences."""
+    """(G,) int64, number of occurrences."""
     adjusted: np.ndarray
-    """(G,) int64, occurrences in the highest order and where a sentence begins, else distinct preceding words."""
+    """(G,) int64, the count that Kneser-Ney uses: the number of distinct preceding words.
+
+    In the highest order, and for n-grams that begin a sentence, the number of occurrences.
+    """
 
 
 @dataclass(frozen=True)
 class NgramCounts:
-    """All n-grams of a text, from the words up."""
+    """All n-grams of a text, by order."""
 
     vocabulary: tuple[str, ...]
-    """Words by id; the first three are <unk>, <s>, </s>."""
+    """Word of each id; the first three are <unk>, <s>, </s>."""
     orders: tuple[OrderCounts, ...]
 
 
 @dataclass(frozen=True)
 class BackoffOrder:
-    """The n-grams that a model keeps of one order."""
+    """The G n-grams of one order that a model keeps."""
 
     words: np.ndarray
     """(G, n) int32 word ids."""
     log_prob: np.ndarray
     """(G,) float64, log10."""
     backoff: np.ndarray
-    """(G,) float64, log10; 0 for an n-gram that is nobody's context."""
+    """(G,) float64, log10; 0 for an n-gram that is not a context."""
 
 
 @dataclass(frozen=True)
 class BackoffModel:
-    """An n-gram model as ARPA files write it."""
+    """An n-gram model as ARPA files list it: vocabulary by id, n-grams by order."""
 
     vocabulary: tuple[str, ...]
     orders: tuple[BackoffOrder, ...]
 
 
 def count_ngrams(sentences: Iterable[Sentence], order: int) -> NgramCounts:
-    """Count every n-gram up to `order`; each sentence is set between <s> and </s>.
+    """Count every n-gram of up to `order` words; each sentence is put between <s> and </s>.
 
-    Raises ValueError for a text without words and for words that stand for something else in a model.
+    An empty sentence counts too, as <s> </s>. Raises ValueError for an order below 1, for a text
+    without words, and for a text that uses <s>, </s> or <unk> as a word.
     """
     if order < 1:
         raise ValueError(f"--order must be at least 1, got {order}.")
     vocabulary, tokens, offsets = _tokenize(sentences)
     size = len(vocabulary)
     levels: list[dict[str, np.ndarray]] = []
-    ids = tokens.astype(np.int64)  # at each position, the n-gram that ends there
-    below = ids
+    ids = tokens.astype(np.int64)
+    below = ids  # at each position, the index of the n-gram of the order below that ends there
     for n in range(1, order + 1):
-        ends = np.flatnonzero(
-            offsets >= max(n - 1, 1)
-        )  # a sentence's <s> has offset 0 and ends nothing
+        # Positions at which an n-gram ends; the <s> of a sentence has offset 0 and ends none.
+        ends = np.flatnonzero(offsets >= max(n - 1, 1))
         if n == 1:
             keys = ids[ends]
         else:
@@ -112,7 +119,7 @@ def count_ngrams(sentences: Iterable[Sentence], order: int) -> NgramCounts:
 
 
 def _tokenize(sentences: Iterable[Sentence]) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """Words by id, the text as (N,) int32 ids, and each position's distance from the <s> before it, (N,) int32."""
+    """Words by id; the text as (N,) int32 ids; (N,) the distance of each place from its <s>."""
     ids = {word: i for i, word in enumerate(SPECIAL)}
     pieces: list[np.ndarray] = []
     lengths: list[int] = []
@@ -134,6 +141,7 @@ def _tokenize(sentences: Iterable[Sentence]) -> tuple[tuple[str, ...], np.ndarra
 
 
 def _adjusted(levels: list[dict[str, np.ndarray]]) -> tuple[OrderCounts, ...]:
+    """Add Kneser-Ney's counts: an n-gram has as many preceding words as it is a suffix above."""
     orders = []
     for level, above in zip(levels, [*levels[1:], None], strict=True):
         adjusted = level["raw"]
@@ -147,20 +155,25 @@ def _adjusted(levels: list[dict[str, np.ndarray]]) -> tuple[OrderCounts, ...]:
 
 
 def estimate(
-    counts: NgramCounts, prune: Sequence[int] = (), tell: Tell = lambda message: None
+    counts: NgramCounts, prune: Sequence[int] = (), warn: Warn = lambda sentence: None
 ) -> BackoffModel:
-    """Probabilities and backoffs of the n-grams that occur more often than `prune` says.
+    """Estimate the probabilities and backoffs of the n-grams that remain after pruning.
 
-    prune: for each order the highest number of occurrences that is left out; the last value serves the orders above.
-    tell: hears a sentence when an order has too few n-grams to estimate discounts from and takes the fallback.
+    prune: one threshold for each order, from 1 up; n-grams that occur that often or less are left
+    out, as by `lmplz --prune`. The last value holds for all further orders. The first one must be
+    0, and they must not fall.
+    warn: called with a sentence when an order has too few n-grams to estimate its discounts from,
+    and the fallback discounts are used.
+
+    Raises ValueError for impossible thresholds.
     """
     thresholds = _thresholds(prune, len(counts.orders))
     size = len(counts.vocabulary)
-    lower = np.full(1, 1.0 / (size - 1))  # below the words: uniform over all but <s>
+    lower = np.full(1, 1.0 / (size - 1))  # below the unigrams: uniform over all words but <s>
     probabilities, gammas, kept = [], [], []
     for n, (order, threshold) in enumerate(zip(counts.orders, thresholds, strict=True), 1):
         keep = (order.raw > threshold) | (n == 1)
-        discounts = _discounts(order.adjusted, n, tell)
+        discounts = _discounts(order.adjusted, n, warn)
         probability, gamma = _interpolated(order, keep, discounts, lower)
         probabilities.append(probability)
         gammas.append(gamma)
@@ -172,30 +185,31 @@ def estimate(
 def _thresholds(prune: Sequence[int], orders: int) -> list[int]:
     values = list(prune) or [0]
     if len(values) > orders:
-        raise ValueError(f"--prune names {len(values)} thresholds for a model of order {orders}.")
+        raise ValueError(f"--prune has {len(values)} thresholds for a model of order {orders}.")
     values += values[-1:] * (orders - len(values))
     if values[0] != 0:
         raise ValueError(
-            f"--prune must begin with 0, single words are never pruned; got {values[0]}."
+            f"--prune must begin with 0, since single words are never pruned; got {values[0]}."
         )
     if values != sorted(values):
         raise ValueError(
-            f"--prune thresholds must not fall from one order to the next, got {values}."
+            f"--prune thresholds must not fall from one order to the next; got {values}."
         )
     return values
 
 
-def _discounts(adjusted: np.ndarray, n: int, tell: Tell) -> np.ndarray:
-    """(4,) what is taken from a count of 0, 1, 2, and 3 or more (Chen and Goodman, equation 26)."""
-    of = np.bincount(adjusted[adjusted < 5], minlength=5)[:5].astype(np.float64)  # counts of counts
-    if (of[1:4] > 0).all():
-        y = of[1] / (of[1] + 2 * of[2])
-        result = np.array([0.0, *(j - (j + 1) * y * of[j + 1] / of[j] for j in (1, 2, 3))])
+def _discounts(adjusted: np.ndarray, n: int, warn: Warn) -> np.ndarray:
+    """(4,) discounts of a count of 0, 1, 2, and 3 or more (Chen and Goodman, equation 26)."""
+    counts = np.bincount(adjusted[adjusted < 5], minlength=5)[:5].astype(np.float64)  # of counts
+    if (counts[1:4] > 0).all():
+        y = counts[1] / (counts[1] + 2 * counts[2])
+        result = np.array([0.0, *(j - (j + 1) * y * counts[j + 1] / counts[j] for j in (1, 2, 3))])
         if (result[1:] >= 0).all() and (result[1:] <= [1, 2, 3]).all():
             return result
-    tell(
-        f"Too few {n}-grams to estimate discounts from ({', '.join(f'{int(c)} seen {j}x' for j, c in enumerate(of) if j)}); "
-        f"{n}-grams take the fallback {' '.join(map(str, FALLBACK_DISCOUNTS))}."
+    seen = ", ".join(f"{int(count)} seen {j}x" for j, count in enumerate(counts) if j)
+    warn(
+        f"Too few {n}-grams to estimate discounts from ({seen}); "
+        f"{n}-grams use the fallback {' '.join(map(str, FALLBACK_DISCOUNTS))}."
     )
     return np.array([0.0, *FALLBACK_DISCOUNTS])
 
@@ -203,9 +217,10 @@ def _discounts(adjusted: np.ndarray, n: int, tell: Tell) -> np.ndarray:
 def _interpolated(
     order: OrderCounts, keep: np.ndarray, discounts: np.ndarray, lower: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """p of each n-gram of an order (G,), and γ of each of its contexts, the n-grams of the order below.
+    """(G,) p of each n-gram, and γ of each of its contexts, the n-grams of the order below.
 
-    What is taken from a kept n-gram, and all of a pruned one, goes to the order below, by the context's γ.
+    lower: p of the n-grams of the order below. The discount of a kept n-gram, and the whole count
+    of a pruned one, is given to the order below, in the share γ of its context.
     """
     contexts = len(lower)
     taken = np.where(keep, discounts[np.minimum(order.adjusted, 3)], order.adjusted)
@@ -224,9 +239,8 @@ def _model(
     kept: list[np.ndarray],
 ) -> BackoffModel:
     orders = []
-    words = np.zeros(
-        (0, 0), np.int32
-    )  # of every n-gram of the order, kept or not: the order above builds on them
+    # (G, n) words of every n-gram of the order, kept or not: the order above builds on them.
+    words = np.zeros((0, 0), np.int32)
     for n, order in enumerate(counts.orders, 1):
         last = order.words[:, None].astype(np.int32)
         words = last if n == 1 else np.concatenate([words[order.prefix], last], axis=1)

@@ -17,7 +17,7 @@ import numpy as np
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.hypothesis import Hypothesis
 from lm.native.library import SearchOptions, native, pointer
-from lm.ngram.automaton import NgramAutomaton, open_automaton
+from lm.ngram.automaton import CompiledNgramLM, open_automaton
 from lm.ngram.kenlm import is_arpa
 from lm.search.flat_lexicon import FlatLexicon
 from lm.search.greedy import spoken_runs, valid_frames
@@ -203,7 +203,7 @@ class CompiledSearch:
             ends = np.cumsum([len(row) for row in twice], dtype=np.uint64)
         return tuple(map(np.ascontiguousarray, (symbols, ends, owners)))  # type: ignore[return-value]
 
-    def _language_model(self, words: list[str]) -> NgramAutomaton | None:
+    def _language_model(self, words: list[str]) -> CompiledNgramLM | None:
         if self.lm_path is None:
             return None
         if not is_arpa(self.lm_path) and self.lm_path.is_file():

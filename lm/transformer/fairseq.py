@@ -1,16 +1,13 @@
-"""Word Transformers as fairseq publishes them: a pickled checkpoint, and a dictionary beside it.
+"""Word Transformers as fairseq publishes them: a pickled checkpoint with a dictionary beside it.
 
-The file is read without running what is in it; fairseq need not be installed. Names and shapes follow fairseq's
-`transformer_lm` (models/transformer_lm.py, modules/adaptive_input.py, modules/adaptive_softmax.py).
+Checkpoints are read without running code in them, and fairseq need not be installed. Names and
+shapes are those of fairseq's `transformer_lm` (models/transformer_lm.py,
+modules/adaptive_input.py, modules/adaptive_softmax.py).
 """
 
 from __future__ import annotations
 
-import argparse
-import pickle
 import re
-import warnings
-from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,60 +19,50 @@ from lm.language_model import LanguageModelError
 from lm.transformer.checkpoint import TransformerCheckpoint, load_transformer
 from lm.transformer.config import TransformerLMConfig
 from lm.transformer.dictionary import Dictionary, read_fairseq_dictionary
+from storage.pickles import PickleError, load_pickle, plain
 
-BLOCK_NAMES = {
+BLOCK_NAMES = {  # fairseq's name of a layer in a block: ours
     "self_attn_layer_norm": "attention_norm",
     "self_attn.out_proj": "attention_out",
     "final_layer_norm": "inner_norm",
     "fc1": "up",
     "fc2": "down",
 }
-IGNORED = (  # buffers that hold nothing learnt
+IGNORED = (  # buffers that hold nothing learned
     "version",
     "embed_positions._float_tensor",
     "embed_tokens._float_tensor",
     "adaptive_softmax.version",
     "adaptive_softmax.head._float_tensor",
 )
-DROPPED = (
-    "fairseq.meters.AverageMeter",
-    "fairseq.meters.TimeMeter",
-    "fairseq.meters.StopwatchMeter",
-)
-CONTAINERS = (
-    "omegaconf.dictconfig.DictConfig",
-    "omegaconf.listconfig.ListConfig",
-    "omegaconf.base.ContainerMetadata",
-    "omegaconf.base.Metadata",
-    "omegaconf.nodes.AnyNode",
-    "omegaconf.nodes.StringNode",
-    "omegaconf.nodes.IntegerNode",
-    "omegaconf.nodes.FloatNode",
-    "omegaconf.nodes.BooleanNode",
-    "omegaconf.nodes.EnumNode",
-)
 
 
 def read_transformer(
-    path: Path, *, upper: bool = True, tell: Callable[[str], None] = lambda sentence: None
+    path: Path, *, upper: bool = True, warn: Callable[[str], None] = lambda sentence: None
 ) -> TransformerCheckpoint:
-    """Our own file, by its name `.safetensors`, or else fairseq's: see `load_transformer` and `read_fairseq_lm`."""
+    """Read a `.safetensors` file of ours by `load_transformer`, any other by `read_fairseq_lm`.
+
+    upper, warn: see `read_fairseq_lm`. Raises LanguageModelError.
+    """
     if not path.is_file():
         raise LanguageModelError(f"There is no language model at {path}.")
     return (
         load_transformer(path)
         if path.suffix == ".safetensors"
-        else read_fairseq_lm(path, upper=upper, tell=tell)
+        else read_fairseq_lm(path, upper=upper, warn=warn)
     )
 
 
 def read_fairseq_lm(
-    path: Path, *, upper: bool = True, tell: Callable[[str], None] = lambda sentence: None
+    path: Path, *, upper: bool = True, warn: Callable[[str], None] = lambda sentence: None
 ) -> TransformerCheckpoint:
-    """A `transformer_lm` checkpoint and its dictionary: `NAME.dict` or `dict.txt` beside `NAME.pt`.
+    """Read a `transformer_lm` checkpoint NAME.pt with NAME.dict or dict.txt beside it.
 
-    upper: spell the words in capitals, as transcripts are. tell: gets a sentence where words became equal.
-    Raises LanguageModelError.
+    upper: write the dictionary's words in capitals, as transcripts are.
+    warn: called with a sentence where words became equal by that.
+
+    Raises LanguageModelError for a missing dictionary, a file that is damaged or asks to run code,
+    and an architecture that this reader does not know.
     """
     beside = [
         file for file in (path.with_suffix(".dict"), path.with_name("dict.txt")) if file.is_file()
@@ -84,9 +71,9 @@ def read_fairseq_lm(
         raise LanguageModelError(
             f"{path} needs its dictionary beside it: {path.stem}.dict or dict.txt."
         )
-    dictionary, notes = read_fairseq_dictionary(beside[0], upper=upper)
-    for note in notes:
-        tell(note)
+    dictionary, warnings = read_fairseq_dictionary(beside[0], upper=upper)
+    for sentence in warnings:
+        warn(sentence)
     content = _load(path)
     settings = _settings(content, path)
     config = config_from_fairseq(settings, len(dictionary))
@@ -96,7 +83,11 @@ def read_fairseq_lm(
 
 
 def config_from_fairseq(settings: Mapping[str, Any], vocabulary: int) -> TransformerLMConfig:
-    """fairseq's options -> ours; LanguageModelError for an architecture that this reader does not know."""
+    """Translate fairseq's options.
+
+    vocabulary: entries of the dictionary, specials included. Raises LanguageModelError that names
+    the options of an architecture that this reader does not know.
+    """
 
     def get(name: str, default: Any) -> Any:
         value = settings.get(name)
@@ -120,9 +111,8 @@ def config_from_fairseq(settings: Mapping[str, Any], vocabulary: int) -> Transfo
         )
     tied = _flag(get("tie_adaptive_weights", False))
     shared = not adaptive and _flag(get("share_decoder_input_output_embed", False))
-    old = (
-        "no_tie_adaptive_proj" in settings
-    )  # older files have no option for the last norm, and never had one
+    # Older files have no option for the last norm, and no last norm.
+    old = "no_tie_adaptive_proj" in settings
     tied_projections = (
         not _flag(settings["no_tie_adaptive_proj"])
         if old
@@ -158,7 +148,10 @@ def config_from_fairseq(settings: Mapping[str, Any], vocabulary: int) -> Transfo
 def weights_from_fairseq(
     weights: Mapping[str, Tensor], config: TransformerLMConfig
 ) -> dict[str, Tensor]:
-    """fairseq's names -> ours, float32. Names that it does not know stay, for the check of the network to name."""
+    """Translate the names of fairseq's weights; all become float32.
+
+    Unknown names stay, after `decoder.`, so that `build_transformer` names them.
+    """
     left = {name.removeprefix("decoder."): tensor.float() for name, tensor in weights.items()}
     for name in IGNORED:
         left.pop(name, None)
@@ -172,7 +165,7 @@ def weights_from_fairseq(
 
 
 def _blocks(left: dict[str, Tensor], config: TransformerLMConfig) -> dict[str, Tensor]:
-    """Takes what it finds out of `left`; queries, keys and values become one matrix."""
+    """Move the weights of the blocks out of `left`; queries, keys and values become one matrix."""
     ours = {}
     for block in range(config.blocks):
         theirs, own = f"layers.{block}.", f"blocks.{block}."
@@ -189,6 +182,7 @@ def _blocks(left: dict[str, Tensor], config: TransformerLMConfig) -> dict[str, T
 
 
 def _input(left: dict[str, Tensor], config: TransformerLMConfig) -> dict[str, Tensor]:
+    """Move the weights of the input embeddings out of `left`."""
     if config.input_cutoffs is None:
         table = left.pop("embed_tokens.weight", None)
         return {} if table is None else {"embedding.tables.0.weight": table}
@@ -201,7 +195,7 @@ def _input(left: dict[str, Tensor], config: TransformerLMConfig) -> dict[str, Te
 
 
 def _softmax(left: dict[str, Tensor], config: TransformerLMConfig) -> dict[str, Tensor]:
-    """The output side; of what is tied the copy that fairseq stores is left out."""
+    """Move the weights of the softmax out of `left`; fairseq's copies of tied ones are dropped."""
     ours: dict[str, Tensor] = {}
     tails = range(len(config.cutoffs))
     if not tails:
@@ -234,8 +228,8 @@ def _check_vocabulary(weights: Mapping[str, Tensor], dictionary: Dictionary, pat
     rows = sum(len(table) for table in tables)
     if tables and rows != len(dictionary):
         raise LanguageModelError(
-            f"{path} has {len(dictionary)} entries with its specials, but the language model has {rows} words: they do "
-            "not belong together."
+            f"{path} has {len(dictionary)} entries with its specials, but the language model has "
+            f"{rows} words: they do not belong together."
         )
 
 
@@ -250,55 +244,11 @@ def _flag(value: Any) -> bool:
     return value.lower() in ("true", "1") if isinstance(value, str) else bool(value)
 
 
-class Inert:
-    """Stands for a class whose instances are only containers; unpickling may leave `__init__` out."""
-
-    args: tuple[Any, ...] = ()
-    state: Any = None
-
-    def __init__(self, *args: Any) -> None:
-        self.args = args
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
 def _load(path: Path) -> dict[str, Any]:
-    """What a file holds, read by torch's restricted unpickler: other classes than those named here are refused."""
-    named = [
-        (type(name.rpartition(".")[2], (Inert,), {}), name) for name in (*CONTAINERS, *DROPPED)
-    ]
-    allowed: list[Any] = [
-        argparse.Namespace,
-        OrderedDict,
-        defaultdict,
-        dict,
-        list,
-        int,
-        (Any, "typing.Any"),
-        *named,
-    ]
     try:
-        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)|class ([\w.]+)", str(error))
-        what = next((name for name in found.groups() if name), "") if found else ""
-        reason = f"asks to run {what}" if what else "is no checkpoint that can be read safely"
-        raise LanguageModelError(f"{path} {reason}: it was not opened any further.") from None
-    except (
-        RuntimeError,
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        TypeError,
-    ) as error:
-        raise LanguageModelError(
-            f"{path} is damaged or no PyTorch file: {str(error).splitlines()[0]}."
-        ) from None
+        content = load_pickle(path)
+    except PickleError as error:
+        raise LanguageModelError(str(error)) from None
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, Mapping) or not all(
         isinstance(value, Tensor) for value in model.values()
@@ -308,15 +258,15 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _settings(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The model's options, from `args` of older files or `cfg` of newer ones."""
-    args = _plain(content.get("args"))
+    """The options of the model, from `args` in older files and `cfg` in newer ones."""
+    args = plain(content.get("args"))
     if isinstance(args, dict):
         return args
-    configuration = _plain(content.get("cfg"))
+    configuration = plain(content.get("cfg"))
     model = configuration.get("model") if isinstance(configuration, dict) else None
     if not isinstance(model, dict):
         raise LanguageModelError(
-            f"{path} does not say how its language model is built (neither args nor cfg.model)."
+            f"{path} does not describe its language model: it has neither args nor cfg.model."
         )
     if isinstance(model.get("args"), dict):
         model = {**model["args"], **model}
@@ -330,21 +280,3 @@ def _settings(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
         if not (isinstance(value, str) and value.startswith("${"))
     }
     return {**inherited, **own}
-
-
-def _plain(value: Any) -> Any:
-    """Configuration objects as dicts, lists and values, however they were kept."""
-    if isinstance(value, argparse.Namespace):
-        return {key: _plain(item) for key, item in vars(value).items()}
-    if isinstance(value, Inert):
-        inner = (
-            value.state.get("_content", value.state.get("_val"))
-            if isinstance(value.state, dict)
-            else None
-        )
-        return _plain(value.args[0] if inner is None and value.args else inner)
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

@@ -35,10 +35,10 @@ def open_transformer_lm(
     dtype: torch.dtype = torch.float32,
     cache_gb: float = 2.0,
     upper: bool = True,
-    tell: Callable[[str], None] = lambda sentence: None,
+    warn: Callable[[str], None] = lambda sentence: None,
 ) -> TransformerLM:
     """The language model in a file of ours or fairseq's: see `read_transformer` and `TransformerLM`."""
-    checkpoint = read_transformer(path, upper=upper, tell=tell)
+    checkpoint = read_transformer(path, upper=upper, warn=warn)
     network = build_transformer(checkpoint).to(device, dtype)
     return TransformerLM(network, checkpoint.dictionary, words, cache_gb)
 

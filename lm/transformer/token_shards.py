@@ -1,17 +1,17 @@
-"""Text as word numbers on disk: made once, read through memory maps, never held in memory.
+"""Text as word numbers on disk: made once, then read through memory maps.
 
-A folder holds, for each text and dictionary, named by the hash of their contents:
+A folder holds, for each text and dictionary, under the hash of their contents:
 
-    KEY/00000.i32 ...   word numbers, little-endian int32; each sentence is its words and </s>
-    KEY/progress.json   what each of these holds; a build that was interrupted goes on behind the last one
+    KEY/00000.i32 ...   word numbers, little-endian int32: the words of each sentence, then </s>
+    KEY/progress.json   what each of these files holds; an interrupted build continues after them
     KEY.counts.json     how often each word occurs
+
+The numbers of all texts form one stream; positions in it are called places.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,26 +24,29 @@ import numpy as np
 
 from lm.text.sentences import TextError, read_sentences
 from lm.transformer.dictionary import END, PAD, UNKNOWN, Dictionary
+from storage.hashing import hash_of, remembered_hash
+from storage.whole import write_whole
 
-FORMAT = "1"  # of the numbers; a change makes new keys
-SHARD = (
-    1 << 24
-)  # word numbers in a file: what an interruption can cost, and what a build holds in memory
-TOLD = 10_000_000  # words between two messages
+FORMAT = "1"  # of the numbers, part of each key: a change makes new keys
+SHARD = 1 << 24  # numbers in a file: what a build holds in memory and an interruption can cost
+REPORTED = 10_000_000  # numbers between two progress messages
+
+OnProgress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of numbers."""
+    """What one file of numbers holds."""
 
     tokens: int
+    """Word numbers, ends of sentences included."""
     sentences: int
     unknown: int
-    """Words among them that the dictionary lacks."""
+    """Words that the dictionary lacks."""
 
 
 class TokenShards:
-    """The numbers of several texts as one long stream."""
+    """The numbers of several texts as one stream."""
 
     def __init__(self, files: Sequence[tuple[Path, Shard]]) -> None:
         self._maps = [
@@ -51,12 +54,14 @@ class TokenShards:
         ]
         self._starts = np.cumsum([0, *(len(numbers) for numbers in self._maps)])
         self.tokens = int(self._starts[-1])
-        """All numbers, ends of sentences included."""
+        """Length of the stream, ends of sentences included."""
         self.sentences = sum(shard.sentences for _, shard in files)
+        """Sentences of all texts."""
         self.unknown = sum(shard.unknown for _, shard in files)
+        """Words of all texts that the dictionary lacks."""
 
     def read(self, start: int, end: int) -> np.ndarray:
-        """Numbers from `start` up to `end`, int64; before the first one stands </s>."""
+        """(end - start,) int64 numbers from `start` up to `end`; before place 0 comes </s>."""
         parts = [np.full(max(0, min(0, end) - start), END, np.int64)]
         start = max(0, start)
         for numbers, first in zip(self._maps, self._starts[:-1].tolist(), strict=True):
@@ -65,39 +70,31 @@ class TokenShards:
         return np.concatenate(parts)
 
     def ends(self) -> Iterator[np.ndarray]:
-        """For each file the places behind its sentences, in the whole stream; each file ends with a sentence."""
+        """Yield for each file the places after its sentences; the last is the end of the file."""
         for numbers, first in zip(self._maps, self._starts[:-1].tolist(), strict=True):
             yield first + 1 + np.flatnonzero(numbers == END)
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Stretches of a stream, each of which is one row of a batch: every word is in exactly one of them."""
+    """Pieces of a stream, each of them one row of a batch; every number is in exactly one block."""
 
     starts: np.ndarray
+    """(blocks,) int64 first place of each."""
     ends: np.ndarray
+    """(blocks,) int64 place after the last one of each."""
     size: int
-    """Words of the longest that there may be."""
+    """Most numbers that a block may have."""
 
     def __len__(self) -> int:
         return len(self.starts)
 
 
-def contiguous_blocks(shards: TokenShards, size: int) -> Blocks:
-    """Of `size` words each, wherever sentences end; what remains at the end of the stream is left out.
-
-    Raises TextError when there is none.
-    """
-    if shards.tokens < size:
-        raise TextError(f"The text has {shards.tokens} words, too few for one block of {size}.")
-    starts = np.arange(shards.tokens // size, dtype=np.int64) * size
-    return Blocks(starts, starts + size, size)
-
-
 def sentence_blocks(shards: TokenShards, size: int) -> Blocks:
-    """As many whole sentences each as `size` words hold, so that each begins as a sentence to be recognised does.
+    """Cut the stream into blocks of whole sentences, as many as fit into `size` numbers.
 
-    A longer sentence is cut. Raises TextError when there is none.
+    So a block begins with a sentence, as recognition does. A sentence longer than `size` is cut.
+    Raises TextError for an empty stream.
     """
     starts: list[int] = []
     ends: list[int] = []
@@ -115,9 +112,10 @@ def sentence_blocks(shards: TokenShards, size: int) -> Blocks:
 
 
 def block_order(blocks: int, seed: int, epoch: int, rank: int = 0, world: int = 1) -> np.ndarray:
-    """The blocks of an epoch in the order of one of `world` ranks: disjoint, equally many, a function of the numbers.
+    """The numbers of the blocks that one of `world` ranks reads in an epoch, in order.
 
-    What does not divide evenly is left out of the epoch; another epoch leaves out others.
+    Ranks have equally many blocks and share none; the order depends on the arguments alone. The
+    remainder of blocks / world is left out of the epoch; another epoch leaves out other blocks.
     """
     order = np.random.default_rng((seed, epoch)).permutation(blocks)
     return order[: blocks - blocks % world][rank::world]
@@ -134,9 +132,10 @@ def token_batches(
     world: int = 1,
     skip: int = 0,
 ) -> Iterator[np.ndarray]:
-    """The (batch, size + 1) int64 batches of an epoch after the first `skip`; the last may have fewer rows.
+    """Yield the (batch, size + 1) int64 batches of an epoch after the first `skip`.
 
-    A row is the word before a block and the block, filled up with padding.
+    A row is the number before a block, then the block, then padding. The last batch may have fewer
+    rows. seed, epoch, rank, world: see `block_order`.
     """
     order = block_order(len(blocks), seed, epoch, rank, world)
     for start in range(skip * batch, len(order), batch):
@@ -153,20 +152,26 @@ def count_words(
     folder: Path,
     *,
     normalize: bool,
-    tell: Callable[[str], None] = lambda sentence: None,
+    on_progress: OnProgress = lambda sentence: None,
 ) -> Counter[str]:
-    """How often each word occurs in all texts; each text is counted once and remembered in `folder`."""
+    """Count the words of all texts; the counts of each text are kept in `folder`.
+
+    files: UTF-8 texts, gzip by name. normalize: see `read_sentences`. on_progress: called with a
+    sentence for each text that is read. Raises TextError for a text that cannot be read, OSError
+    where `folder` cannot be written.
+    """
     total: Counter[str] = Counter()
     for path in files:
-        kept = folder / f"{_text_key(path, folder, normalize)}.counts.json"
+        kept = folder / f"{_text_key(path, normalize)}.counts.json"
         if kept.is_file():
             counts = Counter(json.loads(kept.read_text()))
         else:
-            tell(f"Counting the words of {path.name}.")
+            on_progress(f"Counting the words of {path.name}.")
             counts = Counter()
             for words in read_sentences(path, normalize=normalize):
                 counts.update(words)
-            _write(kept, json.dumps(counts, ensure_ascii=False))
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(kept, json.dumps(counts, ensure_ascii=False))
         total.update(counts)
     return total
 
@@ -178,17 +183,20 @@ def build_shards(
     *,
     normalize: bool,
     shard: int = SHARD,
-    tell: Callable[[str], None] = lambda sentence: None,
+    on_progress: OnProgress = lambda sentence: None,
 ) -> TokenShards:
-    """The numbers of all texts, taken from `folder` where they have been made before.
+    """The numbers of all texts, from `folder`, where they are made once.
 
-    One process builds; others wait for it. Raises TextError for a text that cannot be read, OSError for a full disk.
+    An interrupted build continues where it stopped.
+
+    files, normalize, on_progress: see `count_words`. shard: numbers in a file, about. Only one
+    process may build at a time. Raises TextError for a text that cannot be read, OSError where
+    `folder` cannot be written.
     """
     made: list[tuple[Path, Shard]] = []
     for path in files:
-        text = _text_key(path, folder, normalize)
-        key = hashlib.sha256(f"{text} {dictionary.fingerprint}".encode()).hexdigest()[:32]
-        made += _build(path, dictionary, folder / key, normalize, shard, tell)
+        key = hash_of(_text_key(path, normalize), dictionary.fingerprint)[:32]
+        made += _build(path, dictionary, folder / key, normalize, shard, on_progress)
     return TokenShards(made)
 
 
@@ -198,38 +206,38 @@ def _build(
     folder: Path,
     normalize: bool,
     size: int,
-    tell: Callable[[str], None],
+    on_progress: OnProgress,
 ) -> list[tuple[Path, Shard]]:
     folder.mkdir(parents=True, exist_ok=True)
     progress = folder / "progress.json"
     state: dict[str, Any] = json.loads(progress.read_text()) if progress.is_file() else {}
     shards = [Shard(**values) for values in state.get("shards", [])]
     if not state.get("complete"):
-        behind = sum(shard.sentences for shard in shards)
-        if behind:
-            tell(f"{path.name}: going on behind sentence {behind}.")
-        sentences = islice(read_sentences(path, normalize=normalize), behind, None)
-        told = 0
+        done = sum(shard.sentences for shard in shards)
+        if done:
+            on_progress(f"{path.name}: continuing after sentence {done}.")
+        sentences = islice(read_sentences(path, normalize=normalize), done, None)
+        reported = 0
         for numbers, shard in _numbered(sentences, dictionary, size):
-            _write_bytes(folder / f"{len(shards):05}.i32", numbers)
+            write_whole(folder / f"{len(shards):05}.i32", numbers)
             shards.append(shard)
-            _write(
-                progress,
-                json.dumps({"complete": False, "shards": [asdict(item) for item in shards]}),
-            )
-            if (words := sum(item.tokens for item in shards)) >= told + TOLD:
-                tell(f"{path.name}: {words / 1e6:.0f} M words.")
-                told = words
-        _write(
-            progress, json.dumps({"complete": True, "shards": [asdict(item) for item in shards]})
-        )
+            _note(progress, shards, complete=False)
+            if (words := sum(item.tokens for item in shards)) >= reported + REPORTED:
+                on_progress(f"{path.name}: {words / 1e6:.0f} M words.")
+                reported = words
+        _note(progress, shards, complete=True)
     return [(folder / f"{number:05}.i32", shard) for number, shard in enumerate(shards)]
+
+
+def _note(progress: Path, shards: list[Shard], *, complete: bool) -> None:
+    state = {"complete": complete, "shards": [asdict(shard) for shard in shards]}
+    write_whole(progress, json.dumps(state))
 
 
 def _numbered(
     sentences: Iterable[list[str]], dictionary: Dictionary, size: int
 ) -> Iterator[tuple[bytes, Shard]]:
-    """Whole sentences until there are `size` numbers, as bytes, and what they are."""
+    """Yield the bytes of each file: whole sentences until there are `size` numbers."""
     find = dictionary.index.get
     numbers, count = array("i"), 0
     for words in sentences:
@@ -244,45 +252,14 @@ def _numbered(
 
 
 def _packed(numbers: array[int], sentences: int) -> tuple[bytes, Shard]:
-    return np.array(numbers, "<i4").tobytes(), Shard(
-        len(numbers), sentences, numbers.count(UNKNOWN)
-    )
+    shard = Shard(len(numbers), sentences, numbers.count(UNKNOWN))
+    return np.array(numbers, "<i4").tobytes(), shard
 
 
-def _text_key(path: Path, folder: Path, normalize: bool) -> str:
-    """Hash of a text's content and of how it is read; of a file whose size and time are the same, the one known."""
+def _text_key(path: Path, normalize: bool) -> str:
+    """Hash of a text's content and of how it is read."""
     try:
-        status = path.stat()
+        content = remembered_hash(path)
     except OSError as error:
         raise TextError(f"The text {path} cannot be read: {error.strerror}.") from None
-    known = folder / "hashes.json"
-    hashes = json.loads(known.read_text()) if known.is_file() else {}
-    mark = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
-    if mark not in hashes:
-        with path.open("rb") as file:
-            hashes[mark] = _digest(iter(lambda: file.read(1 << 20), b""))
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(known, json.dumps(hashes))
-    return hashlib.sha256(f"{FORMAT} {normalize} {hashes[mark]}".encode()).hexdigest()[:32]
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    _write_bytes(path, text.encode())
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    """Beside it first and then renamed: a file is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    return hash_of(FORMAT, str(normalize), content)[:32]

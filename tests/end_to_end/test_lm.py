@@ -112,7 +112,11 @@ def test_mistakes_are_sentences(tmp_path, transformer, text):
     cases.append((("lm", "score", path, tmp_path / "latin.txt"), 1, "is no whole UTF-8 text"))
     (tmp_path / "cut.safetensors").write_bytes(path.read_bytes()[:500])
     cases.append(
-        (("lm", "info", tmp_path / "cut.safetensors"), 1, "is damaged or no language model of w2v2")
+        (
+            ("lm", "info", tmp_path / "cut.safetensors"),
+            1,
+            "is damaged or not a language model of w2v2",
+        )
     )
     (tmp_path / "other.pt").write_bytes(b"nothing")
     cases.append(

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.searches.simulation import Simulation
 from lm.decoding import BeamOptions, DecodingWeights
-from lm.ngram.arrays import read_automaton
+from lm.ngram.arpa_automaton import read_automaton
 from lm.search.batched.search import BatchedSearch
 from lm.search.compiled import CompiledSearch
 from lm.search.flashlight import FlashlightSearch

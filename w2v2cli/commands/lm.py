@@ -253,7 +253,7 @@ def _open(file: Path, words: Sequence[str], upper: bool, device: str) -> Knowing
     from lm.transformer.model import open_transformer_lm
     from w2v2cli.recognition.devices import resolve_device
 
-    return open_transformer_lm(file, words, device=resolve_device(device), upper=upper, tell=say)
+    return open_transformer_lm(file, words, device=resolve_device(device), upper=upper, warn=say)
 
 
 def _open_ngram(file: Path, words: Sequence[str]) -> KnowingModel:
@@ -281,7 +281,7 @@ def _described(file: Path) -> Iterator[str]:
     from lm.transformer.fairseq import read_transformer
 
     try:
-        checkpoint = read_transformer(file, tell=say)
+        checkpoint = read_transformer(file, warn=say)
         build_transformer(checkpoint)
     except ValueError as error:
         raise UserError(str(error)) from error

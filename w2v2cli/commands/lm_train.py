@@ -133,7 +133,7 @@ def _dictionary(
 
     path = output / DICTIONARY
     if ranks.first and not path.is_file():
-        counts = count_words(files, home() / "text", normalize=normalize, tell=say)
+        counts = count_words(files, home() / "text", normalize=normalize, on_progress=say)
         output.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.part")
         beside.write_text(
@@ -158,7 +158,7 @@ def _numbers(
         dictionary,
         home() / "text",
         normalize=normalize,
-        tell=say if ranks.first else lambda _: None,
+        on_progress=say if ranks.first else lambda _: None,
     )
     if ranks.first:
         ranks.wait()

@@ -20,7 +20,8 @@ from torch import Tensor
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.hypothesis import Hypothesis
 from lm.language_model import LanguageModel, ZeroLM
-from lm.ngram.arrays import BackoffAutomaton, NgramTensors
+from lm.ngram.arpa_automaton import AutomatonArrays
+from lm.ngram.arrays import NgramTensors
 from lm.search.batched.beam import (
     Beam,
     Candidates,
@@ -71,7 +72,7 @@ class BatchedSearch:
         self,
         vocabulary: Vocabulary,
         lexicon: Lexicon,
-        lm: BackoffAutomaton | LanguageModel[Any] | None,
+        lm: AutomatonArrays | LanguageModel[Any] | None,
         weights: DecodingWeights,
         options: BeamOptions,
         device: torch.device | str = "cpu",
@@ -369,10 +370,10 @@ class BatchedSearch:
 
 
 def _on_device(
-    lm: BackoffAutomaton | LanguageModel[Any] | None, words: Sequence[str], device: torch.device
+    lm: AutomatonArrays | LanguageModel[Any] | None, words: Sequence[str], device: torch.device
 ) -> WordTensors:
     if lm is None or isinstance(lm, ZeroLM):
         return NoTensors(len(words), device)
-    if isinstance(lm, BackoffAutomaton):
+    if isinstance(lm, AutomatonArrays):
         return NgramTensors(lm, words, device)
     return AskedTensors(lm, words, device)

@@ -1,4 +1,4 @@
-"""The mapped automaton against KenLM, on models of our own and of lmplz; and files that are none."""
+"""The compiled n-gram model against KenLM, on models of ours and of lmplz; and broken files."""
 
 import gzip
 import itertools
@@ -10,7 +10,7 @@ import pytest
 
 from lm.language_model import LanguageModelError
 from lm.ngram.arpa import ArpaError, write_arpa
-from lm.ngram.automaton import NgramAutomaton, automaton_file
+from lm.ngram.automaton import CompiledNgramLM, automaton_file
 from lm.ngram.kenlm import NgramLM
 from lm.ngram.kneser_ney import count_ngrams, estimate
 from lm.rescoring import sentence_scores
@@ -30,11 +30,11 @@ def arpa(tmp_path):
 
 
 def compare(path, cache, sentences) -> None:
-    """Every word's score, every end's, and that histories are merged exactly where KenLM merges them."""
+    """Compare the scores of words and ends, and which histories share a state, with KenLM's."""
     pytest.importorskip("kenlm", reason="kenlm has no build for this Python")
     theirs, ours = NgramLM(path), None
     words = [*theirs.words, "never-heard"]
-    theirs, ours = NgramLM(path, words), NgramAutomaton(automaton_file(path, cache), words)
+    theirs, ours = NgramLM(path, words), CompiledNgramLM(automaton_file(path, cache), words)
     index = {word: i for i, word in enumerate(words)}
     merged: dict[object, set[object]] = {}
     for sentence in sentences:
@@ -67,11 +67,11 @@ def test_it_scores_as_kenlm_on_models_of_lmplz(shared_data, tmp_path, name):
 
 def test_gzip_and_other_line_ends_are_the_same_model(arpa, tmp_path):
     words = ["the", "cat", "dog"]
-    plain = NgramAutomaton(automaton_file(arpa, tmp_path / "a"), words)
+    plain = CompiledNgramLM(automaton_file(arpa, tmp_path / "a"), words)
     (tmp_path / "z.arpa.gz").write_bytes(gzip.compress(arpa.read_bytes()))
     (tmp_path / "dos.arpa").write_bytes(arpa.read_bytes().replace(b"\n", b"\r\n"))
     for name in ("z.arpa.gz", "dos.arpa"):
-        other = NgramAutomaton(
+        other = CompiledNgramLM(
             automaton_file(tmp_path / name, tmp_path / name.replace(".", "-")), words
         )
         for sentence in itertools.product(range(3), repeat=3):
@@ -83,7 +83,7 @@ def test_a_model_without_unk_gives_unknown_words_next_to_nothing(arpa, tmp_path)
     count = sum("\t" in line for line in lines[: lines.index("\\2-grams:")])
     lines[1] = f"ngram 1={count}"
     (tmp_path / "known.arpa").write_text("\n".join(lines) + "\n")
-    model = NgramAutomaton(
+    model = CompiledNgramLM(
         automaton_file(tmp_path / "known.arpa", tmp_path), ["cat", "never-heard"]
     )
     assert not model.has_unknown
@@ -126,10 +126,10 @@ def test_a_damaged_automaton_is_refused_and_never_read_past_its_end(arpa, tmp_pa
     for size in (0, 7, 64, len(whole) // 2, len(whole) - 1):
         made.write_bytes(whole[:size])
         with pytest.raises(LanguageModelError, match="cannot be used"):
-            NgramAutomaton(made, ["cat"])
+            CompiledNgramLM(made, ["cat"])
     made.write_bytes(draw.bytes(len(whole)))
     with pytest.raises(LanguageModelError, match="cannot be used"):
-        NgramAutomaton(made, ["cat"])
+        CompiledNgramLM(made, ["cat"])
 
 
 def test_another_content_under_the_same_name_is_another_automaton(arpa, tmp_path):

@@ -108,6 +108,6 @@ def test_files_that_are_no_language_model(tmp_path):
     assert len(str(refused.value)) < 400 and "\n" not in str(refused.value)
     (tmp_path / "cut.arpa").write_text(ARPA[:150])
     with pytest.raises(
-        LanguageModelError, match=r"cut\.arpa promises 5 2-grams, but after 3 comes"
+        LanguageModelError, match=r"cut\.arpa promises 5 2-grams, but line 4 of them is"
     ):
         NgramLM(tmp_path / "cut.arpa")

@@ -15,18 +15,23 @@ def text(seed: int = 0, sentences: int = 400) -> list[list[str]]:
 
 
 def test_a_bigram_model_by_hand():
-    """Sentences `a b`, `a b` and `a c`, worked out on paper; the words take the fallback discounts 0.5, 1, 1.5."""
+    """Sentences `a b`, `a b` and `a c`, worked out on paper.
+
+    The unigrams use the fallback discounts 0.5, 1, 1.5.
+    """
     model = estimate(
-        count_ngrams([["a", "b"], ["a", "b"], ["a", "c"]], 2), tell=lambda sentence: None
+        count_ngrams([["a", "b"], ["a", "b"], ["a", "c"]], 2), warn=lambda sentence: None
     )
     ids = {word: i for i, word in enumerate(model.vocabulary)}
-    # Distinct words before: a 1 (<s>), b 1 (a), c 1 (a), </s> 2 (b, c); sum 5. Taken: 0.5 · 3 + 1 = 2.5.
+    # Distinct words before: a 1 (<s>), b 1 (a), c 1 (a), </s> 2 (b, c); sum 5.
+    # Discounts: 0.5 · 3 + 1 = 2.5.
     uniform = 2.5 / 5 / 5  # γ / (<unk>, a, b, c, </s>)
     unigram = {"a": 0.5 / 5 + uniform, "</s>": 1 / 5 + uniform, "<unk>": uniform}
     for word, expected in unigram.items():
         assert 10 ** model.orders[0].log_prob[ids[word]] == pytest.approx(expected)
-    # Of the five pairs two occur once, two twice, one three times: Y = 2 / (2 + 2·2) = 1/3, and of a single one
-    # 1 - 2Y·2/2 = 1/3 is taken, of a double one 2 - 3Y·1/2 = 3/2. After a: b twice, c once.
+    # Of the five pairs two occur once, two twice, one three times: Y = 2 / (2 + 2·2) = 1/3.
+    # The discount of 1 is 1 - 2Y·2/2 = 1/3, that of 2 is 2 - 3Y·1/2 = 3/2.
+    # After a: b twice, c once.
     pairs = {
         tuple(model.vocabulary[i] for i in row): k for k, row in enumerate(model.orders[1].words)
     }
@@ -55,7 +60,7 @@ def test_probabilities_of_all_words_sum_to_one_after_any_history(tmp_path, prune
 
 def test_the_fallback_is_named():
     told = []
-    estimate(count_ngrams([["a", "b"]], 2), tell=told.append)
+    estimate(count_ngrams([["a", "b"]], 2), warn=told.append)
     assert (
         told[0].startswith("Too few 1-grams to estimate discounts from")
         and "fallback 0.5 1.0 1.5" in told[0]
@@ -68,7 +73,7 @@ def test_the_fallback_is_named():
         ([], 2, (), "no word in the text"),
         ([["a", "<s>"]], 2, (), "holds '<s>' as a word"),
         ([["a"]], 0, (), "--order must be at least 1, got 0"),
-        ([["a"]], 2, (0, 0, 1), "names 3 thresholds for a model of order 2"),
+        ([["a"]], 2, (0, 0, 1), "has 3 thresholds for a model of order 2"),
         ([["a"]], 2, (1,), "must begin with 0"),
         ([["a"]], 3, (0, 2, 1), "must not fall"),
     ],
@@ -80,7 +85,7 @@ def test_what_cannot_be_estimated(sentences, order, prune, message):
 
 @pytest.mark.parametrize("name", ["a.arpa", "a.arpa.gz"])
 def test_arpa_files_read_back_as_written(tmp_path, name):
-    model = estimate(count_ngrams(text(), 3), tell=lambda sentence: None)
+    model = estimate(count_ngrams(text(), 3), warn=lambda sentence: None)
     write_arpa(model, tmp_path / name)
     assert read_counts(tmp_path / name) == [len(order.words) for order in model.orders]
     read = list(read_ngrams(tmp_path / name))
@@ -100,13 +105,13 @@ def test_arpa_files_read_back_as_written(tmp_path, name):
         (lambda t: t[: len(t) // 2], "promises|cut short|counts are wrong"),
         (lambda t: t.replace("\\end\\", ""), "does not end with"),
         (lambda t: t.replace("ngram 1=", "ngram 1=9"), "promises 9"),
-        (lambda t: "hello", "is no ARPA file"),
-        (lambda t: t.replace("ngram 2=", "ngram two="), "has a line in its header"),
+        (lambda t: "hello", "is not an ARPA file"),
+        (lambda t: t.replace("ngram 2=", "ngram two="), "has a wrong line in its header"),
     ],
 )
 def test_broken_arpa_files_are_refused(tmp_path, change, message):
     path = tmp_path / "a.arpa"
-    write_arpa(estimate(count_ngrams(text(), 2), tell=lambda sentence: None), path)
+    write_arpa(estimate(count_ngrams(text(), 2), warn=lambda sentence: None), path)
     path.write_text(change(path.read_text()))
     with pytest.raises(ArpaError, match=message):
         list(read_ngrams(path))

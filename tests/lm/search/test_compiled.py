@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lm.decoding import BeamOptions, DecodingWeights
-from lm.ngram.automaton import NgramAutomaton, automaton_file
+from lm.ngram.automaton import CompiledNgramLM, automaton_file
 from lm.search.compiled import CompiledSearch
 from lm.search.lexicon_checks import SearchError
 from lm.text.lexicon import Lexicon
@@ -121,7 +121,7 @@ def said(model, words) -> float:
 
 @pytest.fixture
 def model(arpa, tmp_path):
-    return NgramAutomaton(automaton_file(arpa, tmp_path / "cache"), [*WORDS, "BB", "<unk>"])
+    return CompiledNgramLM(automaton_file(arpa, tmp_path / "cache"), [*WORDS, "BB", "<unk>"])
 
 
 def letters_of(words=WORDS) -> dict[str, list[str]]:

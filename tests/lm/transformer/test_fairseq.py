@@ -111,7 +111,8 @@ def fairseq_weights(
     for band in range(2):
         tail, width = f"decoder.adaptive_softmax.tail.{band}", WIDTH // 4 ** (band + 1)
         embedding = f"decoder.embed_tokens.embeddings.{band + 1}"
-        # TiedLinear(transpose=True) keeps the input's tensor as it is; a projection of its own is the other way round.
+        # TiedLinear(transpose=True) keeps the tensor of the input as it is; a projection of the
+        # softmax alone is transposed.
         made[f"{tail}.0.weight"] = (
             made[f"{embedding}.1.weight"] if tied_projections else torch.randn(width, WIDTH)
         )
@@ -400,7 +401,7 @@ def test_a_file_that_would_run_code_is_not_opened(folder):
     with pytest.raises(LanguageModelError):
         read_fairseq_lm(path)
     path.write_bytes(b"PK\x03\x04 cut short")
-    with pytest.raises(LanguageModelError, match="is damaged or no PyTorch file"):
+    with pytest.raises(LanguageModelError, match="is damaged or not a PyTorch file"):
         read_fairseq_lm(path)
     with pytest.raises(LanguageModelError, match="There is no language model at"):
         read_transformer(folder / "nothing.pt")
@@ -408,7 +409,7 @@ def test_a_file_that_would_run_code_is_not_opened(folder):
 
 def test_files_of_something_else(folder):
     path = write(folder, fairseq_weights(), args=None)
-    with pytest.raises(LanguageModelError, match="does not say how its language model is built"):
+    with pytest.raises(LanguageModelError, match="does not describe its language model"):
         read_fairseq_lm(path)
     torch.save({"weights": 3}, path)
     with pytest.raises(LanguageModelError, match="holds no weights of a fairseq language model"):

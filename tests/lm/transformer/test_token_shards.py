@@ -11,13 +11,12 @@ import pytest
 from lm.language_model import LanguageModelError
 from lm.text.normalization import normalize_text, sentences
 from lm.text.sentences import TextError, read_sentences
-from lm.transformer import token_shards as text_shards
+from lm.transformer import token_shards
 from lm.transformer.dictionary import END, PAD, SPECIALS, UNKNOWN, Dictionary
 from lm.transformer.token_shards import (
     TokenShards,
     block_order,
     build_shards,
-    contiguous_blocks,
     count_words,
     sentence_blocks,
     token_batches,
@@ -63,7 +62,7 @@ def test_a_text_is_built_once_whatever_it_is_called(tmp_path, text, monkeypatch)
     first = numbers(build_shards([text], DICTIONARY, cache, normalize=False))
     moved = text.rename(tmp_path / "moved.txt")
     monkeypatch.setattr(
-        text_shards, "read_sentences", lambda *args, **options: pytest.fail("read again")
+        token_shards, "read_sentences", lambda *args, **options: pytest.fail("read again")
     )
     assert numbers(build_shards([moved], DICTIONARY, cache, normalize=False)) == first
 
@@ -91,29 +90,25 @@ def test_another_text_dictionary_or_spelling_is_another_cache(tmp_path, text):
 
 def test_an_interrupted_build_goes_on(tmp_path, text, monkeypatch):
     cache, written = tmp_path / "cache", []
+    real = token_shards.write_whole
 
     def killed(path, content):
         if path.suffix == ".i32" and len(written) == 2:
             raise KeyboardInterrupt
-        written.append(path.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        if path.suffix == ".i32":
+            written.append(path.name)
+        real(path, content)
 
-    real = text_shards._write_bytes
-    monkeypatch.setattr(
-        text_shards,
-        "_write_bytes",
-        lambda path, content: (
-            killed(path, content) if path.suffix == ".i32" else real(path, content)
-        ),
-    )
+    monkeypatch.setattr(token_shards, "write_whole", killed)
     with pytest.raises(KeyboardInterrupt):
         build_shards([text], DICTIONARY, cache, normalize=False, shard=1)
-    monkeypatch.setattr(text_shards, "_write_bytes", real)
+    monkeypatch.setattr(token_shards, "write_whole", real)
     told = []
-    shards = build_shards([text], DICTIONARY, cache, normalize=False, shard=1, tell=told.append)
+    shards = build_shards(
+        [text], DICTIONARY, cache, normalize=False, shard=1, on_progress=told.append
+    )
     assert (numbers(shards), shards.sentences, shards.unknown) == (NUMBERS, 4, 1)
-    assert told == ["text.txt: going on behind sentence 2."]
+    assert told == ["text.txt: continuing after sentence 2."]
     assert not list(cache.rglob("*.part"))
 
 
@@ -122,15 +117,6 @@ def rows(shards, blocks):
         shards.read(start - 1, end).tolist()
         for start, end in zip(blocks.starts, blocks.ends, strict=True)
     ]
-
-
-def test_contiguous_blocks_predict_each_word_once(tmp_path, text):
-    shards = build_shards([text], DICTIONARY, tmp_path / "cache", normalize=False, shard=5)
-    found = rows(shards, contiguous_blocks(shards, 4))
-    assert [word for row in found for word in row[1:]] == NUMBERS[:12]
-    assert [row[0] for row in found] == [END, NUMBERS[3], NUMBERS[7]]
-    with pytest.raises(TextError, match="The text has 14 words, too few for one block of 15"):
-        contiguous_blocks(shards, 15)
 
 
 @pytest.mark.parametrize("shard", [1, 6, 1000])
@@ -163,10 +149,11 @@ def test_batches_go_on_where_they_stopped(tmp_path):
     path.write_text("THE DOG BARKS CAT\n" * 50)
     shards = build_shards([path], DICTIONARY, tmp_path / "cache", normalize=False, shard=30)
     options = {"seed": 1, "epoch": 2, "rank": 1, "world": 2}
-    for blocks, shapes in (
-        (contiguous_blocks(shards, 8), [(4, 9)] * 3 + [(3, 9)]),
-        (sentence_blocks(shards, 12), [(4, 13)] * 3),  # two sentences each, of 30 numbers a file
+    for size, shapes in (
+        (7, [(4, 8)] * 6 + [(1, 8)]),  # a sentence each
+        (12, [(4, 13)] * 3),  # two sentences each, of 30 numbers a file
     ):
+        blocks = sentence_blocks(shards, size)
         batches = list(token_batches(shards, blocks, 4, **options))
         assert [batch.shape for batch in batches] == shapes
         assert batches[0].dtype == np.int64
@@ -177,7 +164,7 @@ def test_batches_go_on_where_they_stopped(tmp_path):
 
 def test_vocabulary_from_counts(tmp_path, text):
     told = []
-    counts = count_words([text, text], tmp_path / "cache", normalize=False, tell=told.append)
+    counts = count_words([text, text], tmp_path / "cache", normalize=False, on_progress=told.append)
     assert counts == Counter(THE=6, CAT=6, BARKS=4, DOG=2, BIRD=2)
     assert told == ["Counting the words of text.txt."]
     assert Dictionary.from_counts(counts).words == ("CAT", "THE", "BARKS", "BIRD", "DOG")

@@ -17,7 +17,7 @@ import torch
 
 from lm.decoding import DecodingWeights
 from lm.ngram.arpa import read_unigrams
-from lm.ngram.arrays_cache import kept_automaton
+from lm.ngram.arrays import kept_automaton
 from lm.search.batched.search import BatchedSearch, SearchStopped
 from lm.search.hotwords import with_hotwords
 from lm.search.lexicon_checks import case_probes, check_spelling, check_words
@@ -210,7 +210,7 @@ def _language_model(
     from lm.transformer.fairseq import read_transformer
     from lm.transformer.model import TransformerLM
 
-    checkpoint = read_transformer(spec.lm, tell=tell)
+    checkpoint = read_transformer(spec.lm, warn=tell)
     network, dictionary = build_transformer(checkpoint).to(device), checkpoint.dictionary
     return (
         dictionary.words,

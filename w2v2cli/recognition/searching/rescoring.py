@@ -183,7 +183,7 @@ def open_lm(
         from lm.transformer.model import TransformerLM
         from w2v2cli.recognition.devices import resolve_device
 
-        checkpoint = read_transformer(lm.path, tell=tell)
+        checkpoint = read_transformer(lm.path, warn=tell)
         network = build_transformer(checkpoint).to(resolve_device(spec.device))
         return TransformerLM(
             network, checkpoint.dictionary, [*checkpoint.dictionary.words, UNK], spec.lm_cache_gb

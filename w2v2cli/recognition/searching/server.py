@@ -109,15 +109,15 @@ def build_search(spec: SearchSpec) -> tuple[Search, list[str]]:
 
     source = spec.lexicon or words_of
     if spec.engine == "compiled" and source is not None:
-        from lm.ngram.automaton import content_hash
         from lm.ngram.kenlm import check_file
         from lm.search.compiled import CompiledSearch
         from lm.search.flat_lexicon import kept_lexicon
+        from storage.hashing import remembered_hash
 
         assert spec.cache is not None
         if source == spec.lm:
             check_file(source)
-        flat, told = kept_lexicon(content_hash(source, spec.cache), vocabulary, spec.cache, make)
+        flat, told = kept_lexicon(remembered_hash(source), vocabulary, spec.cache, make)
         compiled = CompiledSearch(
             vocabulary,
             spec.weights,

@@ -8,8 +8,8 @@ import torch
 
 from lm.language_model import LanguageModelError
 from lm.ngram.arpa import ArpaError, write_arpa
-from lm.ngram.arrays import NgramTensors, read_automaton
-from lm.ngram.arrays_cache import from_native, kept_automaton
+from lm.ngram.arpa_automaton import read_automaton
+from lm.ngram.arrays import NgramTensors, from_compiled, kept_automaton
 from lm.ngram.automaton import automaton_file
 from lm.ngram.kneser_ney import count_ngrams, estimate
 
@@ -43,7 +43,7 @@ def scores(automaton) -> list[float]:
 
 
 def test_the_compiled_readers_file_is_the_same_model(arpa, tmp_path):
-    assert scores(from_native(automaton_file(arpa, tmp_path))) == pytest.approx(
+    assert scores(from_compiled(automaton_file(arpa, tmp_path))) == pytest.approx(
         scores(read_automaton(arpa)), abs=1e-6
     )
 
@@ -67,14 +67,14 @@ def test_it_is_mapped_the_second_time_and_made_again_when_damaged(arpa, tmp_path
         if damage is not None:
             (folder / name).write_bytes(damage)
         assert scores(kept_automaton(arpa, cache)[0]) == kept
-    assert not list(cache.glob(".arrays-*"))
+    assert not list(cache.glob("*.part"))
 
 
 def test_a_folder_that_cannot_be_written_costs_no_search(arpa, tmp_path):
     (tmp_path / "file").write_text("")
     found, told = kept_automaton(arpa, tmp_path / "file" / "cache")
     assert scores(found) == pytest.approx(scores(read_automaton(arpa)), abs=1e-6)
-    assert told == [f"{arpa} cannot be kept ready (Not a directory): it is read anew each time."]
+    assert told == [f"{arpa} cannot be cached (Not a directory): it is read again each time."]
 
 
 def test_no_model_is_told(arpa, tmp_path):

@@ -1,0 +1,188 @@
+"""n-gram models as backoff automata in flat arrays, and a reader of ARPA files in Python.
+
+A state is the longest context that can still matter: an n-gram that is the prefix of a longer one,
+or that has a backoff weight. Of two contexts that no word tells apart only the shorter one is a
+state, as in KenLM (Heafield, 2011, §4.1).
+
+The compiled library (`lm/native`) builds the same automaton in a fraction of the time. This reader
+stays for two reasons. Where there was no compiler at installation, and on Python 3.13, for which
+neither kenlm nor flashlight-text has a build, the batched search is the only search with a
+language model and this is its only way to read one. And the tests compare the compiled reader
+with it.
+
+Legend: S states, A arcs, V words of the model, M n-grams of one order n.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lm.language_model import LanguageModelError
+from lm.ngram.arpa import read_ngrams
+from lm.ngram.kenlm import check_file
+
+ROOT = 0  # the empty context
+MISSING_UNK = -100.0  # log10 p(<unk>) of a model without it, as in KenLM
+
+
+@dataclass(frozen=True)
+class AutomatonArrays:
+    """The states and arcs of a backoff automaton; all scores are log10.
+
+    log p(word | state) is the score of the state's arc for the word. A state without such an arc
+    gives its backoff weight plus log p(word | the state it backs off to). Every word has an arc
+    from the empty context, so this ends.
+    """
+
+    vocabulary: dict[str, int]
+    """Number of each word, <unk> included."""
+    order: int
+    """Words in the longest n-gram."""
+    start: int
+    """State after <s>."""
+    keys: np.ndarray
+    """(A,) int64 state · V + word, in rising order."""
+    scores: np.ndarray
+    """(A,) float32 log10 probability."""
+    targets: np.ndarray
+    """(A,) int64 state after the arc."""
+    shorter: np.ndarray
+    """(S,) int64 state to back off to."""
+    backoff: np.ndarray
+    """(S,) float32 log10 weight of backing off."""
+
+
+def read_automaton(path: Path) -> AutomatonArrays:
+    """Read an ARPA file, gzip by name; this takes minutes for millions of n-grams.
+
+    Raises LanguageModelError when `path` is missing or is not a complete ARPA model of sentences.
+    """
+    check_file(path)
+    vocabulary: dict[str, int] = {}
+    grams: list[list[tuple[int, ...]]] = []
+    numbers: list[list[tuple[float, float]]] = []
+    try:
+        for log_prob, words, backoff in read_ngrams(path):
+            if len(words) > len(grams):
+                grams.append([])
+                numbers.append([])
+            if len(words) == 1:
+                word = "<unk>" if words[0] == "<UNK>" else words[0]
+                grams[0].append((vocabulary.setdefault(word, len(vocabulary)),))
+            else:
+                grams[len(words) - 1].append(tuple([vocabulary[word] for word in words]))
+            numbers[len(words) - 1].append((log_prob, backoff))
+    except KeyError as error:
+        raise LanguageModelError(
+            f"{path} has an n-gram with the word {error.args[0]!r}, which is not in its unigrams."
+        ) from None
+    except ValueError as error:
+        raise LanguageModelError(str(error)) from None
+    if "<unk>" not in vocabulary:
+        grams[0].append((vocabulary.setdefault("<unk>", len(vocabulary)),))
+        numbers[0].append((MISSING_UNK, 0.0))
+    for special in ("<s>", "</s>"):
+        if special not in vocabulary:
+            raise LanguageModelError(
+                f"{path} has no {special} in its unigrams: it is not a model of sentences."
+            )
+    return _Builder(vocabulary, [np.array(rows, np.int64) for rows in grams], numbers).automaton()
+
+
+class _Builder:
+    """Builds a trie of contexts, one node for each n-gram, then finds the nodes that are states."""
+
+    def __init__(
+        self,
+        vocabulary: dict[str, int],
+        grams: list[np.ndarray],
+        numbers: list[list[tuple[float, float]]],
+    ) -> None:
+        """grams: (M, n) word numbers of each order. numbers: log10 probability and backoff."""
+        self.vocabulary, self.order = vocabulary, len(grams)
+        self.keys = np.zeros(0, np.int64)  # context · V + word of every node but the root, rising
+        self.nodes = np.zeros(0, np.int64)  # node of each key
+        self.log_prob, self.backoff = np.zeros(1, np.float32), np.zeros(1, np.float32)
+        self.suffix = np.zeros(1, np.int64)  # node of the n-gram without its first word
+        self.longest = np.zeros(1, np.int64)  # longest suffix of a node that is a state
+        levels = [np.zeros(1, np.int64)]
+        for words, values in zip(grams, numbers, strict=True):
+            levels.append(self._add(words, np.array(values, np.float32).reshape(-1, 2)))
+        self._find_states(levels)
+
+    def automaton(self) -> AutomatonArrays:
+        begin = self._child(np.zeros(1, np.int64), np.array([self.vocabulary["<s>"]]))[0]
+        return AutomatonArrays(
+            self.vocabulary,
+            self.order,
+            int(self.longest[begin]),
+            self.keys,
+            self.log_prob[self.nodes],
+            self.longest[self.nodes],
+            self.longest[self.suffix],
+            self.backoff,
+        )
+
+    def _add(self, words: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Add (M, n) n-grams whose contexts are in the trie; returns their (M,) nodes."""
+        contexts = self._descend(words[:, :-1])
+        if (contexts < 0).any():
+            names = list(self.vocabulary)
+            gram = " ".join(names[word] for word in words[int(np.argmin(contexts))])
+            raise LanguageModelError(
+                f"The model has the n-gram {gram!r} but not the context of its last word: "
+                "it is damaged."
+            )
+        nodes = len(self.log_prob) + np.arange(len(words))
+        suffixes = (
+            self._longest_child(self.suffix[contexts], words[:, -1])
+            if words.shape[1] > 1
+            else 0 * nodes
+        )
+        self.log_prob = np.concatenate([self.log_prob, scores[:, 0]])
+        self.backoff = np.concatenate([self.backoff, scores[:, 1]])
+        self.suffix = np.concatenate([self.suffix, suffixes])
+        keys = np.concatenate([self.keys, contexts * len(self.vocabulary) + words[:, -1]])
+        order = np.argsort(keys)
+        self.keys, self.nodes = keys[order], np.concatenate([self.nodes, nodes])[order]
+        return nodes
+
+    def _child(self, contexts: np.ndarray, words: np.ndarray) -> np.ndarray:
+        """The node of each context with a word after it, -1 where there is none."""
+        wanted = contexts * len(self.vocabulary) + words
+        at = np.minimum(np.searchsorted(self.keys, wanted), max(0, len(self.keys) - 1))
+        return np.where(self.keys[at] == wanted, self.nodes[at], -1)
+
+    def _descend(self, words: np.ndarray) -> np.ndarray:
+        """(M, n) words -> (M,) nodes of these n-grams, -1 where there is none."""
+        contexts = np.zeros(len(words), np.int64)
+        for column in words.T:
+            contexts = np.where(contexts < 0, -1, self._child(contexts, column))
+        return contexts
+
+    def _longest_child(self, contexts: np.ndarray, words: np.ndarray) -> np.ndarray:
+        """The node of the longest suffix of each context that is followed by the word.
+
+        It ends because every word is a child of the root.
+        """
+        found = self._child(contexts, words)
+        while (lacking := (found < 0)).any():
+            contexts = np.where(lacking, self.suffix[contexts], contexts)
+            found[lacking] = self._child(contexts[lacking], words[lacking])
+        return found
+
+    def _find_states(self, levels: list[np.ndarray]) -> None:
+        """Set `longest`; levels: the nodes of each order, the root first."""
+        self.longest = np.arange(len(self.log_prob))
+        has_children = np.zeros(len(self.log_prob), bool)
+        has_children[self.keys // len(self.vocabulary)] = True
+        idle = ~has_children & (self.backoff == 0)
+        idle[levels[-1]] = True  # n-grams of the highest order are never contexts
+        idle[ROOT] = False
+        # From short to long, so that the suffix of a node has found its state before the node does.
+        for nodes in levels[1:]:
+            drop = nodes[idle[nodes]]
+            self.longest[drop] = self.longest[self.suffix[drop]]
