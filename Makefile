@@ -1,6 +1,8 @@
-# `make demo` and `make test` need Python 3.10 to 3.13, a C++ compiler and cmake; they make everything else.
+# `make demo` and `make test` need Linux, Python 3.10 to 3.13, a C++ compiler and cmake; they make
+# everything else.
 
-# The first that is here of 3.12 and before, else 3.13, for which flashlight-text and kenlm have no build.
+# The first that is here of 3.12 and before, else 3.13, for which flashlight-text and kenlm have no
+# build.
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python3.13; do \
 	$$p -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13 + ('$$p' == 'python3.13')))" 2>/dev/null \
 	&& echo $$p && break; done)
@@ -37,7 +39,9 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.long_recording
 
 $(INSTALLED): pyproject.toml setup.py $(wildcard lm/native/*)
-	@test -n "$(PYTHON)" || { echo "Python 3.10 to 3.13 was not found; name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; exit 1; }
+	@test -n "$(PYTHON)" || { \
+	echo "Python 3.10 to 3.13 was not found; name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12"; \
+	exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --quiet --upgrade pip
 	$(BIN)/pip install --quiet --quiet --editable '.[dev]'

@@ -1,0 +1,101 @@
+"""Write docs/commands.md from the Typer app: every command with its usage, help and options.
+
+python -m scripts.write_commands_page
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from w2v2cli.app import app
+
+PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
+COLUMNS = 100
+
+
+def typer_minor() -> str:
+    """The minor version of Typer, which words usage lines and types in its own way."""
+    return ".".join(typer.__version__.split(".")[:2])
+
+
+def render() -> str:
+    """The page as it should be for the app as it is."""
+    parts = [
+        "# Commands",
+        "Written by `python -m scripts.write_commands_page` from the program itself "
+        f"(Typer {typer_minor()}); a test compares the two. "
+        "`w2v2 COMMAND --help` prints the same.",
+    ]
+    program: Any = typer.main.get_command(app)
+    commands = list(_leaves("w2v2", program))
+    parts.append("\n".join(f"- [{name}](#{name.replace(' ', '-')})" for name, _ in commands))
+    for name, command in commands:
+        parts += _section(name, command)
+    return "\n\n".join(_wrapped(part) for part in parts) + "\n"
+
+
+def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """Every command that runs, with the words that call it."""
+    if not hasattr(command, "commands"):
+        yield name, command
+        return
+    for word, inner in command.commands.items():
+        yield from _leaves(f"{name} {word}", inner)
+
+
+def _section(name: str, command: Any) -> Iterator[str]:
+    """The heading, usage, help and parameters of one command."""
+    context = command.context_class(command, info_name=name)
+    yield f"## {name}"
+    yield textwrap.indent(command.get_usage(context).removeprefix("Usage: "), "    ")
+    for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(command.help or "")):
+        if paragraph.startswith("\b"):  # Click's mark of lines that are not to be joined
+            lines = paragraph.removeprefix("\b").strip("\n")
+            yield textwrap.indent(textwrap.dedent(lines), "    ")
+        else:
+            yield _escaped(" ".join(paragraph.split()))
+    panels: dict[str, list[str]] = {}
+    for parameter in command.params:
+        record = parameter.get_help_record(context)
+        if record is None or "--help" in parameter.opts:
+            continue
+        argument = parameter.param_type_name == "argument"
+        panel = parameter.rich_help_panel or ("Arguments" if argument else "Options")
+        panels.setdefault(panel, []).append(f"- `{record[0]}`: {_escaped(record[1])}")
+    for panel, lines in panels.items():
+        yield f"**{panel}**"
+        yield "\n".join(lines)
+
+
+def _escaped(text: str) -> str:
+    """Text without characters that Markdown takes for its own, outside of `code`."""
+    pieces = text.split("`")
+    pieces[::2] = [re.sub(r"([*_<])", r"\\\1", piece) for piece in pieces[::2]]
+    return re.sub(r"  +", " ", "`".join(pieces))
+
+
+def _wrapped(part: str) -> str:
+    """A part of the page within the columns; code stays as it is."""
+    if part.startswith(("    ", "#")):
+        return part
+    return "\n".join(
+        textwrap.fill(
+            line,
+            COLUMNS,
+            subsequent_indent="  " if line.startswith("- ") else "",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in part.splitlines()
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")
