@@ -25,7 +25,15 @@ MODULE = re.compile(r"python -m ((?:benchmarks|scripts)\.[a-z_]+)")
 WRITTEN_BY_A_SCRIPT = ROOT / "docs" / "commands.md"
 TO_COME = {
     f"docs/{page}.md"
-    for page in ("architecture", "data", "decoding", "peers", "python", "training", "troubleshooting")
+    for page in (
+        "architecture",
+        "data",
+        "decoding",
+        "peers",
+        "python",
+        "training",
+        "troubleshooting",
+    )
 }
 
 
