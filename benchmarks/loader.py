@@ -28,10 +28,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from models.config import SAMPLE_RATE
 from w2v2cli.data.corpora.readers import read_corpus
 from w2v2cli.data.dataset import MicroBatches, Reading, TrainingSet, unlabelled
 from w2v2cli.data.recordings import FileRecordings, Recordings
-from w2v2cli.data.resampling import SAMPLE_RATE
 from w2v2cli.data.shards.reader import ShardRecordings
 from w2v2cli.data.shards.writer import write_shards
 from w2v2cli.data.utterance import Utterance

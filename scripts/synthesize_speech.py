@@ -22,9 +22,9 @@ from pathlib import Path
 
 import soundfile
 
+from models.config import SAMPLE_RATE
 from w2v2cli.data.audio import read_audio
 from w2v2cli.data.corpora.synthesis import speak
-from w2v2cli.data.resampling import SAMPLE_RATE
 
 # Voice, its share. flite's are built from recordings of people, espeak-ng's are formants: fewer of those.
 VOICES = {

@@ -107,7 +107,7 @@ def test_two_ranks_print_what_one_prints_and_name_what_none_can_read(alone, envi
     result = call(TORCHRUN, "transcribe", *inputs, environment=environment)
     assert result.stdout.splitlines() == [alone[CLIPS[index].stem] for index in (2, 0, 1)]
     assert result.returncode == 1
-    assert result.stderr.count("text.wav is no audio") == 1
+    assert result.stderr.count("text.wav is not audio") == 1
     assert "Error: 1 of 4 recordings could not be transcribed (see above).\n" in result.stderr
     assert not parts_left(environment)
 

@@ -84,7 +84,7 @@ def test_one_bad_file_among_many(folder):
     assert result.returncode == 1
     assert result.stdout.count("\n") == 2
     assert (
-        "empty.flac is an empty file" in result.stderr and "text.wav is no audio" in result.stderr
+        "empty.flac is an empty file" in result.stderr and "text.wav is not audio" in result.stderr
     )
     assert result.stderr.endswith(
         "Error: 2 of 4 recordings could not be transcribed (see above).\n"

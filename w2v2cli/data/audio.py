@@ -1,4 +1,7 @@
-"""Recordings: any format libsndfile reads, as mono float32 at 16 kHz, whole or as a stream in bounded memory."""
+"""Reading audio: any format that libsndfile reads, as mono float32 at 16 kHz.
+
+Whole, in part, or as a stream in bounded memory. Shapes: S samples.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from typing import IO
 import numpy as np
 import soundfile
 
-from w2v2cli.data.resampling import SAMPLE_RATE, resampled, resampled_length
+from models.config import SAMPLE_RATE
+from w2v2cli.data.resampling import resampled, resampled_length
 from w2v2cli.errors import UserError
 
 Source = Path  # a file, or STDIN
@@ -26,35 +30,17 @@ SUFFIXES = frozenset(
     [".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3"]
     + [".aiff", ".aif", ".aifc", ".au", ".caf"]
 )
-FOREIGN = frozenset(
-    (
-        ".m4a",
-        ".m4b",
-        ".mp4",
-        ".aac",
-        ".wma",
-        ".webm",
-        ".mkv",
-        ".mka",
-        ".mov",
-        ".amr",
-        ".3gp",
-        ".ac3",
-    )
+FOREIGN = frozenset(  # formats that ffmpeg has to convert first
+    ".m4a .m4b .mp4 .aac .wma .webm .mkv .mka .mov .amr .3gp .ac3".split()
 )
-SLOWEST, FASTEST = (
-    1_000,
-    768_000,
-)  # Hz; what lies outside is no recording of speech but a damaged header
+SLOWEST, FASTEST = 1_000, 768_000  # Hz; a rate outside comes from a damaged header
 SPOOL_BYTES = 64 * 2**20  # of a pipe kept in memory; the rest goes to a temporary file
-ENTERED_ANYWHERE = frozenset(
+SEEKABLE = frozenset(  # libsndfile's names of formats in which a seek is exact to the sample
     {"FLAC", "WAV", "WAVEX", "NIST", "RF64", "W64", "AIFF", "AU", "CAF"}
-)  # exact to the sample
-PIECE = (
-    4096  # frames decoded at a time: how closely the place is known where a damaged file breaks off
 )
+PIECE = 4096  # frames decoded at a time: how exactly it is known where a damaged file breaks off
 WHOLE_CHUNK = 60.0  # seconds decoded at a time of a recording that is read whole
-UNKNOWN_LENGTH = 2**63 - 1  # frames, in libsndfile's words for FLAC that was written into a pipe
+UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's number of frames for FLAC that was written into a pipe
 
 
 class AudioError(UserError):
@@ -63,20 +49,21 @@ class AudioError(UserError):
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says."""
+    """What a file's header states."""
 
     seconds: float
+    """Length; for MP3 without a table of contents an estimate."""
     sample_rate: int
     """Hz, of the file."""
     channels: int
     frames: int
-    """Samples of one channel, at the file's rate; MP3 without a table of contents gives an estimate."""
+    """Samples of one channel at the file's rate; an estimate where `seconds` is one."""
 
 
 def probe(source: Source) -> AudioInfo:
-    """Read a recording's header; AudioError when it has none that makes sense.
+    """Read a recording's header; where that leaves the length open, decode the recording.
 
-    A length that the header leaves open is found by decoding. Stdin can be read only once, and this reads it.
+    Stdin can be read once, and this reads it. Raises AudioError for a header that makes no sense.
     """
     with _opened(source) as file:
         frames = file.frames
@@ -86,14 +73,17 @@ def probe(source: Source) -> AudioInfo:
 
 
 def read_audio(source: Source) -> np.ndarray:
-    """A whole recording, (S,) float32 mono at 16 kHz; see `stream_audio`."""
+    """Read a whole recording: (S,) float32, mono, 16 kHz. See `stream_audio`."""
     return np.concatenate(
         [np.zeros(0, np.float32), *stream_audio(source, chunk_seconds=WHOLE_CHUNK)]
     )
 
 
 def measure(source: Source) -> int:
-    """Samples that `read_audio` gives; from the header where it is to be trusted, else by decoding."""
+    """The number of samples that `read_audio` returns, without decoding where the header is exact.
+
+    Raises AudioError.
+    """
     with _opened(source) as file:
         frames = file.frames
         if file.format == "MP3" or frames == UNKNOWN_LENGTH:
@@ -107,39 +97,36 @@ class Cut:
 
     path: Source
     start: int
+    """First sample."""
     samples: int | None = None
-    """To the end of the file where it is None."""
+    """Length; None for the rest of the file."""
 
     def __str__(self) -> str:
         end = "" if self.samples is None else f"{(self.start + self.samples) / SAMPLE_RATE:g}"
         return f"{self.path} ({self.start / SAMPLE_RATE:g} to {end} s)"
 
 
-Recorded = Source | Cut  # what is transcribed
+Recorded = Source | Cut  # what can be transcribed
 
 
 def read_part(source: Source, start: int, samples: int | None = None) -> np.ndarray:
-    """`samples` samples from `start` on, to the end by default: (S,) float32 mono at 16 kHz, what `read_audio` gives there.
+    """Read `samples` samples from `start` on: (S,) float32, mono, equal to that of `read_audio`.
 
-    A file at 16 kHz that can be entered anywhere is decoded only there, another from its beginning. AudioError, besides
-    those of `stream_audio`, when it ends before `start + samples`.
+    start, samples: counted at 16 kHz; samples None reads to the end. A file at 16 kHz in a SEEKABLE
+    format is decoded only there, another from its beginning.
+
+    Raises AudioError as `stream_audio`, and for a file that ends before `start + samples`.
     """
     end = None if samples is None else start + samples
     held: list[np.ndarray] = [np.zeros(0, np.float32)]
     with _opened(source) as file:
         at = 0  # the first sample of the next piece
-        if (
-            start
-            and file.samplerate == SAMPLE_RATE
-            and file.format in ENTERED_ANYWHERE
-            and start <= file.frames
-        ):
+        exact = file.samplerate == SAMPLE_RATE and file.format in SEEKABLE
+        if exact and 0 < start <= file.frames:
             at = file.seek(start)
         pieces = _pieces(file, _name(source), at)
-        if file.samplerate != SAMPLE_RATE:
-            pieces = _gathered(
-                pieces, int(WHOLE_CHUNK * file.samplerate)
-            )  # the filter's sums round as in `read_audio`
+        if file.samplerate != SAMPLE_RATE:  # in the pieces of `read_audio`, to round as it does
+            pieces = _gathered(pieces, int(WHOLE_CHUNK * file.samplerate))
         for piece in resampled(pieces, file.samplerate):
             held.append(piece[max(start - at, 0) : None if end is None else max(end - at, 0)])
             at += len(piece)
@@ -152,7 +139,10 @@ def read_part(source: Source, start: int, samples: int | None = None) -> np.ndar
 
 
 def stream(recorded: Recorded, chunk_seconds: float) -> Iterator[np.ndarray]:
-    """A file as `stream_audio` gives it, or a cut, which is read at once, in chunks of the same length."""
+    """Read a file or a cut in chunks of about `chunk_seconds`: (S,) float32, mono, 16 kHz.
+
+    A cut is read at once and then divided. Raises AudioError; see `stream_audio`.
+    """
     if not isinstance(recorded, Cut):
         yield from stream_audio(recorded, chunk_seconds)
         return
@@ -163,11 +153,14 @@ def stream(recorded: Recorded, chunk_seconds: float) -> Iterator[np.ndarray]:
 
 
 def stream_audio(source: Source, chunk_seconds: float) -> Iterator[np.ndarray]:
-    """A recording in pieces of about `chunk_seconds`: (S,) float32, mono, 16 kHz, without gap or seam.
+    """Read a recording in chunks of about `chunk_seconds`: (S,) float32, mono, 16 kHz.
 
-    Integer formats come within [-1, 1]; float formats as they are stored. Channels are averaged. Raises AudioError,
-    naming the file and the trouble, for what cannot be read; a file that breaks off gives what stands before the place
-    and then raises. An MP3, Ogg, WAV or AIFF file that was cut reads like a shorter one: libsndfile does not tell.
+    Joined, the chunks are the whole recording, without gap or seam. Integer formats are scaled to
+    [-1, 1], float formats are returned as stored, channels are averaged.
+
+    Raises AudioError with the file and the reason; for a file that breaks off, after the samples
+    before that place. A truncated MP3, Ogg, WAV or AIFF file reads like a shorter one: libsndfile
+    does not report it.
     """
     with _opened(source) as file:
         block = max(int(chunk_seconds * file.samplerate), 1)
@@ -175,7 +168,7 @@ def stream_audio(source: Source, chunk_seconds: float) -> Iterator[np.ndarray]:
 
 
 def _gathered(pieces: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """Small pieces joined to at least `size` samples; what came before trouble is given before the trouble."""
+    """Join small pieces to at least `size` samples; an AudioError is raised after the rest."""
     held: list[np.ndarray] = []
     trouble = None
     while True:
@@ -195,7 +188,10 @@ def _gathered(pieces: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 
 def _pieces(file: soundfile.SoundFile, name: str, done: int = 0) -> Iterator[np.ndarray]:
-    """Averaged channels at the file's own rate, checked as they come; `done` samples were passed over before."""
+    """The average of the channels, at the file's own rate, checked piece by piece.
+
+    done: frames before the file's position.
+    """
     rate = file.samplerate
     average = np.full(file.channels, 1 / file.channels, np.float32)
     promised = f" of {file.frames / rate:.1f} s" if file.frames != UNKNOWN_LENGTH else ""
@@ -211,21 +207,24 @@ def _pieces(file: soundfile.SoundFile, name: str, done: int = 0) -> Iterator[np.
         if not np.isfinite(samples).all():
             at = (done + int(np.isfinite(samples).all(axis=1).argmin())) / rate
             raise AudioError(
-                f"{name} holds samples that are no numbers (NaN or infinity), the first at {at:.3f} s."
+                f"{name} holds samples that are NaN or infinite, the first at {at:.3f} s."
             )
         done += len(samples)
-        yield samples[:, 0] if file.channels == 1 else samples @ average
+        yield samples[:, 0] if file.channels == 1 else samples @ average  # (S, C) -> (S,)
     if file.frames == UNKNOWN_LENGTH or file.format == "MP3":
         if not done:
             raise AudioError(f"{name} holds no samples.")
-    elif done < file.frames - rate / 10:  # a tenth of a second is nobody's word
+    elif done < file.frames - rate / 10:  # headers may be off by less than a word's length
         raise AudioError(
             f"{name} is cut short: it holds {done / rate:.1f} s{promised} that its header promises."
         )
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]
-    """A file read from front to end. soundfile seeks after every read where it may, which loses streams that cannot."""
+    """A file read from front to end.
+
+    soundfile seeks after every read where the file says it can, and some streams only say so.
+    """
 
     def seekable(self) -> bool:
         return False
@@ -233,36 +232,42 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]
 
 @contextmanager
 def _opened(source: Source) -> Iterator[soundfile.SoundFile]:
-    """A recording's decoder, its header checked."""
+    """Open a recording's decoder and check its header."""
     name = _name(source)
     with _bytes(source) as stream:
         try:
-            # A descriptor where there is one: errors of the disk reach us instead of dying in a callback.
+            # A descriptor where there is one: errors of the disk are lost in Python callbacks.
             spooled = isinstance(stream, tempfile.SpooledTemporaryFile)
             file = _Forward(stream if spooled else stream.fileno(), closefd=False)
         except soundfile.LibsndfileError as error:
-            hint = "."
-            if _is_shortened(source):
-                hint = f"; it is compressed with shorten, convert it first: sph2pipe -f rif {source.name} {source.name}.wav"
-            elif source.suffix.lower() in FOREIGN:
-                hint = f"; convert it first: ffmpeg -i {source.name} {source.stem}.flac"
             raise AudioError(
-                f"{name} is no audio that can be read: {_reason(error)}{hint}"
+                f"{name} is not audio that can be read: {_reason(error)}{_remedy(source)}"
             ) from None
         with file:
             if file.channels < 1:
                 raise AudioError(f"{name} has no channel.")
             if not SLOWEST <= file.samplerate <= FASTEST:
                 raise AudioError(
-                    f"{name} says it has {file.samplerate} samples a second; {SLOWEST} to {FASTEST} can be read."
+                    f"{name} says it has {file.samplerate} samples a second; {SLOWEST} to "
+                    f"{FASTEST} can be read."
                 )
             if file.frames == 0:
                 raise AudioError(f"{name} holds no samples.")
             yield file
 
 
+def _remedy(source: Source) -> str:
+    """The end of a sentence about a file that cannot be decoded: how to convert it."""
+    if _is_shortened(source):
+        command = f"sph2pipe -f rif {source.name} {source.name}.wav"
+        return f"; it is compressed with shorten, convert it first: {command}"
+    if source.suffix.lower() in FOREIGN:
+        return f"; convert it first: ffmpeg -i {source.name} {source.stem}.flac"
+    return "."
+
+
 def _is_shortened(source: Source) -> bool:
-    """Whether a file is NIST SPHERE with the compression that no library of today reads."""
+    """Whether a file is NIST SPHERE compressed with shorten, which libsndfile does not read."""
     if source == STDIN or not source.is_file():
         return False
     with source.open("rb") as file:
@@ -272,9 +277,9 @@ def _is_shortened(source: Source) -> bool:
 
 @contextmanager
 def _bytes(source: Source) -> Iterator[IO[bytes]]:
-    """A recording's bytes, from the first one on, where a decoder can seek; AudioError in the system's words."""
+    """A recording's bytes from the first on, in a stream that can seek. Raises AudioError."""
     if source == STDIN:
-        if sys.stdin is None:  # closed by whoever started us
+        if sys.stdin is None:  # closed by the process that started us
             raise AudioError("Nothing came in on stdin.")
         with _spooled(sys.stdin.buffer, "stdin") as spool:
             yield spool
@@ -300,7 +305,7 @@ def _bytes(source: Source) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _spooled(pipe: IO[bytes], name: str) -> Iterator[IO[bytes]]:
-    """All that comes out of a pipe."""
+    """The whole output of a pipe, in memory or in a temporary file."""
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
         try:
             shutil.copyfileobj(pipe, spool)
@@ -309,7 +314,7 @@ def _spooled(pipe: IO[bytes], name: str) -> Iterator[IO[bytes]]:
                 raise AudioError(f"{name} cannot be read: {error.strerror}.") from None
             place = tempfile.gettempdir()
             raise AudioError(
-                f"{name} does not fit into {place}: the disk is full; TMPDIR names another."
+                f"{name} does not fit into {place}: the disk is full; set TMPDIR to another folder."
             ) from None
         if not spool.tell():
             raise AudioError(f"Nothing came in on {name}.")
@@ -322,15 +327,16 @@ def _name(source: Source) -> str:
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:
-    """libsndfile's own words, ready to stand inside a sentence."""
+    """libsndfile's message, fit for the middle of a sentence."""
     return str(error.error_string).removeprefix("Error : ").rstrip(".")
 
 
 def find_recordings(inputs: Iterable[str | Path]) -> list[Source]:
-    """Files as named, the recordings in folders and their subfolders by name, what patterns match; no file twice.
+    """List files: those named, those in folders and their subfolders, those that match a pattern.
 
-    What does not exist, and a folder without recordings, stays in the list: reading it says what is wrong with it.
-    Hidden files and folders are passed over unless they are named.
+    A folder's recordings (SUFFIXES) come in the order of their names; no file comes twice. Hidden
+    files and folders are skipped unless they are named. What does not exist, and a folder without
+    recordings, stays in the list: reading it raises the error that says so.
     """
     found: dict[Source, None] = {}
     for item in map(str, inputs):
@@ -343,7 +349,7 @@ def find_recordings(inputs: Iterable[str | Path]) -> list[Source]:
 
 
 def _within(folder: Path) -> list[Path]:
-    """The recordings of a folder, and its subfolders that cannot be listed; nothing for a file."""
+    """The recordings in a folder, and subfolders that cannot be listed; nothing for a file."""
     files: list[Path] = []
 
     def note(error: OSError) -> None:

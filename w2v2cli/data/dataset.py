@@ -1,6 +1,6 @@
-"""What training reads: which recordings, spelled how, in micro-batches whose order (seed, epoch) alone decides.
+"""Training data: the recordings that are read, their labels, and the micro-batches of an epoch.
 
-Shapes: B batch, S samples, N labels.
+Shapes: B batch, S samples, N labels, M recordings of a set.
 """
 
 from __future__ import annotations
@@ -24,23 +24,28 @@ from w2v2cli.errors import UserError
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded waveforms (B, S) with their lengths (B,), label ids (B, N) with theirs (N = 0 without labels)."""
+    """A padded micro-batch."""
 
     waveforms: Tensor
+    """(B, S) float32, zero-padded."""
     lengths: Tensor
+    """(B,) samples of each."""
     labels: Tensor
+    """(B, N) label ids, zero-padded; N is 0 without labels."""
     label_lengths: Tensor
+    """(B,) labels of each."""
     ids: tuple[str, ...]
+    """Ids of the B utterances."""
     unreadable: tuple[str, ...] = ()
-    """Why recordings that belong here are missing, a sentence for each."""
+    """A sentence for each recording that is missing because it could not be read."""
 
     @property
     def amount(self) -> float:
-        """Seconds of audio in it, padding left out."""
+        """Seconds of audio, without padding."""
         return int(self.lengths.sum()) / SAMPLE_RATE
 
     def suspects(self) -> tuple[str, ...]:
-        """The utterances that hold samples which are no numbers; all of them where none does."""
+        """The ids of utterances with NaN or infinite samples; all ids where there is none."""
         finite = self.waveforms.isfinite().all(1).tolist()
         return (
             tuple(name for name, whole in zip(self.ids, finite, strict=True) if not whole)
@@ -48,41 +53,42 @@ class Batch:
         )
 
     def pin_memory(self) -> Batch:
-        """The same in memory that a GPU reads from directly; DataLoader calls this."""
+        """A copy in page-locked memory, which a GPU reads directly; DataLoader calls this."""
         return replace(self, waveforms=self.waveforms.pin_memory(), labels=self.labels.pin_memory())
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """An utterance that cannot be learned from, and why."""
+    """An utterance that is not trained on."""
 
     id: str
     reason: str
+    """Why, for the middle of a sentence."""
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The recordings of `source` that training reads, and their labels."""
+    """A selection of recordings that training reads, and their labels."""
 
     source: Recordings
     kept: np.ndarray
-    """(M,) int64: which of the source's recordings."""
+    """(M,) int64: indices of the source's recordings that are read."""
     labels: tuple[tuple[int, ...], ...] | None = None
-    """Label ids of each of those kept; None for audio alone."""
+    """Label ids of each of the M recordings; None for audio alone."""
 
     @property
     def lengths(self) -> np.ndarray:
-        """(M,) int64 samples of each at 16 kHz."""
+        """(M,) int64: samples of each at 16 kHz."""
         return self.source.lengths[self.kept]
 
     @property
     def shards(self) -> np.ndarray | None:
-        """(M,) shard of each, None for files."""
+        """(M,) int64: the shard of each; None for files."""
         return None if self.source.shards is None else self.source.shards[self.kept]
 
     @property
     def hours(self) -> float:
-        """Audio in all of it."""
+        """Hours of audio."""
         return float(self.lengths.sum()) / SAMPLE_RATE / 3600
 
     def __len__(self) -> int:
@@ -90,7 +96,10 @@ class TrainingSet:
 
 
 def unlabelled(source: Recordings, shortest: int) -> tuple[TrainingSet, list[LeftOut]]:
-    """All recordings of at least `shortest` samples."""
+    """Select all recordings of at least `shortest` samples, for training without labels.
+
+    Returns the set and what was left out.
+    """
     long_enough = source.lengths >= shortest
     left_out = [
         LeftOut(
@@ -108,9 +117,13 @@ def labelled(
     config: Wav2Vec2Config,
     fastest: float = 1.0,
 ) -> tuple[TrainingSet, list[LeftOut]]:
-    """Spell every transcript; those empty, outside the alphabet or without a CTC path are left out, with the reason.
+    """Spell every transcript; leave out what is empty, not in the alphabet, or has no CTC path.
 
-    fastest: the highest speed a recording will be played at; it must be long enough for its labels even so.
+    spell: label ids of a text; it raises ValueError for a text outside the alphabet.
+    fastest: the highest speed at which a recording will be played; it must still be long enough
+    for its labels then.
+
+    Returns the set and what was left out.
     """
     kept: list[int] = []
     labels: list[tuple[int, ...]] = []
@@ -121,10 +134,8 @@ def labelled(
         except ValueError as error:
             left_out.append(LeftOut(name, str(error)))
             continue
-        frames, needed = (
-            config.frame_lengths(int(source.lengths[i] / fastest) - 1),
-            path_length(spelled),
-        )
+        frames = config.frame_lengths(int(source.lengths[i] / fastest) - 1)
+        needed = path_length(spelled)
         if not spelled:
             left_out.append(LeftOut(name, "its transcript is empty"))
         elif frames < needed:
@@ -138,24 +149,25 @@ def labelled(
 
 
 def path_length(labels: Sequence[int]) -> int:
-    """Frames that the shortest CTC path of `labels` needs: one a label, and a blank between two equal ones."""
+    """Frames of the shortest CTC path: one per label, and a blank between two equal labels."""
     return len(labels) + sum(a == b for a, b in zip(labels, labels[1:], strict=False))
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How the recordings of a set are read into micro-batches."""
+    """Settings by which the recordings of a set become micro-batches."""
 
     budget: int
-    """Samples of one padded micro-batch."""
+    """Largest micro-batch in samples, padding included."""
     crop: int | None = None
-    """Longer recordings are cut to this many samples."""
+    """Samples to which longer recordings are cut; None reads them whole."""
     speeds: tuple[float, ...] = (1.0,)
-    """Each recording is played at one of these, drawn anew each epoch."""
+    """Speeds at which a recording may be played; one is drawn for each in every epoch."""
     seed: int = 1
+    """Random seed of the order, crops and speeds."""
 
     def epoch(self, data: TrainingSet, epoch: int) -> MicroBatches:
-        """The micro-batches of one epoch; their order, crops and speeds are a function of (seed, epoch) alone."""
+        """The micro-batches of one epoch, a function of the data, these settings and the epoch."""
         speeds = None
         lengths = data.lengths
         if self.speeds != (1.0,):
@@ -174,7 +186,10 @@ class Reading:
 
 
 class MicroBatches(Dataset[Batch]):
-    """The micro-batches of one epoch, by index."""
+    """The micro-batches of one epoch, by index.
+
+    speeds: (M,) the speed of each recording; None plays all as they are.
+    """
 
     def __init__(
         self, data: TrainingSet, plan: EpochPlan, speeds: np.ndarray | None = None
@@ -185,7 +200,7 @@ class MicroBatches(Dataset[Batch]):
         return len(self.plan)
 
     def __getitem__(self, index: int) -> Batch:
-        """Read one; a recording that cannot be read is left out and named, UserError when none can."""
+        """Read a micro-batch without what cannot be read. Raises UserError where nothing can."""
         planned = self.plan[index]
         waveforms, labels, ids, unreadable = [], [], [], []
         for place, start, samples in zip(
@@ -213,7 +228,10 @@ class MicroBatches(Dataset[Batch]):
         return at_speed(torch.from_numpy(self.data.source.read(at)), float(self.speeds[place]))
 
     def load(self, indices: Sequence[int], workers: int, pin: bool = False) -> Iterator[Batch]:
-        """The batches of these indices in their order, read ahead by `workers` processes; 0 reads them here."""
+        """The micro-batches of these indices in their order.
+
+        workers: processes that read ahead; 0 reads here. pin: move them to page-locked memory.
+        """
         loader = DataLoader(
             self,
             batch_size=None,
@@ -232,7 +250,7 @@ def collate(
     ids: Sequence[str],
     unreadable: Sequence[str] = (),
 ) -> Batch:
-    """Pad waveforms (S,) and labels (N,) to one batch."""
+    """Pad waveforms (S,) and label ids (N,) to one batch."""
     return Batch(
         torch.nn.utils.rnn.pad_sequence(list(waveforms), batch_first=True),
         torch.tensor([len(w) for w in waveforms]),
@@ -244,7 +262,7 @@ def collate(
 
 
 def at_speed(waveform: Tensor, speed: float) -> Tensor:
-    """(S,) played `speed` times as fast, (S / speed,): resampled, so pitch follows."""
+    """Play a waveform `speed` times as fast, by resampling: (S,) -> (S / speed,), pitch follows."""
     if speed == 1.0:
         return waveform
     ratio = Fraction(speed).limit_denominator(100)
@@ -252,5 +270,5 @@ def at_speed(waveform: Tensor, speed: float) -> Tensor:
 
 
 def budget_samples(seconds: float) -> int:
-    """A batch budget in samples."""
+    """A batch budget in seconds, as samples."""
     return int(seconds * SAMPLE_RATE)

@@ -1,7 +1,10 @@
-"""Which recordings go together in an epoch, and which part of each: a pure function of (lengths, seed, epoch).
+"""The plan of an epoch: which recordings form a micro-batch, and which part of each is read.
 
-Every draw is a hash of (seed, epoch, what is drawn, its number): no generator is advanced, so neither the order of the
-work nor a version of numpy changes it. Shapes: N utterances, M of them planned, B micro-batches.
+It is a pure function of the lengths, the seed and the epoch. Every random number is a hash of
+(seed, epoch, purpose, number): no generator is advanced, so neither the order of the work nor a
+version of numpy changes it.
+
+Shapes: N utterances, M of them planned, B micro-batches.
 """
 
 from __future__ import annotations
@@ -13,31 +16,39 @@ from typing import overload
 
 import numpy as np
 
-BUCKET = 1.04  # longest to shortest of the utterances that are mixed freely: two per cent of padding on average
+# Ratio of the longest to the shortest utterance that are mixed freely: 2 % of padding on average.
+BUCKET = 1.04
 WINDOW = 8  # shards whose utterances are mixed
+BLOCK = 1 << 20  # numbers taken out of an array at a time: plain ones are five times as fast
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Recordings by index, and the samples of each that are read."""
+    """One micro-batch."""
 
     indices: tuple[int, ...]
+    """Which utterances."""
     starts: tuple[int, ...]
+    """First sample of each that is read."""
     samples: tuple[int, ...]
+    """Number of samples of each that are read."""
 
 
 @dataclass(frozen=True, eq=False)
 class EpochPlan(Sequence[MicroBatch]):
-    """The micro-batches of an epoch as flat arrays: one of four million utterances takes 50 MB and is sent to workers."""
+    """The micro-batches of an epoch, in order, as flat arrays.
+
+    A plan of four million utterances takes 50 MB, little enough to send to workers.
+    """
 
     indices: np.ndarray
-    """(M,) which utterance."""
+    """(M,) the utterance at each place."""
     starts: np.ndarray
-    """(M,) the first sample of each that is read."""
+    """(M,) its first sample that is read."""
     samples: np.ndarray
-    """(M,) how many of it are read."""
+    """(M,) the number of its samples that are read."""
     offsets: np.ndarray
-    """(B + 1,) where each micro-batch begins in the others."""
+    """(B + 1,) the place at which each micro-batch begins, and the end."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -51,9 +62,7 @@ class EpochPlan(Sequence[MicroBatch]):
     def __getitem__(self, index: int | slice) -> MicroBatch | list[MicroBatch]:
         if isinstance(index, slice):
             return [self[i] for i in range(len(self))[index]]
-        at = range(len(self))[
-            index
-        ]  # IndexError where there is none, and from the end when negative
+        at = range(len(self))[index]  # counts from the end where negative, raises IndexError
         part = slice(int(self.offsets[at]), int(self.offsets[at + 1]))
         return MicroBatch(
             tuple(self.indices[part].tolist()),
@@ -70,61 +79,78 @@ def epoch_plan(
     *,
     budget: int,
     crop: int | None,
-    shortest: int = 0,
     equal: bool = False,
     seed: int,
     epoch: int,
     shards: np.ndarray | None = None,
     window: int = WINDOW,
 ) -> EpochPlan:
-    """Micro-batches of at most `budget` padded samples, of utterances of similar length; an utterance that is longer
-    than the budget stands alone.
+    """Divide utterances into micro-batches of similar length, shuffled anew in each epoch.
 
-    lengths: (N,) samples of each utterance; those under `shortest` are left out. crop: longer ones are cut to so many
-    samples, at a start that is drawn from (seed, epoch, index). shards: (N,) where each lies; then the shards come in a
-    drawn order and `window` of them at a time are mixed, so that an epoch is read nearly front to back.
+    lengths: (N,) samples of each utterance; empty ones are left out.
+    budget: largest micro-batch in samples, padding included; an utterance that is longer stands
+    alone.
+    crop: samples to which longer utterances are cut, from a random start; None reads them whole.
+    equal: cut all utterances of a micro-batch to its shortest, as fairseq does in pretraining
+    (`RawAudioDataset.collater`). Then nothing is padded, every row has the same number of frames,
+    and a network that treats padding wrongly cannot learn from it; a few per cent of the audio are
+    not heard in this epoch. It suits pretraining, where any part of a recording is as good as
+    another, and never labelled audio, whose ends it would cut off.
+    seed, epoch: decide all random choices. An utterance's crop depends on its index besides, and
+    on nothing else.
+    shards: (N,) the shard that holds each utterance. Shards then come in random order, and the
+    utterances of `window` shards at a time are mixed, so that files are read nearly front to back.
 
-    equal: cut all of a micro-batch to its shortest, as fairseq does in pretraining. Nothing is padded then, every row has
-    as many frames, and a network that pads wrongly cannot learn from it; a few per cent of the audio go unheard in this
-    epoch. Right for pretraining, where any part is as good as another; never with transcripts, whose ends would be lost.
+    Raises ValueError for a budget, crop or window below 1.
     """
     if budget < 1 or window < 1 or (crop is not None and crop < 1):
         raise ValueError(
-            f"A plan needs a budget, crop and window of at least 1, got {budget}, {crop} and {window}."
+            "A plan needs a budget, crop and window of at least 1, "
+            f"got {budget}, {crop} and {window}."
         )
-    lengths = np.asarray(lengths, np.int64)
-    kept = np.flatnonzero(lengths >= max(shortest, 1))
-    cut = lengths[kept] if crop is None else np.minimum(lengths[kept], crop)
     draw = _Draw(seed, epoch)
-    windows = (
-        np.zeros(len(kept), np.int64)
-        if shards is None
-        else _windows(np.asarray(shards)[kept], window, draw)
-    )
+    lengths = np.asarray(lengths, np.int64)
+    kept = np.flatnonzero(lengths >= 1)  # (N,) -> (M,)
+    cut = lengths[kept] if crop is None else np.minimum(lengths[kept], crop)
+    windows = np.zeros(len(kept), np.int64)
+    if shards is not None:
+        windows = _windows(np.asarray(shards)[kept], window, draw)
 
-    longest = int(cut.max(initial=1))
-    steps = np.arange(np.log(longest) / np.log(BUCKET) + 1) + draw.uniform(
-        "edges", np.zeros(1, np.int64)
-    )
-    edges = np.floor(BUCKET**steps).astype(np.int64)  # of the buckets, elsewhere each epoch
-    order = np.lexsort((draw.bits("order", kept), -np.searchsorted(edges, cut), windows))
+    # Sort by window, then by length, longest first; within a bucket of lengths the order is random,
+    # so that an utterance meets other neighbours in each epoch.
+    order = np.lexsort((draw.bits("order", kept), -_buckets(cut, draw), windows))
     kept, cut, windows = kept[order], cut[order], windows[order]
-    bounds = _bounds(cut, windows, budget, equal)
-
+    bounds = _bounds(cut, windows, budget, equal)  # (B + 1,)
     begins, counts = bounds[:-1], np.diff(bounds)
     if equal and len(begins):
-        cut = np.repeat(np.minimum.reduceat(cut, begins), counts)
+        cut = np.repeat(np.minimum.reduceat(cut, begins), counts)  # (B,) -> (M,)
+
+    # Shuffle the micro-batches within each window: `shuffled` says which one comes at each place.
     shuffled = np.lexsort((draw.bits("batches", np.arange(len(begins))), windows[begins]))
-    counts, offsets = counts[shuffled], np.concatenate([[0], np.cumsum(counts[shuffled])])
+    counts = counts[shuffled]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    # A micro-batch moves as a block, from `begins` to `offsets`: add the difference to each place.
     places = np.arange(len(kept)) + np.repeat(begins[shuffled] - offsets[:-1], counts)
     kept, cut = kept[places], cut[places]
+    # Drawn by the utterance's index, so a crop stays the same under another budget or sharding.
     starts = np.floor(draw.uniform("crop", kept) * (lengths[kept] - cut + 1)).astype(np.int64)
     small = np.min_scalar_type(int(max(len(lengths), lengths.max(initial=0))))
     return EpochPlan(kept.astype(small), starts.astype(small), cut.astype(small), offsets)
 
 
+def _buckets(cut: np.ndarray, draw: _Draw) -> np.ndarray:
+    """(M,) the bucket of each length; the shortest lengths are in bucket 0.
+
+    Edges grow by the factor BUCKET. They are shifted at random in each epoch, so that two lengths
+    on either side of an edge are not kept apart for ever.
+    """
+    steps = np.arange(np.log(int(cut.max(initial=1))) / np.log(BUCKET) + 1)
+    steps = steps + draw.uniform("edges", np.zeros(1, np.int64))
+    return np.searchsorted(np.floor(BUCKET**steps).astype(np.int64), cut)
+
+
 def _windows(shards: np.ndarray, window: int, draw: _Draw) -> np.ndarray:
-    """(M,) which of the windows an utterance is mixed in: `window` shards each, next to each other in a drawn order."""
+    """(M,) the window of each utterance: `window` shards each, neighbours in a random order."""
     names, which = np.unique(shards, return_inverse=True)
     place = np.empty(len(names), np.int64)
     place[np.argsort(draw.bits("shards", names), kind="stable")] = np.arange(len(names))
@@ -132,40 +158,44 @@ def _windows(shards: np.ndarray, window: int, draw: _Draw) -> np.ndarray:
 
 
 def _bounds(cut: np.ndarray, windows: np.ndarray, budget: int, equal: bool) -> np.ndarray:
-    """(B + 1,) where micro-batches begin when utterances are taken in their order as long as the budget lasts."""
-    bounds, first, row, last = [0], 0, 0, -1
-    for begin in range(
-        0, len(cut), 1 << 20
-    ):  # plain numbers, a million at a time: numpy's take five times as long
-        part = slice(begin, begin + (1 << 20))
-        for at, (size, place) in enumerate(
-            zip(cut[part].tolist(), windows[part].tolist(), strict=True), begin
-        ):
-            row = size if at == first else min(row, size) if equal else max(row, size)
-            if at > first and (row * (at - first + 1) > budget or place != last):
+    """(B + 1,) the place of each micro-batch's first utterance, and the end.
+
+    Utterances are taken in their order until the budget is spent or the window ends.
+    """
+    shorter_or_longer = min if equal else max
+    bounds, first, row, last = [0], 0, 0, -1  # row: samples that each utterance will take
+    for begin in range(0, len(cut), BLOCK):
+        part = slice(begin, begin + BLOCK)
+        places = zip(cut[part].tolist(), windows[part].tolist(), strict=True)
+        for at, (size, window) in enumerate(places, begin):
+            row = size if at == first else shorter_or_longer(row, size)
+            if at > first and (row * (at - first + 1) > budget or window != last):
                 bounds.append(at)
                 first, row = at, size
-            last = place
+            last = window
     return np.array([*bounds, len(cut)] if len(cut) else bounds, np.int64)
 
 
 @dataclass(frozen=True)
 class _Draw:
-    """Random numbers that depend on what they are for and on nothing else."""
+    """Random numbers that depend on their purpose and on nothing else."""
 
     seed: int
     epoch: int
 
-    def bits(self, what: str, numbers: np.ndarray) -> np.ndarray:
-        """(N,) uint64, one for each number: splitmix64 (Steele et al. 2014) from a key for (seed, epoch, what)."""
-        key = hashlib.blake2b(f"{self.seed}/{self.epoch}/{what}".encode(), digest_size=8).digest()
-        x = (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(
-            0x9E3779B97F4A7C15
-        ) + np.frombuffer(key, "<u8")
+    def bits(self, purpose: str, numbers: np.ndarray) -> np.ndarray:
+        """(N,) uint64, one for each number.
+
+        These are the outputs of splitmix64 (Steele et al. 2014) at the places `numbers`, from a
+        state that is a hash of (seed, epoch, purpose).
+        """
+        name = f"{self.seed}/{self.epoch}/{purpose}".encode()
+        state = np.frombuffer(hashlib.blake2b(name, digest_size=8).digest(), "<u8")
+        x = (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + state
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return np.asarray(x ^ (x >> np.uint64(31)))
 
-    def uniform(self, what: str, numbers: np.ndarray) -> np.ndarray:
-        """(N,) float64 in [0, 1), one for each number."""
-        return np.asarray((self.bits(what, numbers) >> np.uint64(11)) * 2.0**-53)
+    def uniform(self, purpose: str, numbers: np.ndarray) -> np.ndarray:
+        """(N,) float64 in [0, 1), one for each number; see `bits`."""
+        return np.asarray((self.bits(purpose, numbers) >> np.uint64(11)) * 2.0**-53)

@@ -1,4 +1,7 @@
-"""Recordings by index, as training reads them: from files of their own, or from shards that hold thousands."""
+"""Recordings by index, as training reads them: from files of their own or from shards.
+
+Shapes: N recordings, S samples.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ class Recordings(Protocol):
 
     @property
     def ids(self) -> Sequence[str]:
-        """The name of each."""
+        """The id of each recording."""
 
     @property
     def lengths(self) -> np.ndarray:
@@ -25,20 +28,28 @@ class Recordings(Protocol):
 
     @property
     def texts(self) -> Sequence[str | None]:
-        """What is said in each, None where nobody wrote it down."""
+        """The transcript of each; None where there is none."""
 
     @property
     def shards(self) -> np.ndarray | None:
-        """(N,) int64: the shard each lies in, so that an epoch can read them one shard after the other; None for files."""
+        """(N,) int64: the shard that holds each; None for files.
+
+        An epoch reads the recordings of one shard after those of another.
+        """
 
     def read(self, index: int, start: int = 0, samples: int | None = None) -> np.ndarray:
-        """`samples` samples of recording `index` from `start` on, to its end by default: (S,) float32, mono, 16 kHz."""
+        """Read `samples` samples of a recording from `start` on: (S,) float32, mono, 16 kHz.
+
+        samples: None reads to the end. Raises IndexError for a part outside the recording,
+        UserError for a recording that cannot be read.
+        """
 
 
 def read_utterance(utterance: Utterance, start: int = 0, samples: int | None = None) -> np.ndarray:
-    """An utterance, or `samples` samples of it from `start` on: (S,) float32 mono at 16 kHz.
+    """Read `samples` samples of an utterance from `start` on: (S,) float32, mono, 16 kHz.
 
-    Only these are decoded where its file is at 16 kHz. AudioError when the file is shorter than the utterance says.
+    samples: None reads to its end. Only this part is decoded where the file is at 16 kHz.
+    Raises AudioError, also for a file that is shorter than the utterance says.
     """
     if samples is None and utterance.samples is not None:
         samples = utterance.samples - start
@@ -46,16 +57,14 @@ def read_utterance(utterance: Utterance, start: int = 0, samples: int | None = N
 
 
 def utterance_length(utterance: Utterance) -> int:
-    """Samples of an utterance at 16 kHz, from its file where its corpus does not say."""
-    return (
-        utterance.samples
-        if utterance.samples is not None
-        else measure(utterance.path) - utterance.start
-    )
+    """Samples of an utterance at 16 kHz; from its file where its corpus does not say."""
+    if utterance.samples is not None:
+        return utterance.samples
+    return measure(utterance.path) - utterance.start
 
 
 class Selected:
-    """Some of other recordings, in the order given."""
+    """A selection of other recordings, in the order given, as `Recordings`."""
 
     def __init__(self, source: Recordings, indices: Sequence[int]) -> None:
         self._source, self._indices = source, np.asarray(indices, np.int64)
@@ -65,15 +74,15 @@ class Selected:
         self.shards = None if source.shards is None else source.shards[self._indices]
 
     def read(self, index: int, start: int = 0, samples: int | None = None) -> np.ndarray:
-        """See `Recordings`."""
+        """Read a part of a recording; see `Recordings.read`."""
         return self._source.read(int(self._indices[index]), start, samples)
 
 
 class FileRecordings:
-    """Utterances as `Recordings`, each in a file of its own or a cut of a longer one.
+    """Utterances as `Recordings`, each a file of its own or a cut of a longer one.
 
-    Lengths that the corpus does not say are read from the files' headers, `jobs` at a time; AudioError names the first
-    file that has none.
+    Lengths that the corpus does not state are read from the files' headers, `jobs` at a time.
+    Raises AudioError for the first file whose length cannot be read.
     """
 
     shards = None
@@ -90,7 +99,7 @@ class FileRecordings:
             )
 
     def read(self, index: int, start: int = 0, samples: int | None = None) -> np.ndarray:
-        """`samples` samples of recording `index` from `start` on, to its end by default: (S,) float32, mono, 16 kHz."""
+        """Read a part of a recording; see `Recordings.read`."""
         length = int(self.lengths[index])
         samples = length - start if samples is None else samples
         if start < 0 or samples < 0 or start + samples > length:

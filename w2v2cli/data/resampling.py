@@ -1,4 +1,7 @@
-"""Any sample rate to 16 kHz, piece by piece, with the samples that the whole would give."""
+"""Resampling from any rate to 16 kHz, piece by piece, with the same samples as in one piece.
+
+Shapes: S samples, K taps of the window, P output periods.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,21 @@ from functools import lru_cache
 
 import numpy as np
 
-SAMPLE_RATE = 16_000  # Hz
-LARGEST_TERM = (
-    640  # of the ratio's denominator: its filter bank has that many filters; 11 025 Hz needs 640
-)
-ONE_THREAD = (
-    2**18
-)  # multiplications; larger products OpenBLAS splits among threads, which get in the model's way
+from models.config import SAMPLE_RATE
+
+LARGEST_TERM = 640  # of the ratio's denominator, one filter each; 11 025 Hz needs 640
+# Multiplications of one matrix product: OpenBLAS splits larger ones among threads, which then
+# compete with the model's.
+ONE_THREAD = 2**18
 
 
 def resampled(chunks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
-    """(S,) float32 pieces at `rate` Hz -> pieces at 16 kHz; at 16 kHz they pass untouched.
+    """Resample pieces (S,) float32 from `rate` Hz to 16 kHz; at 16 kHz they pass unchanged.
 
-    The filters are those of torchaudio's windowed-sinc resampler, so are the samples (1e-5). Its convolution is done
-    here as small matrix products in one thread: torch's, in two, stalls beside a busy model at a tenth of the speed.
-    A ratio of unwieldy terms (44 101 Hz) is rounded to one within 1e-6: 4 ms in an hour.
+    The filters are those of torchaudio's windowed-sinc resampler, and the samples agree with its
+    (1e-5). The convolution is done as small matrix products in one thread: torch's, in two, runs
+    at a tenth of its speed beside a busy model. A ratio of large terms (44 101 Hz) is rounded to
+    one within 1e-6, which shifts 4 ms in an hour.
     """
     if rate == SAMPLE_RATE:
         yield from chunks
@@ -30,9 +33,8 @@ def resampled(chunks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
     old, new = _terms(rate)
     bank, before = _filter_bank(old, new)  # (K, new)
     received = given = 0
-    buffer = np.zeros(
-        before, np.float32
-    )  # starts where the window of the next output period starts
+    # The buffer begins where the window of the next output period begins.
+    buffer = np.zeros(before, np.float32)
     for chunk in chunks:
         received += len(chunk)
         buffer = np.concatenate([buffer, chunk])
@@ -49,21 +51,23 @@ def resampled(chunks: Iterable[np.ndarray], rate: int) -> Iterator[np.ndarray]:
 
 
 def resampled_length(samples: int, rate: int) -> int:
-    """How many samples at 16 kHz `resampled` makes of so many at `rate` Hz."""
+    """The number of samples that `resampled` makes of `samples` at `rate` Hz."""
     old, new = _terms(rate)
     return -(-samples * new // old)
 
 
 def _terms(rate: int) -> tuple[int, int]:
-    """The ratio of a rate to 16 kHz, in small terms."""
+    """The ratio of a rate to 16 kHz, as numerator and denominator."""
     ratio = Fraction(rate, SAMPLE_RATE).limit_denominator(LARGEST_TERM)
     return ratio.numerator, ratio.denominator
 
 
 @lru_cache(maxsize=4)  # making one takes longer than resampling ten seconds with it
 def _filter_bank(old: int, new: int) -> tuple[np.ndarray, int]:
-    """(K, new): one output period of `new` samples from a window of K, which advances by `old`; and how many samples
-    of the window stand before the period's first."""
+    """The filters (K, new), and the number of window samples before an output period's first.
+
+    One output period has `new` samples; its window of K input samples then advances by `old`.
+    """
     from torchaudio.transforms import Resample
 
     transform = Resample(old, new)
@@ -71,8 +75,9 @@ def _filter_bank(old: int, new: int) -> tuple[np.ndarray, int]:
 
 
 def _filtered(samples: np.ndarray, bank: np.ndarray, old: int, periods: int) -> np.ndarray:
-    """`periods` output periods from the windows that start at 0, old, 2·old, … of samples: (S,) -> (periods · new,)."""
+    """Output periods from the windows that begin at 0, old, 2·old, …: (S,) -> (periods · new,)."""
     windows = np.lib.stride_tricks.sliding_window_view(samples, len(bank))[::old]  # (P, K)
     rows = max(ONE_THREAD // bank.size, 1)
     parts = (windows[i : min(i + rows, periods)] for i in range(0, periods, rows))
+    # (rows, K) @ (K, new) -> (rows, new) -> (rows · new,)
     return np.concatenate([(np.ascontiguousarray(part) @ bank).ravel() for part in parts])

@@ -142,7 +142,7 @@ def test_a_closed_stdin(monkeypatch):
 def test_a_broken_stdin_is_called_stdin(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"hello" * 99)))
     with pytest.raises(
-        AudioError, match=r"^stdin is no audio that can be read: Format not recognised\.$"
+        AudioError, match=r"^stdin is not audio that can be read: Format not recognised\.$"
     ):
         read_audio(STDIN)
 
@@ -154,7 +154,8 @@ def test_stdin_that_does_not_fit_on_the_disk(monkeypatch):
     monkeypatch.setattr("tempfile.SpooledTemporaryFile", lambda size: full)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"hello" * 99)))
     with pytest.raises(
-        AudioError, match=r"stdin does not fit into .*: the disk is full; TMPDIR names another\."
+        AudioError,
+        match=r"stdin does not fit into .*: the disk is full; set TMPDIR to another folder\.",
     ):
         read_audio(STDIN)
 
@@ -219,15 +220,15 @@ def broken(kind, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("text", "is no audio that can be read"),
+        ("text", "is not audio that can be read"),
         ("empty", "is an empty file"),
         ("no samples", "holds no samples"),
         ("1 Hz", "says it has 1 samples a second; 1000 to 768000 can be read"),
-        ("no channels", "is no audio that can be read"),
-        ("nan", r"no numbers \(NaN or infinity\), the first at 0\.000 s"),
-        ("infinite", r"no numbers \(NaN or infinity\), the first at 0\.500 s"),
-        ("m4a", r"no audio that can be read: .*; convert it first: ffmpeg -i a\.m4a a\.flac"),
-        ("raw", "is no audio that can be read"),
+        ("no channels", "is not audio that can be read"),
+        ("nan", r"NaN or infinite, the first at 0\.000 s"),
+        ("infinite", r"NaN or infinite, the first at 0\.500 s"),
+        ("m4a", r"not audio that can be read: .*; convert it first: ffmpeg -i a\.m4a a\.flac"),
+        ("raw", "is not audio that can be read"),
         ("link", "cannot be opened: No such file"),
         ("parent", "cannot be opened: Not a directory"),
         ("folder", "holds no recordings"),

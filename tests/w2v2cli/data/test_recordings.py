@@ -92,5 +92,5 @@ def test_a_file_shorter_than_its_manifest_says(files):
 
 def test_a_length_that_cannot_be_read(tmp_path):
     (tmp_path / "a.flac").write_bytes(b"nothing")
-    with pytest.raises(AudioError, match="a.flac is no audio"):
+    with pytest.raises(AudioError, match="a.flac is not audio"):
         FileRecordings([Utterance("a", tmp_path / "a.flac", None)])

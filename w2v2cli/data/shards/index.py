@@ -1,13 +1,13 @@
-"""What lies where in a WebDataset shard: known beforehand, so that lengths are told and parts read without a scan.
+"""The index of a WebDataset shard: lengths are known and parts are read without a pass over it.
 
-A shard is a tar whose members `KEY.flac` and `KEY.json` belong together, KEY being the name up to its first dot. Beside
-`NAME.tar` lies `NAME.tar.index`, a safetensors file. Shapes: N recordings.
+A shard is a tar whose members `KEY.flac` and `KEY.json` belong together; KEY is the name up to its
+first dot. Beside `NAME.tar` lies `NAME.tar.index`, a safetensors file; docs/data.md lists what is
+in it. Shapes: N recordings.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from storage.whole import write_whole
 from w2v2cli.data.audio import SUFFIXES
 from w2v2cli.errors import UserError
 
 VERSION = "1"
-LARGEST_NOTE = 1 << 20  # bytes of a .json or .txt; what is longer is no transcript
-Fields = dict[str, tarfile.TarInfo]
+LARGEST_TEXT = 1 << 20  # bytes of a .json or .txt that are read: a transcript is shorter
+Fields = dict[str, tarfile.TarInfo]  # the members of one key, by what follows its first dot
 
 
 class ShardError(UserError):
@@ -31,17 +32,20 @@ class ShardError(UserError):
 
 
 class Strings(Sequence[str]):
-    """Many strings in one block of memory: four million ids are 100 MB less than as objects, and sent at once."""
+    """Many strings in one block of memory.
+
+    Four million ids take 100 MB less than as objects, and are sent to a process in one piece.
+    """
 
     def __init__(self, blob: np.ndarray, ends: np.ndarray) -> None:
         self.blob = blob
         """(bytes,) uint8, UTF-8."""
         self.ends = ends
-        """(N + 1,) int64: where each begins and ends."""
+        """(N + 1,) int64: each string begins at its entry and ends at the next."""
 
     @classmethod
     def of(cls, strings: Iterable[str]) -> Strings:
-        """Those of any collection."""
+        """Encode the strings of any collection."""
         encoded = [string.encode() for string in strings]
         ends = np.concatenate(
             [[0], np.cumsum([len(string) for string in encoded], dtype=np.int64)]
@@ -50,7 +54,7 @@ class Strings(Sequence[str]):
 
     @classmethod
     def joined(cls, parts: Sequence[Strings]) -> Strings:
-        """All of several, one after the other."""
+        """Concatenate several collections."""
         before = np.cumsum([0, *(len(part.blob) for part in parts)])
         ends = [part.ends[1:] + start for part, start in zip(parts, before[:-1], strict=True)]
         blobs = [part.blob for part in parts]
@@ -70,16 +74,17 @@ class Strings(Sequence[str]):
 
 
 class Texts(Sequence[str | None]):
-    """Strings of which some are missing."""
+    """Strings of which some are None."""
 
     def __init__(self, strings: Strings, present: np.ndarray) -> None:
         self.strings = strings
+        """All N; empty where None is meant."""
         self.present = present
-        """(N,) bool."""
+        """(N,) bool: False where None is meant."""
 
     @classmethod
     def of(cls, texts: Sequence[str | None]) -> Texts:
-        """Those of any sequence."""
+        """Encode the texts of any sequence."""
         return cls(
             Strings.of(text or "" for text in texts),
             np.array([text is not None for text in texts], bool),
@@ -99,25 +104,26 @@ class ShardIndex:
     """The recordings of one shard."""
 
     offsets: np.ndarray
-    """(N,) int64: the first byte of each in the tar."""
+    """(N,) int64: byte of the tar at which each recording begins, after its header."""
     sizes: np.ndarray
-    """(N,) int64 bytes."""
+    """(N,) int64: bytes of each."""
     samples: np.ndarray
-    """(N,) int64 at 16 kHz; 0 for a recording of somebody else's shard that cannot be read."""
+    """(N,) int64: length of each at 16 kHz; 0 for one in a foreign shard that cannot be read."""
     members: Strings
+    """Name of each in the tar."""
     ids: Strings
     texts: Texts
     bytes: int
-    """The size of the tar."""
+    """Size of the tar."""
     made_from: str = ""
-    """A digest of what `w2v2 data shard` was to put in; empty for a shard of somebody else."""
-    of: int = 0
-    """How many shards the set has; 0 where nobody knows."""
+    """Digest of the recordings that `w2v2 data shard` was to pack; empty for a foreign shard."""
+    set_size: int = 0
+    """Number of shards in the set; 0 where it is unknown."""
     failures: Sequence[str] = ()
-    """Why recordings that belong here are missing."""
+    """A sentence for each recording that is missing because it could not be read."""
 
     def write(self, path: Path) -> None:
-        """Write to a file beside, which then takes the name."""
+        """Write the index, whole or not at all. Raises OSError."""
         tensors = {
             "offsets": self.offsets,
             "sizes": self.sizes,
@@ -131,27 +137,23 @@ class ShardIndex:
             "version": VERSION,
             "bytes": self.bytes,
             "made_from": self.made_from,
-            "of": self.of,
+            "of": self.set_size,
         }
-        beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            beside.write_bytes(
-                save(tensors, {"shard": json.dumps(facts)})
-            )  # several would come in any order
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
+        # One key alone: safetensors writes several in any order, and equal indexes should be equal
+        # files.
+        write_whole(path, save(tensors, {"shard": json.dumps(facts)}))
 
     @classmethod
     def read(cls, path: Path) -> ShardIndex:
-        """ShardError when the file is no index; FileNotFoundError when there is none."""
+        """Read an index. Raises ShardError for a damaged one, FileNotFoundError for none."""
         try:
             with safe_open(path, "np") as file:
                 facts = json.loads((file.metadata() or {})["shard"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if facts["version"] != VERSION:
                 raise ShardError(
-                    f"{path} is of version {facts['version']}, {VERSION} is known: delete it."
+                    f"{path} has version {facts['version']} of the format, not {VERSION}: "
+                    "delete it, and it is made again."
                 )
             members, ids, texts, failures = (
                 Strings(tensors[f"{name}.blob"], tensors[f"{name}.ends"])
@@ -171,24 +173,27 @@ class ShardIndex:
             )
         except (SafetensorError, KeyError, ValueError):
             raise ShardError(
-                f"{path} is damaged or no index of a shard: delete it, and it is made again."
+                f"{path} is damaged or not the index of a shard: delete it, and it is made again."
             ) from None
 
 
 def index_path(shard: Path) -> Path:
-    """Where a shard's index lies."""
+    """The path of a shard's index."""
     return shard.with_name(f"{shard.name}.index")
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Key and field of a member: webdataset cuts at the first dot of the file's name."""
+    """The key and the field of a member: webdataset splits at the file name's first dot."""
     folder, slash, file = name.rpartition("/")
     key, _, field = file.partition(".")
     return folder + slash + key, field
 
 
 def list_members(shard: Path, file: IO[bytes]) -> dict[str, Fields]:
-    """The members of a tar by key and field, in its order; ShardError when it does not read to its end."""
+    """The members of a tar by key and field, in its order.
+
+    Raises ShardError for a tar that is damaged or cut short.
+    """
     found: dict[str, Fields] = {}
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
@@ -208,14 +213,14 @@ def list_members(shard: Path, file: IO[bytes]) -> dict[str, Fields]:
 
 
 def audio_of(fields: Fields) -> tarfile.TarInfo | None:
-    """The recording among the members of one key."""
+    """The recording among the members of one key; None where there is none."""
     return next(
         (info for name, info in fields.items() if f".{name.rpartition('.')[2]}" in SUFFIXES), None
     )
 
 
-def described(key: str, fields: Fields, file: IO[bytes]) -> tuple[str, str | None]:
-    """Id and text of a recording, from its .json or .txt."""
+def id_and_text(key: str, fields: Fields, file: IO[bytes]) -> tuple[str, str | None]:
+    """The id and the text of a recording, from its .json or .txt; the key is the default id."""
     row: dict[str, Any] = {}
     text = None
     if info := fields.get("json"):
@@ -223,13 +228,13 @@ def described(key: str, fields: Fields, file: IO[bytes]) -> tuple[str, str | Non
             loaded = json.loads(_content(info, file))
             row = loaded if isinstance(loaded, dict) else {}
         except ValueError:
-            pass  # somebody else's note in another form: the recording is as good without
+            pass  # a foreign .json of another form: the recording can do without
     if info := fields.get("txt"):
         text = _content(info, file).decode(errors="replace").strip()
-    said = row.get("text", text)
-    return str(row.get("id", key)), said if isinstance(said, str) else None
+    text = row.get("text", text)
+    return str(row.get("id", key)), text if isinstance(text, str) else None
 
 
 def _content(info: tarfile.TarInfo, file: IO[bytes]) -> bytes:
     file.seek(info.offset_data)
-    return file.read(min(info.size, LARGEST_NOTE))
+    return file.read(min(info.size, LARGEST_TEXT))

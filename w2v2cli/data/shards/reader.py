@@ -1,4 +1,7 @@
-"""Recordings in WebDataset shards: thousands in a tar, each entered where its index says, and only that part decoded."""
+"""Recordings in WebDataset shards: thousands in a tar, each read in place by its index.
+
+Only the part that is asked for is decoded.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +18,27 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from w2v2cli.data.audio import ENTERED_ANYWHERE, UNKNOWN_LENGTH
-from w2v2cli.data.resampling import SAMPLE_RATE, resampled, resampled_length
+from models.config import SAMPLE_RATE
+from w2v2cli.data.audio import SEEKABLE, UNKNOWN_LENGTH
+from w2v2cli.data.resampling import resampled, resampled_length
 from w2v2cli.data.shards.index import (
     ShardError,
     ShardIndex,
     Strings,
     Texts,
     audio_of,
-    described,
+    id_and_text,
     index_path,
     list_members,
 )
 
 HEADER = 512  # bytes of a tar's header, right before its member
-WHOLE = (
-    4 << 20
-)  # bytes of a recording that is read at once; a longer one as the decoder asks for it
+WHOLE = 4 << 20  # bytes; a larger recording is not read at once but as the decoder asks for it
 OPEN = 32  # shards that a process keeps open
 
 
 def find_shards(where: str | Path) -> list[Path]:
-    """The shards of a folder, or those that a pattern (`train-*.tar`) matches, by name; none where there are none."""
+    """The shards in a folder, or those that match a pattern such as `train-*.tar`, by name."""
     path = Path(where).expanduser()
     if path.is_dir():
         return sorted(path.glob("*.tar"))
@@ -44,27 +46,33 @@ def find_shards(where: str | Path) -> list[Path]:
 
 
 class ShardRecordings:
-    """The recordings of a folder of shards, or of those that a pattern matches, as `Recordings`.
+    """The recordings of a folder of shards, or of the shards that match a pattern, as `Recordings`.
 
-    Lengths, ids and texts come from the indexes. A shard without one, made by somebody else, is indexed in one pass, and
-    the index stays beside it where the folder can be written to. ShardError says what does not fit. It can be sent to
-    other processes and survives a fork: files are opened where they are read, and read without a position of their own.
+    Lengths, ids and texts come from the indexes. A foreign shard without an index is indexed in
+    one pass; the index stays beside it where the folder can be written to. `jobs` indexes are read
+    at a time.
+
+    The object can be sent to other processes and survives a fork: each process opens the files
+    itself and reads them by offset, so that no position is shared.
+
+    Raises ShardError where there are no shards, where a set is incomplete, and for a shard that is
+    damaged or does not fit its index.
     """
 
     def __init__(self, where: str | Path, jobs: int = 8) -> None:
         self.paths = find_shards(where)
         if not self.paths:
             raise ShardError(f"There are no shards (*.tar) at {where}.")
-        with ThreadPoolExecutor(
-            jobs
-        ) as pool:  # on a cluster's file system each takes its time to open
+        with ThreadPoolExecutor(jobs) as pool:  # on a cluster's file system each open is slow
             indexes = list(pool.map(index_of, self.paths))
-        count = max(index.of for index in indexes)
+        count = max(index.set_size for index in indexes)
         if Path(where).expanduser().is_dir() and len(self.paths) < count:
             raise ShardError(
-                f"{where} holds {len(self.paths)} of {count} shards: the same w2v2 data shard makes the rest."
+                f"{where} holds {len(self.paths)} of {count} shards: the same w2v2 data shard "
+                "makes the rest."
             )
-        self.shards = np.repeat(np.arange(len(indexes)), [len(index.samples) for index in indexes])
+        counts = [len(index.samples) for index in indexes]
+        self.shards = np.repeat(np.arange(len(indexes)), counts)  # (N,)
         self.lengths = _joined([index.samples for index in indexes])
         self.offsets = _joined([index.offsets for index in indexes])
         self.sizes = _joined([index.sizes for index in indexes])
@@ -80,24 +88,21 @@ class ShardRecordings:
         return self.__dict__ | {"_files": OrderedDict()}
 
     def read(self, index: int, start: int = 0, samples: int | None = None) -> np.ndarray:
-        """`samples` samples of recording `index` from `start` on, to its end by default: (S,) float32, mono, 16 kHz."""
+        """Read a part of a recording; see `Recordings.read`."""
         length = int(self.lengths[index])
         samples = length - start if samples is None else samples
         if start < 0 or samples < 0 or start + samples > length:
             raise IndexError(
                 f"{self.ids[index]} has {length} samples, not {start} to {start + samples}."
             )
-        shard, offset, size = (
-            int(self.shards[index]),
-            int(self.offsets[index]),
-            int(self.sizes[index]),
-        )
+        shard = int(self.shards[index])
+        offset, size = int(self.offsets[index]), int(self.sizes[index])
         return _decoded(
             self._file(shard), self.paths[shard], self.members[index], offset, size, start, samples
         )
 
     def _file(self, shard: int) -> _Descriptor:
-        """A shard's descriptor; the one that has waited longest is closed when there are too many."""
+        """A shard's descriptor; beyond OPEN, the one that was not used for longest is closed."""
         file = self._files.pop(shard, None) or _Descriptor(self.paths[shard])
         self._files[shard] = file
         if len(self._files) > OPEN:
@@ -110,7 +115,7 @@ def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 class _Descriptor:
-    """A file that is closed when nobody reads it any more."""
+    """A file opened for reading, closed with the last reference to it."""
 
     def __init__(self, path: Path) -> None:
         self.number = -1
@@ -127,7 +132,7 @@ class _Descriptor:
 def _decoded(
     file: _Descriptor, shard: Path, member: str, offset: int, size: int, start: int, samples: int
 ) -> np.ndarray:
-    """A part of one member, as float32 mono at 16 kHz. ShardError names shard and member."""
+    """A part of one member: (S,) float32, mono, 16 kHz. Raises ShardError with shard and member."""
     try:
         block = os.pread(file.number, HEADER + (size if size <= WHOLE else 0), offset - HEADER)
         _check_header(block, shard, member)
@@ -151,12 +156,16 @@ def _decoded(
             f"{shard}: {member} ends after {start + len(found)} samples; its index says more."
         )
     if not np.isfinite(found).all():
-        raise ShardError(f"{shard}: {member} holds samples that are no numbers (NaN or infinity).")
+        raise ShardError(f"{shard}: {member} holds samples that are NaN or infinite.")
     return found
 
 
 def _check_header(block: bytes, shard: Path, member: str) -> None:
-    """A tar's header carries the name, of a long one the beginning or the end; one outside ASCII in many ways."""
+    """Check that the member's name is in the header; ShardError where it is not.
+
+    Of a long name a header holds the beginning or the end; names outside ASCII are written in
+    several ways and are not checked.
+    """
     name = block[:100].rstrip(b"\0").decode(errors="replace")
     if len(block) < HEADER:
         raise ShardError(f"{shard} is cut short: it ends before {member}.")
@@ -167,7 +176,7 @@ def _check_header(block: bytes, shard: Path, member: str) -> None:
 
 
 def _part(sound: soundfile.SoundFile, start: int, samples: int) -> np.ndarray:
-    if sound.samplerate == SAMPLE_RATE and sound.format in ENTERED_ANYWHERE:
+    if sound.samplerate == SAMPLE_RATE and sound.format in SEEKABLE:
         if start:
             sound.seek(min(start, sound.frames))
         return _mono(sound.read(samples, dtype="float32", always_2d=True))
@@ -176,13 +185,15 @@ def _part(sound: soundfile.SoundFile, start: int, samples: int) -> np.ndarray:
 
 
 def _mono(samples: np.ndarray) -> np.ndarray:
-    """(S, C) -> (S,)."""
-    channels = samples.shape[1]
+    channels = samples.shape[1]  # (S, C) -> (S,)
     return samples[:, 0] if channels == 1 else samples @ np.full(channels, 1 / channels, np.float32)
 
 
 class _TarMember(io.RawIOBase):
-    """`size` bytes of a file from `offset` on, as a file. An error is kept: the decoder's callbacks cannot raise."""
+    """`size` bytes of a file from `offset` on, as a file of its own.
+
+    The decoder's callbacks cannot raise, so an error of the disk is kept in `trouble`.
+    """
 
     def __init__(self, file: _Descriptor, offset: int, size: int) -> None:
         self.file, self.offset, self.size, self.at = file, offset, size, 0
@@ -215,7 +226,10 @@ class _TarMember(io.RawIOBase):
 
 
 def index_of(shard: Path) -> ShardIndex:
-    """A shard's index, made where it is missing; ShardError where it belongs to another file."""
+    """A shard's index, made where it is missing.
+
+    Raises ShardError for a damaged index or shard, and where the two do not belong together.
+    """
     beside = index_path(shard)
     try:
         size = shard.stat().st_size
@@ -223,29 +237,27 @@ def index_of(shard: Path) -> ShardIndex:
             index = ShardIndex.read(beside)
             if index.bytes != size:
                 raise ShardError(
-                    f"{shard} has {size} bytes and its index knows {index.bytes}: it was cut short or replaced. "
-                    f"Write it again, or delete {beside.name}."
+                    f"{shard} has {size} bytes, not {index.bytes} as its index says: it was cut "
+                    f"short or replaced. Write it again, or delete {beside.name}."
                 )
             return index
-        index = _made(shard, size)
+        index = _built(shard, size)
     except OSError as error:
         raise ShardError(f"{shard} cannot be read: {error.strerror}.") from None
-    with suppress(
-        OSError
-    ):  # a folder that belongs to somebody else, or a full disk: the next call looks again
+    with suppress(OSError):  # a read-only folder or a full disk: the next call indexes it again
         index.write(beside)
     return index
 
 
-def _made(shard: Path, size: int) -> ShardIndex:
-    """Read a shard's headers, and those of its recordings."""
+def _built(shard: Path, size: int) -> ShardIndex:
+    """Index a shard from its headers and those of its recordings."""
     rows: list[tuple[int, int, int, str, str, str | None]] = []
     file = _Descriptor(shard)
     with shard.open("rb") as stream:
         for key, fields in list_members(shard, stream).items():
             audio = audio_of(fields)
             if audio is not None:
-                name, text = described(key, fields, stream)
+                name, text = id_and_text(key, fields, stream)
                 measured = _measured(_TarMember(file, audio.offset_data, audio.size))
                 rows.append((audio.offset_data, audio.size, measured, audio.name, name, text))
     if not rows:
@@ -263,11 +275,11 @@ def _made(shard: Path, size: int) -> ShardIndex:
 
 
 def _measured(part: _TarMember) -> int:
-    """Samples of a recording at 16 kHz; 0 when it cannot be read."""
+    """Samples of a recording at 16 kHz; 0 where it cannot be read."""
     try:
         with soundfile.SoundFile(io.BufferedReader(part, 1 << 14)) as sound:
             frames = sound.frames
-            if frames == UNKNOWN_LENGTH or sound.format not in ENTERED_ANYWHERE:
+            if frames == UNKNOWN_LENGTH or sound.format not in SEEKABLE:
                 frames = sum(len(block) for block in sound.blocks(1 << 16))
             return resampled_length(frames, sound.samplerate)
     except soundfile.LibsndfileError:

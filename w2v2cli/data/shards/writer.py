@@ -1,4 +1,4 @@
-"""Corpora packed into WebDataset shards: shuffled once, several shards at a time, and what is finished is not done again."""
+"""Packing corpora into WebDataset shards: shuffled once, resumable, several shards at a time."""
 
 from __future__ import annotations
 
@@ -23,34 +23,38 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
+from models.config import SAMPLE_RATE
+from w2v2cli.data.corpora.catalogue import find_training_corpus
 from w2v2cli.data.recordings import read_utterance
-from w2v2cli.data.resampling import SAMPLE_RATE
-from w2v2cli.data.scanning import Progress, end_with_parent, interrupts_held, length, scan
+from w2v2cli.data.scanning import OnProgress, end_with_parent, length, scan
 from w2v2cli.data.shards.index import ShardError, ShardIndex, Strings, Texts, index_path
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
+from w2v2cli.processes import interrupts_held
 
-PLAIN = re.compile(r"[A-Za-z0-9_-]{1,60}")  # ids that are keys as they are
-FLAC_BYTES = 1.1  # a sample of speech as 16-bit FLAC, about
-REST = 2560  # bytes a recording takes besides: two headers, its .json, two paddings
-WATCH = 0.2  # seconds between two looks at how far the processes are
+PLAIN = re.compile(r"[A-Za-z0-9_-]{1,60}")  # ids that serve as keys unchanged
+SHARD_BYTES = 1e9  # of a shard, where no size is asked for
+FLAC_BYTES = 1.1  # of a sample of speech as 16-bit FLAC, roughly
+OVERHEAD = 2560  # bytes of a recording besides: two headers, its .json, two paddings
+POLL = 0.2  # seconds between two reports of progress from the processes
 
 
 @dataclass
 class Sharded:
-    """What was packed."""
+    """What a call of `write_shards` left in its folder."""
 
     shards: int = 0
     skipped: int = 0
-    """Shards that were finished before."""
+    """Shards among them that were finished before."""
     recordings: int = 0
     samples: int = 0
+    """Length of all recordings at 16 kHz."""
     failures: list[str] = field(default_factory=list)
-    """Why recordings are missing, a sentence for each."""
+    """A sentence for each recording that is missing because it could not be read."""
 
     @property
     def hours(self) -> float:
-        """Of audio."""
+        """Hours of audio."""
         return self.samples / SAMPLE_RATE / 3600
 
 
@@ -60,28 +64,52 @@ class ShardPlan:
 
     path: Path
     utterances: tuple[Utterance, ...]
-    """With `samples`."""
+    """Its recordings in order, all with `samples`."""
     keys: tuple[str, ...]
-    of: int
-    """How many shards there will be."""
+    """The key of each in the tar."""
+    set_size: int
+    """Number of shards in the set."""
 
     @property
     def digest(self) -> str:
-        """Of all that will be said about its recordings."""
-        content = hashlib.blake2b(f"{self.of}".encode(), digest_size=16)
+        """Hash of the order, lengths and descriptions of its recordings."""
+        content = hashlib.blake2b(f"{self.set_size}".encode(), digest_size=16)
         for key, utterance in zip(self.keys, self.utterances, strict=True):
-            content.update(f"{key} {utterance.start} ".encode() + note(utterance) + b"\n")
+            content.update(f"{key} {utterance.start} ".encode() + description(utterance) + b"\n")
         return content.hexdigest()
 
 
-def note(utterance: Utterance) -> bytes:
-    """What `KEY.json` holds."""
+def description(utterance: Utterance) -> bytes:
+    """The content of `KEY.json`."""
     row: dict[str, Any] = {"id": utterance.id, "samples": utterance.samples}
     optional = {"text": utterance.text, "speaker": utterance.speaker}
     row |= {name: value for name, value in optional.items() if value is not None}
     if utterance.phones is not None:
         row["phones"] = " ".join(utterance.phones)
     return json.dumps(row, ensure_ascii=False).encode()
+
+
+def shard_corpora(
+    names: Sequence[str],
+    folder: Path,
+    *,
+    data: Path | None = None,
+    shard_bytes: float | None = None,
+    shard_seconds: float | None = None,
+    jobs: int = 1,
+    seed: int = 0,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Sharded:
+    """Pack corpora, by name or path, into `folder`. See `find_training_corpus`, `write_shards`."""
+    return write_shards(
+        [utterance for name in names for utterance in find_training_corpus(name, data)],
+        folder,
+        shard_bytes=shard_bytes,
+        shard_seconds=shard_seconds,
+        jobs=jobs,
+        seed=seed,
+        on_progress=on_progress,
+    )
 
 
 def write_shards(
@@ -92,13 +120,21 @@ def write_shards(
     shard_seconds: float | None = None,
     jobs: int = 1,
     seed: int = 0,
-    progress: Progress = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> Sharded:
-    """Pack recordings into `folder`/shard-NNNNNN.tar, all of about one size: `shard_bytes`, or `shard_seconds` of audio.
+    """Pack recordings into `folder`/shard-NNNNNN.tar, each with its index beside it.
 
-    FLAC of 16 kHz, 16 bit and one channel goes in byte by byte, all else as such FLAC; everything is decoded once, to its
-    end. The order is drawn from the seed, so that each shard holds many speakers. A second call of the same kind skips the
-    shards that are finished. ShardError for a folder that holds shards of another call.
+    shard_bytes, shard_seconds: rough size of a shard, in bytes or in seconds of audio; give at
+    most one. Default: SHARD_BYTES.
+    jobs: processes at a time.
+    seed: decides the order of the recordings, so that each shard holds many speakers.
+    on_progress: called with the number of recordings packed, and of all.
+
+    FLAC at 16 kHz with 16 bits and one channel is copied byte by byte; all else becomes such FLAC.
+    Everything is decoded once to its end; what cannot be read is left out. The same call goes on
+    where an earlier one was interrupted.
+
+    Raises ShardError for a folder with shards of another call or one that cannot be written to.
     """
     distinct = list({(u.id, u.path, u.start): u for u in utterances}.values())
     found = scan(distinct, jobs)
@@ -115,7 +151,7 @@ def write_shards(
         raise ShardError(f"{error.filename or folder} cannot be used: {error.strerror}.") from None
     rest = [part for part in parts if part.path not in finished]
     done = sum(len(part.utterances) for part in parts if part.path in finished)
-    _write_all(rest, jobs, lambda more: progress(done + more, len(measured)))
+    _write_all(rest, jobs, lambda more: on_progress(done + more, len(measured)))
     for part in parts:
         index = finished.get(part.path) or ShardIndex.read(index_path(part.path))
         result.recordings += len(index.samples)
@@ -132,7 +168,7 @@ def divide(
     shard_seconds: float | None,
     seed: int,
 ) -> list[ShardPlan]:
-    """Shuffle once, and cut into shards of the same size, none much larger than asked for."""
+    """Shuffle once and cut into shards of about equal size, none much larger than asked for."""
     if not utterances:
         return []
     order = list(range(len(utterances)))
@@ -141,15 +177,13 @@ def divide(
     if shard_seconds is not None:
         weights, limit = samples, shard_seconds * SAMPLE_RATE
     else:
-        weights, limit = samples * FLAC_BYTES + REST, shard_bytes or 1e9
-    ends = np.cumsum(np.maximum(weights, 1))
+        weights, limit = samples * FLAC_BYTES + OVERHEAD, shard_bytes or SHARD_BYTES
+    ends = np.cumsum(np.maximum(weights, 1))  # (N,)
     count = max(int(np.ceil(ends[-1] / limit)), 1)
-    which = np.minimum(
-        ((ends - weights / 2) * count / ends[-1]).astype(int), count - 1
-    )  # by the middle of each
-    firsts = np.flatnonzero(
-        np.diff(which, prepend=-1)
-    ).tolist()  # a recording longer than a shard leaves numbers out
+    # Each recording goes to the shard in which its middle falls: (N,) shard numbers, ascending.
+    which = np.minimum(((ends - weights / 2) * count / ends[-1]).astype(int), count - 1)
+    # A recording longer than a shard skips numbers, so shards are counted by their first ones.
+    firsts = np.flatnonzero(np.diff(which, prepend=-1)).tolist()
     names = Counter(utterance.id for utterance in utterances)
     parts = []
     for number, (first, end) in enumerate(zip(firsts, [*firsts[1:], len(order)], strict=True)):
@@ -160,16 +194,20 @@ def divide(
 
 
 def key_of(utterance: Utterance, ambiguous: bool = False) -> str:
-    """A name without dots, which webdataset cuts at: the id where it may stand as it is, else what is left and a hash."""
+    """The key of a recording in its tar, without dots, at which webdataset splits names.
+
+    The id where it is plain and not `ambiguous` (shared by several utterances); else its plain
+    characters and a hash, then also of path and start.
+    """
     if PLAIN.fullmatch(utterance.id) and not ambiguous:
         return utterance.id
-    told = f"{utterance.id}\0{utterance.path if ambiguous else ''}\0{utterance.start if ambiguous else ''}"
-    sign = hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
-    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', utterance.id)[:60]}-{sign}"
+    place = f"{utterance.path}\0{utterance.start}" if ambiguous else "\0"
+    digest = hashlib.blake2b(f"{utterance.id}\0{place}".encode(), digest_size=8).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', utterance.id)[:60]}-{digest}"
 
 
 def _finished(parts: Sequence[ShardPlan], folder: Path) -> dict[Path, ShardIndex]:
-    """The shards that are there and whole; ShardError for one that no such call made."""
+    """The planned shards that are complete; ShardError for a shard that another call made."""
     planned = {part.path: part for part in parts}
     finished = {}
     for path in sorted(folder.glob("*.tar")):
@@ -177,46 +215,46 @@ def _finished(parts: Sequence[ShardPlan], folder: Path) -> dict[Path, ShardIndex
         index = ShardIndex.read(index_path(path)) if index_path(path).is_file() else None
         if part is None or index is None or index.made_from != part.digest:
             raise ShardError(
-                f"{path} was not made from these recordings with these sizes and this seed: name another folder."
+                f"{path} was not made from these recordings with these sizes and this seed: "
+                "name another folder."
             )
         if index.bytes == path.stat().st_size:
             finished[path] = index
     return finished
 
 
-def _write_all(parts: Sequence[ShardPlan], jobs: int, tell: Callable[[int], None]) -> None:
-    """Make shards, `jobs` at a time; tell: is told how many recordings have been read."""
+def _write_all(parts: Sequence[ShardPlan], jobs: int, on_count: Callable[[int], None]) -> None:
+    """Make shards, `jobs` at a time; on_count: called with the number of recordings done."""
     if jobs == 1 or len(parts) <= 1:
         done = 0
         for part in parts:
             for _ in write_shard(part):
                 done += 1
-                tell(done)
+                on_count(done)
         return
     # Forked processes would inherit the lock of a thread that draws the progress bar.
     context = multiprocessing.get_context("spawn")
-    counts = context.RawArray(
-        "q", len(parts) + 1
-    )  # recordings read for each part, and last whether to stop
+    counts = context.RawArray("q", len(parts) + 1)  # recordings done of each shard; last: stop
     pool = ProcessPoolExecutor(jobs, context, initializer=_share, initargs=(counts,))
     try:
         with interrupts_held():
             waiting = {pool.submit(_write, part, number) for number, part in enumerate(parts)}
         while waiting:
-            ended, waiting = wait(waiting, WATCH, FIRST_COMPLETED)
-            tell(sum(counts[:-1]))
+            ended, waiting = wait(waiting, POLL, FIRST_COMPLETED)
+            on_count(sum(counts[:-1]))
             for future in ended:
                 future.result()
     except BrokenProcessPool:
         raise UserError(
-            "A process that wrote a shard was killed; is there enough memory? Fewer --jobs need less."
+            "A process that wrote a shard was killed; is there enough memory? "
+            "Fewer --jobs need less."
         ) from None
     finally:
         counts[len(parts)] = 1
         pool.shutdown(cancel_futures=True)
 
 
-_shared: list[Any] = []  # in a process of the pool: the counts
+_shared: list[Any] = []  # in a process of the pool: the array of counts
 
 
 def _share(counts: Any) -> None:
@@ -233,7 +271,11 @@ def _write(part: ShardPlan, number: int) -> None:
 
 
 def write_shard(part: ShardPlan) -> Iterator[None]:
-    """Make one shard beside its name, then its index, then rename it; yields after each recording."""
+    """Make one shard; yields after each recording. Raises ShardError.
+
+    Its index is written before the tar gets its name: a tar without an index would pass for a
+    foreign shard.
+    """
     rows: list[tuple[int, int, int, str]] = []  # byte, bytes, samples, member
     packed: list[Utterance] = []
     failures = []
@@ -250,9 +292,10 @@ def write_shard(part: ShardPlan) -> Iterator[None]:
                         rows.append((place, len(content), utterance.samples or 0, f"{key}.flac"))
                         packed.append(utterance)
                         _add(tar, f"{key}.flac", content)
-                        _add(tar, f"{key}.json", note(utterance))
+                        _add(tar, f"{key}.json", description(utterance))
                     yield
             file.flush()
+            os.fsync(file.fileno())
             _index(rows, packed, file.tell(), part, failures).write(index_path(part.path))
             os.replace(beside, part.path)
     except OSError as error:
@@ -269,26 +312,34 @@ def _index(
     offsets, sizes, samples = (
         np.array([row[column] for row in rows], np.int64) for column in range(3)
     )
-    members, ids, texts = (
-        Strings.of(row[3] for row in rows),
-        Strings.of(u.id for u in packed),
-        [u.text for u in packed],
-    )
     return ShardIndex(
-        offsets, sizes, samples, members, ids, Texts.of(texts), size, part.digest, part.of, failures
+        offsets,
+        sizes,
+        samples,
+        members=Strings.of(row[3] for row in rows),
+        ids=Strings.of(u.id for u in packed),
+        texts=Texts.of([u.text for u in packed]),
+        bytes=size,
+        made_from=part.digest,
+        set_size=part.set_size,
+        failures=failures,
     )
 
 
 @contextmanager
 def _beside(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """An empty file beside, gone afterwards; ShardError when another process writes it."""
+    """An empty, locked file beside `path`, removed afterwards.
+
+    Its name is fixed, unlike that of `whole_file`, so that two processes cannot write one shard:
+    ShardError where another holds the lock.
+    """
     beside = path.with_name(f".{path.name}.part")
     with beside.open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ShardError(f"Another process is writing {path}: wait for it to end.") from None
-        file.truncate(0)  # what a killed process left
+        file.truncate(0)  # a killed process may have left something
         file.seek(0)
         try:
             yield file, beside
@@ -297,21 +348,26 @@ def _beside(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """The same bytes for the same recording, whoever packs it and when."""
+    """Add a member without time or owner: equal recordings give equal bytes."""
     info = tarfile.TarInfo(name)
     info.size = len(content)
     tar.addfile(info, io.BytesIO(content))
 
 
 def flac_of(utterance: Utterance) -> bytes:
-    """A recording as FLAC of 16 kHz, 16 bit and one channel: its own bytes where it is. AudioError when it does not decode."""
+    """A recording as FLAC at 16 kHz with 16 bits and one channel.
+
+    A file that is such FLAC is returned byte by byte. Raises AudioError where it does not decode.
+    """
     samples = read_utterance(utterance)
     if utterance.path.suffix.lower() == ".flac":
         about = soundfile.info(str(utterance.path))
         kind = (about.format, about.subtype, about.samplerate, about.channels, about.frames)
         if kind == ("FLAC", "PCM_16", SAMPLE_RATE, 1, len(samples)):
             return utterance.path.read_bytes()
-    buffer = io.BytesIO()  # 16-bit sources come out as they were: soundfile scales floats by 32767, we by what divided them
+    # Decoding divided 16-bit samples by 32768, so this restores them; soundfile would multiply
+    # floats by 32767.
     whole = np.rint(samples * 32768.0).clip(-32768, 32767).astype(np.int16)
+    buffer = io.BytesIO()
     soundfile.write(buffer, whole, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()

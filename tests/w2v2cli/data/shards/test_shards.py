@@ -158,7 +158,7 @@ def test_the_same_call_makes_the_same_bytes_with_any_number_of_processes(corpus,
         shard_seconds=4,
         seed=1,
         jobs=2,
-        progress=lambda done, total: told.append((done, total)),
+        on_progress=lambda done, total: told.append((done, total)),
     )
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {
         p.name: p.read_bytes() for p in packed.iterdir()
@@ -352,7 +352,7 @@ def test_a_shard_that_was_cut_short(packed, tmp_path):
     os.truncate(shard, size - 60_000)
     with pytest.raises(
         ShardError,
-        match=rf"shard-000001.tar has {size - 60_000} bytes and its index knows {size}: it was cut",
+        match=rf"shard-000001.tar has {size - 60_000} bytes, not {size} as its index says: it was cut",
     ):
         ShardRecordings(tmp_path / "f")
     sentences = set()
@@ -399,7 +399,7 @@ def test_an_index_of_another_shard(packed, tmp_path):
     ):
         ShardRecordings(folder).read(0)
     index_path(shard).write_bytes(b"no index")
-    with pytest.raises(ShardError, match="is damaged or no index of a shard: delete it"):
+    with pytest.raises(ShardError, match="is damaged or not the index of a shard: delete it"):
         ShardRecordings(folder)
 
 
