@@ -1,7 +1,7 @@
-"""Unpacking what strangers packed: nothing is written outside the folder, and nothing half under its final name.
+"""Unpacking archives that nobody vouches for: nothing outside the folder, nothing half done.
 
-An archive is unpacked into a hidden folder beside, and what is complete there is renamed into place. Only files and
-folders are made; a link becomes the file that it points to.
+An archive is unpacked into a hidden folder, and its content is renamed into place once it is
+complete. Only files and folders are made; a link becomes a copy of the file that it points to.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
+from storage.whole import write_whole
 from w2v2cli.errors import UserError
 
 ENDINGS = (".tar.gz", ".tgz", ".tar", ".zip")
-CHUNK = 1 << 20  # bytes
-SPARE = 64 * 2**20  # bytes of the disk that are left to others
+CHUNK = 1 << 20  # bytes read at a time
+SPARE = 64 * 2**20  # bytes of the disk that are left free
 Kind = Literal["file", "folder", "link", "symlink", "device"]
-Progress = Callable[[int, int | None], None]  # bytes written, bytes in all
+OnProgress = Callable[[int, int | None], None]  # bytes written, bytes in all
 
 
 class ArchiveError(UserError):
-    """An archive that cannot be unpacked, or must not be."""
+    """An archive that cannot be unpacked, or that must not be."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +41,25 @@ class Member:
     """One entry of an archive."""
 
     name: str
+    """Path in the archive, as it is written there."""
     kind: Kind
     size: int
-    """Bytes, unpacked."""
+    """Unpacked size in bytes."""
     target: str = ""
-    """What a link points to."""
+    """The path that a link points to."""
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file of that name is one that `unpack` takes."""
+    """Whether `unpack` takes a file of that name: .tar.gz, .tgz, .tar and .zip."""
     return name.lower().endswith(ENDINGS)
 
 
-def unpack(archive: Path, folder: Path, progress: Progress = lambda done, total: None) -> bool:
-    """Have an archive's content in `folder`; False when it has been unpacked there before.
+def unpack(archive: Path, folder: Path, on_progress: OnProgress = lambda done, total: None) -> bool:
+    """Unpack an archive into `folder`; return False where that was done before.
 
-    Files that are there already are replaced, others stay. ArchiveError says what is wrong with the archive, which member
-    of it has no place in a corpus, or how much room is missing; `folder` is then as it was.
+    Files of the same name are replaced, others stay. Raises ArchiveError for an archive that is
+    damaged, holds a member that has no place in a corpus, or does not fit on the disk, and while
+    another process unpacks into `folder`; `folder` then stays as it was.
     """
     facts = _facts(archive)
     try:
@@ -65,10 +68,10 @@ def unpack(archive: Path, folder: Path, progress: Progress = lambda done, total:
             if was_unpacked(archive.name, folder, facts):
                 return False
             staging = folder / f".unpacking-{archive.name}"
-            shutil.rmtree(staging, ignore_errors=True)  # what a killed process left
+            shutil.rmtree(staging, ignore_errors=True)  # a killed process may have left it
             try:
                 staging.mkdir()
-                _extract(archive, staging, progress)
+                _extract(archive, staging, on_progress)
                 made = [
                     path.relative_to(staging).as_posix()
                     for path in (*staging.glob("*"), *staging.glob("*/*"))
@@ -76,9 +79,8 @@ def unpack(archive: Path, folder: Path, progress: Progress = lambda done, total:
                 _move_into(staging, folder)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
-            _note(archive.name, folder).write_text(
-                json.dumps({"archive": facts, "made": sorted(made)})
-            )
+            note = json.dumps({"archive": facts, "made": sorted(made)})
+            write_whole(_note(archive.name, folder), note)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ArchiveError(
@@ -103,7 +105,10 @@ def _note(name: str, folder: Path) -> Path:
 
 
 def was_unpacked(name: str, folder: Path, facts: dict[str, int] | None = None) -> bool:
-    """Whether an archive of that name (and that size and time, if given) was unpacked and what it made still stands."""
+    """Whether an archive of that name was unpacked into `folder` and its content is still there.
+
+    facts: size and time that the archive must have had; None accepts any.
+    """
     try:
         note = json.loads(_note(name, folder).read_text())
         return facts in (None, note["archive"]) and all(
@@ -115,7 +120,7 @@ def was_unpacked(name: str, folder: Path, facts: dict[str, int] | None = None) -
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Only one process unpacks into a folder."""
+    """Keep other processes from unpacking into the folder meanwhile."""
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,8 +133,8 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _extract(archive: Path, staging: Path, progress: Progress) -> None:
-    """All members into an empty folder, each checked before it is written."""
+def _extract(archive: Path, staging: Path, on_progress: OnProgress) -> None:
+    """Write all members into an empty folder, each checked before it is written."""
     room = shutil.disk_usage(staging).free - SPARE
     written, total = 0, None
     try:
@@ -150,7 +155,7 @@ def _extract(archive: Path, staging: Path, progress: Progress) -> None:
                 while chunk := content.read(CHUNK):
                     file.write(chunk)
                     written += len(chunk)
-                    progress(written, total)
+                    on_progress(written, total)
     except (
         tarfile.TarError,
         zipfile.BadZipFile,
@@ -160,13 +165,15 @@ def _extract(archive: Path, staging: Path, progress: Progress) -> None:
         NotImplementedError,
     ) as error:
         raise ArchiveError(
-            f"{archive} is damaged or no archive: {str(error) or type(error).__name__}."
+            f"{archive} is damaged or not an archive: {str(error) or type(error).__name__}."
         ) from None
 
 
 def unpacked_size(archive: Path) -> int:
-    """How many bytes an archive needs, at least: exact for .zip and .tar; a .tar.gz says no more than the rest of a
-    division by 4 GiB, and recordings in it hardly shrink."""
+    """Bytes that an archive's content takes, at least. Exact for .zip and .tar.
+
+    A .tar.gz states its size modulo 4 GiB; the rest follows from recordings hardly shrinking.
+    """
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as file:
             return sum(info.file_size for info in file.infolist())
@@ -184,13 +191,13 @@ def unpacked_size(archive: Path) -> int:
 def _check_room(archive: Path, folder: Path, needed: int, room: int) -> None:
     if needed > room:
         raise ArchiveError(
-            f"{archive.name} needs {needed / 1e9:.2f} GB in {folder.parent}, where {max(room, 0) / 1e9:.2f} GB are free: "
-            "make room or name another folder."
+            f"{archive.name} needs {needed / 1e9:.2f} GB in {folder.parent}, where "
+            f"{max(room, 0) / 1e9:.2f} GB are free: make room or name another folder."
         )
 
 
 def _members(archive: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
-    """Every entry with its content, in the archive's order; no content for what is no file."""
+    """Every entry with its content, in the archive's order; None for what is not a file."""
     if archive.name.lower().endswith(".zip"):
         yield from _zip_members(archive)
         return
@@ -202,9 +209,9 @@ def _members(archive: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
                 yield Member(info.name, _kind(info), info.size, info.linkname), content
             end = tar.offset
         if zipped:
-            while file.read(CHUNK):  # gzip's checksum stands at its end
+            while file.read(CHUNK):  # reaches gzip's checksum, which stands at the end
                 pass
-        else:  # tarfile takes a damaged header, and a file that was cut, for the end
+        else:  # tarfile takes a damaged header, or the end of a truncated file, for the end
             file.seek(end)
             if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise EOFError(f"it breaks off after {end} bytes")
@@ -241,7 +248,7 @@ def _zip_members(archive: Path) -> Iterator[tuple[Member, IO[bytes] | None]]:
 
 
 def _place(archive: Path, member: Member, folder: Path) -> Path:
-    """Where a member goes; ArchiveError for one that would leave the folder, or is no file, folder or link."""
+    """The path of a member; ArchiveError for one outside the folder, and for a device."""
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or "\0" in member.name:
         raise ArchiveError(
@@ -249,29 +256,35 @@ def _place(archive: Path, member: Member, folder: Path) -> Path:
         )
     if member.kind == "device":
         raise ArchiveError(
-            f"{archive} is not unpacked: its member {member.name!r} is a device, which no corpus holds."
+            f"{archive} is not unpacked: its member {member.name!r} is a device, "
+            "which no corpus holds."
         )
     return folder / name
 
 
 def _write_link(archive: Path, member: Member, path: Path, staging: Path) -> None:
-    """The file that a link points to, under the link's name too. There is no link in `staging`, so names do not lie."""
+    """Give the file that a link points to the link's name too.
+
+    `staging` holds no symbolic link, so a path in it cannot lead outside.
+    """
     above = PurePosixPath(member.name).parent if member.kind == "symlink" else PurePosixPath()
     target = os.path.normpath(above / member.target)
     if os.path.isabs(target) or target.split(os.sep)[0] == "..":
         raise ArchiveError(
-            f"{archive} is not unpacked: its member {member.name!r} is a link out of the folder, to {member.target!r}."
+            f"{archive} is not unpacked: its member {member.name!r} is a link out of the folder, "
+            f"to {member.target!r}."
         )
     if not (staging / target).is_file():
         raise ArchiveError(
-            f"{archive} is not unpacked: its member {member.name!r} is a link to {member.target!r}, which is no file before it."
+            f"{archive} is not unpacked: its member {member.name!r} is a link to "
+            f"{member.target!r}, which is not a file before it."
         )
     path.unlink(missing_ok=True)
     os.link(staging / target, path)
 
 
 def _move_into(source: Path, folder: Path) -> None:
-    """Rename what is in `source` into `folder`: whole folders where there is none of that name, else what is in them."""
+    """Rename the content of `source` into `folder`; folders that exist on both sides are merged."""
     for path in sorted(source.iterdir()):
         target = folder / path.name
         if path.is_dir() and target.is_dir():
@@ -279,4 +292,4 @@ def _move_into(source: Path, folder: Path) -> None:
         elif path.is_dir() == target.is_dir() or not target.exists():
             os.replace(path, target)
         else:
-            raise ArchiveError(f"{target} is in the way of what is unpacked: move it.")
+            raise ArchiveError(f"{target} is in the way of the unpacked files: move it.")

@@ -1,15 +1,14 @@
-"""Fetching a file whole or not at all: resumed where it broke off, checked, renamed into place.
+"""Downloads: resumed where they broke off, checked, and renamed into place when complete.
 
-What "checked" means: the size is the server's (Content-Length, X-Linked-Size) unless the caller knows it. The hash is
-the caller's, else the one that Hugging Face states for large files; where nobody states one, the file's own is only
-recorded, and `verify` finds what changed on this disk since.
+A file's size must be the one the caller knows, else the server's (Content-Length, X-Linked-Size).
+Its SHA-256 must be the one the caller knows, else the one Hugging Face states for large files.
+Where nobody states a hash, the file's own is recorded, and `verify` finds later changes on disk.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -24,23 +23,23 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, Any
 
+from storage.hashing import file_hash
+from storage.whole import write_whole
 from w2v2cli.errors import UserError
 
-CHUNK = 1 << 16  # bytes
+CHUNK = 1 << 16  # bytes read at a time
 TIMEOUT = 30.0  # seconds without a byte
-TRIES = 6  # in a row without a new byte, once some came
-FIRST_TRIES = 3  # before the first byte: it is likelier that there is no network
-FIRST_PAUSE = 0.5  # seconds before the second try, doubled for each one after
-PASSING = frozenset(
-    {408, 416, 425, 429}
-)  # of the statuses below 500, those that another try may change
-ABSENT = frozenset({401, 403, 404, 410})  # Hugging Face says 401 of repositories that do not exist
+TRIES = 6  # in a row without a new byte, once some have come
+FIRST_TRIES = 3  # before the first byte: probably there is no network
+FIRST_PAUSE = 0.5  # seconds before the first retry, doubled for each one after
+PASSING = frozenset({408, 416, 425, 429})  # statuses below 500 that a retry may change
+ABSENT = frozenset({401, 403, 404, 410})  # Hugging Face answers 401 for unknown repositories
 
-Progress = Callable[[int, int | None], None]  # bytes on disk, bytes in all
+OnProgress = Callable[[int, int | None], None]  # bytes on disk, bytes in all
 
 
 class DownloadError(UserError):
-    """A file that could not be fetched, or was not what it should be."""
+    """A file that could not be fetched, or that is not the expected one."""
 
 
 class NotThere(DownloadError):
@@ -49,33 +48,36 @@ class NotThere(DownloadError):
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file on a server and where it goes."""
+    """A file on a server, and the path it is to have here."""
 
     url: str
     path: Path
     size: int | None = None
-    """Bytes, where we know them; else the server's word is taken."""
+    """Bytes that it must have; None takes the server's word."""
     sha256: str | None = None
-    """Where we know it; else the server's, if it gives one (Hugging Face does)."""
+    """Hash that it must have; None takes the server's, if it states one (Hugging Face does)."""
 
 
-def fetch(wanted: Wanted, progress: Progress = lambda done, total: None) -> Path:
-    """Have `wanted.path` on disk, fetching it if it is not; two processes may ask at once.
+def fetch(wanted: Wanted, on_progress: OnProgress = lambda done, total: None) -> Path:
+    """Make sure that `wanted.path` is on disk, and return it. Two processes may call this at once.
 
-    What arrives goes to `PATH.part`, which a later call continues. Size and hash are checked before the file gets its
-    name; its hash is kept beside it as `PATH.sha256`. DownloadError says in a sentence what went wrong.
+    Arriving bytes go to `PATH.part`, which a later call resumes. Size and hash are checked before
+    the file gets its name; its hash is kept beside it as `PATH.sha256`.
+
+    Raises DownloadError, and its subclass NotThere where the server does not have the file.
     """
     if wanted.path.is_file():
         return wanted.path
     try:
         wanted.path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(wanted.path, progress):
+        with _locked(wanted.path, on_progress):
             if not wanted.path.is_file():  # another process may have fetched it while we waited
-                _fetch(wanted, progress)
+                _fetch(wanted, on_progress)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DownloadError(
-                f"The disk is full: {wanted.path.name} goes to {wanted.path.parent}; make room or set W2V2_HOME."
+                f"The disk is full: {wanted.path.name} goes to {wanted.path.parent}; "
+                "make room or set W2V2_HOME."
             ) from None
         raise DownloadError(
             f"{wanted.path} cannot be written: {error.strerror or error}."
@@ -84,25 +86,28 @@ def fetch(wanted: Wanted, progress: Progress = lambda done, total: None) -> Path
 
 
 def verify(path: Path) -> str:
-    """The SHA-256 of a fetched file; DownloadError when it is not the one recorded when it came."""
+    """The SHA-256 of a fetched file, in hexadecimal.
+
+    Raises DownloadError where it is not the one recorded when the file was fetched.
+    """
     try:
         recorded = _beside(path, ".sha256").read_text().split()[0]
-        found = file_sha256(path)
+        found = file_hash(path)
     except (OSError, IndexError):
         raise DownloadError(
             f"{path} has no hash beside it to compare with, or is gone: fetch it anew."
         ) from None
     if found != recorded:
         raise DownloadError(
-            f"{path} changed since it was fetched: its SHA-256 is {found[:12]}… instead of {recorded[:12]}…; "
-            "delete it, and it is fetched again."
+            f"{path} changed since it was fetched: its SHA-256 is {found[:12]}… instead of "
+            f"{recorded[:12]}…; delete it, and it is fetched again."
         )
     return found
 
 
-def _fetch(wanted: Wanted, progress: Progress) -> None:
+def _fetch(wanted: Wanted, on_progress: OnProgress) -> None:
     part = _beside(wanted.path, ".part")
-    facts = _download(wanted, part, progress)
+    facts = _download(wanted, part, on_progress)
     size, sha256 = wanted.size or facts.size, wanted.sha256 or facts.sha256
     found = part.stat().st_size
     if found == 0 or (size is not None and found != size):
@@ -111,33 +116,34 @@ def _fetch(wanted: Wanted, progress: Progress) -> None:
         raise DownloadError(
             f"{wanted.url} gave {found} bytes{instead}: nothing was kept, try again later."
         )
-    digest = file_sha256(part)
+    digest = file_hash(part)
     if sha256 is not None and digest != sha256:
         part.unlink()
         raise DownloadError(
-            f"{wanted.url} gave a file with the SHA-256 {digest[:12]}… instead of {sha256[:12]}…: nothing was kept."
+            f"{wanted.url} gave a file with the SHA-256 {digest[:12]}… instead of "
+            f"{sha256[:12]}…: nothing was kept."
         )
-    _beside(wanted.path, ".sha256").write_text(f"{digest}  {wanted.path.name}\n")
+    write_whole(_beside(wanted.path, ".sha256"), f"{digest}  {wanted.path.name}\n")
     os.replace(part, wanted.path)
     _notes(part).unlink(missing_ok=True)
 
 
 @dataclass
 class _Facts:
-    """What the server says of the file."""
+    """What the server states about the file."""
 
     size: int | None = None
     sha256: str | None = None
     etag: str | None = None
 
 
-def _download(wanted: Wanted, part: Path, progress: Progress) -> _Facts:
-    """Bring `part` to its end over as many connections as it takes."""
+def _download(wanted: Wanted, part: Path, on_progress: OnProgress) -> _Facts:
+    """Complete `part`, over as many connections as it takes."""
     failures = 0
     while True:
         before = _size(part)
         try:
-            return _one_connection(wanted, part, progress)
+            return _one_connection(wanted, part, on_progress)
         except urllib.error.HTTPError as error:
             if error.code in ABSENT:
                 raise NotThere(
@@ -152,18 +158,22 @@ def _download(wanted: Wanted, part: Path, progress: Progress) -> _Facts:
         failures = 1 if after > before else failures + 1
         if failures >= (TRIES if after else FIRST_TRIES):
             kept = (
-                f"{after} bytes are kept, and the next try goes on from there"
+                f"{after} bytes are kept, and the next call resumes there"
                 if after
                 else "nothing came"
             )
             raise DownloadError(
-                f"{wanted.url} cannot be fetched: {reason}; {kept}. By hand, put it at {wanted.path}."
+                f"{wanted.url} cannot be fetched: {reason}; {kept}. "
+                f"By hand, put it at {wanted.path}."
             )
         time.sleep(FIRST_PAUSE * 2 ** (failures - 1))
 
 
-def _one_connection(wanted: Wanted, part: Path, progress: Progress) -> _Facts:
-    """Ask for what is missing of `part` and write what comes; raises when the connection ends before the file does."""
+def _one_connection(wanted: Wanted, part: Path, on_progress: OnProgress) -> _Facts:
+    """Request the missing rest of `part` and append it.
+
+    Raises ConnectionError and the like where the connection ends before the file does.
+    """
     have, etag = _size(part), _noted_etag(part)
     headers = {"User-Agent": "w2v2", "Accept-Encoding": "identity"}
     if have and etag:
@@ -175,16 +185,13 @@ def _one_connection(wanted: Wanted, part: Path, progress: Progress) -> _Facts:
             urllib.request.Request(wanted.url, headers=headers), timeout=TIMEOUT
         )
     except urllib.error.HTTPError as error:
-        if (
-            error.code == 416
-        ):  # there is nothing after what we have, or the file changed: begin again
+        if error.code == 416:  # nothing follows our bytes, or the file changed: start anew
             part.unlink(missing_ok=True)
         raise
     with response:
         resumed = response.status == 206
-        if resumed and not (response.headers.get("Content-Range") or "").startswith(
-            f"bytes {have}-"
-        ):
+        sent = response.headers.get("Content-Range") or ""
+        if resumed and not sent.startswith(f"bytes {have}-"):
             part.unlink(missing_ok=True)
             raise ConnectionError(
                 f"the server was asked for the bytes from {have} on and sent others"
@@ -195,20 +202,21 @@ def _one_connection(wanted: Wanted, part: Path, progress: Progress) -> _Facts:
             )
         done = have if resumed else 0
         facts = _facts(response, redirects, done)
-        # Emptied before the new version is noted: a beginning of the old one must never pass for one of the new.
+        # Emptied before the new version's ETag is noted: a beginning of the old version must
+        # never be continued as one of the new.
         with part.open("ab" if resumed else "wb") as file:
             _notes(part).write_text(json.dumps({"etag": facts.etag}))
             for chunk in _body(response):
                 file.write(chunk)
                 done += len(chunk)
-                progress(done, wanted.size or facts.size)
+                on_progress(done, wanted.size or facts.size)
             file.flush()
             os.fsync(file.fileno())
     return facts
 
 
 def _body(response: HTTPResponse) -> Iterator[bytes]:
-    """What comes, chunk by chunk; ConnectionError for any trouble, so that none of it is taken for the disk's."""
+    """The body, chunk by chunk; any trouble is a ConnectionError, never mistaken for the disk's."""
     while True:
         try:
             chunk = response.read(CHUNK)
@@ -217,12 +225,12 @@ def _body(response: HTTPResponse) -> Iterator[bytes]:
         if not chunk:
             break
         yield chunk
-    if response.length:  # http.client ends a broken body without an error when it is read in pieces
+    if response.length:  # read in pieces, http.client ends a broken body without an error
         raise ConnectionError(f"the connection broke off {response.length} bytes before the end")
 
 
 class _KeepFacts(urllib.request.HTTPRedirectHandler):
-    """Hugging Face states size and hash of a large file beside the redirect to it."""
+    """Keeps the headers of a redirect: Hugging Face states a large file's size and hash there."""
 
     def __init__(self) -> None:
         self.headers: Message | None = None
@@ -257,11 +265,11 @@ def _notes(part: Path) -> Path:
 
 
 def _noted_etag(part: Path) -> str | None:
-    """What the server called the version that `part` is a beginning of; None where it is no name for exact bytes."""
+    """The ETag of the version that `part` belongs to; None where it does not name exact bytes."""
     try:
         etag = json.loads(_notes(part).read_text())["etag"]
     except (OSError, ValueError, KeyError):
-        return None  # without it nothing is resumed, which is always right
+        return None  # without it nothing is resumed, which is always safe
     return str(etag) if etag and not etag.startswith("W/") else None
 
 
@@ -269,18 +277,9 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 @contextmanager
-def _locked(path: Path, progress: Progress) -> Iterator[None]:
-    """Only one process at a time fetches `path`; one that waits shows how far the other is."""
+def _locked(path: Path, on_progress: OnProgress) -> Iterator[None]:
+    """Let one process at a time fetch `path`; one that waits reports the other's progress."""
     lock, part = _beside(path, ".lock"), _beside(path, ".part")
     while True:
         with lock.open("w") as file:
@@ -289,9 +288,9 @@ def _locked(path: Path, progress: Progress) -> Iterator[None]:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    progress(_size(part), None)
+                    on_progress(_size(part), None)
                     time.sleep(0.1)
-            # Whoever held it may have taken the file away; a lock on a file without a name keeps nobody out.
+            # The process before us may have removed the file: a lock on it keeps nobody out.
             if lock.exists() and lock.stat().st_ino == os.fstat(file.fileno()).st_ino:
                 try:
                     yield

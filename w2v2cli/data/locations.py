@@ -1,7 +1,7 @@
 """Names that resolve to files: models and language models, shipped, fetched or the user's own.
 
-Fetched files lie in `home()`: models/NAME/ as their repository has them, and lm/. Their hashes are not
-known here; `downloads` says what is checked instead.
+Fetched files go to $W2V2_HOME (`storage.home`): models/NAME/ as their repository has them, and
+lm/. Their hashes are not known here; `downloads` describes what is checked instead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from w2v2cli.errors import UsageError, UserError
 
 Family = Literal["demo", "librispeech"]
 LmKind = Literal["arpa", "kenlm", "transformer"]
-Tell = Callable[[str, int, int | None], None]  # file name, bytes on disk, bytes in all
+OnProgress = Callable[[str, int, int | None], None]  # file name, bytes on disk, bytes in all
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
 DEMO_MODEL = SHIPPED / "demo.safetensors"
@@ -31,10 +31,12 @@ DEMO_LEXICON = SHIPPED / "demo-lexicon.txt.gz"
 
 HUGGING_FACE = "https://huggingface.co"
 LIBRISPEECH_LM = "https://www.openslr.org/resources/11/4-gram.arpa.gz"
-LIBRISPEECH_TRANSFORMER = "https://dl.fbaipublicfiles.com/wav2letter/sota/2019/lm/lm_librispeech_word_transformer.pt"  # and .dict
+# A .dict of the same name lies beside it.
+LIBRISPEECH_TRANSFORMER = (
+    "https://dl.fbaipublicfiles.com/wav2letter/sota/2019/lm/lm_librispeech_word_transformer.pt"
+)
 
-# Name: repository of the published model, and whether it recognises or is only pretrained.
-PUBLISHED = {
+PUBLISHED = {  # name: repository on Hugging Face
     "base": "facebook/wav2vec2-base",
     "base-100h": "facebook/wav2vec2-base-100h",
     "base-960h": "facebook/wav2vec2-base-960h",
@@ -45,10 +47,11 @@ PUBLISHED = {
     "large-lv60k-960h-self": "facebook/wav2vec2-large-960h-lv60-self",
 }
 LM_NAMES = ("none", "4gram", "transformer")
-TRANSFORMERS = (".safetensors", ".pt")  # files of ours, and fairseq's
+TRANSFORMERS = (".safetensors", ".pt")  # our own files, and fairseq's
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that a repository has
 SMALL_FILES = ("config.json", "preprocessor_config.json", "vocab.json")
-PRETRAINED = frozenset({"base", "large", "large-lv60k"})  # they may have no vocab.json
+PRETRAINED = frozenset({"base", "large", "large-lv60k"})  # only these may lack a vocab.json
+PATH_SUFFIXES = (".pt", ".bin", ".safetensors", ".arpa", ".gz", ".binary", ".klm")
 ARPA_START, KENLM_START = b"\\data\\", b"mmap lm http://kheafield.com/code"
 
 
@@ -57,11 +60,11 @@ class ModelLocation:
     """An acoustic model on disk."""
 
     name: str
-    """As it was asked for."""
+    """Name or path that was asked for."""
     path: Path
-    """A file, or a Hugging Face folder."""
+    """A file, or a folder as Hugging Face has it."""
     family: Family | None
-    """Which language model goes by `4gram` with it; None for a file or folder of the user's own."""
+    """Whose language models belong to it; None for a file or folder of the user's own."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +72,19 @@ class LmLocation:
     """A language model on disk; both paths are None where none is used."""
 
     name: str
+    """Name or path that was asked for."""
     path: Path | None
+    """The file that holds it."""
     lexicon: Path | None
-    """Spellings; None spells the language model's own words (an ARPA file's unigrams) by their characters."""
+    """File of words and spellings; None spells an ARPA file's own words by their characters."""
     kind: LmKind = "arpa"
-    """What is in the file `lm`."""
+    """Format of the file at `path`."""
 
 
 def offline() -> bool:
     """Whether the user forbade the network, by W2V2_OFFLINE or HF_HUB_OFFLINE."""
-    said = (os.environ.get(name, "").lower() for name in ("W2V2_OFFLINE", "HF_HUB_OFFLINE"))
-    return any(value not in ("", "0", "false", "no", "off") for value in said)
+    values = (os.environ.get(name, "").lower() for name in ("W2V2_OFFLINE", "HF_HUB_OFFLINE"))
+    return any(value not in ("", "0", "false", "no", "off") for value in values)
 
 
 def model_names() -> list[str]:
@@ -87,17 +92,22 @@ def model_names() -> list[str]:
     return ["demo", *PUBLISHED]
 
 
-def resolve_model(name: str, tell: Tell = lambda file, done, total: None) -> ModelLocation:
-    """A model by name, by its Hugging Face repository, folder or file, fetched if it must be.
+def resolve_model(
+    name: str, on_progress: OnProgress = lambda file, done, total: None
+) -> ModelLocation:
+    """Find a model, fetching it if necessary.
 
-    A known name goes before a path (`./base` is the path). UsageError names the nearest names; UserError, DownloadError
-    among them, says why a model cannot be fetched.
+    name: one of `model_names()`, a published model's Hugging Face repository, a folder or a file.
+    A known name goes before a path of the same name (`./base` is the path).
+
+    Raises UsageError, with the nearest names, for an unknown one, UserError (DownloadError
+    included) where a model cannot be fetched.
     """
     name = next((known for known, repository in PUBLISHED.items() if repository == name), name)
     if name == "demo":
         return ModelLocation(name, _shipped(DEMO_MODEL), "demo")
     if name in PUBLISHED:
-        return ModelLocation(name, _published(name, tell), "librispeech")
+        return ModelLocation(name, _published(name, on_progress), "librispeech")
     path = Path(name).expanduser()
     if path.exists():
         return ModelLocation(name, path, None)
@@ -108,38 +118,46 @@ def resolve_lm(
     name: str,
     model: ModelLocation,
     lexicon: Path | None = None,
-    tell: Tell = lambda file, done, total: None,
+    on_progress: OnProgress = lambda file, done, total: None,
 ) -> LmLocation:
-    """A language model by name or path, for a model; `lexicon` replaces the one that goes with it.
+    """Find a language model for a model, fetching it if necessary.
 
-    UsageError for an unknown name, with the nearest ones, for a file that is no language model, and for a `4gram` where
-    none goes with the model; UserError when one cannot be fetched.
+    name: one of LM_NAMES, or a file. lexicon: replaces the one that belongs to the language model.
+
+    Raises UsageError, with the nearest names, for an unknown one, for a file that is not a
+    language model, and for a name that has none for this model; UserError where one cannot be
+    fetched.
     """
     if lexicon is not None and not lexicon.is_file():
         raise UsageError(f"There is no lexicon at {lexicon}.")
     if name == "none":
         return LmLocation(name, None, lexicon)
-    if name == "4gram":
-        if model.family == "demo":
-            return LmLocation(name, _shipped(DEMO_LM), lexicon or _shipped(DEMO_LEXICON))
-        if model.family == "librispeech":
-            return LmLocation(name, _librispeech_lm(tell), lexicon)
-        raise UsageError(
-            f"--lm 4gram goes with the shipped and the published models; for {model.name} name an ARPA or KenLM file "
-            "(w2v2 lm build makes one)."
-        )
-    if name == "transformer":
-        if model.family == "demo":
-            return LmLocation(
-                name, _shipped(DEMO_TRANSFORMER), lexicon or _shipped(DEMO_LEXICON), "transformer"
-            )
-        if model.family == "librispeech":
-            return LmLocation(name, _librispeech_transformer(tell), lexicon, "transformer")
-        raise UsageError(
-            f"--lm transformer goes with the shipped and the published models; for {model.name} name a file "
-            "(w2v2 lm train makes one)."
-        )
-    path = Path(name).expanduser()
+    if name in ("4gram", "transformer"):
+        return _lm_of(model, name, lexicon, on_progress)
+    return _lm_in(Path(name).expanduser(), name, lexicon)
+
+
+def _lm_of(
+    model: ModelLocation, name: str, lexicon: Path | None, on_progress: OnProgress
+) -> LmLocation:
+    """The `4gram` or `transformer` that belongs to a model."""
+    neural = name == "transformer"
+    kind: LmKind = "transformer" if neural else "arpa"
+    if model.family == "demo":
+        path = _shipped(DEMO_TRANSFORMER if neural else DEMO_LM)
+        return LmLocation(name, path, lexicon or _shipped(DEMO_LEXICON), kind)
+    if model.family == "librispeech":
+        fetched = _librispeech_transformer if neural else _librispeech_lm
+        return LmLocation(name, fetched(on_progress), lexicon, kind)
+    other = "a file (w2v2 lm train" if neural else "an ARPA or KenLM file (w2v2 lm build"
+    raise UsageError(
+        f"--lm {name} goes with the shipped and the published models; for {model.name} name "
+        f"{other} makes one)."
+    )
+
+
+def _lm_in(path: Path, name: str, lexicon: Path | None) -> LmLocation:
+    """A language model in a file of the user's own."""
     if not path.is_file():
         raise UsageError(_unknown("language model", name, LM_NAMES))
     if path.suffix in TRANSFORMERS:
@@ -154,7 +172,7 @@ def resolve_lm(
 
 
 def _lists_words(path: Path) -> bool:
-    """Whether a language model is ARPA and not KenLM's binary; UsageError when it is neither."""
+    """True for an ARPA file, False for KenLM's binary; UsageError for anything else."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             start = file.read(4096).lstrip()
@@ -163,22 +181,13 @@ def _lists_words(path: Path) -> bool:
             f"{path} cannot be read: {getattr(error, 'strerror', None) or error}."
         ) from None
     if not start.startswith((ARPA_START, KENLM_START)):
-        raise UsageError(f"{path} is neither an ARPA file nor a binary of KenLM's.")
+        raise UsageError(f"{path} is neither an ARPA file nor a KenLM binary.")
     return start.startswith(ARPA_START)
 
 
 def _unknown(what: str, name: str, names: Sequence[str]) -> str:
-    """The sentence for a name or path that leads nowhere."""
-    path = Path(name)
-    if os.sep in name or path.suffix in (
-        ".pt",
-        ".bin",
-        ".safetensors",
-        ".arpa",
-        ".gz",
-        ".binary",
-        ".klm",
-    ):
+    """The message for a name or path that leads nowhere."""
+    if os.sep in name or Path(name).suffix in PATH_SUFFIXES:
         return f"There is no {what} at {name}."
     near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     return f"There is no {what} {name!r}; " + (
@@ -196,10 +205,11 @@ def _shipped(path: Path) -> Path:
     return path
 
 
-def _published(name: str, tell: Tell) -> Path:
-    """The folder of a published model, complete."""
+def _published(name: str, on_progress: OnProgress) -> Path:
+    """The folder of a published model, completed if necessary."""
     folder = home() / "models" / name
-    root = f"{(os.environ.get('HF_ENDPOINT') or HUGGING_FACE).rstrip('/')}/{PUBLISHED[name]}/resolve/main"
+    server = (os.environ.get("HF_ENDPOINT") or HUGGING_FACE).rstrip("/")
+    root = f"{server}/{PUBLISHED[name]}/resolve/main"
     small = [file for file in SMALL_FILES if file != "vocab.json" or name not in PRETRAINED]
     missing = [file for file in small if not (folder / file).is_file()]
     if any((folder / file).is_file() for file in WEIGHTS):
@@ -209,43 +219,44 @@ def _published(name: str, tell: Tell) -> Path:
         missing.append(" or ".join(WEIGHTS))
     if offline():
         raise UserError(
-            f"{name} is not whole on this machine and the network is off: fetch {', '.join(missing)} from {root} "
-            f"and put it into {folder}."
+            f"{name} is incomplete on this machine and the network is off: fetch "
+            f"{', '.join(missing)} from {root} and put it into {folder}."
         )
     for file in SMALL_FILES:
         try:
-            _get(root, folder, file, tell)
+            _get(root, folder, file, on_progress)
         except NotThere:
             if file in small:
                 raise
     if not (folder / WEIGHTS[1]).is_file():
         try:
-            _get(root, folder, WEIGHTS[0], tell)
+            _get(root, folder, WEIGHTS[0], on_progress)
         except NotThere:
-            _get(root, folder, WEIGHTS[1], tell)
+            _get(root, folder, WEIGHTS[1], on_progress)
     return folder
 
 
-def _librispeech_lm(tell: Tell) -> Path:
-    """The LibriSpeech 4-gram; the words of its ARPA are its vocabulary, openslr's lexicon spells them in phones."""
+def _librispeech_lm(on_progress: OnProgress) -> Path:
+    """The LibriSpeech 4-gram, without a lexicon: OpenSLR's spells words in phones, not letters."""
     url = os.environ.get("W2V2_LIBRISPEECH_LM") or LIBRISPEECH_LM
     root, _, file = url.rpartition("/")
     path = home() / "lm" / file
     if not path.is_file() and offline():
         raise UserError(
-            f"The LibriSpeech 4-gram is not on this machine and the network is off: fetch {url} and put it at {path}."
+            "The LibriSpeech 4-gram is not on this machine and the network is off: "
+            f"fetch {url} and put it at {path}."
         )
-    return _get(root, path.parent, file, tell)
+    return _get(root, path.parent, file, on_progress)
 
 
-def _get(root: str, folder: Path, file: str, tell: Tell) -> Path:
+def _get(root: str, folder: Path, file: str, on_progress: OnProgress) -> Path:
     return fetch(
-        Wanted(f"{root}/{file}", folder / file), lambda done, total: tell(file, done, total)
+        Wanted(f"{root}/{file}", folder / file), lambda done, total: on_progress(file, done, total)
     )
 
 
-def _librispeech_transformer(tell: Tell) -> Path:
-    """The word Transformer of the paper's best results, its dictionary beside it."""
+def _librispeech_transformer(on_progress: OnProgress) -> Path:
+    """The word Transformer of the paper's best results (Table 2), its dictionary beside it."""
     url = os.environ.get("W2V2_LIBRISPEECH_TRANSFORMER") or LIBRISPEECH_TRANSFORMER
     root, _, file = url.rpartition("/")
     folder = home() / "lm"
@@ -253,9 +264,9 @@ def _librispeech_transformer(tell: Tell) -> Path:
     missing = [name for name in names if not (folder / name).is_file()]
     if missing and offline():
         raise UserError(
-            f"The LibriSpeech Transformer is not whole on this machine and the network is off: fetch {', '.join(missing)} "
-            f"from {root} and put it into {folder}."
+            "The LibriSpeech Transformer is incomplete on this machine and the network is off: "
+            f"fetch {', '.join(missing)} from {root} and put it into {folder}."
         )
     for name in names:
-        _get(root, folder, name, tell)
+        _get(root, folder, name, on_progress)
     return folder / file

@@ -1,31 +1,32 @@
-"""What is in every recording of a folder, found out by several processes."""
+"""Facts about every recording of a corpus, collected by several processes, and their manifest."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from models.config import SAMPLE_RATE
+from storage.hashing import file_hash
 from w2v2cli.data.audio import AudioError, measure, probe, read_audio
-from w2v2cli.data.corpora.manifest import write_jsonl
-from w2v2cli.data.downloads import file_sha256
-from w2v2cli.data.resampling import SAMPLE_RATE
+from w2v2cli.data.corpora.manifest import write_fairseq, write_jsonl
+from w2v2cli.data.corpora.readers import list_corpus
 from w2v2cli.data.utterance import Utterance
-from w2v2cli.errors import UserError
+from w2v2cli.errors import UsageError, UserError
+from w2v2cli.processes import interrupts_held
 
-FEW = 200  # recordings that one process looks at before others have started
-CHUNK = 8  # recordings handed over at a time: what Ctrl-C waits for
-Progress = Callable[[float, float | None], None]
+MANIFESTS = (".jsonl", ".tsv")
+FEW = 200  # recordings whose headers one process reads before others have started
+CHUNK = 8  # recordings handed to a process at a time: Ctrl-C waits for these
+OnProgress = Callable[[float, float | None], None]  # done, in all
 
 
 @dataclass(frozen=True)
@@ -33,33 +34,35 @@ class Facts:
     """What one recording holds."""
 
     samples: int
-    """At 16 kHz."""
+    """Length at 16 kHz."""
     sample_rate: int
     """Hz, of the file."""
     sha256: str | None
+    """Hash of the file's bytes, in hexadecimal; None where it was not asked for."""
 
 
 @dataclass
 class Scan:
-    """What was found in many."""
+    """What a scan found, in the order of the utterances."""
 
     utterances: list[tuple[Utterance, Facts]] = field(default_factory=list)
+    """Utterances that can be read."""
     failures: list[tuple[Utterance, str]] = field(default_factory=list)
-    """Those that cannot be read, and why."""
+    """Utterances that cannot be read, each with the sentence that says why."""
 
     @property
     def hours(self) -> float:
-        """Of speech, the cuts of a long recording as they are."""
+        """Hours of audio in the readable utterances; of a cut, only the cut counts."""
         return sum(length(u, f) for u, f in self.utterances) / SAMPLE_RATE / 3600
 
     @property
     def speakers(self) -> int:
-        """How many are known."""
+        """Number of different speakers that are known by name."""
         return len({u.speaker for u, _ in self.utterances if u.speaker is not None})
 
     @property
     def duplicates(self) -> list[list[Path]]:
-        """Files of the same content, where they were hashed."""
+        """Groups of files with the same content, as far as they were hashed."""
         same: dict[str, dict[Path, None]] = defaultdict(dict)
         for utterance, facts in self.utterances:
             if facts.sha256 is not None:
@@ -72,31 +75,59 @@ def length(utterance: Utterance, facts: Facts) -> int:
     return utterance.samples if utterance.samples is not None else facts.samples - utterance.start
 
 
+def scan_corpus(
+    corpus: Path,
+    output: Path,
+    *,
+    jobs: int = 1,
+    hashed: bool = True,
+    decoded: bool = False,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Scan:
+    """Scan a corpus of any layout and write its manifest without what cannot be read.
+
+    corpus: what `read_corpus` takes. output: a .jsonl, or a .tsv for fairseq. The rest: see `scan`.
+
+    Raises UsageError for an output of another kind, CorpusError for a corpus that is missing or
+    malformed, UserError where the manifest cannot be written.
+    """
+    if output.suffix not in MANIFESTS:
+        raise UsageError(f"{output} should end in .jsonl, or in .tsv for fairseq.")
+    found = scan(list_corpus(corpus), jobs, hashed, decoded, on_progress)
+    write_manifest(found, output)
+    return found
+
+
 def scan(
     utterances: Sequence[Utterance],
     jobs: int = 1,
     hashed: bool = False,
     decoded: bool = False,
-    progress: Progress = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> Scan:
-    """Look at the recording of every utterance, each file once; the result is in the utterances' order.
+    """Look at the recording of every utterance, each file once.
 
-    hashed: read every byte for its SHA-256. decoded: decode each to its end, which finds the damage that no header tells.
+    jobs: processes at a time.
+    hashed: also read every byte for the file's SHA-256.
+    decoded: decode each file to its end, which finds damage that headers do not show.
+    on_progress: called with the number of files looked at, and of all files.
+
+    A file that cannot be read becomes a failure in the result. Raises UserError where a process
+    was killed.
     """
     paths = list(dict.fromkeys(utterance.path for utterance in utterances))
     results: dict[Path, Facts | str] = {}
     for path, result in _looked_at(paths, jobs, hashed, decoded):
         results[path] = result
-        progress(len(results), len(paths))
+        on_progress(len(results), len(paths))
     found = Scan()
     for utterance in utterances:
         result = results[utterance.path]
         if isinstance(result, str):
             found.failures.append((utterance, result))
-        elif (
-            utterance.start + length(utterance, result) > result.samples
-            or length(utterance, result) < 0
-        ):
+            continue
+        samples = length(utterance, result)
+        if samples < 0 or utterance.start + samples > result.samples:
             found.failures.append((utterance, f"{utterance.path} ends before {utterance.id} does."))
         else:
             found.utterances.append((utterance, result))
@@ -127,32 +158,26 @@ def _looked_at(
             ]
     except BrokenProcessPool:
         raise UserError(
-            "A process that looked at recordings was killed; is there enough memory? --jobs 1 takes the least."
+            "A process that read recordings was killed; is there enough memory? "
+            "--jobs 1 needs the least."
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def end_with_parent() -> None:
-    """In a process of a pool: end when the parent does. Killed, it would leave its processes waiting for work for ever."""
-    threading.Thread(target=_outlive_nobody, daemon=True).start()
+    """In a process of a pool: end when the parent ends.
+
+    The children of a killed parent would otherwise wait for work for ever.
+    """
+    threading.Thread(target=_exit_after_parent, daemon=True).start()
 
 
-def _outlive_nobody() -> None:
+def _exit_after_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-@contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Processes started meanwhile never see Ctrl-C, not even as they start; we see one that came when this ends."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _look_at_all(paths: list[Path], hashed: bool, decoded: bool) -> list[tuple[Path, Facts | str]]:
@@ -160,24 +185,27 @@ def _look_at_all(paths: list[Path], hashed: bool, decoded: bool) -> list[tuple[P
 
 
 def look_at(path: Path, hashed: bool = False, decoded: bool = False) -> Facts | str:
-    """What a recording holds, or the sentence that says why it cannot be read."""
+    """What a recording holds, or the sentence that says why it cannot be read. See `scan`."""
     try:
         rate = probe(path).sample_rate
         samples = len(read_audio(path)) if decoded else measure(path)
-        return Facts(samples, rate, file_sha256(path) if hashed else None)
+        return Facts(samples, rate, file_hash(path) if hashed else None)
     except AudioError as error:
         return str(error)
     except OSError as error:
         return f"{path} cannot be read: {error.strerror}."
 
 
-def manifest_rows(found: Scan, beside: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a manifest for the folder `beside`: files below it by their way from there, others absolute."""
+def manifest_rows(found: Scan, folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a JSONL manifest that will lie in `folder`; `read_jsonl` describes the keys.
+
+    Files below `folder` are named relative to it, others by their absolute path.
+    """
     for utterance, facts in found.utterances:
         samples = length(utterance, facts)
         row: dict[str, Any] = {
             "id": utterance.id,
-            "audio_filepath": str(_from(beside, utterance.path)),
+            "audio_filepath": str(_from(folder, utterance.path)),
             "samples": samples,
             "duration": round(samples / SAMPLE_RATE, 4),
             "sample_rate": facts.sample_rate,
@@ -192,33 +220,36 @@ def manifest_rows(found: Scan, beside: Path) -> Iterator[dict[str, Any]]:
 
 
 def _from(folder: Path, path: Path) -> Path:
-    """The way to a file from a folder that it lies below, else its absolute path."""
+    """`path` relative to `folder` where it lies below it, else absolute."""
     path, folder = path.absolute(), folder.absolute()
-    if ".." in (
-        *path.parts,
-        *folder.parts,
-    ):  # a link may stand before it: only the system knows what it leads to
+    # The folder before a ".." may be a link: only the system knows where that leads.
+    if ".." in (*path.parts, *folder.parts):
         path, folder = path.resolve(), folder.resolve()
     return path.relative_to(folder) if path.is_relative_to(folder) else path
 
 
 def write_manifest(found: Scan, path: Path) -> None:
-    """Write our JSONL: what could be read, in its order."""
-    write_jsonl(manifest_rows(found, path.parent), path)
+    """Write the readable utterances: as fairseq's `.tsv` (with `.wrd`, `.ltr`), else as JSONL.
+
+    Raises UserError where the file cannot be written, and for utterances that a `.tsv` cannot
+    hold.
+    """
+    if path.suffix == ".tsv":
+        write_fairseq(whole_files(found), path)
+    else:
+        write_jsonl(manifest_rows(found, path.parent), path)
 
 
 def whole_files(found: Scan) -> list[Utterance]:
-    """The utterances with their lengths, as a manifest of fairseq's lists them.
+    """The readable utterances with their lengths, as fairseq's manifests list them.
 
-    UserError for a cut of a longer file and for another rate than 16 kHz, which that format cannot say.
+    Raises UserError for a cut and for a rate other than 16 kHz, which that format cannot express.
     """
     for utterance, facts in found.utterances:
-        if (
-            utterance.start
-            or length(utterance, facts) != facts.samples
-            or facts.sample_rate != SAMPLE_RATE
-        ):
+        cut = utterance.start or length(utterance, facts) != facts.samples
+        if cut or facts.sample_rate != SAMPLE_RATE:
             raise UserError(
-                f"fairseq's manifests list whole files at {SAMPLE_RATE} Hz, and {utterance.id} is none: write a .jsonl."
+                f"A fairseq manifest lists whole files at {SAMPLE_RATE} Hz, which {utterance.id} "
+                "is not: write a .jsonl."
             )
     return [replace(u, samples=f.samples) for u, f in found.utterances]

@@ -121,7 +121,7 @@ OUTSIDE = [
     (entry("l", type=tarfile.LNKTYPE, linkname="../x"), "is a link out of the folder"),
     (
         entry("l", type=tarfile.SYMTYPE, linkname="."),
-        "is a link to '.', which is no file before it",
+        "is a link to '.', which is not a file before it",
     ),
     (entry("n", type=tarfile.CHRTYPE), "is a device, which no corpus holds"),
     (entry("n", type=tarfile.BLKTYPE), "is a device"),
@@ -199,7 +199,7 @@ def test_damaged_archives_leave_nothing(tmp_path, name, damage):
             damage, content
         )
     )
-    with pytest.raises(ArchiveError, match="is damaged or no archive"):
+    with pytest.raises(ArchiveError, match="is damaged or not an archive"):
         unpack(archive, tmp_path / "out")
     assert tree(tmp_path / "out") == {}
 

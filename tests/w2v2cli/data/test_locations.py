@@ -239,7 +239,7 @@ def test_the_transformer_of_a_librispeech_model_is_the_papers(files, monkeypatch
     location.path.with_suffix(".dict").unlink()
     with pytest.raises(
         UserError,
-        match=r"not whole on this machine and the network is off: fetch words\.dict from http",
+        match=r"incomplete on this machine and the network is off: fetch words\.dict from http",
     ):
         resolve_lm("transformer", LIBRISPEECH)
     with pytest.raises(UsageError, match="for mine name a file"):
@@ -281,7 +281,7 @@ def test_language_models_of_the_user(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.arpa", b"words words", r"a\.arpa is neither an ARPA file nor a binary of KenLM's"),
+        ("a.arpa", b"words words", r"a\.arpa is neither an ARPA file nor a KenLM binary"),
         ("a.arpa", b"", "neither an ARPA file"),
         ("a.arpa.gz", b"words words", r"a\.arpa\.gz cannot be read: Not a gzipped file"),
         ("a.arpa.gz", gzip.compress(ARPA * 9)[:40], r"a\.arpa\.gz cannot be read: "),

@@ -1,4 +1,4 @@
-"""Where corpora are that go by a name, and what stands in for LibriSpeech's splits on a machine that has none."""
+"""Corpora by name: which names there are, where each is looked for, and what stands in for it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,9 @@ from w2v2cli.errors import UsageError
 
 MINIATURE = SHIPPED / "corpus"
 TRAINING_SPLITS = ("train-clean-100", "train-clean-360", "train-other-500")
-UNLABELLED = (
-    "librilight-small",
-    "librilight-medium",
-    "librilight-large",
-)  # 577, 5 193 and 51 934 hours, as archived
-JOINED = {
+# Libri-light's archives: 577, 5 193 and 51 934 hours.
+UNLABELLED = ("librilight-small", "librilight-medium", "librilight-large")
+JOINED = {  # name: the corpora it consists of
     "train-960": TRAINING_SPLITS,
     "librilight-600": UNLABELLED[:1],
     "librilight-6k": UNLABELLED[:2],
@@ -33,26 +30,34 @@ TRAINING_NAMES = (
     *LIBRISPEECH_NAMES,
     *LIMITED,
     *UNLABELLED,
-    *[n for n in JOINED if n != "train-960"],
+    *(name for name in JOINED if name != "train-960"),
     *TIMIT_NAMES,
 )
+# Folders that archives put above their splits.
+TOP_FOLDERS = ("", "LibriSpeech", "data/LibriSpeech", "librilight", "LibriLight")
 
 
 @dataclass(frozen=True)
 class CorpusSplit:
-    """A corpus, or one split of it, to be evaluated."""
+    """A corpus, or one split of it, to evaluate or tune on."""
 
     name: str
+    """Name of the split, or the path of a corpus of the user's own."""
     utterances: tuple[Utterance, ...]
+    """The utterances in the corpus's order."""
     note: str | None = None
-    """What a reader of the figures must know."""
+    """Sentence to print beside its figures, where they are not what the name promises."""
 
 
 def find_splits(split: str | None, data: Path | None) -> list[CorpusSplit]:
-    """The corpora that `--split` and `--data` name; CorpusError or UsageError where there are none.
+    """The corpora that `--split` and `--data` name.
 
-    A split is looked for below `data`, else below $W2V2_DATA, the store and the current folder, and where none has it the
-    shipped miniature serves, with a note that says so. Without a split `data` is a corpus itself.
+    split: one of LibriSpeech's four, `all` for these four, or None: then `data` is a corpus.
+    data: folder below which a split is looked for; None: below $W2V2_DATA, $W2V2_HOME/data and
+    the current folder. Where none of these has it, the shipped miniature is returned with a note.
+
+    Raises UsageError for a name that is not a split, CorpusError for a corpus that is missing or
+    malformed.
     """
     if split is None:
         if data is None:
@@ -65,72 +70,75 @@ def find_splits(split: str | None, data: Path | None) -> list[CorpusSplit]:
 
 
 def _find(split: str, data: Path | None) -> CorpusSplit:
-    if data is not None:
-        folder = _below(data, split)
-        if folder is None:
-            raise CorpusError(
-                f"{data} has no {split}: give the folder that LibriSpeech's archives were unpacked in, or leave out --split."
-            )
-        return CorpusSplit(split, tuple(read_corpus(folder)))
-    for root in data_roots(None):
+    for root in data_roots(data):
         folder = _below(root, split)
         if folder is not None:
             return CorpusSplit(split, tuple(read_corpus(folder)))
+    if data is not None:
+        raise CorpusError(
+            f"{data} has no {split}: give the folder in which LibriSpeech's archives were "
+            "unpacked, or leave out --split."
+        )
     utterances = tuple(read_corpus(MINIATURE / split))
     note = (
-        f"LibriSpeech's {split} is not here; these are the {len(utterances)} recordings of that name that ship with w2v2, "
-        f"not LibriSpeech. For the real one unpack {split}.tar.gz and give its folder by --data or $W2V2_DATA."
+        f"LibriSpeech's {split} is not here; these are the {len(utterances)} recordings of that "
+        f"name that ship with w2v2, not LibriSpeech. For the real one unpack {split}.tar.gz and "
+        "give its folder by --data or $W2V2_DATA."
     )
     return CorpusSplit(split, utterances, note)
 
 
 def data_roots(data: Path | None) -> list[Path]:
-    """Where corpora are looked for: below `data`, else below $W2V2_DATA, the store and the current folder."""
+    """The folders below which corpora are looked for, in order.
+
+    `data` alone where it is given; else $W2V2_DATA, $W2V2_HOME/data and the current folder.
+    """
     if data is not None:
         return [data]
-    roots = [Path(value) for value in (os.environ.get("W2V2_DATA"),) if value]
-    return [*roots, home() / "data", Path()]
+    named = os.environ.get("W2V2_DATA")
+    return [*([Path(named)] if named else []), home() / "data", Path()]
 
 
 def find_training_corpus(name: str, data: Path | None = None) -> list[Utterance]:
-    """The utterances of a corpus by path or by one of TRAINING_NAMES; a known name goes before a path.
+    """The utterances of a corpus by path, or by one of TRAINING_NAMES; a known name goes first.
 
-    A name is looked for below `data`, else below $W2V2_DATA, the store and the current folder: first a manifest
-    `manifests/NAME.jsonl` (`w2v2 data prepare` writes it, with lengths), then the corpus's own folders. CorpusError where
-    nothing has it, UsageError for what is neither name nor path.
+    A name is looked for below `data_roots(data)`: first as a manifest `manifests/NAME.jsonl`
+    (`w2v2 data prepare` writes it, with lengths), then in the corpus's own folders.
+
+    Raises CorpusError where no folder has it, UsageError for what is neither a name nor a path.
     """
     if name not in TRAINING_NAMES:
         path = Path(name).expanduser()
         if not path.exists() and not path.suffix and len(path.parts) == 1:
-            near = difflib.get_close_matches(name.lower(), TRAINING_NAMES, n=3, cutoff=0.5)
-            ending = (
-                f"did you mean {' or '.join(near)}?"
-                if near
-                else f"there are {', '.join(TRAINING_NAMES)}, or a path."
-            )
-            raise UsageError(f"There is no corpus {name!r}; {ending}")
+            raise UsageError(f"There is no corpus {name!r}; {_nearest(name)}")
         return read_corpus(path)
     roots = data_roots(data)
     for root in roots:
         found = _named(root, name)
         if found is not None:
             return found
-    places = ", ".join(str(root) for root in roots)
-    kind = (
-        "timit"
-        if name in TIMIT_NAMES
-        else "librispeech"
-        if name in LIBRISPEECH_NAMES
-        else "librilight"
-    )
     raise CorpusError(
-        f"{name} is not below {places}: give the folder that holds it by --data or $W2V2_DATA; "
-        f"w2v2 data prepare {kind} unpacks it."
+        f"{name} is not below {', '.join(map(str, roots))}: give the folder that holds it by "
+        f"--data or $W2V2_DATA; w2v2 data prepare {_corpus_of(name)} unpacks it."
     )
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name.lower(), TRAINING_NAMES, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"there are {', '.join(TRAINING_NAMES)}, or a path."
+
+
+def _corpus_of(name: str) -> str:
+    """The corpus of a name, as `w2v2 data prepare` calls it."""
+    if name in TIMIT_NAMES:
+        return "timit"
+    return "librispeech" if name in LIBRISPEECH_NAMES else "librilight"
 
 
 def _named(root: Path, name: str) -> list[Utterance] | None:
-    """A corpus of TRAINING_NAMES below `root`; None where it is not there, or not all of it."""
+    """A corpus of TRAINING_NAMES below `root`; None where it, or a part of it, is not there."""
     manifest = root / "manifests" / f"{name}.jsonl"
     if manifest.is_file():
         return read_corpus(manifest)
@@ -141,7 +149,10 @@ def _named(root: Path, name: str) -> list[Utterance] | None:
 
 
 def find_in_folders(root: Path, name: str) -> list[Utterance] | None:
-    """A corpus of TRAINING_NAMES that is none of JOINED, as its own folders below `root` hold it; None where they are not."""
+    """A corpus of TRAINING_NAMES that is not in JOINED, read from its own folders below `root`.
+
+    None where these are not there. Raises CorpusError where they are incomplete or malformed.
+    """
     if name in TIMIT_NAMES:
         return find_timit(root, name.removeprefix("timit-"))
     if name in LIMITED:
@@ -152,9 +163,8 @@ def find_in_folders(root: Path, name: str) -> list[Utterance] | None:
 
 
 def _below(root: Path, split: str) -> Path | None:
-    """A split's folder below `root`, with or without the archives' own top folder."""
-    above = ("", "LibriSpeech", "data/LibriSpeech", "librilight", "LibriLight")
-    candidates = tuple(root / folder / split for folder in above)
+    """A split's folder: `root` itself, or below it, with or without the archives' top folder."""
+    candidates = [root / folder / split for folder in TOP_FOLDERS]
     if root.name == split:
-        candidates = (root, *candidates)
+        candidates.insert(0, root)
     return next((path for path in candidates if path.is_dir()), None)

@@ -1,4 +1,7 @@
-"""Libri-light: long unlabelled recordings, cut where nobody speaks, and the small labelled sets made from LibriSpeech."""
+"""Libri-light: long unlabelled recordings cut in pauses, and its small labelled sets.
+
+Source: Kahn et al. 2020 (arXiv 1912.07875) and its `cut_by_vad.py`, which wav2vec 2.0 follows.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from w2v2cli.data.resampling import SAMPLE_RATE
+from models.config import SAMPLE_RATE
 from w2v2cli.data.utterance import CorpusError, Utterance
 
-LONGEST = 60.0  # seconds of a cut: what Libri-light's own cutting aims at
-LONGEST_PAUSE = 2.0  # seconds; a cut is one piece of its file, so a longer silence inside it would be learned from
+LONGEST = 60.0  # seconds of a cut: the target of Libri-light's own cutting
+LONGEST_PAUSE = 2.0  # seconds; a cut is one piece of its file, silence included
 LIMITED = {  # name: folders below librispeech_finetuning
     "librilight-10min": ("1h/0",),
     "librilight-1h": ("1h",),
@@ -21,22 +24,22 @@ LIMITED = {  # name: folders below librispeech_finetuning
 LIMITED_FOLDER = "librispeech_finetuning"
 
 
-def read_librilight(folder: Path, longest: float = LONGEST) -> Iterator[Utterance]:
-    """The speech of every `SPEAKER/BOOK/*.flac`, in cuts of at most `longest` seconds; a file without a list of voice
-    activity beside it is one utterance.
+def read_librilight(folder: Path) -> Iterator[Utterance]:
+    """Read the speech of every `SPEAKER/BOOK/FILE.flac` in cuts of at most LONGEST seconds.
 
-    Names are `SPEAKER/BOOK/FILE`, with `_0000` and on for the cuts.
+    The stretches of speech come from FILE.json beside it (`voice_activity`); a recording without
+    that file is one utterance. Ids are `SPEAKER/BOOK/FILE`, with `_0000`, `_0001`, … for cuts.
+    Raises CorpusError for a FILE.json that is not as Libri-light writes it.
     """
     for recording in _flacs(folder):
         name = "/".join(recording.parts[-3:]).removesuffix(".flac")
         description = recording.with_suffix(".json")
         if not description.is_file():
-            yield Utterance(
-                name, recording, None, recording.parts[-3] if len(recording.parts) > 2 else None
-            )
+            speaker = recording.parts[-3] if len(recording.parts) > 2 else None
+            yield Utterance(name, recording, None, speaker)
             continue
         speaker, voiced = _description(description)
-        for number, (start, end) in enumerate(cuts(voiced, longest)):
+        for number, (start, end) in enumerate(cuts(voiced, LONGEST)):
             first, last = round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)
             if last > first:
                 yield Utterance(
@@ -44,8 +47,8 @@ def read_librilight(folder: Path, longest: float = LONGEST) -> Iterator[Utteranc
                     recording,
                     None,
                     speaker,
-                    end - start,
-                    last - first,
+                    seconds=end - start,
+                    samples=last - first,
                     start=first,
                 )
 
@@ -57,14 +60,15 @@ def _flacs(folder: Path) -> Iterator[Path]:
 
 
 def _description(path: Path) -> tuple[str, list[tuple[float, float]]]:
-    """The speaker and the voiced stretches in seconds; CorpusError when they are not what Libri-light writes."""
+    """The speaker, and the stretches of speech as (start, end) in seconds."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         stretches = [(float(start), float(end)) for start, end in content["voice_activity"]]
         speaker = str(content.get("speaker", path.parts[-3]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise CorpusError(
-            f"{path} is no description of Libri-light: it has no voice_activity of [start, end]."
+            f"{path} is not a description of Libri-light: it needs voice_activity, a list of "
+            "[start, end]."
         ) from None
     before = 0.0
     for start, end in stretches:
@@ -79,9 +83,10 @@ def _description(path: Path) -> tuple[str, list[tuple[float, float]]]:
 def cuts(
     voiced: Sequence[tuple[float, float]], longest: float = LONGEST
 ) -> Iterator[tuple[float, float]]:
-    """Neighbouring stretches of speech joined to pieces of at most `longest` seconds, pauses included.
+    """Join neighbouring stretches of speech to cuts of at most `longest` seconds, pauses included.
 
-    A pause above LONGEST_PAUSE is always a border. A stretch that alone is longer is divided evenly.
+    voiced: (start, end) of each stretch in seconds, in order. A pause above LONGEST_PAUSE is
+    always a border. A stretch that alone is longer than `longest` is divided evenly.
     """
     start = end = None
     for onset, offset in voiced:
@@ -104,27 +109,22 @@ def _divided(start: float, end: float, longest: float) -> Iterator[tuple[float, 
 
 
 def limited_folders(root: Path, name: str) -> list[Path] | None:
-    """The folders of a labelled set (10 minutes, 1 hour, 10 hours) below `root`; None where it does not lie there.
+    """The folders of a labelled set (a key of LIMITED) below `root`; None where it is not there.
 
-    CorpusError when only a part of it does.
+    Raises CorpusError where only a part of the set is there.
     """
-    candidates = (
-        root,
-        root / LIMITED_FOLDER,
-        root / "librilight" / LIMITED_FOLDER,
-        root / "LibriLight" / LIMITED_FOLDER,
-    )
+    above = ("", LIMITED_FOLDER, f"librilight/{LIMITED_FOLDER}", f"LibriLight/{LIMITED_FOLDER}")
+    candidates = (root / folder for folder in above)
     base = next((path for path in candidates if (path / "1h" / "0").is_dir()), None)
     if base is None:
         return None
     folders = [base / part for part in LIMITED[name]]
-    missing = [folder for folder in folders if not folder.is_dir()]
-    if name != "librilight-10min":
-        missing += [
-            base / "1h" / str(fold) for fold in range(6) if not (base / "1h" / str(fold)).is_dir()
-        ]
+    expected = list(folders)
+    if name != "librilight-10min":  # the hour is six folds of ten minutes
+        expected += [base / "1h" / str(fold) for fold in range(6)]
+    missing = [folder for folder in expected if not folder.is_dir()]
     if missing:
         raise CorpusError(
-            f"{name} is not whole: {missing[0]} is missing; unpack {LIMITED_FOLDER}.tgz again."
+            f"{name} is incomplete: {missing[0]} is missing; unpack {LIMITED_FOLDER}.tgz again."
         )
     return folders

@@ -1,4 +1,4 @@
-"""Corpora made ready: archives fetched, checked and unpacked, then a manifest for each split that came out."""
+"""Preparing corpora: archives are fetched, checked and unpacked, then each split is listed."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from storage.hashing import file_hash
+from storage.home import home
 from w2v2cli.data.archives import is_archive, unpack, was_unpacked
 from w2v2cli.data.corpora.catalogue import TIMIT_NAMES, TRAINING_SPLITS, UNLABELLED, find_in_folders
 from w2v2cli.data.corpora.librilight import LIMITED
 from w2v2cli.data.corpora.readers import LIBRISPEECH_SPLITS
-from w2v2cli.data.downloads import Wanted, fetch, file_sha256
+from w2v2cli.data.downloads import Wanted, fetch
 from w2v2cli.data.locations import offline
 from w2v2cli.data.scanning import Scan, scan, write_manifest
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UsageError, UserError
 
-Tell = Callable[[float, float | None, str], None]  # done, of how many, of what
+OnProgress = Callable[[float, float | None, str], None]  # done, in all, what is being done
 
 LIBRISPEECH = "https://www.openslr.org/resources/12"
 LIBRILIGHT = "https://dl.fbaipublicfiles.com/librilight/data"
 LIMITED_ARCHIVE = "librispeech_finetuning.tgz"
-SHA256 = {  # of the published archives, as torchaudio's datasets state them; none is stated for Libri-light's large ones
+# Hashes of the published archives, from torchaudio's datasets; Libri-light's large ones have none.
+SHA256 = {
     "dev-clean.tar.gz": "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
     "dev-other.tar.gz": "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365",
     "test-clean.tar.gz": "39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23",
@@ -34,9 +37,17 @@ SHA256 = {  # of the published archives, as torchaudio's datasets state them; no
     LIMITED_ARCHIVE: "5d1efdc777b548194d7e09ba89126e2188026df9fd57aa57eb14408d2b2342af",
 }
 PUBLISHED_COUNTS = {  # utterances
-    "dev-clean": 2703, "dev-other": 2864, "test-clean": 2620, "test-other": 2939, "train-clean-100": 28539,
-    "train-clean-360": 104014, "train-other-500": 148688, "timit-train": 3696, "timit-dev": 400, "timit-test": 192,
-}  # fmt: skip
+    "dev-clean": 2703,
+    "dev-other": 2864,
+    "test-clean": 2620,
+    "test-other": 2939,
+    "train-clean-100": 28539,
+    "train-clean-360": 104014,
+    "train-other-500": 148688,
+    "timit-train": 3696,
+    "timit-dev": 400,
+    "timit-test": 192,
+}
 SPLITS = {
     "librispeech": (*TRAINING_SPLITS, *LIBRISPEECH_SPLITS),
     "librilight": (*LIMITED, *UNLABELLED),
@@ -46,15 +57,17 @@ SPLITS = {
 
 @dataclass(frozen=True)
 class Prepared:
-    """One split with its manifest."""
+    """A split that has been listed."""
 
     name: str
     manifest: Path
+    """The JSONL that was written."""
     found: Scan
+    """What its recordings hold."""
 
     @property
     def note(self) -> str | None:
-        """Where its size is not the published one's."""
+        """A sentence where its number of utterances is not the published one; else None."""
         here, published = len(self.found.utterances), PUBLISHED_COUNTS.get(self.name)
         if published is None or here == published:
             return None
@@ -62,9 +75,9 @@ class Prepared:
 
 
 def published_archive(corpus: str, split: str) -> str | None:
-    """The address of the archive that holds a split; None where it is not for everybody to fetch.
+    """The address of the archive that holds a split; None for a corpus that is not public.
 
-    $W2V2_LIBRISPEECH and $W2V2_LIBRILIGHT name other places of the same files.
+    $W2V2_LIBRISPEECH and $W2V2_LIBRILIGHT name mirrors.
     """
     if corpus == "librispeech":
         return f"{_root('W2V2_LIBRISPEECH', LIBRISPEECH)}/{split}.tar.gz"
@@ -79,7 +92,7 @@ def _root(variable: str, default: str) -> str:
 
 
 def check_call(corpus: str, sources: Sequence[str], splits: Sequence[str]) -> None:
-    """UsageError for a corpus, a split or a source that is none."""
+    """Raise UsageError for a corpus, split or source that does not exist, and for no source."""
     if corpus not in SPLITS:
         raise UsageError(f"The corpora are {', '.join(SPLITS)}, got {corpus!r}.")
     for split in splits:
@@ -93,14 +106,54 @@ def check_call(corpus: str, sources: Sequence[str], splits: Sequence[str]) -> No
                 f"There is nothing at {source}: name a folder, an archive or an address."
             )
         if (_is_url(source) or Path(source).is_file()) and not is_archive(_file_name(source)):
-            raise UsageError(f"{source} is no archive by name: .tar.gz, .tgz, .tar and .zip are.")
-    if not sources and (corpus == "timit" or not splits):
-        fetched = (
-            ", or what to fetch by --split"
-            if corpus != "timit"
-            else ": it is licensed, not for everybody to fetch"
+            raise UsageError(
+                f"{source} does not look like an archive: its name should end in .tar.gz, .tgz, "
+                ".tar or .zip."
+            )
+    if not sources and corpus == "timit":
+        raise UsageError(
+            "Name the folder, the archives or the addresses of timit: it is licensed and cannot "
+            "be fetched."
         )
-        raise UsageError(f"Name the folder, the archives or the addresses of {corpus}{fetched}.")
+    if not sources and not splits:
+        raise UsageError(
+            f"Name the folder, the archives or the addresses of {corpus}, or by --split what to "
+            "fetch."
+        )
+
+
+def prepare(
+    corpus: str,
+    sources: Sequence[str],
+    splits: Sequence[str] = (),
+    output: Path | None = None,
+    *,
+    jobs: int = 1,
+    hashed: bool = True,
+    on_progress: OnProgress = lambda done, total, what: None,
+    inform: Callable[[str], None] = lambda sentence: None,
+) -> tuple[Path, list[Prepared]]:
+    """Unpack a corpus, fetching it first if asked, and list its splits.
+
+    corpus: a key of SPLITS.
+    sources: its folder, archives or their addresses; none for splits that are to be fetched.
+    splits: names in SPLITS[corpus]; none prepares all that are there.
+    output: folder to unpack in; None: the one source where that is a folder, else $W2V2_HOME/data.
+    jobs, hashed: see `scan`.
+    inform: called with a sentence for each archive that was unpacked.
+
+    Returns the folder and a `Prepared` for each split, whose manifest is
+    `FOLDER/manifests/SPLIT.jsonl`. Raises UsageError for a call that makes no sense, UserError
+    where something cannot be fetched, unpacked, found or written.
+    """
+    check_call(corpus, sources, splits)
+    folders = source_folders(sources)
+    if output is None:
+        output = folders[0] if len(sources) == len(folders) == 1 else home() / "data"
+    for sentence in unpack_sources(corpus, sources, splits, output, on_progress):
+        inform(sentence)
+    roots = list(dict.fromkeys([output, *folders]))
+    return output, list(write_manifests(corpus, roots, splits, output, jobs, hashed, on_progress))
 
 
 def unpack_sources(
@@ -108,12 +161,36 @@ def unpack_sources(
     sources: Sequence[str],
     splits: Sequence[str],
     output: Path,
-    tell: Tell = lambda done, total, what: None,
+    on_progress: OnProgress = lambda done, total, what: None,
 ) -> Iterator[str]:
-    """Fetch and unpack what is asked for into `output`; yields a sentence for each thing worth knowing.
+    """Fetch and unpack into `output`; yield a sentence for each archive that was unpacked.
 
-    Archives are the sources themselves, those in source folders that go by the published names of the splits (of all when
-    none is named), and, for splits that are in neither and not unpacked yet, the published ones.
+    See `_archives` for the choice of archives. An archive that was fetched, unpacked and deleted
+    is not fetched again. Raises UserError where one cannot be fetched or unpacked.
+    """
+    archives, published = _archives(corpus, sources, splits, output)
+    for name, source in archives.items():
+        path = Path(source)
+        if _is_url(source):
+            path = output / "archives" / name
+            if was_unpacked(name, output) and not path.is_file():
+                continue
+            sha256 = SHA256.get(name) if source in published else None
+            _fetch(source, path, sha256, on_progress)
+        if unpack(path, output, _megabytes(on_progress, f"unpacking {name}")):
+            yield f"{name} was unpacked into {output}."
+            if name in SHA256 and file_hash(path) != SHA256[name]:
+                yield f"{path} is not the published file of that name: its SHA-256 differs."
+
+
+def _archives(
+    corpus: str, sources: Sequence[str], splits: Sequence[str], output: Path
+) -> tuple[dict[str, str], set[str]]:
+    """The archives to unpack, path or address by file name, and which addresses are published ones.
+
+    These are: sources that are archives; archives in source folders that have the published name
+    of a split (of any split where none is named); and the published archives of the splits that
+    are in neither and not unpacked yet.
     """
     archives: dict[str, str] = {}
     folders = source_folders(sources)
@@ -126,44 +203,30 @@ def unpack_sources(
             }
         else:
             archives[_file_name(source)] = source
-    official = set()
+    published = set()
     for split in splits:
         address = published_archive(corpus, split)
         here = any(find_in_folders(root, split) is not None for root in [output, *folders])
         if address is not None and not here and _file_name(address) not in archives:
             archives[_file_name(address)] = address
-            official.add(address)
-    for name, source in archives.items():
-        path = Path(source)
-        if _is_url(source):
-            if was_unpacked(name, output) and not (output / "archives" / name).is_file():
-                continue  # the archive was deleted since
-            path = _fetched(
-                source,
-                output / "archives" / name,
-                SHA256.get(name) if source in official else None,
-                tell,
-            )
-        if unpack(path, output, _megabytes(tell, f"unpacking {name}")):
-            yield f"{name} was unpacked into {output}."
-            if name in SHA256 and file_sha256(path) != SHA256[name]:
-                yield f"{path} is not the published file of that name, by its SHA-256."
+            published.add(address)
+    return archives, published
 
 
 def _published_names(corpus: str, splits: Sequence[str]) -> list[str]:
-    """What the archives of the splits are called, of all splits when none is named."""
+    """File names of the archives of the splits; of all splits where none is named."""
     addresses = (published_archive(corpus, split) for split in splits or SPLITS[corpus])
     return list(dict.fromkeys(_file_name(address) for address in addresses if address is not None))
 
 
-def _fetched(url: str, path: Path, sha256: str | None, tell: Tell) -> Path:
+def _fetch(url: str, path: Path, sha256: str | None, on_progress: OnProgress) -> None:
     if offline() and not path.is_file():
         raise UserError(f"The network is off: fetch {url} and put it at {path}.")
-    return fetch(Wanted(url, path, sha256=sha256), _megabytes(tell, f"fetching {path.name}"))
+    fetch(Wanted(url, path, sha256=sha256), _megabytes(on_progress, f"fetching {path.name}"))
 
 
-def _megabytes(tell: Tell, what: str) -> Callable[[int, int | None], None]:
-    return lambda done, total: tell(done / 1e6, total and total / 1e6, what)
+def _megabytes(on_progress: OnProgress, what: str) -> Callable[[int, int | None], None]:
+    return lambda done, total: on_progress(done / 1e6, total and total / 1e6, what)
 
 
 def write_manifests(
@@ -173,16 +236,20 @@ def write_manifests(
     output: Path,
     jobs: int = 1,
     hashed: bool = True,
-    tell: Tell = lambda done, total, what: None,
+    on_progress: OnProgress = lambda done, total, what: None,
 ) -> Iterator[Prepared]:
-    """`OUTPUT/manifests/SPLIT.jsonl` for the splits named, or for all that lie below `roots`; UserError when none does."""
+    """Write `OUTPUT/manifests/SPLIT.jsonl` for the splits named, or for all below `roots`.
+
+    Raises UserError where a split that was named is missing, or where there is none at all.
+    """
     missing = []
     for name in splits or SPLITS[corpus]:
         utterances = _first(roots, name)
         if utterances is None:
             missing.append(name)
             continue
-        found = scan(utterances, jobs, hashed, progress=_counted(tell, f"scanning {name}"))
+        counted = _labelled(on_progress, f"scanning {name}")
+        found = scan(utterances, jobs, hashed, on_progress=counted)
         manifest = output / "manifests" / f"{name}.jsonl"
         write_manifest(found, manifest)
         yield Prepared(name, manifest, found)
@@ -190,8 +257,8 @@ def write_manifests(
         raise UserError(f"{', '.join(missing)}: not below {', '.join(map(str, roots))}.")
 
 
-def _counted(tell: Tell, what: str) -> Callable[[float, float | None], None]:
-    return lambda done, total: tell(done, total, what)
+def _labelled(on_progress: OnProgress, what: str) -> Callable[[float, float | None], None]:
+    return lambda done, total: on_progress(done, total, what)
 
 
 def _first(roots: Sequence[Path], name: str) -> list[Utterance] | None:

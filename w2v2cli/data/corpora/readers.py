@@ -1,4 +1,4 @@
-"""Corpora as they lie on disk, of whatever kind: utterances with their recording, text and speaker."""
+"""Corpora of any supported layout, read as lists of utterances."""
 
 from __future__ import annotations
 
@@ -19,23 +19,29 @@ TABLE = "transcripts.tsv"
 
 
 def read_corpus(path: Path) -> list[Utterance]:
-    """The utterances of a corpus, in its own order, each with a recording that exists.
+    """The utterances of a corpus, in the corpus's order, each with a recording that exists.
 
-    A folder: any tree with `*.trans.txt` (LibriSpeech, Libri-light's limited sets), one with `transcripts.tsv` (`id seconds
-    text`), TIMIT, Libri-light's unlabelled tree, or recordings that nobody wrote down. A file: a JSONL manifest, or a
-    fairseq `.tsv` with `.wrd` or `.ltr` beside it. CorpusError names what is missing or wrong.
+    path: a folder or a file. Folders, in the order they are tried: one with `transcripts.tsv`
+    (`id seconds text`); a tree with `*.trans.txt` (LibriSpeech, Libri-light's limited sets);
+    TIMIT; Libri-light's unlabelled tree; any other recordings, without text. Files: a JSONL
+    manifest, a `transcripts.tsv`, or a fairseq `.tsv` with `.wrd` or `.ltr` beside it.
+    docs/data.md describes each. Raises CorpusError for what is missing or wrong.
     """
     utterances = list_corpus(path)
     missing = [u.path for u in utterances if not u.path.is_file()]
     if missing:
         raise CorpusError(
-            f"{path}: {len(missing)} of {len(utterances)} recordings are missing, {missing[0]} first."
+            f"{path}: {len(missing)} of {len(utterances)} recordings are missing, "
+            f"the first is {missing[0]}."
         )
     return utterances
 
 
 def list_corpus(path: Path) -> list[Utterance]:
-    """The utterances that a corpus lists, whether their recordings exist or not."""
+    """The utterances that a corpus lists, as `read_corpus`, whether their recordings exist or not.
+
+    Raises CorpusError for a corpus that is malformed or empty.
+    """
     utterances = list(_reader(path)(path))
     if not utterances:
         raise CorpusError(f"{path} lists no utterance.")
@@ -51,11 +57,14 @@ def _reader(path: Path) -> Callable[[Path], Iterator[Utterance]]:
         return read_jsonl
     if path.suffix == ".tsv":
         return _table_file if read_lines(path)[0].split("\t")[:1] == ["id"] else read_fairseq
-    raise CorpusError(f"{path} is no corpus: a folder, a .jsonl or a .tsv is.")
+    raise CorpusError(f"{path} is not a corpus: name a folder, a .jsonl or a .tsv.")
 
 
 def _tree_reader(folder: Path) -> Callable[[Path], Iterator[Utterance]]:
-    """What the first file that tells the kind of a tree says; a tree of sixty thousand hours is not walked twice."""
+    """The reader for a tree, chosen by the first file that tells its kind.
+
+    The walk ends there: Libri-light's sixty thousand hours are not walked twice.
+    """
     for _, folders, names in os.walk(folder):
         folders.sort()
         if any(name.endswith(".trans.txt") for name in names):
@@ -81,26 +90,28 @@ def _table(folder: Path) -> Iterator[Utterance]:
 
 
 def _table_file(path: Path) -> Iterator[Utterance]:
+    """Rows `id<TAB>seconds<TAB>text` below a line of headings, recordings beside the file."""
     for number, line in enumerate(read_lines(path)[1:], 2):
-        values = line.split("\t")
-        if len(values) != 3:
-            raise CorpusError(f"{path}, line {number} should be id, seconds and text: {line!r}.")
-        name, seconds, text = values
-        yield Utterance(
-            name, audio_beside(path.parent, name), text, speaker_of(name), float(seconds)
-        )
+        try:
+            name, length, text = line.split("\t")
+            seconds = float(length)
+        except ValueError:
+            raise CorpusError(
+                f"{path}, line {number} should be id, seconds and text: {line!r}."
+            ) from None
+        yield Utterance(name, audio_beside(path.parent, name), text, speaker_of(name), seconds)
 
 
 def _unlabelled(folder: Path) -> Iterator[Utterance]:
-    """Every recording below a folder, called by its path in it."""
+    """Every recording below a folder; ids are their paths from there, without the suffix."""
     recordings = [path for path in find_recordings([folder]) if path != folder]
     if not recordings:
         raise CorpusError(
-            f"{folder} holds neither *.trans.txt files (LibriSpeech) nor a {TABLE}, no .PHN files (TIMIT) and no recordings."
+            f"{folder} is not a corpus: it has neither *.trans.txt files (LibriSpeech) nor a "
+            f"{TABLE}, no .PHN files (TIMIT) and no recordings."
         )
     for path in recordings:
         name = path.relative_to(folder).with_suffix("")
-        reader = next(
-            (part for part in path.parts[-3:-2] if part.isdigit()), None
-        )  # SPEAKER/BOOK/FILE
+        # SPEAKER/BOOK/FILE, as Libri-light has it; speakers are numbers there
+        reader = next((part for part in path.parts[-3:-2] if part.isdigit()), None)
         yield Utterance(name.as_posix(), path, None, speaker_of(path.stem) or reader)

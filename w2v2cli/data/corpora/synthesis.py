@@ -1,6 +1,7 @@
-"""Speech from text by espeak-ng, in many voices, as a corpus in LibriSpeech's layout: for tests and first tries.
+"""Speech from text by espeak-ng in many voices, as a corpus in LibriSpeech's layout.
 
-The same text, seed and numbers give the same sentences, voices and rates; with the same espeak-ng the same files.
+It serves tests and first tries. The same text, seed and numbers give the same sentences, voices
+and rates; with the same version of espeak-ng they give the same files.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import random
 import re
 import shutil
@@ -24,32 +24,20 @@ import numpy as np
 import soundfile
 
 from lm.text.normalization import normalize_text, sentences
-from w2v2cli.data.resampling import SAMPLE_RATE, resampled
+from models.config import SAMPLE_RATE
+from storage.whole import whole_file, write_whole
+from w2v2cli.data.resampling import resampled
 from w2v2cli.errors import UsageError, UserError
 
 PROGRAM = "espeak-ng"
 ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029")
-THROATS = (
-    "m1",
-    "m2",
-    "m3",
-    "m4",
-    "m5",
-    "m6",
-    "m7",
-    "m8",
-    "f1",
-    "f2",
-    "f3",
-    "f4",
-    "f5",
-)  # espeak-ng's variants
+THROATS = tuple("m1 m2 m3 m4 m5 m6 m7 m8 f1 f2 f3 f4 f5".split())  # espeak-ng's voice variants
 MOST_VOICES = 999
-LONGEST = 30  # words read at once: about ten seconds
-CHAPTER = 100  # utterances
-NOTE = "synthesis.json"  # what a folder was made from
+LONGEST = 30  # words of an utterance: about ten seconds
+CHAPTER = 100  # utterances of a chapter
+NOTE = "synthesis.json"  # records what a folder was made from
 _PAUSE = re.compile(r"(?<=[,;:—])\s+")
-Progress = Callable[[float, float | None], None]
+OnProgress = Callable[[float, float | None], None]  # utterances made, in all
 
 
 class SynthesisError(UserError):
@@ -58,14 +46,16 @@ class SynthesisError(UserError):
 
 @dataclass(frozen=True)
 class Voice:
-    """How one speaker speaks."""
+    """The voice of one speaker."""
 
     speaker: str
+    """Number of the speaker, as LibriSpeech's ids have it."""
     name: str
     """espeak-ng's accent and variant."""
     pitch: int
-    """0 to 99, 50 is the variant's own."""
+    """0 to 99; 50 is the variant's own."""
     words_per_minute: int
+    """Mean speaking rate."""
     loudness: int
     """espeak-ng's amplitude; above 100 it may clip."""
 
@@ -75,16 +65,18 @@ class Reading:
     """One utterance to be made."""
 
     id: str
+    """SPEAKER-CHAPTER-NUMBER, as in LibriSpeech."""
     voice: Voice
     words_per_minute: int
+    """Speaking rate of this utterance."""
     spoken: str
-    """With the pauses of the text."""
+    """Text for espeak-ng: the transcript's words with the pauses of the source text."""
     text: str
     """The transcript."""
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 text, gzip by name; SynthesisError when it is none."""
+    """The content of a UTF-8 text, gzipped if its name ends in .gz. Raises SynthesisError."""
     try:
         with (
             gzip.open(path, "rt", encoding="utf-8")
@@ -93,13 +85,13 @@ def read_text(path: Path) -> str:
         ):
             return file.read()
     except (UnicodeDecodeError, EOFError, zlib.error) as error:
-        raise SynthesisError(f"{path} is no whole UTF-8 text: {error}.") from None
+        raise SynthesisError(f"{path} is not a complete UTF-8 text: {error}.") from None
     except OSError as error:
         raise SynthesisError(f"{path} cannot be read: {error.strerror or error}.") from None
 
 
 def draw_voices(count: int, seed: int) -> list[Voice]:
-    """So many speakers, no two alike; the same for the same seed, and the first of more are those of fewer."""
+    """Draw `count` different speakers from the seed; a larger count begins with the same ones."""
     draw = random.Random(f"voices {seed}")
     names = [f"{accent}+{throat}" for accent in ACCENTS for throat in THROATS]
     draw.shuffle(names)
@@ -116,7 +108,10 @@ def draw_voices(count: int, seed: int) -> list[Voice]:
 
 
 def pieces(text: str) -> list[tuple[str, str]]:
-    """What is read, with its transcript, for every sentence of a text; sentences of more than LONGEST words in parts."""
+    """The text to speak and the transcript of every sentence of a text.
+
+    A sentence of more than LONGEST words is divided evenly.
+    """
     found = []
     for sentence in sentences(text):
         words = normalize_text(sentence)
@@ -134,16 +129,17 @@ def pieces(text: str) -> list[tuple[str, str]]:
 
 
 def _with_pauses(sentence: str, words: str) -> str:
-    """The words of the transcript, so that nothing else is spoken, with the sentence's commas and its end."""
+    """The transcript's words, and nothing else to speak, with the sentence's commas and end."""
     clauses = [clause for clause in map(normalize_text, _PAUSE.split(sentence)) if clause]
     end = next((mark for mark in "?!." if mark in sentence[-3:]), ".")
     return (", ".join(clauses) if " ".join(clauses) == words else words).lower() + end
 
 
 def plan(text: str, voices: int, utterances: int | None, seed: int) -> list[Reading]:
-    """Who reads what: every piece of the text once, or `utterances` of them drawn, again from the start when they end.
+    """Decide who reads what.
 
-    SynthesisError for a text without words.
+    utterances: how many pieces of the text to draw, all of them before any is drawn again; None
+    reads each once. Raises SynthesisError for a text without words.
     """
     found = pieces(text)
     if not found:
@@ -163,11 +159,12 @@ def plan(text: str, voices: int, utterances: int | None, seed: int) -> list[Read
 
 
 def find_espeak() -> str:
-    """The program's path; SynthesisError where there is none."""
+    """The path of espeak-ng. Raises SynthesisError where it is not installed."""
     program = shutil.which(PROGRAM)
     if program is None:
         raise SynthesisError(
-            f"Speech is made by {PROGRAM}, which is not on the PATH: install it (apt install {PROGRAM})."
+            f"Speech is made by {PROGRAM}, which is not on the PATH: "
+            f"install it (apt install {PROGRAM})."
         )
     return program
 
@@ -175,28 +172,21 @@ def find_espeak() -> str:
 def speak(
     text: str, voice: str, words_per_minute: int, pitch: int = 50, loudness: int = 100
 ) -> np.ndarray:
-    """A text as espeak-ng reads it: (S,) float32 at 16 kHz. SynthesisError in its words when it does not."""
-    command = [
-        find_espeak(),
-        "-v",
-        voice,
-        "-s",
-        str(words_per_minute),
-        "-p",
-        str(pitch),
-        "-a",
-        str(loudness),
-    ]
-    done = subprocess.run(
-        [*command, "--stdin", "--stdout"], input=text.encode(), capture_output=True
-    )
+    """Let espeak-ng read a text: (S,) float32, mono, 16 kHz.
+
+    voice, pitch, loudness: see `Voice`. Raises SynthesisError with espeak-ng's own words.
+    """
+    options = {"-v": voice, "-s": words_per_minute, "-p": pitch, "-a": loudness}
+    settings = [str(part) for option in options.items() for part in option]
+    command = [find_espeak(), *settings, "--stdin", "--stdout"]
+    done = subprocess.run(command, input=text.encode(), capture_output=True)
     try:
         samples, rate = soundfile.read(io.BytesIO(done.stdout), dtype="float32")
     except soundfile.LibsndfileError:
         samples, rate = np.zeros(0, np.float32), SAMPLE_RATE
     if done.returncode or not len(samples):
-        said = done.stderr.decode(errors="replace").strip() or "it made no sound"
-        raise SynthesisError(f"{PROGRAM} cannot read {text[:60]!r} as {voice}: {said}")
+        reason = done.stderr.decode(errors="replace").strip() or "it made no sound"
+        raise SynthesisError(f"{PROGRAM} cannot read {text[:60]!r} as {voice}: {reason}")
     return np.concatenate(list(resampled([samples], rate))).clip(-1, 1)
 
 
@@ -207,12 +197,15 @@ def synthesize(
     utterances: int | None = None,
     seed: int = 0,
     jobs: int = 1,
-    progress: Progress = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> list[Reading]:
-    """Make a corpus: `folder`/SPEAKER/CHAPTER/ID.flac with their *.trans.txt. A second call of the same kind does the rest.
+    """Make a corpus: `folder`/SPEAKER/CHAPTER/ID.flac, with a *.trans.txt in each chapter.
 
-    UsageError for numbers that make no corpus, SynthesisError when espeak-ng is missing or fails, and for a folder that
-    holds something else.
+    voices: number of speakers. utterances, seed: see `plan`. jobs: processes at a time.
+    The same call goes on where an earlier one was interrupted.
+
+    Raises UsageError for numbers out of range, SynthesisError where espeak-ng is missing or fails
+    and for a folder that holds something else.
     """
     if not 1 <= voices <= MOST_VOICES:
         raise UsageError(f"--voices takes 1 to {MOST_VOICES}, got {voices}.")
@@ -221,17 +214,16 @@ def synthesize(
     find_espeak()
     readings = plan(text, voices, utterances, seed)
     _claim(folder, readings)
-    with ThreadPoolExecutor(
-        jobs
-    ) as pool:  # espeak-ng is a process of its own, and the rest leaves the lock
+    # Threads suffice: espeak-ng is a process of its own, and encoding releases the interpreter.
+    with ThreadPoolExecutor(jobs) as pool:
         for done, _ in enumerate(_made(pool, readings, folder), 1):
-            progress(done, len(readings))
+            on_progress(done, len(readings))
     _write_transcripts(readings, folder)
     return readings
 
 
 def _claim(folder: Path, readings: Sequence[Reading]) -> None:
-    """Note in an empty folder what will be made there; SynthesisError when it holds something else."""
+    """Record in an empty folder what it will hold; SynthesisError where it holds something else."""
     content = json.dumps([asdict(reading) for reading in readings]).encode()
     note = {"readings": len(readings), "sha256": hashlib.sha256(content).hexdigest()}
     try:
@@ -242,7 +234,7 @@ def _claim(folder: Path, readings: Sequence[Reading]) -> None:
             raise SynthesisError(
                 f"{folder} is not empty and was not made by the same call: name another folder."
             )
-        (folder / NOTE).write_text(json.dumps(note))
+        write_whole(folder / NOTE, json.dumps(note))
     except (OSError, ValueError) as error:
         raise SynthesisError(
             f"{folder} cannot be used: {getattr(error, 'strerror', None) or error}."
@@ -250,7 +242,7 @@ def _claim(folder: Path, readings: Sequence[Reading]) -> None:
 
 
 def _made(pool: ThreadPoolExecutor, readings: Sequence[Reading], folder: Path) -> Iterator[None]:
-    """Each in turn; when one fails, those that nobody began are not begun."""
+    """Make each utterance; when one fails, those that wait are not begun."""
     futures = [pool.submit(_make, reading, _path(reading, folder)) for reading in readings]
     try:
         for future in futures:
@@ -266,11 +258,10 @@ def _make(reading: Reading, path: Path) -> None:
     samples = speak(
         reading.spoken, voice.name, reading.words_per_minute, voice.pitch, voice.loudness
     )
-    beside = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(beside, samples, SAMPLE_RATE, subtype="PCM_16", format="FLAC")
-        os.replace(beside, path)
+        with whole_file(path) as beside:
+            soundfile.write(beside, samples, SAMPLE_RATE, subtype="PCM_16", format="FLAC")
     except (OSError, soundfile.LibsndfileError) as error:
         raise SynthesisError(
             f"{path} cannot be written: {getattr(error, 'strerror', None) or error}."
@@ -289,4 +280,4 @@ def _write_transcripts(readings: Sequence[Reading], folder: Path) -> None:
         listing = folder / speaker / chapter / f"{speaker}-{chapter}.trans.txt"
         lines.setdefault(listing, []).append(f"{reading.id} {reading.text}\n")
     for listing, rows in lines.items():
-        listing.write_text("".join(rows), encoding="utf-8")
+        write_whole(listing, "".join(rows))

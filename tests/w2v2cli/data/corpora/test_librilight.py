@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from w2v2cli.data.corpora import librilight
 from w2v2cli.data.corpora.catalogue import find_training_corpus
 from w2v2cli.data.corpora.librilight import cuts, read_librilight
 from w2v2cli.data.corpora.readers import CorpusError, read_corpus
@@ -51,7 +52,7 @@ def test_cuts_keep_all_speech_and_their_length():
             assert sum(inside) == pytest.approx(end - start)
 
 
-def test_an_unlabelled_tree_is_cut_where_nobody_speaks(tmp_path):
+def test_an_unlabelled_tree_is_cut_where_nobody_speaks(tmp_path, monkeypatch):
     tree = tmp_path / "small"
     book(
         tree / "100" / "a_book_64kb",
@@ -62,7 +63,9 @@ def test_an_unlabelled_tree_is_cut_where_nobody_speaks(tmp_path):
     )
     book(tree / "100" / "a_book_64kb", "chapter_02")
     book(tree / "7" / "other_64kb", "silence", [], speaker="7")
-    found = list(read_librilight(tree, longest=0.45))
+    with monkeypatch.context() as patch:
+        patch.setattr(librilight, "LONGEST", 0.45)  # seconds
+        found = list(read_librilight(tree))
     assert [(u.id, u.start, u.samples, u.speaker, u.text) for u in found] == [
         ("100/a_book_64kb/chapter_01_0000", 1600, 6400, "100", None),
         ("100/a_book_64kb/chapter_01_0001", 14400, 1600, "100", None),
@@ -90,10 +93,10 @@ def test_a_tree_without_any_description(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "x.json is no description of Libri-light"),
-        ("[]", "is no description"),
-        ('{"speaker": "1"}', "is no description"),
-        ('{"voice_activity": [[1]]}', "is no description"),
+        ("{", "x.json is not a description of Libri-light"),
+        ("[]", "is not a description"),
+        ('{"speaker": "1"}', "is not a description"),
+        ('{"voice_activity": [[1]]}', "is not a description"),
         (
             '{"voice_activity": [[2, 1]]}',
             r"the stretch \[2.0, 1.0\] of voice_activity is out of order",
@@ -147,8 +150,8 @@ def test_the_limited_sets_hold_one_another(limited, name, utterances, speakers):
 def test_a_limited_set_of_which_a_part_is_missing(limited):
     (limited / "librispeech_finetuning" / "9h").rename(limited / "elsewhere")
     assert len(find_training_corpus("librilight-1h", limited)) == 18
-    with pytest.raises(CorpusError, match=r"librilight-10h is not whole: .*9h is missing"):
+    with pytest.raises(CorpusError, match=r"librilight-10h is incomplete: .*9h is missing"):
         find_training_corpus("librilight-10h", limited)
     (limited / "librispeech_finetuning" / "1h" / "3").rename(limited / "fold")
-    with pytest.raises(CorpusError, match=r"librilight-1h is not whole: .*3 is missing"):
+    with pytest.raises(CorpusError, match=r"librilight-1h is incomplete: .*3 is missing"):
         find_training_corpus("librilight-1h", limited)

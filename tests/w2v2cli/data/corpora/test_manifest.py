@@ -68,7 +68,7 @@ def test_a_manifest_in_another_folder_names_files_in_full(corpus, tmp_path):
 def test_processes_find_what_one_finds(corpus):
     utterances = read_corpus(corpus) * 20
     seen = []
-    assert scan(utterances, 2, hashed=True, progress=lambda *at: seen.append(at)) == scan(
+    assert scan(utterances, 2, hashed=True, on_progress=lambda *at: seen.append(at)) == scan(
         utterances, 1, hashed=True
     )
     assert seen[-1] == (5, 5)  # each file once
@@ -91,7 +91,7 @@ def test_what_cannot_be_read_is_named(corpus):
     (corpus / "1" / "1-2-0003.flac").write_bytes(whole[: len(whole) // 2])  # only decoding tells
     found = scan([*utterances, replace(utterances[0], id="cut", start=3000, samples=500)])
     assert [(u.id, reason.split(":")[0].split("/")[-1]) for u, reason in found.failures] == [
-        ("1-2-0001", "1-2-0001.wav is no audio that can be read"),
+        ("1-2-0001", "1-2-0001.wav is not audio that can be read"),
         ("3-4-0000", "3-4-0000.ogg cannot be opened"),
         ("cut", "1-2-0000.flac ends before cut does."),
     ]
@@ -128,7 +128,7 @@ def test_fairseq_manifests_come_back(tmp_path):
 
 def test_what_fairseq_cannot_say(corpus, tmp_path):
     with pytest.raises(
-        UserError, match=r"whole files at 16000 Hz, and 1-2-0001 is none: write a \.jsonl"
+        UserError, match=r"whole files at 16000 Hz, which 1-2-0001 is not: write a \.jsonl"
     ):
         whole_files(scan(read_corpus(corpus)))
     with pytest.raises(ValueError, match="which a is not"):
@@ -145,7 +145,7 @@ def test_what_fairseq_cannot_say(corpus, tmp_path):
         ('{"audio": "a.wav", "samples": -1}', "got -1"),
         ('{"audio": "a.wav", "start": 1.5}', "start should be a number of samples, got 1.5"),
         ('{"audio": "a.wav", "duration": "long"}', "duration should be seconds, got 'long'"),
-        ("[1]", r"line 1 should be an object in braces: '\[1\]'"),
+        ("[1]", r"line 1 should be a JSON object: '\[1\]'"),
     ],
 )
 def test_rows_that_are_none(tmp_path, row, message):

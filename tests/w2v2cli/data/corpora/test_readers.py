@@ -72,13 +72,19 @@ def test_our_tables(shared_data):
     ("name", "content", "message"),
     [
         ("gone.jsonl", None, "There is no corpus at"),
-        ("a.jsonl", "{", "line 1 is no JSON"),
+        ("a.jsonl", "{", "line 1 is not JSON"),
         ("a.jsonl", '{"text": "a"}', "names no recording"),
-        ("a.jsonl", '{"audio": "gone.wav"}', "1 of 1 recordings are missing, .*gone.wav first"),
+        (
+            "a.jsonl",
+            '{"audio": "gone.wav"}',
+            "1 of 1 recordings are missing, the first is .*gone.wav",
+        ),
+        ("a.jsonl", '{"audio": "a.wav", "text": 5}', "line 1: text should be a string, got 5"),
         ("a.jsonl", "\n", "is empty"),
         ("a.tsv", "/root\nno tab here\n", "should be a path and a number of samples"),
         ("a.tsv", "id\tseconds\ttext\na\tb\n", "line 2 should be id, seconds and text"),
-        ("a.csv", "x", "is no corpus"),
+        ("a.tsv", "id\tseconds\ttext\na\tlong\tb\n", "line 2 should be id, seconds and text"),
+        ("a.csv", "x", "is not a corpus"),
     ],
 )
 def test_what_is_no_corpus_is_refused(tmp_path, name, content, message):

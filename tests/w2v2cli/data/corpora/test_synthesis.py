@@ -92,7 +92,7 @@ def tree(folder):
 def test_a_corpus_is_made(espeak, tmp_path):
     seen = []
     readings = synthesize(
-        TEXT, tmp_path / "a", 3, 8, seed=1, jobs=2, progress=lambda *at: seen.append(at)
+        TEXT, tmp_path / "a", 3, 8, seed=1, jobs=2, on_progress=lambda *at: seen.append(at)
     )
     assert seen == [(i, 8) for i in range(1, 9)]
     found = read_corpus(tmp_path / "a")
