@@ -106,12 +106,12 @@ WRONG = [
     (["scan", "x", "-o", "m.jsonl"], "There is no corpus at x.", 1),
     (
         ["prepare", "switchboard"],
-        "The corpora are librispeech, librilight, timit, got 'switchboard'.",
+        "Invalid value for 'corpus': Value error, 'switchboard' is not one of",
         2,
     ),
     (
         ["prepare", "librispeech"],
-        "Name the folder, the archives or the addresses of librispeech, or what to fetch by",
+        "Name the folder, the archives or the addresses of librispeech, or by --split what to",
         2,
     ),
     (
@@ -131,7 +131,7 @@ WRONG = [
     ),
     (
         ["prepare", "timit", "README.md"],
-        "README.md is no archive by name: .tar.gz, .tgz, .tar and .zip are.",
+        "README.md does not look like an archive: its name should end in .tar.gz, .tgz,",
         2,
     ),
     (
@@ -244,7 +244,7 @@ def test_a_split_is_fetched_once(server, tmp_path, monkeypatch):
                 [tmp_path],
                 ["dev-other"],
                 tmp_path,
-                tell=lambda *at: told.append(at[2]),
+                on_progress=lambda *at: told.append(at[2]),
             )
         )
 

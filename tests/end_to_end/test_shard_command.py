@@ -92,7 +92,7 @@ def test_what_cannot_be_read(tmp_path):
 @pytest.mark.parametrize(
     ("args", "error"),
     [
-        (["--shard-mb", "5", "--shard-hours", "1"], "are two ways to say the same: give one."),
+        (["--shard-mb", "5", "--shard-hours", "1"], "exclude each other: give one."),
         (["--shard-mb", "0"], "--shard-mb"),
         (["--jobs", "0"], "--jobs must be at least 1, got 0."),
     ],

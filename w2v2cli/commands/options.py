@@ -13,7 +13,7 @@ from w2v2cli.errors import UsageError
 
 if TYPE_CHECKING:
     from lm.decoding import DecodingWeights
-    from w2v2cli.data.locations import LmLocation, ModelLocation, Tell
+    from w2v2cli.data.locations import LmLocation, ModelLocation, OnProgress
     from w2v2cli.recognition.recognizer import RecognitionOptions
 
 SEARCH = "Search"
@@ -272,7 +272,7 @@ def _weights(
 class fetching:
     """Progress of downloads, shown from the first byte that arrives; a line for each file where there is no terminal."""
 
-    def __enter__(self) -> Tell:
+    def __enter__(self) -> OnProgress:
         self._bar = progress("", " MB")
         advance = self._bar.__enter__()
         begun: set[str] = set()

@@ -1,0 +1,18 @@
+"""`w2v2 data`: scan, prepare, make and pack corpora."""
+
+from __future__ import annotations
+
+import typer
+
+from w2v2cli.commands.data.prepare import prepare
+from w2v2cli.commands.data.scan import scan
+from w2v2cli.commands.data.shard import shard
+from w2v2cli.commands.data.synth import synth
+
+app = typer.Typer(
+    help="Scan, prepare, make and pack corpora.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+for command in (scan, prepare, synth, shard):
+    app.command()(command)

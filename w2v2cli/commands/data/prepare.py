@@ -1,0 +1,94 @@
+"""`w2v2 data prepare`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from w2v2cli.commands.data.jobs import Jobs, processes_for
+from w2v2cli.commands.data.report import print_findings
+from w2v2cli.console import progress, say
+from w2v2cli.errors import UserError, exits
+
+if TYPE_CHECKING:
+    from w2v2cli.data.corpora.preparation import Prepared
+
+
+def prepare(
+    corpus: Annotated[
+        Literal["librispeech", "librilight", "timit"], typer.Argument(help="Name of the corpus.")
+    ],
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="The corpus's folder, archives or their addresses.", metavar="DIR|ARCHIVE|URL"
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Where to unpack. Default: the folder given, else $W2V2_HOME/data.",
+        ),
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only this split, fetched if it is not here; can be repeated. Default: all here."
+        ),
+    ] = None,
+    jobs: Jobs = None,
+    hash: Annotated[
+        bool,
+        typer.Option(help="Read every byte for a SHA-256, which finds files with equal content."),
+    ] = True,
+) -> None:
+    """Unpack a corpus, fetching it first if asked, and write OUTPUT/manifests/SPLIT.jsonl.
+
+    Recordings that cannot be read are left out and named; the exit code is then 1.
+
+    Examples: w2v2 data prepare librispeech --split dev-other · w2v2 data prepare timit TIMIT.zip
+    """
+    with exits():
+        workers = processes_for(jobs)
+        from w2v2cli.data.corpora import preparation
+
+        with progress("preparing") as advance:
+            folder, prepared = preparation.prepare(
+                corpus,
+                sources or [],
+                split or [],
+                output,
+                jobs=workers,
+                hashed=hash,
+                on_progress=advance,
+                inform=say,
+            )
+        _print_table(prepared)
+        say(f"The manifests are in {folder / 'manifests'}.")
+        for part in prepared:
+            print_findings(part.found)
+            if part.note:
+                say(part.note)
+        if failed := sum(len(part.found.failures) for part in prepared):
+            raise UserError(f"{failed} recordings cannot be read; the manifests are without them.")
+
+
+def _print_table(prepared: Sequence[Prepared]) -> None:
+    """One row per split, on stdout."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE)
+    for heading in ("split", "utterances", "hours", "speakers"):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    for part in prepared:
+        found = part.found
+        count, hours = str(len(found.utterances)), f"{found.hours:.2f}"
+        table.add_row(part.name, count, hours, str(found.speakers))
+    Console(highlight=False).print(table)

@@ -1,0 +1,57 @@
+"""`w2v2 data scan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from w2v2cli.commands.data.jobs import Jobs, processes_for
+from w2v2cli.commands.data.report import print_findings
+from w2v2cli.console import progress, say
+from w2v2cli.errors import UserError, exits
+
+
+def scan(
+    corpus: Annotated[
+        Path,
+        typer.Argument(help="Folder of recordings, corpus or manifest.", metavar="CORPUS"),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Manifest to write: .jsonl, or .tsv for fairseq."),
+    ],
+    jobs: Jobs = None,
+    hash: Annotated[
+        bool,
+        typer.Option(help="Read every byte for a SHA-256, which finds files with equal content."),
+    ] = True,
+    decode: Annotated[
+        bool,
+        typer.Option(help="Decode each recording to its end, which finds damage inside; slower."),
+    ] = False,
+) -> None:
+    """Write a manifest: length, rate, speaker, hash and text of every recording.
+
+    Recordings that cannot be read are left out and named; the exit code is then 1.
+
+    Example: w2v2 data scan recordings -o recordings.jsonl
+    """
+    with exits():
+        workers = processes_for(jobs)
+        from w2v2cli.data.scanning import scan_corpus
+
+        with progress("scanning") as advance:
+            found = scan_corpus(
+                corpus, output, jobs=workers, hashed=hash, decoded=decode, on_progress=advance
+            )
+        print_findings(found)
+        readable, unreadable = len(found.utterances), len(found.failures)
+        say(
+            f"{output}: {readable} recordings, {found.hours:.2f} hours, "
+            f"{found.speakers or 'unknown'} speakers."
+        )
+        if unreadable:
+            total = readable + unreadable
+            raise UserError(f"{unreadable} of {total} recordings cannot be read.")
