@@ -30,7 +30,7 @@ from lm.weights.proposals import Bounds
 from w2v2cli.data.corpora.catalogue import CorpusSplit, find_splits
 from w2v2cli.data.locations import resolve_lm, resolve_model
 from w2v2cli.recognition import recognizer
-from w2v2cli.recognition.recognizer import RecognitionOptions
+from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.searching.processes import SearchPool
 from w2v2cli.recognition.tuning import session as tuning_session
 from w2v2cli.recognition.tuning.trials import TuningOptions

@@ -311,7 +311,8 @@ def searching(
         return
     from lm.decoding import BeamOptions, DecodingWeights
     from w2v2cli.data.locations import resolve_lm, resolve_model
-    from w2v2cli.recognition.recognizer import RecognitionOptions, open_search
+    from w2v2cli.recognition.recognizer import open_search
+    from w2v2cli.recognition.resolving import RecognitionOptions
 
     location = resolve_model("demo" if model.endswith("-config") else model)
     # On the CPU: the GPUs are busy with the training.

@@ -14,7 +14,7 @@ from w2v2cli.errors import UsageError
 if TYPE_CHECKING:
     from lm.decoding import DecodingWeights
     from w2v2cli.data.locations import LmLocation, ModelLocation, OnProgress
-    from w2v2cli.recognition.recognizer import RecognitionOptions
+    from w2v2cli.recognition.resolving import RecognitionOptions
 
 SEARCH = "Search"
 DEVICE = "Device"
@@ -147,7 +147,7 @@ def recognition_options(
     """Check the options against each other and resolve the names, fetching what must be; UsageError for a wrong call."""
     from lm.decoding import BeamOptions, DecodingWeights
     from w2v2cli.data.locations import resolve_lm, resolve_model
-    from w2v2cli.recognition.recognizer import RecognitionOptions
+    from w2v2cli.recognition.resolving import RecognitionOptions
     from w2v2cli.recognition.searching.rescoring import Rescoring
     from w2v2cli.recognition.tuning.kept import rescored
 
@@ -212,7 +212,7 @@ def recognition_options(
         lm=language_model,
         weights=weights,
         beam=options,
-        search=search,
+        search=search,  # type: ignore[arg-type] # one of them, as just seen
         hotwords=favoured,
         rescore=again,
         lm_cache_gb=lm_cache_gb,

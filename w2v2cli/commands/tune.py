@@ -14,7 +14,7 @@ from w2v2cli.console import progress, say
 from w2v2cli.errors import UsageError, exits
 
 if TYPE_CHECKING:
-    from w2v2cli.recognition.recognizer import RecognitionOptions
+    from w2v2cli.recognition.resolving import RecognitionOptions
     from w2v2cli.recognition.tuning.metric import Metric
     from w2v2cli.recognition.tuning.trials import TuningOptions
 

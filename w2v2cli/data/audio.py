@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import soundfile
@@ -106,7 +106,48 @@ class Cut:
         return f"{self.path} ({self.start / SAMPLE_RATE:g} to {end} s)"
 
 
-Recorded = Source | Cut  # what can be transcribed
+@dataclass(frozen=True, eq=False)
+class Waveform:
+    """A recording in memory."""
+
+    samples: Any
+    """(S,), (channels, S) or (S, channels) numbers, in an array or a tensor.
+
+    Floats are taken as they are, integers are divided by the largest value of their type.
+    """
+    rate: int
+    """Samples per second."""
+    name: str
+
+    def mono(self) -> np.ndarray:
+        """(S,) float32, the channels averaged. Raises AudioError for what is not a recording."""
+        values = np.asarray(self.samples)
+        if values.ndim not in (1, 2) or not np.issubdtype(values.dtype, np.number):
+            raise AudioError(
+                f"{self.name} has shape {values.shape} of {values.dtype}: "
+                "a recording is (S,) or (channels, S) numbers."
+            )
+        if not SLOWEST <= self.rate <= FASTEST:
+            raise AudioError(
+                f"{self.name} has {self.rate} samples a second; {SLOWEST} to {FASTEST} can be read."
+            )
+        scale = 1.0
+        if np.issubdtype(values.dtype, np.integer):
+            scale = 1.0 / (np.iinfo(values.dtype).max + 1.0)
+        values = values.astype(np.float32) * np.float32(scale)
+        if values.ndim == 2:
+            values = values.mean(axis=0 if values.shape[0] < values.shape[1] else 1)
+        if not values.size:
+            raise AudioError(f"{self.name} holds no samples.")
+        if not np.isfinite(values).all():
+            raise AudioError(f"{self.name} holds samples that are not numbers (NaN or infinity).")
+        return values
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Recorded = Source | Cut | Waveform  # what can be transcribed
 
 
 def read_part(source: Source, start: int, samples: int | None = None) -> np.ndarray:
@@ -139,10 +180,15 @@ def read_part(source: Source, start: int, samples: int | None = None) -> np.ndar
 
 
 def stream(recorded: Recorded, chunk_seconds: float) -> Iterator[np.ndarray]:
-    """Read a file or a cut in chunks of about `chunk_seconds`: (S,) float32, mono, 16 kHz.
+    """Read a file, a cut or a waveform in chunks of about `chunk_seconds`: (S,) float32 at 16 kHz.
 
     A cut is read at once and then divided. Raises AudioError; see `stream_audio`.
     """
+    if isinstance(recorded, Waveform):
+        samples, size = recorded.mono(), max(int(chunk_seconds * recorded.rate), 1)
+        starts = range(0, len(samples), size)
+        yield from resampled((samples[at : at + size] for at in starts), recorded.rate)
+        return
     if not isinstance(recorded, Cut):
         yield from stream_audio(recorded, chunk_seconds)
         return

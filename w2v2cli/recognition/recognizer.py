@@ -1,120 +1,170 @@
-"""Everything between names on a command line and a running pipeline: search processes, the model on its device."""
+"""A model, a language model and a search, opened and ready to transcribe."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
-from lm.decoding import BeamOptions, DecodingWeights
-from lm.native.library import is_built
-from lm.search.hotwords import in_the_alphabets_case
+import numpy as np
+
 from models.importers.labels import quick_outputs
-from storage.home import home
-from w2v2cli.data.locations import LmLocation, ModelLocation
+from w2v2cli.data.audio import Recorded, Waveform
 from w2v2cli.errors import UsageError, UserError
-from w2v2cli.recognition.devices import Precision, on_gpu
+from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.searching.processes import SearchPool
-from w2v2cli.recognition.searching.spec import Engine, Searches, SearchSpec
+from w2v2cli.recognition.searching.spec import Searches
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
-    from w2v2cli.recognition.pipeline import Pipeline
-    from w2v2cli.recognition.searching.rescoring import Rescoring
+    from w2v2cli.recognition.pipeline import Emitted, Pipeline
+    from w2v2cli.recognition.transcript import Transcript
+
+Audio: TypeAlias = "str | os.PathLike[str] | tuple[Any, int]"
+"""A recording: its path, or its samples and their rate in Hz."""
 
 
-@dataclass(frozen=True)
-class RecognitionOptions:
-    """What `transcribe` and `eval` were asked to run."""
+class Recognizer:
+    """Transcribes recordings with one model, language model and search; a context manager.
 
-    model: ModelLocation
-    lm: LmLocation
-    weights: DecodingWeights = field(default_factory=DecodingWeights)
-    beam: BeamOptions = field(default_factory=BeamOptions)
-    search: str = "auto"
-    """An engine, or `auto`: see `engine`."""
-    hotwords: dict[str, float] = field(default_factory=dict)
-    """Added to the score for each time a word is said."""
-    rescore: Rescoring | None = None
-    """How another language model scores the search's n-best again."""
-    lm_cache_gb: float = 2.0
-    """Memory for a Transformer's keys and values, in 10^9 bytes."""
-    device: str = "auto"
-    precision: Precision = "auto"
-    batch_seconds: float = 0.0
-    """Padded audio that runs at once; 0 takes the device's figure."""
-    workers: int = 0
-    """Search processes; 0 takes one for each core."""
+    Search processes start with it and end with `close`, with the context, or with this process.
+    """
+
+    def __init__(
+        self,
+        options: RecognitionOptions,
+        warn: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        """warn: called with a sentence about the lexicon or the language model.
+
+        Raises UserError and UsageError when something cannot be opened.
+        """
+        self.options = options
+        self._open = ExitStack()
+        self._pipeline: Pipeline = self._open.enter_context(open_pipeline(options, warn))
+
+    def __enter__(self) -> Recognizer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the search processes. A second call does nothing."""
+        self._open.close()
 
     @property
-    def engine(self) -> Engine:
-        """The search that runs; UsageError for one that cannot search with this language model.
+    def labels(self) -> tuple[str, ...]:
+        """The symbol of each output of the acoustic model, the V of `emissions`."""
+        return self._pipeline.pool.spec.labels
 
-        auto: the best path where there is nothing to search with, tensors on a GPU or with a Transformer, else the compiled
-        search, which finds what flashlight finds in a tenth of its time; flashlight for what only KenLM reads, and where the
-        compiled search was not built.
+    @property
+    def seconds_per_frame(self) -> float:
+        """Seconds from one frame of `emissions` to the next."""
+        return self._pipeline.acoustic.seconds_per_frame
+
+    @overload
+    def transcribe(  # type: ignore[overload-overlap] # a str is one path, not many
+        self, audio: Audio, *, on_error: Callable[[str, str], None] | None = None
+    ) -> Transcript: ...
+
+    @overload
+    def transcribe(
+        self, audio: Iterable[Audio], *, on_error: Callable[[str, str], None] | None = None
+    ) -> Iterator[Transcript]: ...
+
+    def transcribe(
+        self,
+        audio: Audio | Iterable[Audio],
+        *,
+        on_error: Callable[[str, str], None] | None = None,
+    ) -> Transcript | Iterator[Transcript]:
+        """The transcript of one recording, or an iterator over those of many, in their order.
+
+        audio: a path, or (samples, rate): (S,) or (channels, S) or (S, channels) numbers, floats
+        within [-1, 1] or integers, at `rate` Hz; or any iterable of these, read as it is needed.
+        on_error: called with name and reason of a recording that cannot be transcribed, which is
+        then left out; None raises UserError instead.
         """
-        transformer, lexicon = (
-            self.lm.kind == "transformer",
-            self.lm.path is not None or self.lm.lexicon is not None,
-        )
-        if self.search == "auto":
-            if not lexicon:
-                return "greedy"
-            if transformer or (self.lm.kind == "arpa" and on_gpu(self.device)):
-                return "batched"
-            if self.lm.kind == "kenlm" or (not is_built() and find_spec("flashlight") is not None):
-                return "flashlight"
-            return "compiled" if is_built() else "batched"
-        if transformer and self.search != "batched":
-            raise UsageError(
-                f"--search {self.search} cannot ask a Transformer: leave it out, or give --search batched."
-            )
-        if self.search in ("compiled", "batched") and self.lm.kind == "kenlm":
-            raise UsageError(
-                f"--search {self.search} reads ARPA files: {self.lm.path} needs --search flashlight."
-            )
-        if self.search in ("compiled", "batched") and not lexicon:
-            raise UsageError(
-                f"--search {self.search} needs words: name a language model (--lm) or a --lexicon."
-            )
-        return self.search  # type: ignore[return-value] # an engine, as the command line saw to
+        if _is_one(audio):
+            [transcript] = self._transcripts([_recorded(audio, 0)], None)
+            return transcript
+        sources = _each_recorded(audio)
+        return self._transcripts(sources, on_error)
 
-    def search_spec(
-        self, labels: tuple[str, ...], metadata: dict[str, Any] | None = None
-    ) -> SearchSpec:
-        """What the search processes are told, for a model with these outputs; its metadata may say what they are."""
-        spec = SearchSpec(
-            labels=labels,
-            engine=self.engine,
-            lm=self.lm.path,
-            lexicon=self.lm.lexicon,
-            spell_words=self.lm.path is not None and self.lm.lexicon is None,
-            weights=self.weights,
-            options=self.beam,
-            cache=home() / "search",
-            transformer=self.lm.kind == "transformer",
-            device=self.device,
-            lm_cache_gb=self.lm_cache_gb,
-            metadata={
-                name: value
-                for name, value in (metadata or {}).items()
-                if name in ("units", "pieces")
-            },
-        )
-        if not self.hotwords:
-            return spec
-        return replace(spec, hotwords=in_the_alphabets_case(self.hotwords, spec.vocabulary))
+    def _transcripts(
+        self, sources: Iterable[Recorded], on_error: Callable[[str, str], None] | None
+    ) -> Iterator[Transcript]:
+        for outcome in self._pipeline.transcribe(sources):
+            if outcome.transcript is not None:
+                yield outcome.transcript
+            elif on_error is not None:
+                on_error(str(outcome.source), outcome.error or "")
+            else:
+                raise UserError(outcome.error or f"{outcome.source} cannot be transcribed.")
+
+    @overload
+    def emissions(self, audio: Audio) -> np.ndarray: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def emissions(self, audio: Iterable[Audio]) -> Iterator[np.ndarray]: ...
+
+    def emissions(self, audio: Audio | Iterable[Audio]) -> np.ndarray | Iterator[np.ndarray]:
+        """(T, V) float32 natural log-probabilities of one recording, or an iterator over many.
+
+        audio: see `transcribe`. A recording of any length gives the frames of the whole. Raises
+        UserError for one that cannot be read.
+        """
+        if _is_one(audio):
+            [found] = self._pipeline.emissions([_recorded(audio, 0)])
+            return self._joined(found)
+        sources = _each_recorded(audio)
+        return (self._joined(found) for found in self._pipeline.emissions(sources))
+
+    def _joined(self, found: Emitted) -> np.ndarray:
+        if found.error is not None:
+            raise UserError(found.error)
+        nothing = np.zeros((0, len(self.labels)), np.float32)
+        return np.concatenate([nothing, *(segment.emission for segment in found.segments)])
+
+
+def _is_one(audio: object) -> bool:
+    """Whether this is one recording and not an iterable of recordings."""
+    if isinstance(audio, str | os.PathLike):
+        return True
+    return (
+        isinstance(audio, tuple)
+        and len(audio) == 2
+        and hasattr(audio[0], "__len__")
+        and isinstance(audio[1], int | np.integer)
+    )
+
+
+def _each_recorded(many: Any) -> Iterator[Recorded]:
+    return (_recorded(item, number) for number, item in enumerate(many))
+
+
+def _recorded(audio: Any, number: int) -> Recorded:
+    if isinstance(audio, str | os.PathLike):
+        return Path(audio)
+    if _is_one(audio):
+        return Waveform(audio[0], int(audio[1]), f"recording {number}")
+    raise TypeError(
+        f"A recording is a path or (samples, rate), got {type(audio).__name__}: {audio!r:.60}"
+    )
 
 
 @contextmanager
-def recognizer(options: RecognitionOptions, warn: Callable[[str], None]) -> Iterator[Pipeline]:
-    """A pipeline as the options describe it; its processes end with the context. UserError says what is wrong.
+def open_pipeline(
+    options: RecognitionOptions, warn: Callable[[str], None] = lambda sentence: None
+) -> Iterator[Pipeline]:
+    """A pipeline as the options describe it; its processes end with the context.
 
-    The search processes start first: they read lexicon and language model while this one imports torch.
+    The search processes start first: they read lexicon and language model while this one imports
+    torch. Raises UserError and UsageError when something cannot be opened.
     """
     path = options.model.path
     outputs = quick_outputs(path)
@@ -122,17 +172,18 @@ def recognizer(options: RecognitionOptions, warn: Callable[[str], None]) -> Iter
     labels, metadata = outputs or (None, {})
     if checkpoint is not None:
         labels, metadata = checkpoint.labels, checkpoint.metadata
-    with _sentences():
+    with _user_errors():
         if labels is None:
-            raise ValueError(
-                f"{path} is only pretrained: it has no output layer to transcribe with (w2v2 finetune)."
+            raise UserError(
+                f"{path} is only pretrained: "
+                "it has no output layer to transcribe with (w2v2 finetune)."
             )
         pool = open_search(options, labels, metadata, warn)
     with pool:
         from w2v2cli.recognition.acoustic_model import AcousticModel
         from w2v2cli.recognition.pipeline import Pipeline
 
-        with _sentences():
+        with _user_errors():
             model = AcousticModel.load(checkpoint or _read(path), options.device, options.precision)
         pool.wait_until_ready()
         yield Pipeline(model, pool, options.batch_seconds)
@@ -145,8 +196,11 @@ def open_search(
     warn: Callable[[str], None],
     keep: bool = False,
 ) -> Searches:
-    """The search of `options`, to be entered, for a model with these outputs: in processes beside this one, or on the device
-    in a thread of this one. keep: see `RescoringPool`."""
+    """The search of `options` for a model with these outputs, not yet entered.
+
+    It runs in processes beside this one, or on the device in a thread of this one.
+    keep: see `RescoringPool`.
+    """
     second, nbest = options.rescore, options.beam.nbest
     if second is not None:
         found = min(max(nbest, second.nbest), options.beam.width)
@@ -171,13 +225,13 @@ def open_search(
 def _read(path: Path) -> Checkpoint:
     from models.importers.reader import read_model
 
-    with _sentences():
+    with _user_errors():
         return read_model(path)
 
 
 @contextmanager
-def _sentences() -> Iterator[None]:
-    """What `lm` and `models` complain of in a sentence is the user's to mend."""
+def _user_errors() -> Iterator[None]:
+    """Turn the sentences that `lm` and `models` raise into UserErrors."""
     try:
         yield
     except ValueError as error:

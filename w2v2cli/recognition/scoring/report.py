@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from w2v2cli.recognition.recognizer import RecognitionOptions
+from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.scoring.error_rate import ErrorCounts, bootstrap_interval
 from w2v2cli.recognition.scoring.results import Evaluation, Scored, Unit
 

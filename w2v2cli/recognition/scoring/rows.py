@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from w2v2cli.data.corpora.catalogue import CorpusSplit
     from w2v2cli.processes import Ranks
     from w2v2cli.recognition.pipeline import Pipeline
-    from w2v2cli.recognition.recognizer import RecognitionOptions
+    from w2v2cli.recognition.resolving import RecognitionOptions
 
 COUNTS = ("reference", "substitutions", "deletions", "insertions")
 

@@ -25,7 +25,7 @@ from w2v2cli.errors import UsageError
 from w2v2cli.processes import Ranks, cores_of
 
 if TYPE_CHECKING:
-    from w2v2cli.recognition.recognizer import RecognitionOptions
+    from w2v2cli.recognition.resolving import RecognitionOptions
 
 
 def meeting_place(ranks: Ranks, environment: Mapping[str, str] = os.environ) -> str:

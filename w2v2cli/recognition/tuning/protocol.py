@@ -13,7 +13,7 @@ from w2v2cli.console import progress, say
 from w2v2cli.errors import UsageError, UserError
 
 if TYPE_CHECKING:
-    from w2v2cli.recognition.recognizer import RecognitionOptions
+    from w2v2cli.recognition.resolving import RecognitionOptions
     from w2v2cli.recognition.scoring.results import Evaluation
     from w2v2cli.recognition.tuning.trials import Outcome
 

@@ -14,7 +14,8 @@ from storage.hashing import hash_of
 from storage.home import home
 from w2v2cli.data.corpora.catalogue import CorpusSplit
 from w2v2cli.errors import UserError
-from w2v2cli.recognition.recognizer import RecognitionOptions, open_search
+from w2v2cli.recognition.recognizer import open_search
+from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.searching.rescoring import Rescoring
 from w2v2cli.recognition.tuning.emission_cache import (
     Emissions,

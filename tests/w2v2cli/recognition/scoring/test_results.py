@@ -16,8 +16,8 @@ from w2v2cli.data.locations import LmLocation, ModelLocation
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
 from w2v2cli.processes import Ranks
-from w2v2cli.recognition import recognizer
-from w2v2cli.recognition.recognizer import RecognitionOptions
+from w2v2cli.recognition import resolving
+from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.scoring.report import json_report, print_report
 from w2v2cli.recognition.scoring.rows import evaluation_of, scored_rows, settings_line
 from w2v2cli.recognition.searching.rescoring import Rescoring
@@ -125,8 +125,8 @@ def test_auto_takes_the_engine_that_is_there(monkeypatch):
         "batched",
     ]
     assert replace(OPTIONS, lm=arpa, device="cuda").engine == "batched"
-    monkeypatch.setattr(recognizer, "is_built", lambda: False)
-    monkeypatch.setattr(recognizer, "find_spec", lambda name: name)
+    monkeypatch.setattr(resolving, "is_built", lambda: False)
+    monkeypatch.setattr(resolving, "find_spec", lambda name: name)
     assert engine(arpa) == "flashlight"
-    monkeypatch.setattr(recognizer, "find_spec", lambda name: None)
+    monkeypatch.setattr(resolving, "find_spec", lambda name: None)
     assert [engine(lm) for lm in (arpa, binary)] == ["batched", "flashlight"]

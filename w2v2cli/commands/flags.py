@@ -1,0 +1,77 @@
+"""Options of a command from a dataclass whose fields carry type, choices, help and default."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+
+import typer
+
+from w2v2cli.errors import exits
+from w2v2cli.help import Help
+
+SettingsT = TypeVar("SettingsT")
+
+
+def takes(
+    settings: type[SettingsT],
+    *,
+    without: Collection[str] = (),
+    help: Mapping[str, str] | None = None,
+    **defaults: Any,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each field of `settings`; its first argument is the settings.
+
+        @takes(DecodingOptions, without=["nbest"], lm="4gram")
+        def evaluate(options: DecodingOptions, split: ...) -> None: ...
+
+    The command runs inside `exits`, so what it or the settings refuse is one sentence on stderr.
+
+    without: fields that the command does not offer; they keep their defaults.
+    help: texts in place of the fields' own, where a default differs.
+    defaults: defaults of this command in place of the fields' own.
+    """
+    offered = [field for field in fields(settings) if field.name not in without]  # type: ignore[arg-type]
+    hints = get_type_hints(settings, include_extras=True)
+    texts = help or {}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        parameters = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=defaults.get(field.name, field.default),
+                annotation=_option(hints[field.name], texts.get(field.name)),
+            )
+            for field in offered
+        ]
+
+        @functools.wraps(command)
+        def wrapper(**given: Any) -> None:
+            values = {field.name: given.pop(field.name) for field in offered}
+            with exits():
+                command(settings(**(defaults | values)), **given)
+
+        keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        signature = inspect.Signature([*keyword, *parameters])
+        wrapper.__signature__ = signature  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+        del wrapper.__wrapped__  # its signature is another
+        return wrapper
+
+    return decorate
+
+
+def _option(hint: Any, text: str | None) -> Any:
+    """A field's annotation as Typer takes it."""
+    kind, about = get_args(hint)
+    assert isinstance(about, Help)
+    names = [] if about.flag is None else [about.flag]
+    option = typer.Option(
+        *names, help=text or about.text, rich_help_panel=about.panel, metavar=about.metavar
+    )
+    return Annotated[kind, option]

@@ -1,0 +1,180 @@
+"""Transcribing corpora and counting the errors, alone or divided among ranks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from w2v2cli.data.corpora.catalogue import CorpusSplit
+from w2v2cli.errors import UserError
+from w2v2cli.processes import Ranks
+from w2v2cli.recognition.output import write_file
+from w2v2cli.recognition.recognizer import open_pipeline
+from w2v2cli.recognition.resolving import RecognitionOptions
+from w2v2cli.recognition.scoring.results import Evaluation
+from w2v2cli.recognition.scoring.rows import (
+    ScoredRow,
+    evaluation_of,
+    kept_rows,
+    scored_rows,
+    settings_line,
+)
+from w2v2cli.recognition.sharing.merging import Parts, WorkPlan, sharing
+from w2v2cli.recognition.sharing.ranks import (
+    options_of,
+    seconds_of,
+    split_by_length,
+    stopping,
+    take_cores,
+    temporary_folder,
+)
+
+NAMED = 5  # utterances that a message lists before it only counts
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a call found."""
+
+    evaluations: list[Evaluation]
+    """The errors of each corpus, in the order given."""
+    shortfall: str | None = None
+    """The sentence on what is missing because a rank ended early."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """An utterance of a corpus."""
+
+    corpus: CorpusSplit
+    number: int
+
+    @property
+    def id(self) -> str:
+        """The utterance's name in its corpus."""
+        return self.corpus.utterances[self.number].id
+
+
+def evaluate_corpora(
+    options: RecognitionOptions,
+    corpora: Sequence[CorpusSplit],
+    *,
+    output: Path | None = None,
+    skip_existing: bool = False,
+    warn: Callable[[str], None] = lambda sentence: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluated | None:
+    """Transcribe corpora and hold the transcripts against their references.
+
+    output: file that gets a line of JSON for each utterance.
+    skip_existing: leave out utterances that `output` has, of the same settings.
+    warn: called with a sentence about the lexicon or the language model.
+    on_progress: called with the number of utterances done and of all that were to do.
+
+    Under torchrun the ranks divide the utterances; the first one returns the result, the others
+    return None. An utterance that cannot be transcribed is listed in its evaluation's `failures`.
+    Raises UsageError and UserError.
+    """
+    ranks = Ranks.from_environment()
+    line = settings_line(options)
+    options = options_of(options, ranks)
+    places = [Place(corpus, n) for corpus in corpora for n in range(len(corpus.utterances))]
+    folder = temporary_folder(ranks) if ranks.several else None
+    if output is not None:
+        folder = output.with_name(f".{output.name}.parts")
+    rows: dict[int, ScoredRow] = {}
+
+    def plan() -> WorkPlan:
+        if skip_existing and output is not None and folder is not None:
+            kept = kept_rows(output, folder, line)
+            names = [(place.corpus.name, place.id) for place in places]
+            rows.update({index: kept[name] for index, name in enumerate(names) if name in kept})
+        return _plan(places, rows, ranks)
+
+    with (
+        stopping(ranks) as stop,
+        sharing(ranks, folder, plan, stop, ScoredRow, keep=output is not None) as parts,
+        closing(_scored(parts, places, options, line, warn)) as own,
+    ):
+        if not ranks.first:
+            parts.contribute(own)
+            return None
+        total = len(places) - len(rows)
+        for done, (index, row) in enumerate(parts.merged(own), 1):
+            on_progress(done, total)
+            rows[index] = row
+        if output is not None:
+            _keep([rows[index] for index in sorted(rows) if rows[index].alignment], output)
+    missing = [places[index].id for index in parts.missing]
+    shortfall = _shortfall(missing, len(places), parts.shortfall(), output) if missing else None
+    return Evaluated(_evaluations(corpora, rows), shortfall)
+
+
+def _evaluations(corpora: Sequence[CorpusSplit], rows: Mapping[int, ScoredRow]) -> list[Evaluation]:
+    """The errors of each corpus, from the rows of all utterances by their place."""
+    found, first = [], 0
+    for corpus in corpora:
+        numbers = range(len(corpus.utterances))
+        own = [(number, rows[first + number]) for number in numbers if first + number in rows]
+        found.append(evaluation_of(corpus, own))
+        first += len(numbers)
+    return found
+
+
+def _shortfall(missing: Sequence[str], total: int, why: str, output: Path | None) -> str:
+    again = "--output keeps what is done"
+    if output is not None:
+        again = f"{output} holds the others, and --skip-existing does only these"
+    return (
+        f"{len(missing)} of {total} utterances were not transcribed because {why}; {again}: "
+        f"{', '.join(missing[:NAMED])}{' and more' if len(missing) > NAMED else ''}."
+    )
+
+
+def _plan(places: Sequence[Place], done: Mapping[int, ScoredRow], ranks: Ranks) -> WorkPlan:
+    """The utterances of each rank, without those that are done, divided by length."""
+    utterances = [place.corpus.utterances[place.number] for place in places]
+    left = [index for index in range(len(places)) if index not in done]
+    shares = [left]
+    if ranks.several:
+        seconds = [
+            seconds_of([utterances[index].path])[0]
+            if utterances[index].seconds is None
+            else utterances[index].seconds or 0.0
+            for index in left
+        ]
+        shares = [[left[at] for at in share] for share in split_by_length(seconds, ranks.world)]
+    return WorkPlan([utterance.id for utterance in utterances], shares)
+
+
+def _scored(
+    parts: Parts[ScoredRow],
+    places: Sequence[Place],
+    options: RecognitionOptions,
+    line: str,
+    warn: Callable[[str], None],
+) -> Generator[tuple[int, ScoredRow], None, None]:
+    """This rank's utterances, transcribed and scored, corpus by corpus."""
+    if [place.id for place in places] != list(parts.plan.items):
+        raise UserError(
+            f"Rank {parts.ranks.rank} finds other utterances than the first rank: "
+            "are the disks the same?"
+        )
+    if not parts.mine:
+        return
+    with open_pipeline(options, warn if parts.ranks.first else lambda sentence: None) as pipeline:
+        take_cores(parts.ranks)
+        for _, group in groupby(parts.mine, key=lambda index: id(places[index].corpus)):
+            indices = list(group)
+            numbers = [places[index].number for index in indices]
+            found = scored_rows(pipeline, places[indices[0]].corpus, numbers, line, parts.ranks)
+            yield from zip(indices, found, strict=True)
+
+
+def _keep(rows: Sequence[ScoredRow], output: Path) -> None:
+    lines = (json.dumps(row.to_json(), ensure_ascii=False) for row in rows)
+    write_file(output, "".join(f"{line}\n" for line in lines))

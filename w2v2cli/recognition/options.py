@@ -1,0 +1,224 @@
+"""What a user can ask of transcription, evaluation and tuning.
+
+Each setting has its type, choices, help and default in one place; `resolving.resolve` finds the
+files and weights that the settings stand for. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+from lm.decoding import BeamOptions
+from w2v2cli.errors import UsageError
+from w2v2cli.help import Help, refusal
+from w2v2cli.recognition.devices import Precision
+
+SearchName = Literal["auto", "greedy", "compiled", "flashlight", "batched"]
+SEARCH, DEVICE = "Search", "Device"  # headings of --help
+
+
+@dataclass(frozen=True)
+class Beams:
+    """Hypotheses kept after each frame where the user names no number."""
+
+    ngram: int
+    transformer: int
+
+    def of(self, kind: str) -> int:
+        """The beam for a language model of this kind."""
+        return self.transformer if kind == "transformer" else self.ngram
+
+
+TRANSCRIBING = Beams(500, 500)
+TUNING = Beams(500, 50)  # the paper's (appendix B)
+TESTING = Beams(1500, 500)  # the paper's (appendix B)
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """How recordings become words: model, language model, search, device.
+
+    Raises UsageError for values that are wrong in themselves or together.
+    """
+
+    model: Annotated[
+        str, Help("Acoustic model: a name (see `w2v2 model list`), a folder or a checkpoint file.")
+    ] = "demo"
+    lm: Annotated[
+        str,
+        Help(
+            "Language model: `none`; `4gram` or `transformer`, those that belong to --model; or a "
+            "file: .arpa or .arpa.gz, a KenLM binary, a .safetensors or .pt Transformer."
+        ),
+    ] = "none"
+    lexicon: Annotated[
+        Path | None,
+        Help(
+            "Words that can be recognised, one `word<TAB>w o r d |` a line. "
+            "Default: all words of the language model."
+        ),
+    ] = None
+    search: Annotated[
+        SearchName,
+        Help("Search engine; auto takes the fastest that can use --lm on this device.", SEARCH),
+    ] = "auto"
+    beam: Annotated[
+        int | None,
+        Help("Hypotheses kept after each frame: more is slower, with fewer errors.", SEARCH),
+    ] = None
+    beam_threshold: Annotated[
+        float,
+        Help("Drop hypotheses whose score (natural log) is this far below the best.", SEARCH),
+    ] = 50.0
+    beam_tokens: Annotated[
+        int | None,
+        Help("Try only the N likeliest symbols of each frame (20 ms). Default: all.", SEARCH),
+    ] = None
+    lm_weight: Annotated[
+        float | None,
+        Help(
+            "Weight of the language model score. Default: the tuned value for this model and LM if "
+            "`w2v2 tune-lm` has stored one, else 2 for an n-gram and 0.87 for a Transformer.",
+            SEARCH,
+        ),
+    ] = None
+    word_score: Annotated[
+        float | None,
+        Help(
+            "Score added for each word: higher gives more and shorter words. "
+            "Default: the tuned value, else -1.",
+            SEARCH,
+        ),
+    ] = None
+    unk_score: Annotated[
+        float,
+        Help(
+            "Score added, in place of --word-score, for each word outside the lexicon. "
+            "The default forbids such words.",
+            SEARCH,
+        ),
+    ] = -math.inf
+    sil_score: Annotated[
+        float | None,
+        Help(
+            "Score added for each frame that the path gives to the word boundary. "
+            "Default: the tuned value, else 0.",
+            SEARCH,
+        ),
+    ] = None
+    hotwords: Annotated[
+        Path | None,
+        Help(
+            "Words to favour, one `word weight` a line; the weight is added to the score each time "
+            "the word is found. Words outside the lexicon are added to it.",
+            SEARCH,
+        ),
+    ] = None
+    rescore: Annotated[
+        str | None,
+        Help(
+            "Second pass: score the N best hypotheses again with this language model, "
+            "`transformer` or a file (Transformer or ARPA).",
+            SEARCH,
+        ),
+    ] = None
+    rescore_nbest: Annotated[int, Help("Hypotheses that --rescore scores again.", SEARCH)] = 100
+    rescore_lm_weight: Annotated[
+        float | None,
+        Help(
+            "Weight of --rescore's language model. Default: the tuned value, else 0.87 for a "
+            "Transformer and 2 for an n-gram.",
+            SEARCH,
+        ),
+    ] = None
+    rescore_word_score: Annotated[
+        float | None,
+        Help("Score added for each word by --rescore. Default: the tuned value, else -1.", SEARCH),
+    ] = None
+    rescore_first_weight: Annotated[
+        float,
+        Help(
+            "Weight that the first pass's language model keeps in the second pass; 0: none.",
+            SEARCH,
+        ),
+    ] = 0.0
+    nbest: Annotated[
+        int, Help("Hypotheses kept of each segment, in json and jsonl output.", SEARCH)
+    ] = 1
+    device: Annotated[
+        str, Help("auto (the first GPU, else the CPU), cpu, cuda or cuda:N.", DEVICE)
+    ] = "auto"
+    precision: Annotated[
+        Precision,
+        Help("Numbers of the acoustic model; auto is fp32 on a CPU, bf16 on a GPU.", DEVICE),
+    ] = "auto"
+    batch_seconds: Annotated[
+        float, Help("Seconds of audio in a batch; 0: chosen for the device.", DEVICE)
+    ] = 0.0
+    workers: Annotated[int, Help("Search processes; 0: one for each core.", DEVICE)] = 0
+    lm_cache_gb: Annotated[
+        float,
+        Help("Memory for a Transformer's cached keys and values, in 10^9 bytes.", DEVICE),
+    ] = 2.0
+
+    def __post_init__(self) -> None:
+        for name, allowed in choices(type(self)).items():
+            if getattr(self, name) not in allowed:
+                flag = f"--{name.replace('_', '-')}"
+                raise UsageError(refusal(flag, getattr(self, name), allowed))
+        searchable = self.lm != "none" or self.lexicon is not None
+        if self.search == "greedy" and searchable:
+            what = f"--lm {self.lm}" if self.lm != "none" else "--lexicon"
+            raise UsageError(
+                f"--search greedy uses no language model or lexicon: leave it out, or {what}."
+            )
+        if self.search == "greedy" and self.nbest > 1:
+            raise UsageError(
+                f"--search greedy finds one hypothesis, --nbest asks for {self.nbest}."
+            )
+        if self.hotwords is not None and not searchable:
+            raise UsageError(
+                "--hotwords needs words to be found among: "
+                "name a language model (--lm) or a --lexicon."
+            )
+        if self.rescore is not None and not searchable:
+            raise UsageError(
+                "--rescore needs hypotheses to score again: "
+                "name a language model (--lm) for the search."
+            )
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        if self.rescore_nbest < 1:
+            raise UsageError(f"--rescore-nbest must be at least 1, got {self.rescore_nbest}.")
+        if not self.lm_cache_gb > 0:
+            raise UsageError(f"--lm-cache-gb must be above 0, got {self.lm_cache_gb:g}.")
+        if self.batch_seconds < 0:
+            raise UsageError(f"--batch-seconds cannot be negative, got {self.batch_seconds:g}.")
+        if self.workers < 0:
+            raise UsageError(f"--workers cannot be negative, got {self.workers}.")
+
+    def beam_options(self, width: int) -> BeamOptions:
+        """How wide the search looks; `width` counts where no beam was asked for."""
+        wanted = width if self.beam is None else self.beam
+        try:
+            return BeamOptions(wanted, self.beam_tokens, self.beam_threshold, self.nbest)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+
+def choices(settings: type) -> dict[str, tuple[str, ...]]:
+    """The allowed values of each field of a settings dataclass that is a choice."""
+    hints = get_type_hints(settings)
+    return {
+        item.name: get_args(hints[item.name])
+        for item in fields(settings)
+        if _is_choice(hints[item.name])
+    }
+
+
+def _is_choice(hint: Any) -> bool:
+    return getattr(hint, "__origin__", None) is Literal

@@ -1,0 +1,251 @@
+"""From what a user asked for to what runs: names become files, missing weights tuned ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lm.decoding import BeamOptions, DecodingWeights
+from lm.native.library import is_built
+from storage.home import home
+from w2v2cli.data.locations import (
+    LmKind,
+    LmLocation,
+    ModelLocation,
+    OnProgress,
+    resolve_lm,
+    resolve_model,
+)
+from w2v2cli.errors import UsageError
+from w2v2cli.recognition.devices import Precision, on_gpu
+from w2v2cli.recognition.options import TRANSCRIBING, Beams, DecodingOptions, SearchName
+from w2v2cli.recognition.searching.spec import Engine, SearchSpec
+
+if TYPE_CHECKING:
+    from w2v2cli.recognition.searching.rescoring import Rescoring
+
+# Weights before tuning: the paper's start for n-grams (§4.4), and what it found for a Transformer
+# (100 h of labels, table 7).
+STARTING: dict[LmKind, tuple[float, float]] = {
+    "arpa": (2.0, -1.0),
+    "kenlm": (2.0, -1.0),
+    "transformer": (0.87, -1.0),
+}
+
+
+@dataclass(frozen=True)
+class RecognitionOptions:
+    """What runs: files that exist, and weights that count."""
+
+    model: ModelLocation
+    lm: LmLocation
+    weights: DecodingWeights = field(default_factory=DecodingWeights)
+    beam: BeamOptions = field(default_factory=BeamOptions)
+    search: SearchName = "auto"
+    """The engine asked for: see `engine` for the one that runs."""
+    hotwords: dict[str, float] = field(default_factory=dict)
+    """Score added each time a word is found."""
+    rescore: Rescoring | None = None
+    """How another language model scores the n-best lists again."""
+    lm_cache_gb: float = DecodingOptions.lm_cache_gb
+    """Memory for a Transformer's keys and values, in 10^9 bytes."""
+    device: str = "auto"
+    precision: Precision = "auto"
+    batch_seconds: float = 0.0
+    """Seconds of audio, padding included, in a batch; 0 takes the device's."""
+    workers: int = 0
+    """Search processes; 0 takes one for each core."""
+
+    @property
+    def engine(self) -> Engine:
+        """The search that runs.
+
+        auto takes the best path where there is no language model and no lexicon; tensors on a GPU
+        or with a Transformer; else the compiled search, which finds what flashlight finds in a
+        tenth of its time; flashlight for what only KenLM reads, and where the compiled search was
+        not built. Raises UsageError for an engine that cannot use this language model.
+        """
+        transformer = self.lm.kind == "transformer"
+        searchable = self.lm.path is not None or self.lm.lexicon is not None
+        if self.search == "auto":
+            return self._automatic(searchable, transformer)
+        if transformer and self.search != "batched":
+            raise UsageError(
+                f"--search {self.search} cannot use a Transformer: "
+                "leave it out, or give --search batched."
+            )
+        if self.search in ("compiled", "batched") and self.lm.kind == "kenlm":
+            raise UsageError(
+                f"--search {self.search} reads ARPA files: "
+                f"{self.lm.path} needs --search flashlight."
+            )
+        if self.search in ("compiled", "batched") and not searchable:
+            raise UsageError(
+                f"--search {self.search} needs words: name a language model (--lm) or a --lexicon."
+            )
+        return self.search
+
+    def _automatic(self, searchable: bool, transformer: bool) -> Engine:
+        if not searchable:
+            return "greedy"
+        if transformer or (self.lm.kind == "arpa" and on_gpu(self.device)):
+            return "batched"
+        if self.lm.kind == "kenlm" or (not is_built() and find_spec("flashlight") is not None):
+            return "flashlight"
+        return "compiled" if is_built() else "batched"
+
+    def search_spec(
+        self, labels: tuple[str, ...], metadata: Mapping[str, Any] | None = None
+    ) -> SearchSpec:
+        """What the search processes are sent, for a model with these outputs.
+
+        metadata: the checkpoint's, which may say what the outputs are.
+        """
+        from lm.search.hotwords import in_the_alphabets_case
+
+        spec = SearchSpec(
+            labels=labels,
+            engine=self.engine,
+            lm=self.lm.path,
+            lexicon=self.lm.lexicon,
+            spell_words=self.lm.path is not None and self.lm.lexicon is None,
+            weights=self.weights,
+            options=self.beam,
+            cache=home() / "search",
+            transformer=self.lm.kind == "transformer",
+            device=self.device,
+            lm_cache_gb=self.lm_cache_gb,
+            metadata={k: v for k, v in (metadata or {}).items() if k in ("units", "pieces")},
+        )
+        if not self.hotwords:
+            return spec
+        return replace(spec, hotwords=in_the_alphabets_case(self.hotwords, spec.vocabulary))
+
+
+def resolve(
+    options: DecodingOptions,
+    beams: Beams = TRANSCRIBING,
+    *,
+    note: Callable[[str], None] = lambda sentence: None,
+    on_fetch: OnProgress = lambda file, done, total: None,
+) -> RecognitionOptions:
+    """Find the files that names stand for, downloading them where needed, and the tuned weights.
+
+    beams: the beam where `options` names none.
+    note: called with a sentence when tuned weights are used.
+    on_fetch: called with the file's name, bytes on disk and bytes in all while one is downloaded.
+
+    Raises UsageError or UserError.
+    """
+    from w2v2cli.recognition.searching.rescoring import Rescoring
+    from w2v2cli.recognition.tuning.kept import rescored
+
+    beam = options.beam_options(beams.of("arpa"))  # refuses a wrong call before any download
+    favoured = {} if options.hotwords is None else _hotwords(options.hotwords)
+    model = resolve_model(options.model, on_fetch)
+    lm = resolve_lm(options.lm, model, options.lexicon, on_fetch)
+    second = None
+    if options.rescore is not None:
+        second = resolve_lm(options.rescore, model, None, on_fetch)
+    beam = options.beam_options(beams.of(lm.kind))
+    first = Weighing(lm, options.lm_weight, options.word_score, options.sil_score)
+    weights = first.starting
+    if options.search != "greedy":
+        weights = first.weights(model, None, note)
+    rescore = None
+    if second is not None:
+        again = Weighing(
+            second, options.rescore_lm_weight, options.rescore_word_score, prefix="rescore-"
+        )
+        rescore = Rescoring(
+            second,
+            again.weights(model, rescored(lm), note),
+            options.rescore_first_weight,
+            options.rescore_nbest,
+        )
+    return RecognitionOptions(
+        model=model,
+        lm=lm,
+        weights=replace(weights, unk_score=options.unk_score),
+        beam=beam,
+        search=options.search,
+        hotwords=favoured,
+        rescore=rescore,
+        lm_cache_gb=options.lm_cache_gb,
+        device=options.device,
+        precision=options.precision,
+        batch_seconds=options.batch_seconds,
+        workers=options.workers,
+    )
+
+
+@dataclass(frozen=True)
+class Weighing:
+    """The weights of one pass of the search, as far as the user gave them."""
+
+    lm: LmLocation
+    lm_weight: float | None = None
+    word_score: float | None = None
+    sil_score: float | None = None
+    prefix: str = ""
+    """What the options' names begin with."""
+
+    @property
+    def starting(self) -> DecodingWeights:
+        """The given weights; the paper's for those that are missing."""
+        return self._filled(DecodingWeights(*STARTING[self.lm.kind]))
+
+    def weights(
+        self, model: ModelLocation, search: str | None, note: Callable[[str], None]
+    ) -> DecodingWeights:
+        """The given weights; for those that are missing the tuned ones, else the paper's.
+
+        search: the kind of search they were tuned for; None for a single pass.
+        note: called with a sentence that says which weights come from tuning.
+        """
+        from w2v2cli.recognition.tuning.kept import BEAM, find_tuned
+
+        missing = {
+            name: f"--{self.prefix}{name.replace('_', '-')}"
+            for name in ("lm_weight", "word_score")
+            if getattr(self, name) is None
+        }
+        if not missing and self.sil_score is not None:
+            return self.starting
+        tuned = find_tuned(model, self.lm, search or BEAM)
+        if tuned is None:
+            return self.starting
+        if missing:
+            values = " and ".join(
+                f"{name.replace('_', ' ').replace('lm', 'LM')} {getattr(tuned.weights, name):g}"
+                for name in missing
+            )
+            note(
+                f"Note: {values}, as tuned on {tuned.data} ({tuned.path}); "
+                f"{' and '.join(missing.values())} {'override' if len(missing) > 1 else 'overrides'}"
+                f" {'them' if len(missing) > 1 else 'it'}."
+            )
+        return self._filled(tuned.weights)
+
+    def _filled(self, others: DecodingWeights) -> DecodingWeights:
+        given = {
+            name: value
+            for name in ("lm_weight", "word_score", "sil_score")
+            if (value := getattr(self, name)) is not None
+        }
+        try:
+            return replace(others, **given)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+
+
+def _hotwords(path: Path) -> dict[str, float]:
+    from lm.search.hotwords import HotwordsError, read_hotwords
+
+    try:
+        return read_hotwords(path)
+    except HotwordsError as error:
+        raise UsageError(str(error)) from None

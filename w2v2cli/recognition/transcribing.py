@@ -1,0 +1,156 @@
+"""Transcribing recordings into files or onto a stream, alone or divided among ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from w2v2cli.data.audio import STDIN, find_recordings
+from w2v2cli.errors import UsageError
+from w2v2cli.processes import Ranks
+from w2v2cli.recognition.output import output_paths, write_file
+from w2v2cli.recognition.recognizer import open_pipeline
+from w2v2cli.recognition.resolving import RecognitionOptions
+from w2v2cli.recognition.sharing.merging import Parts, WorkPlan, sharing
+from w2v2cli.recognition.sharing.ranks import (
+    meeting_place,
+    options_of,
+    seconds_of,
+    split_by_length,
+    stopping,
+    take_cores,
+    temporary_folder,
+)
+from w2v2cli.recognition.sharing.transcribed import TranscribedRow
+from w2v2cli.recognition.transcript import Format, Timestamps, render
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Where transcripts go and how they are written."""
+
+    form: Format = "txt"
+    timestamps: Timestamps = "segment"
+    output_dir: Path | None = None
+    """Folder that gets a file for each recording; None writes to the stream."""
+    skip_existing: bool = False
+    """Leave out recordings whose file is in `output_dir`."""
+
+
+@dataclass(frozen=True)
+class Transcribed:
+    """What a call did."""
+
+    total: int
+    """Recordings that were to be transcribed."""
+    failed: list[str]
+    """A sentence for each recording that could not be read or searched."""
+    missing: list[str]
+    """Recordings that no rank transcribed because their rank ended early."""
+    shortfall: str = ""
+    """Why some are missing, as the end of a sentence."""
+
+
+def transcribe_recordings(
+    options: RecognitionOptions,
+    inputs: Sequence[str],
+    how: Writing,
+    *,
+    write: Callable[[str], None],
+    warn: Callable[[str], None] = lambda sentence: None,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Transcribed | None:
+    """Transcribe files, folders, patterns or stdin (`-`), in the order given.
+
+    write: called with the text of each recording when there is no output folder.
+    warn: called with a sentence about the lexicon or the language model.
+    on_progress: called with the number of recordings done and of all.
+
+    Under torchrun the ranks divide the recordings; the first one writes to the stream and returns
+    the result, the others return None. Raises UsageError and UserError.
+    """
+    ranks = Ranks.from_environment()
+    if ranks.several and str(STDIN) in inputs:
+        raise UsageError(
+            f"- is stdin, which {ranks.world} ranks cannot share: "
+            "name files, or run without torchrun."
+        )
+    options = options_of(options, ranks)
+    failed: list[str] = []
+    with (
+        stopping(ranks) as stop,
+        sharing(
+            ranks,
+            _meeting_folder(ranks, how),
+            lambda: _plan(inputs, ranks, how),
+            stop,
+            TranscribedRow,
+        ) as parts,
+    ):
+        sources = [Path(item) for item in parts.plan.items]
+        with closing(_transcribed(parts, sources, options, how, warn)) as own:
+            if not ranks.first:
+                parts.contribute(own)
+                return None
+            total = sum(map(len, parts.plan.shares))
+            for done, (_, row) in enumerate(parts.merged(own), 1):
+                on_progress(done, total)
+                if row.error is not None:
+                    failed.append(row.error)
+                elif row.text is not None:
+                    write(row.text)
+    missing = [str(sources[index]) for index in parts.missing]
+    return Transcribed(total, failed, missing, parts.shortfall() if missing else "")
+
+
+def _meeting_folder(ranks: Ranks, how: Writing) -> Path | None:
+    """The folder through which ranks exchange results; None for a process alone."""
+    if not ranks.several:
+        return None
+    if how.output_dir is None:
+        return temporary_folder(ranks)
+    return how.output_dir / f".ranks-{meeting_place(ranks)}"
+
+
+def _plan(inputs: Sequence[str], ranks: Ranks, how: Writing) -> WorkPlan:
+    """All recordings, and each rank's share of those still to do, divided by length."""
+    sources = find_recordings(inputs)
+    left = list(range(len(sources)))
+    if how.skip_existing and how.output_dir is not None:
+        paths = output_paths(sources, how.output_dir, how.form)
+        left = [index for index in left if not paths[sources[index]].exists()]
+    shares = [left]
+    if ranks.several:
+        seconds = seconds_of(sources[index] for index in left)
+        shares = [[left[at] for at in share] for share in split_by_length(seconds, ranks.world)]
+    return WorkPlan([str(source) for source in sources], shares)
+
+
+def _transcribed(
+    parts: Parts[TranscribedRow],
+    sources: Sequence[Path],
+    options: RecognitionOptions,
+    how: Writing,
+    warn: Callable[[str], None],
+) -> Generator[tuple[int, TranscribedRow], None, None]:
+    """This rank's recordings: written to their files, or with the text for the stream."""
+    if not parts.mine:
+        return
+    paths = None
+    if how.output_dir is not None:
+        paths = output_paths(sources, how.output_dir, how.form)
+    with open_pipeline(options, warn if parts.ranks.first else lambda sentence: None) as pipeline:
+        take_cores(parts.ranks)
+        outcomes = pipeline.transcribe([sources[index] for index in parts.mine])
+        for index, outcome in zip(parts.mine, outcomes, strict=True):
+            text = None
+            if outcome.transcript is not None:
+                text = render(outcome.transcript, how.form, how.timestamps)
+                if paths is not None:
+                    write_file(paths[sources[index]], text)
+                    text = None
+            yield index, TranscribedRow(text, outcome.error)
