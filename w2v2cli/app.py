@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Annotated
 
@@ -19,13 +20,17 @@ from w2v2cli.commands.transcribe import transcribe
 from w2v2cli.commands.tune import tune_lm
 from w2v2cli.commands.variadic import variadic
 from w2v2cli.errors import INTERRUPTED, exits
+from w2v2cli.help import refusal
 
-# Typer brings a Click of its own or takes the installed one; either way this is the base of a call's errors.
+# Typer brings its own Click or takes the installed one; this is the base class of a call's errors
+# in both.
 CallError = next(
     base
     for base in typer.BadParameter.__mro__
     if issubclass(base, Exception) and base.__name__ == "ClickException"
 )
+
+NOT_A_CHOICE = re.compile(r"'(?P<value>[^']*)' is not one of (?P<allowed>'.*')")
 
 app = typer.Typer(
     name="w2v2",
@@ -58,14 +63,14 @@ app.command()(doctor)
 
 
 def main() -> None:
-    """Run the program; a call that cannot be understood is answered in one line with exit code 2."""
+    """Run the program. A wrong call is answered in one line on stderr, with exit code 2."""
     args = lm.split_prune(sys.argv[1:])
     try:
         with exits():  # help and completion write to pipes and disks too
             code = app(args=args, prog_name="w2v2", standalone_mode=False)
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            # All our processes have ended by now; torch takes seconds to take itself apart, and nobody waits for that.
+            # All our processes have ended by now. Taking torch apart would take seconds, for nothing.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(INTERRUPTED)
@@ -81,9 +86,12 @@ def main() -> None:
 
 
 def _sentence(error: Exception, args: list[str]) -> str:
-    """What was wrong with the call, and the value that was given where Typer leaves it out."""
+    """What was wrong with the call, and the value where Typer leaves it out."""
     message: str = error.format_message().rstrip()  # type: ignore[attr-defined]
     names = getattr(getattr(error, "param", None), "opts", [])
+    if choice := NOT_A_CHOICE.search(message):
+        allowed = re.findall(r"'([^']*)'", choice["allowed"])
+        return refusal(names[-1] if names else "The argument", choice["value"], allowed)
     pairs = [arg.split("=", 1) for arg in args if "=" in arg] + [
         list(pair) for pair in zip(args, args[1:], strict=False)
     ]

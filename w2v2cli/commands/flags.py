@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 import typer
 
 from w2v2cli.errors import exits
-from w2v2cli.help import Help
+from w2v2cli.help import Help, one_line_paragraphs
 
 SettingsT = TypeVar("SettingsT")
 
@@ -60,6 +60,7 @@ def takes(
         signature = inspect.Signature([*keyword, *parameters])
         wrapper.__signature__ = signature  # type: ignore[attr-defined]
         wrapper.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+        wrapper.__doc__ = one_line_paragraphs(inspect.cleandoc(command.__doc__ or ""))
         del wrapper.__wrapped__  # its signature is another
         return wrapper
 
