@@ -22,6 +22,7 @@ FREE = {
     "w2v2cli",
     "w2v2cli.errors",
     "w2v2cli.console",
+    "w2v2cli.help",
     "w2v2cli.processes",
     "w2v2cli.__main__",
 }
