@@ -42,6 +42,7 @@ STAND_INS = (
 
 # What torch.load raises for content that is not what it expects; fuzzed in the tests.
 DAMAGE = (
+    OSError,  # a seek to before the start
     RuntimeError,
     EOFError,
     ValueError,
@@ -81,6 +82,10 @@ def load_pickle(path: Path) -> Any:
     builtin = [argparse.Namespace, OrderedDict, defaultdict, dict, list, set, int]
     allowed: list[Any] = [*builtin, (Any, "typing.Any"), *stand_ins]
     try:
+        path.open("rb").close()
+    except OSError as error:
+        raise PickleError(f"{path} cannot be read: {error.strerror}.") from None
+    try:
         with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
             # Where a protocol cannot be read, the error below says so.
             warnings.filterwarnings("ignore", "Detected pickle protocol")
@@ -90,8 +95,6 @@ def load_pickle(path: Path) -> Any:
         code = next((name for name in named.groups() if name), None) if named else None
         reason = f"asks to run {code}" if code else "is not a checkpoint that can be read safely"
         raise PickleError(f"{path} {reason}: it was not opened any further.") from None
-    except OSError as error:
-        raise PickleError(f"{path} cannot be read: {error.strerror or error}.") from None
     except DAMAGE as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise PickleError(f"{path} is damaged or not a PyTorch file: {first_line}.") from None

@@ -1,4 +1,4 @@
-"""fairseq's `.pt` files: pretrained and fine-tuned, the argparse layout and the newer hydra one."""
+"""fairseq's `.pt` files, pretrained or fine-tuned, in the argparse or the newer hydra layout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.checkpoint import Checkpoint, CheckpointError
 from models.config import ConvLayer, Wav2Vec2Config, base
 from models.importers.key_table import to_ours, with_parts
 from models.importers.labels import STANDARD
-from models.importers.pickles import plain
+from storage.pickles import plain
 
 FINETUNED = "w2v_encoder."
 NETWORK = "w2v_encoder.w2v_model."
@@ -58,10 +58,13 @@ KEYS = (
 
 
 def read_fairseq(content: Mapping[str, Any], path: Path) -> Checkpoint:
-    """A loaded fairseq file as a checkpoint; its own configuration decides the architecture.
+    """The content of a fairseq file as a checkpoint; its own configuration gives the architecture.
 
-    A fine-tuned file does not hold its dictionary: `dict.ltr.txt` beside it is read, or 32 outputs stand for the
-    alphabet of the published models.
+    A fine-tuned file does not hold its dictionary: `dict.ltr.txt` is read from the same folder.
+    Without it, 32 outputs are taken for the alphabet of the published models.
+
+    Raises CheckpointError for unknown weights, a configuration that is missing or impossible, and
+    outputs without a dictionary.
     """
     weights: dict[str, Tensor] = dict(content["model"])
     finetuned = any(name.startswith(FINETUNED) for name in weights)
@@ -74,25 +77,31 @@ def read_fairseq(content: Mapping[str, Any], path: Path) -> Checkpoint:
     if "quantizer.codebook" in ours:
         ours["quantizer.codebook"] = ours["quantizer.codebook"].squeeze(0)
     labels = _labels(len(ours["output.bias"]), path) if "output.bias" in ours else None
-    return Checkpoint(
-        _config(_settings(content, path)), ours, labels, {"source": f"fairseq file {path.name}"}
-    )
+    settings = _settings(content, path)
+    try:
+        config = _config(settings)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} configures a network that cannot be: {error}.") from None
+    return Checkpoint(config, ours, labels, {"source": f"fairseq file {path.name}"})
 
 
 def _settings(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The flat settings of the network, found in either layout; the pretrained part's where the file is fine-tuned.
+    """The settings of the network in one dict, from either layout.
 
-    argparse: `args`, with the pretrained model's own in `args.w2v_args`. hydra: `cfg.model` and `cfg.task`, with
-    `cfg.model.w2v_args` in either layout again.
+    argparse: `args`, and in a fine-tuned file the pretrained model's own in `args.w2v_args`.
+    hydra: `cfg.model` and `cfg.task`, and in a fine-tuned file `cfg.model.w2v_args`, which may have
+    either layout. Where both have a value, that of the pretrained model describes the network.
     """
     whole = plain(content["cfg"]) if content.get("cfg") else plain(content.get("args"))
     if not isinstance(whole, dict):
         raise CheckpointError(
-            f"{path} does not say how its network is built (neither cfg nor args is in it)."
+            f"{path} does not say how its network is built (it has neither cfg nor args)."
         )
     outer = _flat(whole)
     inner = _flat(outer["w2v_args"]) if isinstance(outer.get("w2v_args"), dict) else {}
-    # Input normalisation belongs to the task, and the fine-tuned one has the last word.
+    # Input normalisation belongs to the task: the fine-tuned model's value counts.
     return {**outer, **inner, "normalize": outer.get("normalize", inner.get("normalize", False))}
 
 
@@ -129,16 +138,22 @@ def _config(settings: Mapping[str, Any]) -> Wav2Vec2Config:
 
 
 def parse_conv_layers(text: str | None) -> tuple[ConvLayer, ...]:
-    """`[(512, 10, 5)] + [(512, 3, 2)] * 4` as a tuple: lists, sums and repetitions, read and never evaluated."""
+    """`[(512, 10, 5)] + [(512, 3, 2)] * 4` as a tuple; empty without a text.
+
+    Lists, sums and repetitions are read from the syntax tree; the text is never evaluated.
+    Raises CheckpointError for anything else.
+    """
     if not text:
         return ()
     try:
         layers = _listed(ast.parse(text, mode="eval").body)
-    except (SyntaxError, ValueError, TypeError):
+        return tuple(
+            (int(channels), int(kernel), int(stride)) for channels, kernel, stride in layers
+        )
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         raise CheckpointError(
-            f"conv_feature_layers is no list of (channels, kernel, stride): {text!r}."
+            f"conv_feature_layers is not a list of (channels, kernel, stride): {text!r}."
         ) from None
-    return tuple((int(channels), int(kernel), int(stride)) for channels, kernel, stride in layers)
 
 
 def _listed(node: ast.expr) -> list[Any]:
@@ -156,9 +171,10 @@ def _listed(node: ast.expr) -> list[Any]:
 
 
 def _labels(outputs: int, path: Path) -> tuple[str, ...]:
-    """fairseq's dictionary: four special symbols, then those of `dict.ltr.txt`; the blank is its `<s>`, index 0.
+    """fairseq's dictionary: four special symbols, then those of `dict.ltr.txt`.
 
-    The first two are named as Hugging Face's export names them, so that the blank is `<pad>` everywhere.
+    fairseq's blank is `<s>`, index 0. The first two symbols get the names of Hugging Face's export
+    instead, so that the blank is `<pad>` everywhere.
     """
     listing = path.parent / "dict.ltr.txt"
     if listing.is_file():
@@ -170,11 +186,12 @@ def _labels(outputs: int, path: Path) -> tuple[str, ...]:
         labels = ("<pad>", "<s>", "</s>", "<unk>", *symbols)
         if len(labels) != outputs:
             raise CheckpointError(
-                f"{path} has {outputs} outputs, but {listing} and the special symbols {len(labels)}."
+                f"{path} has {outputs} outputs, but {listing} and the special symbols make "
+                f"{len(labels)}."
             )
         return labels
     if outputs == len(STANDARD):
         return STANDARD
     raise CheckpointError(
-        f"{path} has {outputs} outputs and no dictionary in it: put its dict.ltr.txt beside it."
+        f"{path} has {outputs} outputs and no dictionary: put dict.ltr.txt into its folder."
     )

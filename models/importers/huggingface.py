@@ -1,20 +1,22 @@
-"""Folders as transformers keeps them: read, and written so that transformers reads them back whole."""
+"""Folders in the format of transformers, read and written."""
 
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 from torch import Tensor
 
 from models.checkpoint import PRETRAINING_PREFIXES, Checkpoint, CheckpointError
-from models.config import Wav2Vec2Config, base
+from models.config import SAMPLE_RATE, Wav2Vec2Config, base
 from models.importers.key_table import to_ours, to_theirs, with_parts
-from models.importers.labels import huggingface_labels
-from models.importers.pickles import load_tensors
+from models.importers.labels import LabelsError, huggingface_labels
+from models.importers.weights import load_weights
+from storage.tensors import save_tensors
+from storage.whole import whole_file
 
 POSITION = "wav2vec2.encoder.pos_conv_embed.conv"
 BLOCK = "wav2vec2.encoder.layers.{i}"
@@ -50,7 +52,7 @@ KEYS = (
     ("wav2vec2.masked_spec_embed", "wav2vec2.mask_vector"),
     ("quantizer.codevectors", "quantizer.codebook"),
     (f"{POSITION}.bias", "wav2vec2.context_network.position.bias"),
-    # torch's older spelling of weight norm, then its newer one, which is written.
+    # torch's older names of weight norm, then its newer ones, which are written.
     (f"{POSITION}.weight_g", "wav2vec2.context_network.position.weight_g"),
     (f"{POSITION}.weight_v", "wav2vec2.context_network.position.weight_v"),
     (f"{POSITION}.parametrizations.weight.original0", "wav2vec2.context_network.position.weight_g"),
@@ -59,7 +61,10 @@ KEYS = (
 
 
 def read_huggingface(folder: Path) -> Checkpoint:
-    """A `Wav2Vec2ForCTC`, `Wav2Vec2ForPreTraining` or `Wav2Vec2Model` folder; CheckpointError says what is amiss."""
+    """Read the folder of a `Wav2Vec2ForCTC`, `Wav2Vec2ForPreTraining` or `Wav2Vec2Model`.
+
+    Raises CheckpointError with a sentence that says what is wrong with it.
+    """
     settings = _json(folder / "config.json")
     if settings.get("model_type") != "wav2vec2":
         raise CheckpointError(
@@ -73,35 +78,45 @@ def read_huggingface(folder: Path) -> Checkpoint:
         }
     ours = to_ours(weights, KEYS, folder)
     if "quantizer.codebook" in ours:
-        ours["quantizer.codebook"] = ours["quantizer.codebook"].squeeze(
-            0
-        )  # (1, GV, d/G) -> (GV, d/G)
-    labels = huggingface_labels(folder) if "output.weight" in ours else None
-    return Checkpoint(
-        _config(settings, folder), ours, labels, {"source": f"Hugging Face folder {folder.name}"}
-    )
+        # (1, GV, d/G) -> (GV, d/G)
+        ours["quantizer.codebook"] = ours["quantizer.codebook"].squeeze(0)
+    try:
+        config = _config(settings, folder)
+        labels = huggingface_labels(folder) if "output.weight" in ours else None
+    except LabelsError as error:
+        raise CheckpointError(str(error)) from None
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder / 'config.json'} configures a network that cannot be: {error}."
+        ) from None
+    return Checkpoint(config, ours, labels, {"source": f"Hugging Face folder {folder.name}"})
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
-    index = folder / "model.safetensors.index.json"
-    bin_index = folder / "pytorch_model.bin.index.json"
-    if (folder / "model.safetensors").is_file():
-        return safetensors.torch.load_file(folder / "model.safetensors")
-    if (folder / "pytorch_model.bin").is_file():
-        return load_tensors(folder / "pytorch_model.bin")
-    for listing, load in ((index, safetensors.torch.load_file), (bin_index, load_tensors)):
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / name).is_file():
+            return load_weights(folder / name)
+        listing = folder / f"{name}.index.json"
         if listing.is_file():
-            shards = sorted(set(_json(listing)["weight_map"].values()))
-            return {
-                name: w for shard in shards for name, w in load(folder / Path(shard).name).items()
-            }
+            return _sharded_weights(listing)
     raise CheckpointError(
         f"{folder} has a config.json but neither model.safetensors nor pytorch_model.bin."
     )
 
 
+def _sharded_weights(listing: Path) -> dict[str, Tensor]:
+    """The weights of all the files that an index names, in the index's own folder."""
+    files = _json(listing).get("weight_map")
+    if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
+        raise CheckpointError(f"{listing} does not say which file holds which weight.")
+    weights: dict[str, Tensor] = {}
+    for file in sorted(set(files.values())):
+        weights |= load_weights(listing.parent / Path(file).name)
+    return weights
+
+
 def _config(settings: dict[str, Any], folder: Path) -> Wav2Vec2Config:
-    """Their configuration as ours; what they leave out has the values of BASE, as in transformers."""
+    """Their configuration as ours; a missing value is that of BASE, as in transformers."""
     default = base()
     channels, kernels, strides = zip(*default.conv_layers, strict=True)
     layers = zip(
@@ -133,38 +148,51 @@ def _config(settings: dict[str, Any], folder: Path) -> Wav2Vec2Config:
 
 
 def write_huggingface(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write a folder that `Wav2Vec2ForCTC.from_pretrained` and `Wav2Vec2Processor.from_pretrained` read."""
+    """Write a folder for `from_pretrained` of `Wav2Vec2ForCTC` and of `Wav2Vec2Processor`.
+
+    All files are complete before the first gets its name, and config.json gets its name last. An
+    error leaves the model that was in the folder before; a kill never leaves a new folder that
+    reads as a model without being one.
+
+    Raises CheckpointError for a model without an output layer or with weights that transformers
+    has no place for, OSError.
+    """
     if checkpoint.labels is None:
         raise CheckpointError("Only a model with an output layer can be written for transformers.")
-    folder.mkdir(parents=True, exist_ok=True)
     weights = {
-        k: w.contiguous()
-        for k, w in checkpoint.weights.items()
-        if not k.startswith(PRETRAINING_PREFIXES)
+        name: tensor
+        for name, tensor in checkpoint.weights.items()
+        if not name.startswith(PRETRAINING_PREFIXES)
     }
-    safetensors.torch.save_file(
-        to_theirs(weights, KEYS), folder / "model.safetensors", metadata={"format": "pt"}
-    )
+    theirs = to_theirs(weights, KEYS)
     labels = list(checkpoint.labels)
     files = {
         "config.json": _their_config(checkpoint.config, labels),
         "vocab.json": {label: i for i, label in enumerate(labels)},
-        "preprocessor_config.json": {
-            "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-            "do_normalize": checkpoint.config.normalize_waveform,
-            "feature_size": 1,
-            "padding_side": "right",
-            "padding_value": 0.0,
-            # Only these networks can be told which samples are padding.
-            "return_attention_mask": checkpoint.config.conv_norm == "layer",
-            "sampling_rate": 16_000,
-        },
+        "preprocessor_config.json": _preprocessor(checkpoint.config),
         "tokenizer_config.json": _tokenizer(labels),
     }
-    for name, values in files.items():
-        (folder / name).write_text(
-            json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as renames:  # in the reverse of the order in which they are entered
+        for name, values in files.items():
+            beside = renames.enter_context(whole_file(folder / name))
+            text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+            beside.write_text(text, encoding="utf-8")
+        beside = renames.enter_context(whole_file(folder / "model.safetensors"))
+        save_tensors(beside, theirs, {"format": "pt"})
+
+
+def _preprocessor(config: Wav2Vec2Config) -> dict[str, Any]:
+    return {
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "do_normalize": config.normalize_waveform,
+        "feature_size": 1,
+        "padding_side": "right",
+        "padding_value": 0.0,
+        # transformers passes a mask of the padding to networks with layer norms only.
+        "return_attention_mask": config.conv_norm == "layer",
+        "sampling_rate": SAMPLE_RATE,
+    }
 
 
 def _their_config(config: Wav2Vec2Config, labels: list[str]) -> dict[str, Any]:
@@ -224,7 +252,11 @@ def _blank(labels: list[str]) -> int:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} is no JSON: {error}.") from None
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
+        raise CheckpointError(f"{path} is not JSON: {error}.") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} is not a JSON object.")
     return values

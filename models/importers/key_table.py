@@ -1,4 +1,4 @@
-"""Foreign names of weights to ours and back, by one table of two columns."""
+"""Translates foreign names of weights to ours and back, by one table of two columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from models.checkpoint import NAMED, CheckpointError
+from models.checkpoint import CheckpointError
+from storage.tensors import shortened
 
 Table = tuple[tuple[str, str], ...]  # (theirs, ours); `{i}` stands for a number
 
@@ -16,9 +17,11 @@ Table = tuple[tuple[str, str], ...]  # (theirs, ours); `{i}` stands for a number
 def to_ours(
     weights: Mapping[str, Tensor], table: Table, path: Path, ignored: Iterable[str] = ()
 ) -> dict[str, Tensor]:
-    """Rename weights by the table; CheckpointError names those that it does not list.
+    """Rename weights by the table.
 
-    ignored: patterns of names that a recognition or pretraining network has no use for.
+    ignored: regular expressions for names that our networks have no use for.
+
+    Raises CheckpointError with the names that the table does not list.
     """
     rules = [(_pattern(theirs), ours) for theirs, ours in table]
     skip = [re.compile(pattern) for pattern in ignored]
@@ -33,22 +36,29 @@ def to_ours(
             if not any(pattern.fullmatch(name) for pattern in skip):
                 unknown.append(name)
     if unknown:
-        more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
-        raise CheckpointError(
-            f"{path} has {len(unknown)} unknown weights: {', '.join(unknown[:NAMED])}{more}."
-        )
+        raise CheckpointError(f"{path} has {len(unknown)} unknown weights: {shortened(unknown)}.")
     return renamed
 
 
 def to_theirs(weights: Mapping[str, Tensor], table: Table) -> dict[str, Tensor]:
-    """The other way; every one of our names must be in the table."""
+    """Rename weights the other way; where the table lists one of ours twice, its last row counts.
+
+    Raises CheckpointError with the names that the other format has no place for.
+    """
     rules = [(_pattern(ours), theirs) for theirs, ours in reversed(table)]
-    renamed = {}
+    renamed: dict[str, Tensor] = {}
+    without = []
     for name, tensor in weights.items():
-        match, theirs = next(
-            (m, theirs) for pattern, theirs in rules if (m := pattern.fullmatch(name))
+        for pattern, theirs in rules:
+            if match := pattern.fullmatch(name):
+                renamed[theirs.format(i=match.groupdict().get("i", ""))] = tensor
+                break
+        else:
+            without.append(name)
+    if without:
+        raise CheckpointError(
+            f"The other format has no place for {len(without)} weights: {shortened(without)}."
         )
-        renamed[theirs.format(i=match.groupdict().get("i", ""))] = tensor
     return renamed
 
 
@@ -59,5 +69,5 @@ def _pattern(template: str) -> re.Pattern[str]:
 def with_parts(
     table: Iterable[tuple[str, str]], parts: tuple[str, ...] = ("weight", "bias")
 ) -> Table:
-    """Rows for the weight and the bias of each module named."""
+    """Rows for the weight and the bias of each module in `table`."""
     return tuple((f"{theirs}.{part}", f"{ours}.{part}") for theirs, ours in table for part in parts)

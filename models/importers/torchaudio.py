@@ -1,4 +1,4 @@
-"""State dicts of torchaudio's `wav2vec2_model`; what the file does not say is read off names and shapes."""
+"""State dicts of torchaudio's `wav2vec2_model`; names and shapes give the architecture."""
 
 from __future__ import annotations
 
@@ -45,19 +45,29 @@ KEYS = (
     (f"{POSITION}.parametrizations.weight.original0", "wav2vec2.context_network.position.weight_g"),
     (f"{POSITION}.parametrizations.weight.original1", "wav2vec2.context_network.position.weight_v"),
 )
-HEAD_WIDTH = 64  # of every published model; the file does not say
+HEAD_WIDTH = 64  # that of every published model; the file does not contain it
 
 
 def read_torchaudio(weights: Mapping[str, Tensor], path: Path) -> Checkpoint:
-    """A state dict as a checkpoint. It has no mask vector, which recognition does not need: zeros stand for it.
+    """A state dict as a checkpoint.
 
-    29 outputs are torchaudio's alphabet, 32 that of the published models. Bundles normalise their input when their feature
-    encoder has layer norms.
+    The mask vector is zero: these files lack it, and recognition does not use it. 29 outputs are
+    torchaudio's alphabet, 32 that of the published models. A model whose feature encoder has layer
+    norms expects normalised input, as torchaudio's bundles do.
+
+    Raises CheckpointError for weights that are unknown or missing, and for other outputs.
     """
     ours = to_ours(
         weights, KEYS, path, ignored=(r"mask_generator\..*", r"model\.mask_generator\..*")
     )
-    config = _config(ours, path)
+    try:
+        config = _config(ours, path)
+    except KeyError as missing:
+        raise CheckpointError(f"{path} lacks the weight {missing.args[0]}.") from None
+    except CheckpointError:
+        raise
+    except (ValueError, IndexError, ZeroDivisionError) as error:
+        raise CheckpointError(f"{path} has weights of impossible shapes: {error}.") from None
     ours["wav2vec2.mask_vector"] = torch.zeros(config.width)
     alphabets = {len(STANDARD): STANDARD, len(TORCHAUDIO): TORCHAUDIO}
     labels = None
@@ -77,7 +87,8 @@ def _config(ours: Mapping[str, Tensor], path: Path) -> Wav2Vec2Config:
     width, group_width, kernel = ours["wav2vec2.context_network.position.weight_v"].shape
     if width % HEAD_WIDTH:
         raise CheckpointError(
-            f"{path} has a width of {width}, not a multiple of {HEAD_WIDTH}: its heads are unknown."
+            f"{path} has a width of {width}, which is not a multiple of {HEAD_WIDTH}: "
+            "the number of its attention heads is unknown."
         )
     layer_normed = f"{layers}.1.norm.weight" in ours
     return replace(

@@ -1,0 +1,112 @@
+"""Our own checkpoints: written and read back, and every way in which a header can be wrong."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from models.checkpoint import (
+    FORMAT_VERSION,
+    HEADER,
+    Checkpoint,
+    CheckpointError,
+    build_ctc,
+    is_own_format,
+    load_checkpoint,
+    save_checkpoint,
+)
+from models.config import tiny
+from models.importers.labels import quick_outputs
+from models.wav2vec2 import Wav2Vec2ForCTC
+from storage.tensors import save_tensors
+
+LABELS = ("<pad>", "|", "a", "ä")
+
+
+@pytest.fixture
+def checkpoint():
+    torch.manual_seed(0)
+    weights = Wav2Vec2ForCTC(tiny(), len(LABELS)).state_dict()
+    return Checkpoint(tiny(), weights, LABELS, {"licence": "MIT", "seeds": [1, 2]})
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_checkpoint_comes_back(tmp_path, checkpoint, half):
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, checkpoint, half=half)
+    again = load_checkpoint(path)
+    assert (again.config, again.labels, again.metadata) == (
+        checkpoint.config,
+        checkpoint.labels,
+        checkpoint.metadata,
+    )
+    for name, tensor in checkpoint.weights.items():
+        assert again.weights[name].dtype == torch.float32
+        tolerance = {"atol": 1e-3, "rtol": 1e-3} if half else {"atol": 0, "rtol": 0}
+        torch.testing.assert_close(again.weights[name], tensor, **tolerance)
+    build_ctc(again)
+    assert is_own_format(path) and quick_outputs(path) == (LABELS, checkpoint.metadata)
+
+
+def test_a_pretrained_checkpoint_has_no_labels_and_says_what_to_do(tmp_path, checkpoint):
+    save_checkpoint(tmp_path / "a.safetensors", replace(checkpoint, labels=None))
+    again = load_checkpoint(tmp_path / "a.safetensors")
+    assert again.labels is None
+    with pytest.raises(CheckpointError, match="only pretrained .* fine-tune it first"):
+        build_ctc(again)
+
+
+def header(**changes):
+    whole = {
+        "format_version": FORMAT_VERSION,
+        "config": asdict(tiny()),
+        "labels": list(LABELS),
+        "metadata": {},
+    }
+    return {key: value for key, value in {**whole, **changes}.items() if value != "gone"}
+
+
+WRONG = [
+    (header(format_version=FORMAT_VERSION + 1), f"reads up to {FORMAT_VERSION}: update w2v2"),
+    (header(config={**asdict(tiny()), "adapters": 3}), "configures adapters, which this w2v2"),
+    (header(config={**asdict(tiny()), "num_heads": 5}), "cannot be divided by num_heads 5"),
+    (header(config={**asdict(tiny()), "width": "wide"}), "damaged header"),
+    (header(config={**asdict(tiny()), "conv_layers": 3}), "damaged header"),
+    (header(config=[]), "damaged header"),
+    (header(labels=3), "damaged header"),
+    *[(header(**{key: "gone"}), f"damaged header .*{key}") for key in header()],
+    ([], "damaged header"),
+    (None, "does not say which model"),
+]
+
+
+@pytest.mark.parametrize(("value", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_a_wrong_header_is_one_sentence(tmp_path, checkpoint, value, message):
+    path = tmp_path / "a.safetensors"
+    save_tensors(path, checkpoint.weights, {HEADER: value})
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_checkpoint(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_header_that_is_not_json_is_one_sentence(tmp_path, checkpoint):
+    path = tmp_path / "a.safetensors"
+    save_tensors(path, checkpoint.weights, {HEADER: "{"})
+    with pytest.raises(CheckpointError, match="damaged or not a checkpoint of w2v2"):
+        load_checkpoint(path)
+    assert quick_outputs(path) is None
+    with pytest.raises(CheckpointError, match="cannot be read: No such file or directory"):
+        load_checkpoint(tmp_path / "gone.safetensors")
+
+
+def test_the_metadata_is_json_in_the_file(tmp_path, checkpoint):
+    """What other programs find under our key."""
+    import safetensors
+
+    save_checkpoint(tmp_path / "a.safetensors", checkpoint)
+    with safetensors.safe_open(tmp_path / "a.safetensors", framework="pt") as file:
+        found = json.loads(file.metadata()[HEADER])
+    assert found == header(
+        metadata=checkpoint.metadata, config=json.loads(json.dumps(asdict(tiny())))
+    )
