@@ -27,7 +27,6 @@ TO_COME = {
     f"docs/{page}.md"
     for page in (
         "architecture",
-        "data",
         "decoding",
         "peers",
         "python",

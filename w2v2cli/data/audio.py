@@ -151,10 +151,10 @@ Recorded = Source | Cut | Waveform  # what can be transcribed
 
 
 def read_part(source: Source, start: int, samples: int | None = None) -> np.ndarray:
-    """Read `samples` samples from `start` on: (S,) float32, mono, equal to that of `read_audio`.
+    """Read a part of what `read_audio` returns: (S,) float32, mono, 16 kHz.
 
-    start, samples: counted at 16 kHz; samples None reads to the end. A file at 16 kHz in a SEEKABLE
-    format is decoded only there, another from its beginning.
+    start, samples: first sample and number of samples, at 16 kHz; samples None reads to the end.
+    A file at 16 kHz in a SEEKABLE format is decoded only there, another from its beginning.
 
     Raises AudioError as `stream_audio`, and for a file that ends before `start + samples`.
     """

@@ -282,3 +282,19 @@ def test_a_kill_leaves_nothing_half(tmp_path):
 def test_an_archive_that_is_not_there(tmp_path):
     with pytest.raises(ArchiveError, match=r"gone.zip cannot be opened: No such file"):
         unpack(tmp_path / "gone.zip", tmp_path)
+
+
+def test_a_disk_that_fills_up_with_the_note_leaves_no_half_of_it(tmp_path, monkeypatch):
+    def half(path, content, *args, **kwargs):
+        data = content.encode() if isinstance(content, str) else content
+        path.open("wb").write(data[: len(data) // 2])
+        raise OSError(28, "No space left on device", str(path))
+
+    archive = packed(tmp_path / "a.tar")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", half)
+        patch.setattr(Path, "write_bytes", half)
+        with pytest.raises(ArchiveError, match="The disk is full"):
+            unpack(archive, tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir() if p.name.startswith(".")] == []
+    assert unpack(archive, tmp_path / "out") and tree(tmp_path / "out") == FILES

@@ -167,7 +167,7 @@ def test_texts_and_numbers_that_are_none(espeak, tmp_path):
     with pytest.raises(UsageError, match="--utterances must be at least 1, got 0"):
         synthesize(TEXT, tmp_path, 1, 0)
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(SynthesisError, match="a.txt is no whole UTF-8 text"):
+    with pytest.raises(SynthesisError, match="a.txt is not a complete UTF-8 text"):
         read_text(tmp_path / "a.txt")
     (tmp_path / "a.gz").write_bytes(b"plain")
     with pytest.raises(SynthesisError, match="a.gz cannot be read"):

@@ -1,0 +1,134 @@
+"""docs/data.md: its examples are read as it says, and its lists are those of the code."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from safetensors import safe_open
+
+from w2v2cli.data.audio import SUFFIXES
+from w2v2cli.data.corpora.catalogue import MINIATURE, TRAINING_NAMES
+from w2v2cli.data.corpora.held_out import split_of
+from w2v2cli.data.corpora.readers import read_corpus
+from w2v2cli.data.scanning import scan_corpus
+from w2v2cli.data.shards.index import index_path
+from w2v2cli.data.shards.writer import shard_corpora
+
+PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+
+
+def section(heading):
+    return re.split(r"^#+ ", PAGE.split(f"# {heading}\n")[1], flags=re.M)[0]
+
+
+def examples(heading):
+    """The contents of a section's fenced blocks."""
+    return re.findall(r"^```\w+\n(.*?)^```$", section(heading), re.M | re.S)
+
+
+def first_cells(heading):
+    rows = [line for line in section(heading).splitlines() if line.startswith("| ")]
+    return [name for row in rows[1:] for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+
+
+def recording(path, seconds=1.0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.zeros(round(seconds * 16_000)), 16_000)
+
+
+def test_jsonl(tmp_path):
+    [manifest] = examples("JSONL manifests")
+    for name in ("a.flac", "b.wav", "c.flac"):
+        recording(tmp_path / "audio" / name)
+    (tmp_path / "m.jsonl").write_text(manifest)
+    a, cut, b, c = read_corpus(tmp_path / "m.jsonl")
+    assert (a.id, a.text, a.speaker, a.samples) == ("a", "ONE TWO", "7", 16_000)
+    assert (cut.id, cut.path, cut.start, cut.samples) == ("a_0001", a.path, 8000, 4000)
+    assert (b.id, b.text, b.seconds, b.samples) == ("b", "THREE", 0.5, None)
+    assert (c.id, c.text, c.phones) == ("c", None, ("h#", "sh", "iy", "h#"))
+    used = {key for line in manifest.splitlines() for key in json.loads(line)}
+    assert used == set(first_cells("JSONL manifests"))
+
+
+def test_fairseq(tmp_path):
+    manifest, words, letters = examples("Fairseq manifests")
+    for name in ("a.flac", "b.flac"):
+        recording(tmp_path / name)
+    (tmp_path / "train.tsv").write_text(manifest.replace("/data/audio", str(tmp_path)))
+    assert [u.text for u in read_corpus(tmp_path / "train.tsv")] == [None, None]
+    (tmp_path / "train.ltr").write_text(letters)
+    found = read_corpus(tmp_path / "train.tsv")
+    assert [(u.text, u.samples) for u in found] == [("ONE TWO", 16_000), ("THREE", 8_000)]
+    (tmp_path / "train.wrd").write_text(words)
+    assert read_corpus(tmp_path / "train.tsv") == found
+
+
+def test_librispeech(tmp_path):
+    [listing] = examples("LibriSpeech")
+    folder = tmp_path / "84" / "121123"
+    for line in listing.splitlines():
+        recording(folder / f"{line.split()[0]}.flac")
+    (folder / "84-121123.trans.txt").write_text(listing)
+    found = read_corpus(tmp_path)
+    assert [f"{u.id} {u.text}" for u in found] == listing.splitlines()
+    assert {u.speaker for u in found} == {"84"}
+
+
+@pytest.mark.parametrize("path", ["", "transcripts.tsv"])
+def test_a_table(tmp_path, path):
+    [table] = examples("A table")
+    rows = [line.split("\t") for line in table.splitlines()]
+    for name, seconds, _ in rows[1:]:
+        recording(tmp_path / f"{name}.flac", float(seconds))
+    (tmp_path / "transcripts.tsv").write_text(table)
+    found = read_corpus(tmp_path / path)
+    assert [[u.id, f"{u.seconds:.3f}", u.text] for u in found] == rows[1:]
+
+
+def test_timit(tmp_path):
+    [phones] = examples("TIMIT")
+    folder = tmp_path / "TRAIN" / "DR1" / "FCJF0"
+    for name in ("SA1", "SX37"):
+        recording(folder / f"{name}.WAV", 0.1)
+        (folder / f"{name}.PHN").write_text(phones)
+    (folder / "SX37.WRD").write_text("500 1600 she\n")
+    [found] = read_corpus(tmp_path)
+    assert (found.id, found.text, found.phones) == ("FCJF0-SX37", "she", ("h#", "sh", "ax-h"))
+
+
+def test_libri_light(tmp_path):
+    [description] = examples("Libri-light")
+    recording(tmp_path / "100" / "book" / "a.flac", 4)
+    (tmp_path / "100" / "book" / "a.json").write_text(description)
+    found = read_corpus(tmp_path)
+    assert [(u.id, u.start, u.samples) for u in found] == [
+        ("100/book/a_0000", 1600, 6400),
+        ("100/book/a_0001", 48_000, 8000),
+    ]
+
+
+def test_lists_are_those_of_the_code():
+    suffixes = re.search(r"Suffixes: `([^`]+)`", PAGE)[1].split()
+    assert set(suffixes) == SUFFIXES
+    assert sorted(first_cells("Corpora by name")) == sorted(TRAINING_NAMES)
+
+
+def test_the_rule_of_held_out_utterances():
+    told = re.findall(r"`(LJ\d+-\d+)`(?: is)? (train|dev|test)", section("What is held out"))
+    assert len(told) == 3 and all(split_of(name) == split for name, split in told)
+
+
+def test_the_printed_figures_and_the_index(tmp_path):
+    found = scan_corpus(MINIATURE / "dev-clean", tmp_path / "dev-clean.jsonl", hashed=False)
+    summary = f"{len(found.utterances)} recordings, {found.hours:.2f} hours"
+    assert f"dev-clean.jsonl: {summary}, {found.speakers} speakers." in PAGE
+    name = str(MINIATURE / "dev-clean")
+    made = shard_corpora([name], tmp_path / "shards", shard_bytes=0.5e6)
+    assert f"shards: {made.shards} shards, {summary}." in PAGE
+    with safe_open(index_path(tmp_path / "shards" / "shard-000000.tar"), "np") as index:
+        assert sorted(index.keys()) == sorted(first_cells("Shards"))
+        facts = json.loads(index.metadata()["shard"])
+    assert all(f"`{key}`" in section("Shards") for key in facts)
