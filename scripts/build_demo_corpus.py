@@ -1,10 +1,10 @@
-"""Lay out the recordings that ship: three to try, and a miniature of LibriSpeech's four evaluation splits.
+"""Lay out the recordings that ship: three to try, and a small copy of LibriSpeech's layout.
 
     python scripts/build_demo_corpus.py SHARED_DATA SHIPPED_DIR
 
-The clean splits are utterances of the demo model's own reader that it never saw (LJSpeech, public domain); the other splits are
-strangers: LibriVox readers (public domain) and LibriSpeech speakers (CC BY 4.0). LibriSpeech itself is not in it but
-for those speakers' seven utterances.
+The clean splits hold held-out utterances of the reader of the demo model (LJSpeech, public domain).
+The other splits hold other speakers: LibriVox readers (public domain) and LibriSpeech speakers
+(CC BY 4.0). Of LibriSpeech only these speakers' seven utterances are included.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from w2v2cli.data.corpora.readers import Utterance, read_corpus
 
 CLEAN = 14  # utterances of each clean split
 RECORDINGS = ("LJ001-0103", "LJ002-0050", "LJ002-0088")
-READERS = {"ljspeech": "1", "cards": "2", "sense": "3"}  # speaker numbers of those that have none
+READERS = {"ljspeech": "1", "cards": "2", "sense": "3"}  # our speaker numbers of these corpora
 
 LICENCE = """\
 What is in this folder
@@ -28,17 +28,18 @@ What is in this folder
 
 1-*  LJSpeech 1.1, read by Linda Johnson for LibriVox: public domain.
 2-*, 3-*  LibriVox recordings: public domain.
-1089-*, 1272-*, 2412-*, 8266-*  LibriSpeech, (c) 2014 Vassil Panayotov, CC BY 4.0 (openslr.org/12), unchanged.
+1089-*, 1272-*, 2412-*, 8266-*  LibriSpeech, (c) 2014 Vassil Panayotov, \
+CC BY 4.0 (openslr.org/12), unchanged.
 """
 
 
 def placed(utterance: Utterance, speaker: str, chapter: str, number: int) -> tuple[str, Utterance]:
-    """An utterance under an id in LibriSpeech's manner."""
+    """Return an id like those of LibriSpeech, and the utterance."""
     return f"{speaker}-{chapter}-{number:04}", utterance
 
 
 def write_split(folder: Path, utterances: list[tuple[str, Utterance]]) -> None:
-    """SPEAKER/CHAPTER/ID.flac and a SPEAKER-CHAPTER.trans.txt, as LibriSpeech's archives unpack."""
+    """Write SPEAKER/CHAPTER/ID.flac and SPEAKER-CHAPTER.trans.txt, the layout of LibriSpeech."""
     for name, utterance in utterances:
         speaker, chapter, _ = name.split("-")
         place = folder / speaker / chapter
@@ -88,7 +89,7 @@ def main() -> None:
     for utterance in reader:
         if utterance.id in RECORDINGS:
             if split_of(utterance.id) != "test":
-                raise SystemExit(f"{utterance.id} is no test utterance")
+                raise SystemExit(f"{utterance.id} is not a test utterance")
             shutil.copyfile(utterance.path, recordings / f"{utterance.id}.flac")
             rows.append(f"{utterance.id}\t{utterance.seconds:.3f}\t{utterance.text}\n")
     (recordings / "transcripts.tsv").write_text(

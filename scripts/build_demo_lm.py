@@ -2,10 +2,13 @@
 
     python scripts/build_demo_lm.py SHARED_DATA OUT_DIR
 
-SHARED_DATA holds `novels/`, `more-books/` (a gzip text each) and `ljspeech/transcripts.tsv`. Held-out utterances of LJSpeech
-are kept out by the rule of `w2v2cli.data.corpora.held_out`; sentences of books that share five words in a row with one are dropped.
-The same text, a sentence a line, goes to demo-text.txt.gz but for one sentence in a thousand, which with the dev transcripts
-makes demo-valid.txt: for the demo's Transformer, `w2v2 lm train demo-text.txt.gz --valid demo-valid.txt --recipe demo`.
+SHARED_DATA holds `novels/`, `more-books/` (gzip texts) and `ljspeech/transcripts.tsv`. Utterances
+of LJSpeech that the rule of `w2v2cli.data.corpora.held_out` holds out are not used, nor are
+sentences of books that share five words in a row with one of them.
+
+The same text, a sentence a line, is written for the demo's Transformer: one sentence in a thousand
+and the dev transcripts to demo-valid.txt, the rest to demo-text.txt.gz. To train on it: `w2v2 lm
+train demo-text.txt.gz --valid demo-valid.txt --recipe demo`.
 """
 
 from __future__ import annotations
@@ -25,18 +28,18 @@ from w2v2cli.data.corpora.readers import read_corpus
 ORDER = 4
 PRUNE = (0, 2, 3, 4)
 LEAST = 3  # occurrences of a word that is kept; rarer ones become <unk>
-REPEATS = 3  # of the training transcripts, whose style the demo's recordings have
+REPEATS = 3  # copies of the training transcripts, which have the style of the demo's recordings
 OVERLAP = 5  # words in a row
-HELD_OUT = 1000  # of so many sentences one is not trained on
+HELD_OUT = 1000  # one sentence in so many is for validation
 
 
 def fivegrams(words: list[str]) -> Iterator[tuple[str, ...]]:
-    """Every run of five words."""
+    """Yield every five words in a row."""
     return zip(*(words[i:] for i in range(OVERLAP)), strict=False)
 
 
 def book_sentences(folders: list[Path]) -> Iterator[list[str]]:
-    """Normalised sentences of all books, in the order of their names."""
+    """Yield the normalised sentences of all books, sorted by file name."""
     for folder in folders:
         for path in sorted(folder.glob("*.txt.gz")):
             with gzip.open(path, "rt", encoding="utf-8") as file:
@@ -81,7 +84,8 @@ def main() -> None:
     (args.out / "demo-lexicon.txt.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
     sizes = ", ".join(f"{len(order.words)} {n}-grams" for n, order in enumerate(model.orders, 1))
     print(
-        f"{sum(counts.values())} words, {dropped} sentences dropped for overlap; {len(known)} words kept; {sizes}"
+        f"{sum(counts.values())} words, {dropped} sentences dropped for overlap; "
+        f"{len(known)} words kept; {sizes}"
     )
 
 
@@ -90,7 +94,7 @@ def _lines(text: list[list[str]]) -> bytes:
 
 
 def _split_at_rare(text: list[list[str]], known: set[str]) -> Iterator[list[str]]:
-    """Sentences without the rare words: what stands on either side of one is a sentence of its own."""
+    """Split sentences at words that are not in `known`, and leave these out."""
     for words in text:
         piece: list[str] = []
         for word in words:

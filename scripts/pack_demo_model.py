@@ -1,4 +1,4 @@
-"""Turn the best checkpoint of the demo run into the file that ships: half precision, its card inside.
+"""Convert the best checkpoint of the demo run to the file that ships, in half precision.
 
 python scripts/pack_demo_model.py RUN/best.safetensors w2v2cli/shipped/demo.safetensors
 """
@@ -12,7 +12,8 @@ from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 CARD = {
     "source": "trained with this repository (scripts/ and w2v2 finetune)",
-    "data": "LJSpeech 1.1, 31 minutes of one reader (public domain), and 11 hours of synthetic speech (flite, espeak-ng)",
+    "data": "LJSpeech 1.1, 31 minutes of one reader (public domain), "
+    "and 11 hours of synthetic speech (flite, espeak-ng)",
     "licence": "MIT; the data is public domain",
     "knows": "one reader's voice",
     "card": "w2v2cli/shipped/MODEL_CARD.md",

@@ -1,8 +1,9 @@
-"""Make the word Transformer that ships of a run of `w2v2 lm train --recipe demo`: matrices in float16, and where it comes from.
+"""Convert the best checkpoint of `w2v2 lm train --recipe demo` to the file that ships, in float16.
 
     python scripts/pack_demo_transformer.py RUN/best.safetensors OUT.safetensors
 
-`scripts/build_demo_lm.py` writes the text that it was trained on. Half precision changes its log-probabilities by about 1e-3.
+`scripts/build_demo_lm.py` writes the text that it was trained on. Half precision changes its
+log-probabilities by about 1e-3.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
     checkpoint = load_transformer(args.checkpoint)
-    source = "novels, more-books and LJSpeech's training transcripts, as scripts/build_demo_lm.py writes them"
+    texts = "novels, more-books and LJSpeech's training transcripts"
+    source = f"{texts}, as scripts/build_demo_lm.py writes them"
     packed = replace(checkpoint, metadata={**checkpoint.metadata, "source": source})
     save_transformer(args.out, packed, half=True)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")

@@ -1,11 +1,12 @@
-"""What pretraining is worth on two cores: pretrain on unlabelled speech, then fine-tune on ten labelled minutes with and without.
+"""Compare fine-tuning on ten labelled minutes with and without pretraining, on two cores.
 
     python -m scripts.pretraining_experiment LABELLED UNLABELLED... -o DIR
 
-LABELLED is a corpus of one reader: ten minutes of its training part are learned from (the ids decide, by `split_of`), its
-dev part is what is validated on. Runs `w2v2 pretrain --recipe small` on all audio (that of the dev part too, without its
-text), then `w2v2 finetune` twice with the very same settings, from the pretrained checkpoint and from random weights,
-prints both curves, and evaluates both on dev and test with the shipped 4-gram. A run that is in DIR already is not run again.
+LABELLED is a corpus of one reader. Its ids decide the parts, by `split_of`: ten minutes of the
+training part are learned from, the dev part is for validation. Runs `w2v2 pretrain --recipe small`
+on all audio (that of the dev part too, without its text), then `w2v2 finetune` twice with the same
+settings, from the pretrained checkpoint and from random weights. Prints both curves, and evaluates
+both on dev and test with the shipped 4-gram. A run that has ended in DIR is not run again.
 """
 
 from __future__ import annotations
@@ -22,18 +23,21 @@ from w2v2cli.data.corpora.readers import Utterance, read_corpus
 from w2v2cli.data.locations import DEMO_LEXICON, DEMO_LM
 
 LABELLED_SECONDS = 600.0
-# Everything learns, nothing is dropped: ten minutes of ten-second clips, eighty times over.
-FINETUNING = (
-    "--recipe", "demo", "--updates", "1200", "--peak-lr", "1e-3", "--batch-seconds", "40", "--set", "validate_every=100",
-    "--set", "mask.time_probability=0.05", "--set", "mask.time_span=8", "--set", "speeds=0.9,1.0,1.1", "--log-every", "100",
-)  # fmt: skip
+# Eighty epochs of ten minutes.
+FINETUNING = [
+    *"--recipe demo --updates 1200 --peak-lr 1e-3 --batch-seconds 40 --log-every 100".split(),
+    *("--set", "validate_every=100", "--set", "speeds=0.9,1.0,1.1"),
+    *("--set", "mask.time_probability=0.05", "--set", "mask.time_span=8"),
+]
 
 
 def w2v2(*args: object) -> None:
+    """Run the command."""
     subprocess.run([sys.executable, "-m", "w2v2cli", *map(str, args)], check=True)
 
 
 def manifest(utterances: list[Utterance], path: Path) -> None:
+    """Write a manifest of utterances."""
     rows = (
         {"id": u.id, "audio_filepath": str(u.path.resolve()), "text": u.text} for u in utterances
     )
@@ -41,7 +45,7 @@ def manifest(utterances: list[Utterance], path: Path) -> None:
 
 
 def ten_minutes(utterances: list[Utterance]) -> list[Utterance]:
-    """Utterances of the training part in a fixed random order, as long as they fit."""
+    """Return ten minutes of the training part, drawn with a fixed seed."""
     train = [u for u in utterances if split_of(u.id) == "train"]
     random.Random(0).shuffle(train)
     chosen, total = [], 0.0
@@ -53,6 +57,7 @@ def ten_minutes(utterances: list[Utterance]) -> list[Utterance]:
 
 
 def curve(run: Path) -> list[tuple[int, float, float]]:
+    """Return update, WER and CER of each validation of a run."""
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     return [(row["update"], row["wer"], row["cer"]) for row in rows if "wer" in row]
 
@@ -77,17 +82,8 @@ def main() -> None:
         ("from-pretrained", pretrained / "best.safetensors"),
         ("from-random", "small-config"),
     ):
-        w2v2(
-            "finetune",
-            train,
-            "--valid",
-            valid,
-            "-o",
-            args.output / name,
-            "--model",
-            start,
-            *FINETUNING,
-        )
+        out = args.output / name
+        w2v2("finetune", train, "--valid", valid, "-o", out, "--model", start, *FINETUNING)
     print("update  pretrained WER  CER    random WER  CER")
     curves = (curve(args.output / name) for name in ("from-pretrained", "from-random"))
     for (update, wer, cer), (_, other_wer, other_cer) in zip(*curves, strict=True):
@@ -98,19 +94,8 @@ def main() -> None:
     for part in (valid, args.output / "test.jsonl"):
         for name in ("from-pretrained", "from-random"):
             model = args.output / name / "best.safetensors"
-            w2v2(
-                "eval",
-                "--data",
-                part,
-                "--model",
-                model,
-                "--lm",
-                DEMO_LM,
-                "--lexicon",
-                DEMO_LEXICON,
-                "--worst",
-                0,
-            )
+            lm = ("--lm", DEMO_LM, "--lexicon", DEMO_LEXICON)
+            w2v2("eval", "--data", part, "--model", model, *lm, "--worst", 0)
 
 
 if __name__ == "__main__":

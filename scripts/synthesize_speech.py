@@ -1,10 +1,10 @@
-"""Make synthetic speech for the demo model: sentences of novels, read by flite and espeak-ng in several voices.
+"""Make synthetic speech for the demo model: flite and espeak-ng read sentences of novels.
 
     python scripts/synthesize_speech.py BOOKS_DIR OUT_DIR --hours 12
 
-BOOKS_DIR holds `*.txt.gz`, one book each. OUT_DIR receives `ID.flac` (16 kHz, 16 bit) and `transcripts.tsv`, the layout
-that `w2v2 finetune` and `w2v2 eval` read. Needs the programs `flite` and `espeak-ng`. The same seed gives the same sentences,
-voices and rates.
+BOOKS_DIR holds `*.txt.gz`, one book each. OUT_DIR receives `ID.flac` (16 kHz, 16 bit) and
+`transcripts.tsv`, a layout that `w2v2 finetune` and `w2v2 eval` read. Needs the programs `flite`
+and `espeak-ng`. The same seed gives the same sentences, voices and rates.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from models.config import SAMPLE_RATE
 from w2v2cli.data.audio import read_audio
 from w2v2cli.data.corpora.synthesis import speak
 
-# Voice, its share. flite's are built from recordings of people, espeak-ng's are formants: fewer of those.
+# Voice and its share. Fewer of espeak-ng, whose voices are formants; flite's come from recordings.
 VOICES = {
     "flite:slt": 0.40,
     "flite:rms": 0.18,
@@ -38,12 +38,12 @@ VOICES = {
     "espeak:en-gb+f3": 0.05,
 }
 READABLE = re.compile(r"[A-Z][A-Za-z ,;:'’\-]{38,138}[.!?]")
-MEAN_SECONDS = 5.5  # of one sentence of that length
+MEAN_SECONDS = 5.5  # mean length of such a sentence
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One sentence, its voice and its rate (1.0 is the voice's own)."""
+    """A sentence to read, the voice, and the rate relative to the voice's own."""
 
     id: str
     text: str
@@ -52,7 +52,7 @@ class Reading:
 
 
 def sentences(books: Path) -> Iterator[str]:
-    """Sentences of 40 to 140 characters without digits, abbreviations or foreign letters."""
+    """Yield sentences of 40 to 140 characters without digits, abbreviations or foreign letters."""
     for path in sorted(books.glob("*.txt.gz")):
         with gzip.open(path, "rt", encoding="utf-8", errors="replace") as file:
             text = " ".join(file.read().split())
@@ -64,7 +64,7 @@ def sentences(books: Path) -> Iterator[str]:
 
 
 def plan(books: Path, hours: float, seed: int) -> list[Reading]:
-    """Which sentences are read, by whom and how fast."""
+    """Draw sentences, voices and rates for so many hours."""
     draw = random.Random(seed)
     pool = sorted(set(sentences(books)))
     chosen = draw.sample(pool, min(len(pool), int(hours * 3600 / MEAN_SECONDS)))
@@ -76,20 +76,15 @@ def plan(books: Path, hours: float, seed: int) -> list[Reading]:
 
 
 def read_aloud(reading: Reading, out: Path) -> float:
-    """Write OUT/ID.flac; returns its seconds."""
+    """Write OUT/ID.flac; returns its length in seconds."""
     engine, voice = reading.voice.split(":")
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "speech.wav"
         text = reading.text.replace("’", "'")
         if engine == "flite":
-            command = [
-                "flite",
-                "-voice",
-                voice,
-                "--setf",
-                f"duration_stretch={1 / reading.rate:.3f}",
-            ]
-            subprocess.run([*command, "-t", text, "-o", str(wav)], check=True)
+            stretch = f"duration_stretch={1 / reading.rate:.3f}"
+            command = ["flite", "-voice", voice, "--setf", stretch, "-t", text, "-o", str(wav)]
+            subprocess.run(command, check=True)
             samples = read_audio(wav)
         else:
             samples = speak(text, voice, int(165 * reading.rate))

@@ -42,7 +42,8 @@ def trace(
     """
     model = NgramLM(lm, words)
     asked: list[Question] = []
-    search = _search(_recording(model, asked), model, lexicon, words, beam)
+    recording = _recording(model, asked)  # flashlight does not keep a Python object alive
+    search = _search(recording, model, lexicon, words, beam)
     utterances = []
     for emission in emissions:
         search.decode_begin()

@@ -21,7 +21,7 @@ def finetune(*args) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Shipped recordings under ids that the rule sends to train, and one each that cannot be learned from."""
+    """Recordings with ids of the train part, and one of each kind that training cannot use."""
     folder = tmp_path_factory.mktemp("corpus")
     rows = ["id\tseconds\ttext"]
     names = (f"u{i}" for i in range(1000) if split_of(f"u{i}") == "train")

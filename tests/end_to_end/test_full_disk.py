@@ -24,17 +24,8 @@ def can_mount(tmp_path: Path) -> bool:
 
 def command(folder: Path) -> list[str]:
     clips = map(str, CLIPS[:2])
-    return [
-        sys.executable,
-        "-m",
-        "w2v2cli",
-        "transcribe",
-        *clips,
-        "--format",
-        "json",
-        "--output-dir",
-        str(folder),
-    ]
+    call = [sys.executable, "-m", "w2v2cli", "transcribe", *clips]
+    return [*call, "--format", "json", "--output-dir", str(folder)]
 
 
 def test_a_full_disk_is_a_sentence_and_leaves_whole_files_only(tmp_path):
@@ -43,7 +34,8 @@ def test_a_full_disk_is_a_sentence_and_leaves_whole_files_only(tmp_path):
     disk.mkdir()
     if not can_mount(disk):
         pytest.skip("this machine lets no one mount a small disk of their own")
-    line = f"mount -t tmpfs -o size={ROOM} none {disk} && {shlex.join(command(disk))}; code=$?; ls -A {disk}; exit $code"
+    line = f"mount -t tmpfs -o size={ROOM} none {disk} && {shlex.join(command(disk))}; "
+    line += f"code=$?; ls -A {disk}; exit $code"
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1"}
     result = subprocess.run(
@@ -74,44 +66,22 @@ def test_a_limit_on_files_is_a_sentence_and_the_old_file_stays(tmp_path):
 
 
 def test_training_on_a_disk_that_fills_keeps_the_state_it_has(tmp_path):
-    """Room for one state, not for two: the first stays whole, every later one is told, and the end is an error."""
+    """There is room for one state, not for two.
+
+    The first stays whole, each later one that fails is reported, and the run ends with an error.
+    """
     disk = tmp_path / "disk"
     disk.mkdir()
     if not can_mount(disk):
         pytest.skip("this machine lets no one mount a small disk of their own")
     corpus = CLIPS[0].parents[1] / "corpus" / "dev-clean"
-    settings = (
-        "model=tiny",
-        "shortest_seconds=0.5",
-        "crop_seconds=2",
-        "save_every=4",
-        "validate_every=1000",
-    )
-    call = [
-        sys.executable,
-        "-m",
-        "w2v2cli",
-        "pretrain",
-        str(corpus),
-        "-o",
-        f"{disk}/run",
-        "--valid",
-        str(corpus),
-    ]
-    call += [
-        "--recipe",
-        "small",
-        "--updates",
-        "12",
-        "--batch-seconds",
-        "8",
-        "--precision",
-        "fp32",
-        "--device",
-        "cpu",
-    ]
-    call += [f"--set={setting}" for setting in settings]
-    line = f"mount -t tmpfs -o size=700k none {disk} && {shlex.join(call)}; code=$?; ls -A {disk}/run; exit $code"
+    settings = "model=tiny shortest_seconds=0.5 crop_seconds=2 save_every=4 validate_every=1000"
+    call = [sys.executable, "-m", "w2v2cli", "pretrain", str(corpus)]
+    call += ["-o", f"{disk}/run", "--valid", str(corpus)]
+    call += "--recipe small --updates 12 --batch-seconds 8 --precision fp32 --device cpu".split()
+    call += [f"--set={setting}" for setting in settings.split()]
+    line = f"mount -t tmpfs -o size=700k none {disk} && {shlex.join(call)}; "
+    line += f"code=$?; ls -A {disk}/run; exit $code"
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1"}
     result = subprocess.run(
@@ -124,8 +94,5 @@ def test_training_on_a_disk_that_fills_keeps_the_state_it_has(tmp_path):
     )
     assert result.stderr.splitlines()[-1].startswith("Error: The disk is full")
     states = [name for name in result.stdout.split() if name.startswith("state-")]
-    assert (
-        len(states) == 1
-        and states[0].startswith("state-00000004-")
-        and ".part" not in result.stdout
-    )
+    assert len(states) == 1 and states[0].startswith("state-00000004-")
+    assert ".part" not in result.stdout

@@ -1,4 +1,4 @@
-"""`w2v2 lm train` on a text, killed and continued; what comes out is a language model like any other."""
+"""`w2v2 lm train` on a text, killed and continued, and the language model that it writes."""
 
 import json
 import os
@@ -32,11 +32,12 @@ def call(tmp_path):
     train, valid = text(tmp_path / "train.txt", 3000, 1), text(tmp_path / "valid.txt", 100, 2)
 
     def command(folder, updates=60):
-        return [
-            sys.executable, "-m", "w2v2cli", "lm", "train", str(train), "--valid", str(valid), "-o", str(folder),
-            "--recipe", "tiny", "--updates", str(updates), "--no-normalize", "--batch-words", "512", "--device", "cpu",
-            "--log-every", "20", "--set", "save_every=5",
-        ]  # fmt: skip
+        call = [sys.executable, "-m", "w2v2cli", "lm", "train", str(train), "--valid", str(valid)]
+        call += ["-o", str(folder), "--updates", str(updates), "--set", "save_every=5"]
+        return (
+            call
+            + "--recipe tiny --no-normalize --batch-words 512 --log-every 20 --device cpu".split()
+        )
 
     return command
 

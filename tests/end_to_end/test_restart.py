@@ -1,4 +1,4 @@
-"""Runs that are killed, asked to stop, or spread over two processes come to the same weights as those left alone."""
+"""Runs that are killed, asked to stop, or spread over two processes end with the same weights."""
 
 import json
 import os
@@ -146,7 +146,7 @@ def test_two_ranks_come_to_the_weights_of_one_with_the_double_batch(tmp_path):
 
 
 def test_stopped_under_torchrun_and_continued_by_one_process_nothing_changes(tmp_path):
-    """Both ranks save and end with 0 at a scheduler's notice; one process with the same total batch goes on from there."""
+    """Both ranks save and exit with 0; one process with the same total batch continues."""
     port = str(random.randint(20_000, 60_000))
     launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port)
     updates = 150

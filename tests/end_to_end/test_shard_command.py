@@ -1,4 +1,4 @@
-"""`w2v2 data shard` as a shell sees it: packed, packed again, with damage, and killed in the middle."""
+"""`w2v2 data shard` as a shell runs it: once, again, with damage, and killed in the middle."""
 
 import os
 import signal

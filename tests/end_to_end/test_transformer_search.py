@@ -1,4 +1,4 @@
-"""A word Transformer, hot words and every engine, from the command line, on the model that ships."""
+"""The command line with a word Transformer, hot words and every engine, on the demo model."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def w2v2(home):
 
 @pytest.fixture(scope="module")
 def transformer(tmp_path_factory):
-    """Random weights, the words of the shipped 4-gram."""
+    """A file with random weights and the words of the shipped 4-gram."""
     torch.manual_seed(0)
     words = [word for word in read_unigrams(DEMO_LM) if word not in (*SPECIALS, "<s>")]
     config = tiny(len(words) + len(SPECIALS))
@@ -62,14 +62,10 @@ def test_the_engines_agree_on_a_recording(w2v2):
 def test_a_transformer_in_the_first_pass_or_the_second(w2v2, transformer):
     fused = w2v2("transcribe", CLIP, "--lm", transformer, "--beam", 20, "--lm-cache-gb", 0.1)
     assert fused.returncode == 0 and fused.stdout.count("\n") == 1
-    result = w2v2(
-        "transcribe", CLIP, "--lm", "4gram", "--beam", 50, "--nbest", 4, "--format", "json"
-    )
-    first = json.loads(result.stdout)["segments"][0]
-    again = w2v2(
-        "transcribe", CLIP, "--lm", "4gram", "--beam", 50, "--nbest", 4, "--format", "json", "--rescore", transformer,
-        "--rescore-nbest", 4, "--rescore-lm-weight", 0.1, "--rescore-word-score", 0.5,
-    )  # fmt: skip
+    call = ("transcribe", CLIP, *"--lm 4gram --beam 50 --nbest 4 --format json".split())
+    first = json.loads(w2v2(*call).stdout)["segments"][0]
+    weights = "--rescore-nbest 4 --rescore-lm-weight 0.1 --rescore-word-score 0.5"
+    again = w2v2(*call, "--rescore", transformer, *weights.split())
     assert again.returncode == 0, again.stderr
     second = json.loads(again.stdout)["segments"][0]
     rows = [{"text": " ".join(w["text"] for w in first["words"]), **first}, *first["alternatives"]]
@@ -87,18 +83,8 @@ def test_a_transformer_in_the_first_pass_or_the_second(w2v2, transformer):
 
 
 def test_the_second_pass_is_tuned_and_its_weights_are_taken(w2v2, transformer):
-    tune = w2v2(
-        "tune-lm",
-        "--trials",
-        12,
-        "--beam",
-        20,
-        "--rescore",
-        transformer,
-        "--rescore-nbest",
-        10,
-        "--json",
-    )
+    size = "--trials 12 --beam 20 --rescore-nbest 10 --json"
+    tune = w2v2("tune-lm", "--rescore", transformer, *size.split())
     assert tune.returncode == 0, tune.stderr
     found = json.loads(tune.stdout)
     assert {trial["kind"] for trial in found["list"]} == {"exact"}
@@ -111,15 +97,12 @@ def test_the_second_pass_is_tuned_and_its_weights_are_taken(w2v2, transformer):
     )
     assert "--rescore-lm-weight and --rescore-word-score overrule them" in result.stderr
     said = json.loads(result.stdout)["rescore"]
-    assert [said[name] for name in ("nbest", "lm_weight", "word_score")] == [
-        100,
-        found["lm_weight"],
-        found["word_score"],
-    ]
+    weights = [100, found["lm_weight"], found["word_score"]]
+    assert [said[name] for name in ("nbest", "lm_weight", "word_score")] == weights
 
 
 def test_hot_words_are_heard_in_any_case(w2v2, tmp_path):
-    """The clip says `they nominally held`, of which the model alone makes `the nominally he`."""
+    """The clip says `they nominally held`; without hot words the result is `the nominally he`."""
     (tmp_path / "hot.txt").write_text("# what the speaker is known to say\nheld 9\nThey 9\n")
     plain = w2v2("transcribe", CLIP, "--lm", "4gram")
     hot = w2v2("transcribe", CLIP, "--lm", "4gram", "--hotwords", tmp_path / "hot.txt")
@@ -133,12 +116,8 @@ def test_the_papers_protocol_tunes_and_then_tests(w2v2):
     found = json.loads(result.stdout)
     assert [row["lm"] for row in found["rows"]] == ["none", "4gram"]
     for row in found["rows"]:
-        assert [r["data"] for r in row["results"]] == [
-            "dev-clean",
-            "dev-other",
-            "test-clean",
-            "test-other",
-        ]
+        names = [result["data"] for result in row["results"]]
+        assert names == ["dev-clean", "dev-other", "test-clean", "test-other"]
     none, ngram = found["rows"]
     assert none["tuned_wer"] is None and ngram["search"]["beam"] == 1500
     assert ngram["results"][0]["wer"] < none["results"][0]["wer"]

@@ -22,7 +22,7 @@ def w2v2(home, *args) -> subprocess.CompletedProcess:
 
 
 def test_killed_restarted_and_used_by_eval(tmp_path):
-    """Real kills in the middle of a search; the result is that of a run never stopped, and eval takes it by default."""
+    """A tuning killed in the middle of searches has the result of one left alone; eval uses it."""
     arguments = ["tune-lm", "--trials", "3", "--beam", "40", "--json", "--study"]
     env = {**os.environ, "W2V2_HOME": str(tmp_path / "home")}
     whole = w2v2(tmp_path / "home", *arguments, tmp_path / "whole")
@@ -54,10 +54,8 @@ def test_killed_restarted_and_used_by_eval(tmp_path):
     assert {path.name for path in broken.iterdir()} >= {"study.sqlite", "surface.html"}
 
     evaluated = w2v2(tmp_path / "home", "eval", "--split", "dev-other", "--beam", "40", "--json")
-    assert (
-        f"Note: LM weight {expected['lm_weight']:g} and word score {expected['word_score']:g}, as tuned on dev-other"
-        in (evaluated.stderr)
-    )
+    weights = f"LM weight {expected['lm_weight']:g} and word score {expected['word_score']:g}"
+    assert f"Note: {weights}, as tuned on dev-other" in evaluated.stderr
     report = json.loads(evaluated.stdout)
     assert report["search"]["lm_weight"] == expected["lm_weight"]
     # float16 emissions against float32: one word of 71 at most

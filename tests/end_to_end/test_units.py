@@ -31,7 +31,7 @@ def w2v2(*args):
 
 
 def manifest(path, split):
-    """Recordings with phones of TIMIT's 61: what is said is not what they say, which nothing here depends on."""
+    """Recordings with phones of TIMIT's 61 as text, which need not be what is said."""
     spoken = "h# sh iy hv ae dcl d y er dcl d aa r kcl k s uw tcl t h#"
     rows = [
         {

@@ -1,4 +1,4 @@
-"""Networks of other libraries with random weights, in the layouts their checkpoints have on disk."""
+"""Networks of other libraries with random weights, in the layouts of their checkpoints."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ VARIANTS = {
 
 
 def transformers_config(config: Wav2Vec2Config) -> Any:
+    """Return the configuration of transformers for the same network."""
     from transformers import Wav2Vec2Config as TheirConfig
 
     channels, kernels, strides = zip(*config.conv_layers, strict=True)
@@ -58,6 +59,7 @@ def transformers_config(config: Wav2Vec2Config) -> Any:
 
 
 def transformers_ctc(config: Wav2Vec2Config) -> Any:
+    """Return transformers' network with random weights, ready for inference."""
     from transformers import Wav2Vec2ForCTC as Theirs
 
     torch.manual_seed(0)
@@ -65,6 +67,7 @@ def transformers_ctc(config: Wav2Vec2Config) -> Any:
 
 
 def torchaudio_model(config: Wav2Vec2Config) -> Any:
+    """Return torchaudio's network with random weights, ready for inference."""
     import torchaudio
 
     torch.manual_seed(0)
@@ -92,7 +95,7 @@ def torchaudio_model(config: Wav2Vec2Config) -> Any:
 
 
 def shaken(model: Any) -> Any:
-    """Norms and biases away from one and zero, so that a forgotten one shows."""
+    """Move norms and biases away from one and zero, so that a forgotten one is seen."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() == 1:
@@ -105,7 +108,11 @@ def shaken(model: Any) -> Any:
 def fairseq_file(
     config: Wav2Vec2Config, layout: str, finetuned: bool
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What `torch.load` gives for a fairseq file of this network, and the weights under our names."""
+    """Return the content of a fairseq checkpoint, and the same weights under our names.
+
+    Args:
+        layout: `argparse` or `hydra`, how the arguments of the run are stored.
+    """
     torch.manual_seed(0)
     ours = shaken(Wav2Vec2ForCTC(config, 32)).state_dict()
     if not finetuned:

@@ -1,4 +1,7 @@
-"""The batched and the compiled search beside flashlight on simulated speech: the same words, times and scores at every width."""
+"""The batched and the compiled search beside flashlight, on simulated speech.
+
+They find the same words, times and scores at every width.
+"""
 
 import itertools
 import random
@@ -18,9 +21,10 @@ from lm.text.vocabulary import CHARACTERS, Vocabulary
 pytest.importorskip("flashlight", reason="flashlight-text has no build for this Python")
 
 VOCABULARY = Vocabulary.from_labels(CHARACTERS)
-TEXT = """THE CAT SAT ON THE MAT AND THE RAT RAN TO THE MAN THAT HAD THE HAT A BAT BIT THE BAD CAD WHO CUT THE COT
-BUT NOT THE NUT OR THE HUT THEN HE HID THE BED AND SHE SAID SAD THINGS TO HIM AS THEY THREW THE THREAD THROUGH THE TREE
-THERE THREE THESE THOSE THOUGH THOUGHT THOROUGH BREAD BRED READ RED LED LEAD LET LIT LOT LATE RATE GATE DATE MATE""".split()
+TEXT = """THE CAT SAT ON THE MAT AND THE RAT RAN TO THE MAN THAT HAD THE HAT A BAT BIT THE BAD CAD
+WHO CUT THE COT BUT NOT THE NUT OR THE HUT THEN HE HID THE BED AND SHE SAID SAD THINGS TO HIM AS
+THEY THREW THE THREAD THROUGH THE TREE THERE THREE THESE THOSE THOUGH THOUGHT THOROUGH BREAD BRED
+READ RED LED LEAD LET LIT LOT LATE RATE GATE DATE MATE""".split()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The same text through KenLM's lmplz and through ours: the same n-grams, probabilities and backoffs."""
+"""KenLM's lmplz and `lm build` on one text: equal n-grams, probabilities and backoffs."""
 
 import pytest
 

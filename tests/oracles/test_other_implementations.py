@@ -56,7 +56,7 @@ def test_logits_equal_those_of_torchaudio(config, tmp_path):
 
 @torch.inference_mode()
 def test_padding_changes_the_results_of_transformers_but_not_ours(tmp_path):
-    """The group norm of BASE takes its statistics over the padding: an open complaint with every other implementation."""
+    """In other implementations the group norm of BASE takes its statistics over the padding too."""
     theirs = transformers_ctc(VARIANTS["base"])
     ours = ours_from_transformers(theirs, tmp_path)
     short = torch.randn(8000) * 0.1

@@ -1,4 +1,4 @@
-"""Losses, accuracy and every gradient of pretraining beside transformers' `Wav2Vec2ForPreTraining`."""
+"""Losses, accuracy and gradients of pretraining beside transformers' `Wav2Vec2ForPreTraining`."""
 
 from dataclasses import replace
 
@@ -19,9 +19,16 @@ from models.pretraining import (
 )
 
 QUIET = {
-    "dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, "feature_dropout": 0.0,
-    "quantizer_dropout": 0.0, "layer_drop": 0.0, "codebook_entries": 12, "codebook_width": 24, "target_width": 20,
-}  # fmt: skip
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "activation_dropout": 0.0,
+    "feature_dropout": 0.0,
+    "quantizer_dropout": 0.0,
+    "layer_drop": 0.0,
+    "codebook_entries": 12,
+    "codebook_width": 24,
+    "target_width": 20,
+}
 TEMPERATURE = 1.3
 SAMPLES = 24_000
 
@@ -69,7 +76,8 @@ def with_noise(noise):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_losses_accuracy_and_all_gradients_equal_those_of_transformers(name, monkeypatch):
-    # Their mask of frames has no effect on the group norm and their waveforms are normalised outside: equal lengths.
+    # Their group norm ignores the mask of frames, so all lengths are equal here.
+    # Their waveforms are normalised outside of the network.
     config = replace(VARIANTS[name], **QUIET, normalize_waveform=False)
     theirs = peer(config)
     ours = ours_from(theirs, config)
@@ -107,7 +115,7 @@ def test_losses_accuracy_and_all_gradients_equal_those_of_transformers(name, mon
 
 
 def their_correct(found, steps, negatives):
-    """Steps at which the true target is more similar than every other one, from what they return."""
+    """Count the steps, in what they return, where the true target is the most similar one."""
     targets, context = (
         found.projected_quantized_states.flatten(0, 1),
         found.projected_states.flatten(0, 1),

@@ -22,7 +22,7 @@ def config():
 
 @pytest.mark.parametrize("cutoffs", [(100,), (100, 400, 1000)])
 def test_adaptive_softmax_equals_that_of_torch(config, cutoffs):
-    """torch numbers the classes in the head and shrinks the tails as we do; its projections lie the other way round."""
+    """torch has the same numbers of classes and widths of tails; its projections are transposed."""
     config = replace(config, cutoffs=cutoffs)
     ours = AdaptiveSoftmax(config)
     initialize(AdaptiveInput(config), ours)
@@ -96,7 +96,10 @@ def test_blocks_equal_those_of_torch(config, activation):
 
 
 def test_positions_equal_those_of_transformers(config):
-    """M2M-100 came from fairseq with its sinusoidal positions: behind padding's number, divided by D/2 - 1."""
+    """M2M-100 has fairseq's sinusoidal positions.
+
+    They begin after the number of the padding, and frequencies are divided by D/2 - 1.
+    """
     modeling = pytest.importorskip("transformers.models.m2m_100.modeling_m2m_100")
     theirs = modeling.M2M100SinusoidalPositionalEmbedding(40, config.width, padding_idx=1)
     tokens = torch.randint(4, WORDS, (2, 13))
