@@ -46,6 +46,8 @@ WRONG = [
     (["eval", "--split", "test"], "Error: --split takes dev-clean, dev-other, test-clean, test-other or all, got 'test'."),
     (["lm", "build", "a.txt", "-o", "a.arpa", "--order", "0"], "Error: --order must be at least 1, got 0."),
     (["model", "convert", "demo", "a.bin"], "Error: a.bin should end in .safetensors."),
+    (["model", "convert", "demo", "a", "--to", "hugginface"], "Error: --to takes w2v2 or huggingface, got 'hugginface'. Did you "
+     "mean huggingface?"),
 ]  # fmt: skip
 
 
@@ -138,6 +140,7 @@ OPTIONS = {
     "model list": "",
     "model info": "json",
     "model convert": "to half",
+    "model verify": "",
     "lm build": "output order prune lexicon normalize",
     "lm info": "",
     "data scan": "output jobs hash decode",

@@ -1,28 +1,30 @@
-"""`w2v2 model`: which models there are, what is in one, and one format for another."""
+"""`w2v2 model`: list, inspect, convert and verify acoustic models."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from w2v2cli.commands.options import fetching
+from w2v2cli.commands.reporting import counting, fetching
 from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
     from w2v2cli.data.locations import ModelLocation
 
-app = typer.Typer(help="List, inspect and convert acoustic models.", no_args_is_help=True)
+app = typer.Typer(help="List, inspect, convert and verify acoustic models.", no_args_is_help=True)
 
-NAMED = typer.Argument(help="A name, a folder or a file.", metavar="NAME|PATH")
+NAMED = typer.Argument(
+    help="A name (w2v2 model list), a folder or a file.", metavar="NAME|PATH", show_default=False
+)
 
 
 @app.command("list")
 def names() -> None:
-    """The names that --model knows, and which are on this machine."""
+    """List the names that --model takes, and say which models are on this machine."""
     with exits():
         from storage.home import home
         from w2v2cli.data.locations import PUBLISHED, WEIGHTS
@@ -31,19 +33,18 @@ def names() -> None:
         for name, repository in PUBLISHED.items():
             folder = home() / "models" / name
             here = any((folder / file).is_file() for file in WEIGHTS)
-            typer.echo(
-                f"{name:<22} {'on this machine' if here else 'fetched when asked for'}: {repository}"
-            )
+            where = "on this machine" if here else "fetched when asked for"
+            typer.echo(f"{name:<22} {where}: {repository}")
 
 
 @app.command()
 def info(
     name: Annotated[str, NAMED],
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object in place of lines.")
+        bool, typer.Option("--json", help="Print one JSON object instead of lines.")
     ] = False,
 ) -> None:
-    """Say what a model is: architecture, parameters, labels, where it comes from."""
+    """Describe a model: its architecture, parameters, labels and source."""
     with exits():
         location, checkpoint = _load(name)
         facts = _facts(location, checkpoint)
@@ -55,13 +56,14 @@ def info(
 
 
 def _facts(location: ModelLocation, checkpoint: Checkpoint) -> dict[str, Any]:
-    config = checkpoint.config
-    labels = checkpoint.labels
+    config, labels = checkpoint.config, checkpoint.labels
     return {
         "path": str(location.path),
         "parameters": sum(tensor.numel() for tensor in checkpoint.weights.values()),
-        "encoder": f"{len(config.conv_layers)} convolutions, {config.conv_norm} norm, a frame every {config.stride} samples",
-        "context": f"{config.num_layers} blocks of width {config.width}, {config.num_heads} heads, {config.norm_order}-norm",
+        "encoder": f"{len(config.conv_layers)} convolutions, {config.conv_norm} norm, "
+        f"a frame every {config.stride} samples",
+        "context": f"{config.num_layers} blocks of width {config.width}, "
+        f"{config.num_heads} heads, {config.norm_order}-norm",
         "input": "zero mean and unit variance" if config.normalize_waveform else "as recorded",
         "labels": "none, it is only pretrained"
         if labels is None
@@ -74,22 +76,30 @@ def _facts(location: ModelLocation, checkpoint: Checkpoint) -> dict[str, Any]:
 def convert(
     source: Annotated[str, NAMED],
     target: Annotated[
-        Path, typer.Argument(help="A .safetensors file, or a folder for transformers.")
+        Path,
+        typer.Argument(help="Where to write: a .safetensors file, or a folder for huggingface."),
     ],
     to: Annotated[
-        str, typer.Option(help="w2v2, one file; or huggingface, a folder transformers reads.")
+        Literal["w2v2", "huggingface"],
+        typer.Option(help="Format: one file of w2v2, or a folder that transformers reads."),
     ] = "w2v2",
-    half: Annotated[bool, typer.Option(help="Store matrices in float16 (w2v2 only).")] = False,
+    half: Annotated[
+        bool, typer.Option(help="Store matrices in float16: half the size (w2v2 only).")
+    ] = False,
 ) -> None:
-    """Write a model in another format."""
+    """Write a model in another format.
+
+    Examples:
+
+      w2v2 model convert checkpoint_best.pt mine.safetensors
+      w2v2 model convert demo FOLDER --to huggingface
+    """
     with exits():
         from models.checkpoint import save_checkpoint
         from models.importers.huggingface import write_huggingface
 
-        if to not in ("w2v2", "huggingface"):
-            raise UsageError(f"--to takes w2v2 or huggingface, got {to!r}.")
         if to == "huggingface" and half:
-            raise UsageError("--half is for --to w2v2; transformers reads full precision.")
+            raise UsageError("--half is for --to w2v2: transformers reads full precision.")
         if to == "w2v2" and target.suffix != ".safetensors":
             raise UsageError(f"{target} should end in .safetensors.")
         _, checkpoint = _load(source)
@@ -106,12 +116,47 @@ def convert(
         typer.echo(f"{target} written.", err=True)
 
 
+@app.command()
+def verify(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A published model. Default: all fetched models and language models.",
+            metavar="[NAME]",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Compare fetched files with the SHA-256 recorded when they were fetched.
+
+    Prints one line a file: ok, NO for one that differs or is missing, -- for one without a recorded
+    hash. Exit code 1 when a file differs or is missing.
+    """
+    with exits():
+        from w2v2cli.data.verification import check_file, fetched_files
+
+        paths = fetched_files(name)
+        wrong = 0
+        with counting("Hashing") as on_progress:
+            for done, path in enumerate(paths):
+                on_progress(done, len(paths))
+                check = check_file(path)
+                wrong += check.fine is False
+                mark = {True: "ok", False: "NO", None: "--"}[check.fine]
+                typer.echo(f"{mark}  {check.path}: {check.finding}")
+        if wrong:
+            raise UserError(
+                f"{wrong} of {len(paths)} files differ or are missing: delete those that differ, "
+                "and the next use of the model fetches them again."
+            )
+
+
 def _load(name: str) -> tuple[ModelLocation, Checkpoint]:
     from models.importers.reader import read_model
     from w2v2cli.data.locations import resolve_model
 
-    with fetching() as tell:
-        location = resolve_model(name, tell)
+    with fetching() as on_progress:
+        location = resolve_model(name, on_progress)
     try:
         return location, read_model(location.path)
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 A file's size must be the one the caller knows, else the server's (Content-Length, X-Linked-Size).
 Its SHA-256 must be the one the caller knows, else the one Hugging Face states for large files.
-Where nobody states a hash, the file's own is recorded, and `verify` finds later changes on disk.
+The file's own hash is recorded beside it, so that `verification` finds later changes on disk.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ FIRST_TRIES = 3  # before the first byte: probably there is no network
 FIRST_PAUSE = 0.5  # seconds before the first retry, doubled for each one after
 PASSING = frozenset({408, 416, 425, 429})  # statuses below 500 that a retry may change
 ABSENT = frozenset({401, 403, 404, 410})  # Hugging Face answers 401 for unknown repositories
+
+RECORDED = ".sha256"  # suffix of the file that holds a fetched file's hash
 
 OnProgress = Callable[[int, int | None], None]  # bytes on disk, bytes in all
 
@@ -85,26 +87,6 @@ def fetch(wanted: Wanted, on_progress: OnProgress = lambda done, total: None) ->
     return wanted.path
 
 
-def verify(path: Path) -> str:
-    """The SHA-256 of a fetched file, in hexadecimal.
-
-    Raises DownloadError where it is not the one recorded when the file was fetched.
-    """
-    try:
-        recorded = _beside(path, ".sha256").read_text().split()[0]
-        found = file_hash(path)
-    except (OSError, IndexError):
-        raise DownloadError(
-            f"{path} has no hash beside it to compare with, or is gone: fetch it anew."
-        ) from None
-    if found != recorded:
-        raise DownloadError(
-            f"{path} changed since it was fetched: its SHA-256 is {found[:12]}… instead of "
-            f"{recorded[:12]}…; delete it, and it is fetched again."
-        )
-    return found
-
-
 def _fetch(wanted: Wanted, on_progress: OnProgress) -> None:
     part = _beside(wanted.path, ".part")
     facts = _download(wanted, part, on_progress)
@@ -123,7 +105,7 @@ def _fetch(wanted: Wanted, on_progress: OnProgress) -> None:
             f"{wanted.url} gave a file with the SHA-256 {digest[:12]}… instead of "
             f"{sha256[:12]}…: nothing was kept."
         )
-    write_whole(_beside(wanted.path, ".sha256"), f"{digest}  {wanted.path.name}\n")
+    write_whole(_beside(wanted.path, RECORDED), f"{digest}  {wanted.path.name}\n")
     os.replace(part, wanted.path)
     _notes(part).unlink(missing_ok=True)
 

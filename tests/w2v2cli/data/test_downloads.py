@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from w2v2cli.data import downloads
-from w2v2cli.data.downloads import DownloadError, NotThere, Wanted, fetch, verify
+from w2v2cli.data.downloads import DownloadError, NotThere, Wanted, fetch
 
 CONTENT = bytes(range(256)) * 4000  # about 1 MB
 
@@ -284,16 +284,6 @@ def test_a_server_that_recovers(server, path):
     server.answers = [status(503), status(429), whole]
     fetch(Wanted(f"{server.url}/f", path))
     assert path.read_bytes() == CONTENT
-
-
-def test_verifying_finds_what_changed_on_the_disk(server, path):
-    fetch(Wanted(f"{server.url}/f", path))
-    assert verify(path) == hashlib.sha256(CONTENT).hexdigest()
-    path.write_bytes(CONTENT[:-1])
-    with pytest.raises(DownloadError, match=r"model\.bin changed since it was fetched"):
-        verify(path)
-    with pytest.raises(DownloadError, match="has no hash beside it"):
-        verify(path.with_name("other.bin"))
 
 
 FETCHING = """
