@@ -86,7 +86,9 @@ def measure(
     MeasuredPool.seconds = 0.0
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        outcome = tuning_session.tune_corpus(settings, part, options, folder=Path(folder)).outcome
+        outcome = tuning_session.tune_corpus(
+            settings, part, options, study=Path(folder), keep=False
+        ).outcome
     after, wall = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter() - began
     own = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     weights = outcome.weights
@@ -130,7 +132,7 @@ def main() -> None:
     recognizer.SearchPool = MeasuredPool  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder:
         # Emissions, imports and disk caches: neither way pays for them.
-        tuning_session.tune_corpus(settings, part, TuningOptions(1), folder=Path(folder))
+        tuning_session.tune_corpus(settings, part, TuningOptions(1), study=Path(folder), keep=False)
     cheap, full = (
         measure(name, settings, part, TuningOptions(given.trials, Bounds(), given.seed, exact))
         for name, exact in (("races and predictions", False), ("full searches", True))

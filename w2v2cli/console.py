@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+PIPE_WIDTH = 110  # columns of a table in a file or a pipe, which have no width of their own
+
+
 class Advance(Protocol):
     """Move a progress bar to `done` of `total` (None: unknown), perhaps under a new label."""
 
@@ -27,6 +30,14 @@ def stderr_console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+def stdout_console() -> Console:
+    """A rich console on stdout, for tables."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(file=sys.stdout, highlight=False, width=width)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,14 +11,13 @@ import typer
 
 from w2v2cli.commands.flags import takes
 from w2v2cli.commands.reporting import counting, fetching, warn
-from w2v2cli.console import say
+from w2v2cli.console import progress, say
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.options import TESTING, DecodingOptions
 
 if TYPE_CHECKING:
     from w2v2cli.recognition.evaluating import Evaluated
     from w2v2cli.recognition.resolving import RecognitionOptions
-    from w2v2cli.recognition.scoring.results import Evaluation
 
 
 @takes(
@@ -84,7 +82,9 @@ def evaluate(
     Several processes share the corpus: torchrun --nproc-per-node 2 --no-python w2v2 eval ...
     """
     if protocol is not None:
-        _check_protocol(options, {"--split": split, "--output": output})
+        for flag, value in {"--split": split, "--output": output}.items():
+            if value is not None:
+                raise UsageError(f"--protocol paper decides on {flag} itself: leave it out.")
         _protocol(options, data, trials, seed, as_json)
         return
     if split is None and data is None:
@@ -142,37 +142,21 @@ def _report(
         )
 
 
-def _check_protocol(options: DecodingOptions, others: dict[str, object]) -> None:
-    """Refuse what the protocol decides by itself."""
-    decided = others | {
-        "--rescore": options.rescore,
-        "--lm-weight": options.lm_weight,
-        "--word-score": options.word_score,
-        "--beam": options.beam,
-    }
-    given = [name for name, value in decided.items() if value is not None]
-    if given:
-        raise UsageError(f"--protocol paper decides on {given[0]} itself: leave it out.")
-
-
 def _protocol(
     options: DecodingOptions, data: Path | None, trials: int, seed: int, as_json: bool
 ) -> None:
-    from w2v2cli.data.corpora.catalogue import find_splits
-    from w2v2cli.recognition.evaluating import evaluate_corpora
-    from w2v2cli.recognition.tuning.protocol import language_models, run_protocol
+    """Run the paper's protocol and print its table."""
+    from w2v2cli.recognition.tuning.protocol import protocol_settings, run_protocol
+    from w2v2cli.recognition.tuning.protocol_report import print_protocol, protocol_json
+    from w2v2cli.recognition.tuning.trials import TuningOptions
 
-    rows = []
-    for name in language_models(options.lm):
-        lexicon = None if name == "none" else options.lexicon
-        wanted = replace(options, lm=name, lexicon=lexicon, lm_weight=0.0, word_score=0.0)
-        rows.append(_resolved(wanted))
-
-    def evaluated(settings: RecognitionOptions) -> tuple[list[Evaluation], str | None] | None:
-        with counting("Evaluating") as on_progress:
-            done = evaluate_corpora(
-                settings, find_splits("all", data), warn=warn, on_progress=on_progress
-            )
-        return None if done is None else (done.evaluations, done.shortfall)
-
-    run_protocol(rows, data, trials, seed, evaluated, as_json)
+    tuning = TuningOptions(trials, seed=seed)
+    with fetching() as on_fetch:
+        settings = protocol_settings(options, on_fetch)
+    with progress("Protocol") as on_progress:
+        rows = run_protocol(settings, data, tuning, note=say, warn=warn, on_progress=on_progress)
+    if as_json:
+        report = protocol_json(rows, trials, seed)
+        sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    else:
+        print_protocol(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
@@ -20,6 +20,7 @@ from w2v2cli.recognition.searching.spec import Searches
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
+    from w2v2cli.recognition.acoustic_model import AcousticModel
     from w2v2cli.recognition.pipeline import Emitted, Pipeline
     from w2v2cli.recognition.transcript import Transcript
 
@@ -166,27 +167,56 @@ def open_pipeline(
     The search processes start first: they read lexicon and language model while this one imports
     torch. Raises UserError and UsageError when something cannot be opened.
     """
-    path = options.model.path
-    outputs = quick_outputs(path)
-    checkpoint = _read(path) if outputs is None else None
-    labels, metadata = outputs or (None, {})
-    if checkpoint is not None:
-        labels, metadata = checkpoint.labels, checkpoint.metadata
+    outputs = model_outputs(options.model.path)
     with _user_errors():
-        if labels is None:
+        pool = open_search(options, outputs.labels, outputs.metadata, warn)
+    with pool:
+        from w2v2cli.recognition.pipeline import Pipeline
+
+        model = load_acoustic_model(options, outputs.checkpoint)
+        pool.wait_until_ready()
+        yield Pipeline(model, pool, options.batch_seconds)
+
+
+@dataclass(frozen=True)
+class ModelOutputs:
+    """What the outputs of an acoustic model mean."""
+
+    labels: tuple[str, ...]
+    """The symbol of each output."""
+    metadata: dict[str, Any]
+    """The checkpoint's, which may say what the symbols are."""
+    checkpoint: Checkpoint | None
+    """The checkpoint, where it had to be read for the labels."""
+
+
+def model_outputs(path: Path) -> ModelOutputs:
+    """The outputs of a model, read without its weights where the format allows it.
+
+    Raises UserError for a model that is only pretrained, and for one that cannot be read.
+    """
+    outputs, checkpoint = quick_outputs(path), None
+    if outputs is None:
+        checkpoint = _read(path)
+        if checkpoint.labels is None:
             raise UserError(
                 f"{path} is only pretrained: "
                 "it has no output layer to transcribe with (w2v2 finetune)."
             )
-        pool = open_search(options, labels, metadata, warn)
-    with pool:
-        from w2v2cli.recognition.acoustic_model import AcousticModel
-        from w2v2cli.recognition.pipeline import Pipeline
+        outputs = checkpoint.labels, checkpoint.metadata
+    return ModelOutputs(*outputs, checkpoint)
 
-        with _user_errors():
-            model = AcousticModel.load(checkpoint or _read(path), options.device, options.precision)
-        pool.wait_until_ready()
-        yield Pipeline(model, pool, options.batch_seconds)
+
+def load_acoustic_model(
+    options: RecognitionOptions, checkpoint: Checkpoint | None = None
+) -> AcousticModel:
+    """The acoustic model of the options on its device. Raises UserError."""
+    from w2v2cli.recognition.acoustic_model import AcousticModel
+
+    with _user_errors():
+        return AcousticModel.load(
+            checkpoint or _read(options.model.path), options.device, options.precision
+        )
 
 
 def open_search(

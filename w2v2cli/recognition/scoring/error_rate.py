@@ -1,4 +1,4 @@
-"""Word, character and phone error rates: aligned once by jiwer, then only read."""
+"""Word, character and phone error rates: jiwer aligns once, everything else reads the counts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from lm.text.normalization import normalize_text
 from lm.text.phones import fold
 
-RESAMPLES = 1000  # of the bootstrap
-INTERVAL = (2.5, 97.5)  # percentiles: 95%
+RESAMPLES = 1000  # draws of the bootstrap
+INTERVAL = (2.5, 97.5)  # percentiles of a 95% interval
 
 
 @dataclass(frozen=True)
 class ErrorCounts:
-    """How a hypothesis differs from its reference, in words, characters or phones."""
+    """Differences of a hypothesis from its reference, in words, characters or phones."""
 
     hits: int = 0
     substitutions: int = 0
@@ -36,8 +36,10 @@ class ErrorCounts:
 
     @property
     def rate(self) -> float:
-        """Errors for each unit of the reference. An empty reference counts as one unit: silence heard right is 0, three
-        words heard in it are 3."""
+        """Errors divided by the length of the reference.
+
+        An empty reference counts as one unit: an empty hypothesis has rate 0, three words rate 3.
+        """
         return self.errors / max(self.reference, 1)
 
     def __add__(self, other: ErrorCounts) -> ErrorCounts:
@@ -56,12 +58,15 @@ class Alignment:
     reference: str
     hypothesis: str
     words: ErrorCounts
-    """Of phones, where phones were aligned."""
+    """Errors in words, or in phones where phones were aligned."""
     characters: ErrorCounts
-    """None where phones were aligned."""
+    """Errors in characters; all zero where phones were aligned."""
 
     def steps(self) -> list[tuple[str, str, str]]:
-        """(operation, reference words, hypothesis words) in order; operations are equal, substitute, delete, insert."""
+        """(operation, reference words, hypothesis words) in order.
+
+        Operations are equal, substitute, delete and insert.
+        """
         if not self.reference:
             return [("insert", "", self.hypothesis)] if self.hypothesis else []
         output = jiwer.process_words(self.reference, self.hypothesis)
@@ -77,7 +82,7 @@ class Alignment:
 
 
 def align(reference: str, hypothesis: str) -> Alignment:
-    """Normalise both texts alike (`lm.text.normalization`) and count their differences."""
+    """Normalise both texts (`lm.text.normalization`) and count their differences."""
     reference, hypothesis = normalize_text(reference), normalize_text(hypothesis)
     if not reference:
         words = ErrorCounts(insertions=len(hypothesis.split()))
@@ -90,16 +95,19 @@ def align(reference: str, hypothesis: str) -> Alignment:
 def align_phones(
     reference: Sequence[str], hypothesis: Sequence[str], timit: bool = True
 ) -> Alignment:
-    """Count the differences of phones, TIMIT's folded to the 39 that papers score on (`lm.text.phones`).
+    """Count the differences of two sequences of phones.
 
-    PhoneError (a ValueError) for what is none of TIMIT's, unless `timit` is False and phones are compared as they are.
+    timit: fold both to the 39 phones that papers score on (`lm.text.phones`); otherwise phones are
+    compared as they are.
+
+    Raises PhoneError (a ValueError) for a symbol that is not a phone of TIMIT.
     """
     if timit:
         reference, hypothesis = fold(reference, 39), fold(hypothesis, 39)
-    said, heard = " ".join(reference), " ".join(hypothesis)
-    if not said:
-        return Alignment(said, heard, ErrorCounts(insertions=len(hypothesis)), ErrorCounts())
-    return Alignment(said, heard, _counts(jiwer.process_words(said, heard)), ErrorCounts())
+    spoken, found = " ".join(reference), " ".join(hypothesis)
+    if not spoken:
+        return Alignment(spoken, found, ErrorCounts(insertions=len(hypothesis)), ErrorCounts())
+    return Alignment(spoken, found, _counts(jiwer.process_words(spoken, found)), ErrorCounts())
 
 
 def _counts(output: jiwer.WordOutput | jiwer.CharacterOutput) -> ErrorCounts:
@@ -107,17 +115,22 @@ def _counts(output: jiwer.WordOutput | jiwer.CharacterOutput) -> ErrorCounts:
 
 
 def total(counts: Iterable[ErrorCounts]) -> ErrorCounts:
-    """The sum over utterances: rates are of all units together, not means of rates."""
+    """The sum over utterances, whose rate weighs each utterance by its length."""
     return sum(counts, ErrorCounts())
 
 
 def bootstrap_interval(counts: Sequence[ErrorCounts], seed: int = 0) -> tuple[float, float]:
-    """The 95% interval of the total rate when utterances are drawn anew with replacement (Bisani and Ney, 2004)."""
-    errors = np.array([c.errors for c in counts], np.float64)
+    """The 95% interval of the total rate: utterances are drawn anew with replacement.
+
+    Bisani and Ney (2004), "Bootstrap estimates for confidence intervals in ASR performance
+    evaluation".
+    """
+    errors = np.array([c.errors for c in counts], np.float64)  # (utterances,)
     lengths = np.array([c.reference for c in counts], np.float64)
     if not len(errors):
         return 0.0, 0.0
     draws = np.random.default_rng(seed).integers(0, len(errors), (RESAMPLES, len(errors)))
+    # (draws, utterances) -> (draws,)
     rates = errors[draws].sum(1) / np.maximum(lengths[draws].sum(1), 1)
     low, high = np.percentile(rates, INTERVAL)
     return float(low), float(high)

@@ -1,28 +1,29 @@
-"""Error rates as people and scripts read them."""
+"""Error rates as a table for people and as JSON for scripts."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from w2v2cli.console import stdout_console
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.scoring.error_rate import ErrorCounts, bootstrap_interval
 from w2v2cli.recognition.scoring.results import Evaluation, Scored, Unit
 
 STYLES = {"substitute": "yellow", "delete": "red", "insert": "blue"}
 SPEAKERS_SHOWN = 20
-PIPE_WIDTH = 110  # characters
 
 
 def json_report(
     results: Sequence[Evaluation], options: RecognitionOptions, seed: int
 ) -> dict[str, Any]:
-    """What scripts read: settings once, figures for each corpus; rates are ratios."""
+    """The settings and, for each corpus, its errors; rates are ratios.
+
+    seed: of the bootstrap.
+    """
     second = options.rescore
     return {
         "model": options.model.name,
@@ -80,11 +81,12 @@ def _json_counts(counts: ErrorCounts) -> dict[str, int]:
 def print_report(
     results: Sequence[Evaluation], options: RecognitionOptions, worst: int, seed: int
 ) -> None:
-    """The tables, on stdout: totals, speakers, the worst utterances."""
-    # A file or a pipe has no width; the totals need this much.
-    console = Console(
-        file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH
-    )
+    """Print tables on stdout: totals, speakers, the worst utterances.
+
+    worst: number of utterances of each corpus shown with their alignment.
+    seed: of the bootstrap.
+    """
+    console = stdout_console()
     search = "greedy" if options.engine == "greedy" else f"beam {options.beam.width}"
     weights = (
         f", LM weight {options.weights.lm_weight:g}, word score {options.weights.word_score:g}"
@@ -108,7 +110,7 @@ def print_report(
 
 def _totals(results: Sequence[Evaluation], settings: str, seed: int) -> Table:
     table = Table(title=settings)
-    unit, name = results[0].unit, results[0].rate_name  # one model, one kind of output
+    unit, name = results[0].unit, results[0].rate_name  # a model has one kind of output
     by_character = ["CER %"] if unit == "words" else []
     for column in (
         "data",
@@ -145,8 +147,10 @@ def _totals(results: Sequence[Evaluation], settings: str, seed: int) -> Table:
 
 def _speakers(result: Evaluation) -> Table:
     speakers = result.by_speaker()
-    table = Table(title=f"{result.name} by speaker, the worst {SPEAKERS_SHOWN}" if len(speakers) > SPEAKERS_SHOWN else
-                  f"{result.name} by speaker")  # fmt: skip
+    title = f"{result.name} by speaker"
+    if len(speakers) > SPEAKERS_SHOWN:
+        title += f", the worst {SPEAKERS_SHOWN}"
+    table = Table(title=title)
     for column in ("speaker", result.unit, f"{result.rate_name} %"):
         table.add_column(column, justify="left" if column == "speaker" else "right")
     for speaker, counts in list(speakers.items())[:SPEAKERS_SHOWN]:
@@ -155,7 +159,10 @@ def _speakers(result: Evaluation) -> Table:
 
 
 def _aligned(scored: Scored, unit: Unit) -> Text:
-    """An utterance with its errors in colour and, for those who see none, in signs: -deleted- +inserted+ said>heard."""
+    """An utterance with its errors in colour and in signs.
+
+    -deleted- +inserted+ reference>hypothesis
+    """
     words = scored.alignment.words
     text = Text(f"{scored.id} ({words.errors} errors in {words.reference} {unit}) ", style="bold")
     for operation, reference, hypothesis in scored.alignment.steps():

@@ -1,10 +1,10 @@
-"""A corpus through a pipeline, and its errors."""
+"""The errors of a model on a corpus, utterance by utterance and in total."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from lm.text.phones import PhoneError, fold
@@ -25,7 +25,7 @@ Unit = Literal["words", "phones"]
 
 @dataclass(frozen=True)
 class Scored:
-    """One utterance, transcribed and aligned."""
+    """One utterance that was transcribed and aligned."""
 
     id: str
     speaker: str | None
@@ -42,34 +42,38 @@ class Failure:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of a corpus."""
+    """The errors of a model on a corpus."""
 
     name: str
+    """Name of the corpus."""
     note: str | None
+    """A sentence that belongs to every report on this corpus."""
     utterances: tuple[Scored, ...]
+    """Utterances that were transcribed, in the order of the corpus."""
     failures: tuple[Failure, ...]
+    """Utterances that could not be transcribed; no rate counts them."""
     audio_seconds: float
     wall_seconds: float = 0.0
     unit: Unit = "words"
-    """What `words` counts."""
+    """Unit of the counts in `words`."""
 
     @property
     def rate_name(self) -> str:
-        """What the rate of errors is called."""
+        """WER, or PER where the model writes phones."""
         return "PER" if self.unit == "phones" else "WER"
 
     @property
     def words(self) -> ErrorCounts:
-        """Over all utterances; phones where the model writes phones."""
+        """Word errors over all utterances; phone errors where the model writes phones."""
         return total(scored.alignment.words for scored in self.utterances)
 
     @property
     def characters(self) -> ErrorCounts:
-        """Over all utterances."""
+        """Character errors over all utterances."""
         return total(scored.alignment.characters for scored in self.utterances)
 
     def by_speaker(self) -> dict[str, ErrorCounts]:
-        """Word errors of each speaker, most audible trouble first; empty when no speaker is known."""
+        """Word errors of each speaker, the highest rate first; empty when no speaker is known."""
         counts: dict[str, list[ErrorCounts]] = defaultdict(list)
         for scored in self.utterances:
             if scored.speaker is not None:
@@ -85,18 +89,18 @@ class Evaluation:
         )
         return [scored for scored in ranked[:count] if scored.alignment.words.errors]
 
-    def timed(self, seconds: float) -> Evaluation:
-        """With the time it took."""
-        return replace(self, wall_seconds=seconds)
-
 
 def scoring(part: CorpusSplit, spec: SearchSpec) -> Callable[[Utterance, str], Alignment]:
-    """What aligns an utterance of `part` with the text that the search found; UserError where that cannot be."""
+    """A function that aligns an utterance of `part` with the text that the search found.
+
+    Raises UserError for utterances without a transcript, or without phones that can be folded.
+    """
     what = "phones" if spec.writes_phones else "transcript"
     silent = [u.id for u in part.utterances if (u.phones if spec.writes_phones else u.text) is None]
     if silent:
         raise UserError(
-            f"{part.name}: {len(silent)} utterances have no {what} to compare with, {silent[0]} first."
+            f"{part.name}: {len(silent)} utterances have no {what} to compare with, "
+            f"{silent[0]} first."
         )
     if not spec.writes_phones:
         return lambda utterance, text: align(utterance.text or "", text)

@@ -190,27 +190,27 @@ def _not_ours(path: Path) -> UserError:
 def settings_line(options: RecognitionOptions) -> str:
     """All settings that a hypothesis depends on, in one line."""
     beam, weights = options.beam, options.weights
-    said = [options.model.name, options.engine]
+    parts = [options.model.name, options.engine]
     if options.engine != "greedy":
-        said += [
+        parts += [
             f"LM {options.lm.name}",
             f"lexicon {options.lm.lexicon.name if options.lm.lexicon else 'none'}",
         ]
-        said += [
+        parts += [
             f"beam {beam.width}",
             f"threshold {beam.threshold:g}",
             f"symbols {beam.tokens or 'all'}",
         ]
-        said += [f"LM weight {weights.lm_weight:g}", f"word score {weights.word_score:g}"]
-        said += [f"unknown {weights.unk_score:g}", f"boundary {weights.sil_score:g}"]
-        said += [f"hot word {word} {weight:g}" for word, weight in options.hotwords.items()]
+        parts += [f"LM weight {weights.lm_weight:g}", f"word score {weights.word_score:g}"]
+        parts += [f"unknown {weights.unk_score:g}", f"boundary {weights.sil_score:g}"]
+        parts += [f"hot word {word} {weight:g}" for word, weight in options.hotwords.items()]
     if (second := options.rescore) is not None:
-        said += [
+        parts += [
             f"{second.nbest} scored again by {second.lm.name}",
             f"weight {second.weights.lm_weight:g}",
         ]
-        said += [f"word {second.weights.word_score:g}", f"first {second.first_pass_weight:g}"]
-    return ", ".join([*said, f"precision {options.precision}"])
+        parts += [f"word {second.weights.word_score:g}", f"first {second.first_pass_weight:g}"]
+    return ", ".join([*parts, f"precision {options.precision}"])
 
 
 def _written(counts: ErrorCounts) -> dict[str, int]:

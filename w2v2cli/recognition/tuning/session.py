@@ -1,4 +1,4 @@
-"""From names on a command line to a tuning at work: emissions from the cache, search processes, the study's folder."""
+"""Tuning the decoding weights of a model and a language model on a corpus."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from lm.decoding import BeamOptions, DecodingWeights
-from models.importers.labels import quick_outputs
+from lm.decoding import DecodingWeights
+from lm.weights.proposals import Bounds
 from storage.hashing import hash_of
 from storage.home import home
 from w2v2cli.data.corpora.catalogue import CorpusSplit
-from w2v2cli.errors import UserError
-from w2v2cli.recognition.recognizer import open_search
+from w2v2cli.errors import UsageError, UserError
+from w2v2cli.recognition.options import DecodingOptions
+from w2v2cli.recognition.recognizer import load_acoustic_model, model_outputs, open_search
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.searching.rescoring import Rescoring
 from w2v2cli.recognition.tuning.emission_cache import (
@@ -25,94 +26,179 @@ from w2v2cli.recognition.tuning.emission_cache import (
     read_emissions,
 )
 from w2v2cli.recognition.tuning.fingerprints import content_hash, corpus_hash, model_hash
+from w2v2cli.recognition.tuning.kept import BEAM, keep_tuned, rescored
 from w2v2cli.recognition.tuning.metric import Metric, References
 from w2v2cli.recognition.tuning.study import Study
 from w2v2cli.recognition.tuning.trials import NBEST, Outcome, Tuning, TuningOptions
 
+if TYPE_CHECKING:
+    from w2v2cli.console import Advance
+
 DATABASE = "study.sqlite"
 
 
-class Advance(Protocol):
-    """Moves a progress bar to `done` of `total` under a label."""
-
-    def __call__(self, done: float, total: float | None, label: str = "") -> None: ...
-
-
 @dataclass(frozen=True)
-class Finished:
-    """A tuning that has ended."""
+class TuningResult:
+    """The weights that tuning found, and how it found them."""
 
+    settings: RecognitionOptions
+    """Model, language model and search that were tuned."""
+    corpus: CorpusSplit
+    metric: Metric
     outcome: Outcome
-    folder: Path
-    """Of its study."""
+    study: Path
+    """Folder of the study; the same call reads it instead of searching again."""
+    kept: Path | None = None
+    """The file that `transcribe` and `eval` read the weights from; None where they were not kept.
+
+    See `tuning.kept`.
+    """
+
+    @property
+    def weights(self) -> DecodingWeights:
+        """The weights with the lowest error rate."""
+        return self.outcome.weights
+
+    @property
+    def rate(self) -> float:
+        """The error rate with these weights, a ratio."""
+        return self.outcome.best.rate
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% interval of `rate`, by the bootstrap over utterances."""
+        return self.outcome.interval
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Plain values about the tuning, for `tuned.json` and for reports; rates are ratios."""
+        outcome = self.outcome
+        return {
+            "metric": self.metric,
+            "rate": self.rate,
+            "interval_95": list(self.interval),
+            "utterances": outcome.utterances,
+            "trials": len(outcome.trials),
+            "exact": sum(trial.kind == "exact" for trial in outcome.trials),
+            "searched": outcome.cost,
+            "share": round(outcome.share, 4),
+            "data": self.corpus.name,
+            "note": self.corpus.note,
+            "beam": self.settings.beam.width,
+        }
+
+
+def untuned(options: DecodingOptions, bounds: Bounds = Bounds()) -> DecodingOptions:
+    """The options to resolve before `tune_corpus`: earlier tuning of these weights is not read.
+
+    With `rescore` the weights of the second pass are tuned, and the first pass keeps its own.
+
+    Raises UsageError where there is nothing to tune.
+    """
+    if options.lm == "none" or options.search == "greedy":
+        what = "--lm none" if options.lm == "none" else "--search greedy"
+        raise UsageError(f"{what} leaves nothing to tune: name a language model and a beam search.")
+    if options.rescore is None:
+        return replace(options, lm_weight=0.0, word_score=0.0, sil_score=0.0)
+    if bounds.sil_score is not None:
+        raise UsageError("--sil-score belongs to the first pass: with --rescore it is not tuned.")
+    return replace(options, rescore_lm_weight=0.0, rescore_word_score=0.0)
 
 
 def tune_corpus(
     settings: RecognitionOptions,
-    part: CorpusSplit,
-    options: TuningOptions,
+    corpus: CorpusSplit,
+    options: TuningOptions | None = None,
+    *,
     metric: Metric = "wer",
-    folder: Path | None = None,
+    study: Path | None = None,
+    keep: bool = True,
     warn: Callable[[str], None] = lambda sentence: None,
-    advance: Advance = lambda done, total, label="": None,
-) -> Finished:
-    """Tune, or go on with a study that was begun; `folder` keeps it, None has the store keep it. UserError in a sentence."""
+    on_progress: Advance = lambda done, total, label="": None,
+) -> TuningResult:
+    """Find the weights with the fewest errors on a corpus, and keep them for later transcription.
+
+    settings: resolved from `untuned` options. With `rescore` every trial is exact.
+    metric: wer, cer or per.
+    study: folder of the trials; None takes one in $W2V2_HOME/studies named after the settings.
+        A study that was begun is continued; several processes may work on one at once.
+    keep: store the weights where `transcribe` and `eval` find them (see `tuning.kept`).
+    warn: called with a sentence about the lexicon or the language model.
+    on_progress: called with utterances or trials done, their total, and what is being done.
+
+    Raises UsageError and UserError.
+    """
     if settings.lm.path is None or settings.engine == "greedy":
-        raise UserError("There is nothing to tune without a language model: name one by --lm.")
-    lm = settings.lm.path
-    references = References(part.utterances, metric)
-    labels, metadata = _outputs(settings.model.path)
+        raise UserError("There is nothing to tune without a language model: name one with --lm.")
+    options = options or TuningOptions()
+    if settings.rescore is not None:
+        options = replace(options, exact=True)
+    references = References(corpus.utterances, metric)
+    outputs = model_outputs(settings.model.path)
     nbest = 1 if options.exact else min(NBEST, settings.beam.width)
-    settings = replace(settings, beam=replace(settings.beam, nbest=nbest))
-    model, corpus = model_hash(settings.model.path), corpus_hash(part.utterances)
-    with open_search(settings, labels, metadata, warn, keep=True) as pool:
-        speech, computed_on = _emissions(settings, labels, part, model, corpus, advance)
-        identity = {
-            "model": model,
-            "language model": model_hash(lm),
-            "lexicon": content_hash(settings.lm.lexicon) if settings.lm.lexicon else None,
-            "corpus": corpus,
-            "set of transcripts": hash_of(*references.texts),
-            "metric": metric,
-            **_identity(options, settings.beam),
-            "precision": computed_on,
-            **(
-                {} if settings.rescore is None else _second_pass(settings.rescore, settings.weights)
-            ),
-        }
-        place = folder or home() / "studies" / hash_of(json.dumps(identity))[:16]
-        with Study(place / DATABASE, identity) as study:
+    searching = replace(settings, beam=replace(settings.beam, nbest=nbest))
+    with open_search(searching, outputs.labels, outputs.metadata, warn, keep=True) as pool:
+        hashes = model_hash(settings.model.path), corpus_hash(corpus.utterances)
+        speech, precision = _emissions(settings, outputs.labels, corpus, hashes, on_progress)
+        identity = _identity(settings, options, references, hashes, precision)
+        folder = study or home() / "studies" / hash_of(json.dumps(identity))[:16]
+        with Study(folder / DATABASE, identity) as record:
             pool.wait_until_ready()
-            tuning = Tuning(
+            outcome = Tuning(
                 options,
                 references,
                 speech,
-                study,
+                record,
                 pool.submit,
                 pool.workers,
-                lambda trials, label: advance(trials, options.trials, f"Tuning {label}".strip()),
-            )
-            return Finished(tuning.run(), place)
+                lambda done, best: on_progress(done, options.trials, f"Tuning {best}".strip()),
+            ).run()
+    result = TuningResult(settings, corpus, metric, outcome, folder)
+    return replace(result, kept=_keep(result)) if keep else result
 
 
-def _identity(options: TuningOptions, beam: BeamOptions) -> dict[str, Any]:
-    """What else two studies must have in common to be one."""
+def _keep(result: TuningResult) -> Path:
+    settings, second = result.settings, result.settings.rescore
+    lm, search = (settings.lm, BEAM) if second is None else (second.lm, rescored(settings.lm))
+    return keep_tuned(settings.model, lm, result.weights, result.details, search)
+
+
+def _identity(
+    settings: RecognitionOptions,
+    options: TuningOptions,
+    references: References,
+    hashes: tuple[str, str],
+    precision: str,
+) -> dict[str, Any]:
+    """The settings that two studies must share to be one.
+
+    Their names stand in messages, and together they name the study's folder: an old study is only
+    found again while none of them changes.
+    """
+    lm, beam, bounds = settings.lm, settings.beam, options.bounds
+    assert lm.path is not None
     return {
+        "model": hashes[0],
+        "language model": model_hash(lm.path),
+        "lexicon": content_hash(lm.lexicon) if lm.lexicon else None,
+        "corpus": hashes[1],
+        "set of transcripts": hash_of(*references.texts),
+        "metric": references.metric,
         "beam": beam.width,
         "beam threshold": beam.threshold,
         "number of beam tokens": beam.tokens,
-        "LM weight's bounds": list(options.bounds.lm_weight),
-        "word score's bounds": list(options.bounds.word_score),
-        "silence score's bounds": list(options.bounds.sil_score)
-        if options.bounds.sil_score
-        else None,
+        "LM weight's bounds": list(bounds.lm_weight),
+        "word score's bounds": list(bounds.word_score),
+        "silence score's bounds": list(bounds.sil_score) if bounds.sil_score else None,
         "seed": options.seed,
         "share of exact searches": 1.0 if options.exact else options.share,
+        "precision": precision,
+        **({} if settings.rescore is None else _second_pass(settings.rescore, settings.weights)),
     }
 
 
 def _second_pass(how: Rescoring, first: DecodingWeights) -> dict[str, Any]:
-    """What else two studies of a second pass must have in common."""
+    """The further settings that two studies of a second pass must share."""
     assert how.lm.path is not None
     return {
         "second language model": model_hash(how.lm.path),
@@ -122,56 +208,28 @@ def _second_pass(how: Rescoring, first: DecodingWeights) -> dict[str, Any]:
     }
 
 
-def _outputs(path: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """The model's labels, and the metadata that says what they are."""
-    outputs = quick_outputs(path)
-    if outputs is None:
-        from models.importers.reader import read_model
-
-        try:
-            checkpoint = read_model(path)
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        if checkpoint.labels is None:
-            raise UserError(
-                f"{path} is only pretrained: it has no output layer to transcribe with (w2v2 finetune)."
-            )
-        outputs = checkpoint.labels, checkpoint.metadata
-    return outputs
-
-
 def _emissions(
     settings: RecognitionOptions,
     labels: tuple[str, ...],
-    part: CorpusSplit,
-    model: str,
-    corpus: str,
-    advance: Advance,
+    corpus: CorpusSplit,
+    hashes: tuple[str, str],
+    on_progress: Advance,
 ) -> tuple[Emissions, str]:
-    """From the cache, or computed and kept there; and the device's kind and the precision they are of."""
-    from w2v2cli.recognition.acoustic_model import AcousticModel
+    """The corpus's emissions, from the cache or computed and kept there; "float32 on cpu"."""
     from w2v2cli.recognition.devices import resolve_device, resolve_precision
 
     device = resolve_device(settings.device)
     precision = str(resolve_precision(settings.precision, device)).removeprefix("torch.")
-    folder = emissions_folder(model, corpus, device.type, precision)
+    folder = emissions_folder(*hashes, device.type, precision)
     kept = read_emissions(folder)
     if kept is None:
-        from models.importers.reader import read_model
-
-        try:
-            network = AcousticModel.load(
-                read_model(settings.model.path), settings.device, settings.precision
-            )
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        total = len(part.utterances)
-        found = compute_emissions(
-            network,
+        total = len(corpus.utterances)
+        computed = compute_emissions(
+            load_acoustic_model(settings),
             labels,
-            part.utterances,
+            corpus.utterances,
             settings.batch_seconds,
-            lambda done: advance(done, total, "Acoustic model"),
+            lambda done: on_progress(done, total, "Acoustic model"),
         )
-        kept = keep_emissions(folder, found, len(labels))
+        kept = keep_emissions(folder, computed, len(labels))
     return kept, f"{precision} on {device.type}"

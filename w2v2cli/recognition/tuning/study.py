@@ -140,7 +140,8 @@ class Study:
             new = db.execute("INSERT OR IGNORE INTO rounds VALUES (?, ?)", (batch, number))
             if new.rowcount:
                 db.executemany(
-                    "INSERT INTO searches (trial, batch, round, rival, alpha) VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO searches (trial, batch, round, rival, alpha) "
+                    "VALUES (?, ?, ?, ?, ?)",
                     [(s.trial, batch, number, s.rival, s.alpha) for s in searches],
                 )
 

@@ -34,6 +34,7 @@ from lm.hypothesis import Hypothesis
 from lm.weights.nbest_pool import HypothesisPool, Parts, parts_of
 from lm.weights.proposals import BATCH, FIRST, Bounds, Point, TuningError, batches, propose
 from lm.weights.racing import Race, spent
+from w2v2cli.errors import UsageError
 from w2v2cli.recognition.scoring.error_rate import ErrorCounts, bootstrap_interval
 from w2v2cli.recognition.tuning.metric import References
 from w2v2cli.recognition.tuning.study import Search, Study
@@ -62,7 +63,7 @@ class Speech(Protocol):
 
 @dataclass(frozen=True)
 class TuningOptions:
-    """Which weights are tried, and how much may be searched. Raises TuningError."""
+    """Which weights are tried, and how much may be searched. Raises UsageError."""
 
     trials: int = 128
     """Points to try (the paper's number, appendix B)."""
@@ -78,9 +79,11 @@ class TuningOptions:
 
     def __post_init__(self) -> None:
         if self.trials < 1:
-            raise TuningError(f"--trials must be at least 1, got {self.trials}.")
+            raise UsageError(f"--trials must be at least 1, got {self.trials}.")
+        if self.seed < 0:
+            raise UsageError(f"--seed cannot be negative, got {self.seed}.")
         if not 0 < self.share <= 1:
-            raise TuningError(f"--share must lie above 0 and be at most 1, got {self.share:g}.")
+            raise UsageError(f"--share must lie above 0 and be at most 1, got {self.share:g}.")
 
 
 @dataclass(frozen=True)
