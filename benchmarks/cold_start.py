@@ -25,10 +25,11 @@ from rich.table import Table
 STEPS = """
 import time; began = time.perf_counter()
 from pathlib import Path
-from w2v2cli.commands import options as o
-settings = o.recognition_options(model="demo", lm="4gram", lexicon=None, search="auto", beam=1500, beam_threshold=50.0,
-    beam_tokens=None, lm_weight=2.0, word_score=-1.0, unk_score=float("-inf"), sil_score=0.0, nbest=1, device="cpu",
-    precision="auto", batch_seconds=0.0, workers=0)
+from w2v2cli.recognition.options import DecodingOptions
+from w2v2cli.recognition.resolving import resolve
+settings = resolve(DecodingOptions(
+    lm="4gram", beam=1500, lm_weight=2.0, word_score=-1.0, sil_score=0.0, device="cpu"
+))
 from models.importers.labels import quick_labels
 from w2v2cli.recognition.searching.processes import SearchPool
 with SearchPool(settings.search_spec(quick_labels(settings.model.path))) as pool:

@@ -95,7 +95,7 @@ def test_the_second_pass_is_tuned_and_its_weights_are_taken(w2v2, transformer):
         f"LM weight {found['lm_weight']:g} and word score {found['word_score']:g}, as tuned on"
         in result.stderr
     )
-    assert "--rescore-lm-weight and --rescore-word-score overrule them" in result.stderr
+    assert "--rescore-lm-weight and --rescore-word-score override them" in result.stderr
     said = json.loads(result.stdout)["rescore"]
     weights = [100, found["lm_weight"], found["word_score"]]
     assert [said[name] for name in ("nbest", "lm_weight", "word_score")] == weights

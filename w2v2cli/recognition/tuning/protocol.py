@@ -23,7 +23,7 @@ from w2v2cli.recognition.tuning.trials import TuningOptions
 
 if TYPE_CHECKING:
     from w2v2cli.console import Advance
-    from w2v2cli.data.locations import Tell
+    from w2v2cli.data.locations import OnProgress
 
 TUNED_ON = "dev-other"
 
@@ -48,7 +48,7 @@ def language_models(lm: str) -> list[str]:
 
 def protocol_settings(
     options: DecodingOptions,
-    on_fetch: Tell = lambda file, done, total: None,
+    on_fetch: OnProgress = lambda file, done, total: None,
 ) -> list[RecognitionOptions]:
     """The settings of each row, with the beams for tuning; files are fetched where needed.
 

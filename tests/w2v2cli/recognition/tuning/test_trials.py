@@ -1,4 +1,4 @@
-"""Tuning on a corpus whose searches are played by tables: every utterance has a few hypotheses, the best one is found."""
+"""Tuning on a corpus with tables for searches: each utterance has a few hypotheses."""
 
 from concurrent.futures import Future
 from pathlib import Path
@@ -20,7 +20,7 @@ LETTERS = "ABCDEFGHIJ"
 
 
 class Corpus:
-    """Utterances of ten words; hypotheses with n words wrong have worse true scores, so some weights are better."""
+    """Utterances of ten words; the more words of a hypothesis are wrong, the worse its scores."""
 
     def __init__(self) -> None:
         generator = np.random.default_rng(7)
@@ -59,10 +59,13 @@ class Corpus:
 @pytest.fixture(autouse=True)
 def _random_points(monkeypatch):
     """The proposals of a Gaussian process have tests of their own; random ones take no time."""
-    monkeypatch.setattr(
-        tuning, "propose", lambda bounds, seed, batch, *_: propose(bounds, seed * 1000 + batch, 0) if batch == 0 else
-        [bounds.at(s) for s in np.random.default_rng([seed, batch]).random((8, 2))]
-    )  # fmt: skip
+
+    def proposed(bounds, seed, batch, *_):
+        if batch == 0:
+            return propose(bounds, seed * 1000 + batch, 0)
+        return [bounds.at(s) for s in np.random.default_rng([seed, batch]).random((8, 2))]
+
+    monkeypatch.setattr(tuning, "propose", proposed)
 
 
 def test_a_tenth_of_the_searches_finds_the_optimum_of_all_of_them(tmp_path):
