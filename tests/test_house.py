@@ -66,7 +66,6 @@ WIDE_FILES: set[str] = {
     "lm/text/normalization.py",
     "lm/text/phones.py",
     "lm/text/pieces.py",
-    "lm/text/sentences.py",
     "lm/text/vocabulary.py",
     "lm/transformer/adaptive.py",
     "lm/transformer/config.py",
@@ -157,8 +156,7 @@ WIDE_FILES: set[str] = {
     "w2v2cli/commands/data.py",
     "w2v2cli/commands/doctor.py",
     "w2v2cli/commands/finetune.py",
-    "w2v2cli/commands/lm.py",
-    "w2v2cli/commands/lm_train.py",
+    "w2v2cli/commands/lm/train.py",
     "w2v2cli/commands/model.py",
     "w2v2cli/commands/pretrain.py",
     "w2v2cli/commands/training.py",
@@ -219,9 +217,7 @@ WIDE_FILES: set[str] = {
     "w2v2cli/training/tasks/protocol.py",
 }
 FULL_FOLDERS: set[str] = set()
-CIRCLES: set[str] = {
-    "w2v2cli.commands.lm <-> w2v2cli.commands.lm_train",
-}
+CIRCLES: set[str] = set()
 
 
 def files(*tops: str, suffixes: tuple[str, ...] = (".py",)) -> list[Path]:

@@ -64,7 +64,7 @@ app.command()(doctor)
 
 def main() -> None:
     """Run the program. A wrong call is answered in one line on stderr, with exit code 2."""
-    args = lm.split_prune(sys.argv[1:])
+    args = sys.argv[1:]
     try:
         with exits():  # help and completion write to pipes and disks too
             code = app(args=args, prog_name="w2v2", standalone_mode=False)

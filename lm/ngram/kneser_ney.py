@@ -167,7 +167,7 @@ def estimate(
 
     Raises ValueError for impossible thresholds.
     """
-    thresholds = _thresholds(prune, len(counts.orders))
+    thresholds = prune_thresholds(prune, len(counts.orders))
     size = len(counts.vocabulary)
     lower = np.full(1, 1.0 / (size - 1))  # below the unigrams: uniform over all words but <s>
     probabilities, gammas, kept = [], [], []
@@ -182,7 +182,8 @@ def estimate(
     return _model(counts, probabilities, [*gammas[1:], None], kept)
 
 
-def _thresholds(prune: Sequence[int], orders: int) -> list[int]:
+def prune_thresholds(prune: Sequence[int], orders: int) -> list[int]:
+    """One threshold for each order: see `estimate`. Raises ValueError for impossible ones."""
     values = list(prune) or [0]
     if len(values) > orders:
         raise ValueError(f"--prune has {len(values)} thresholds for a model of order {orders}.")

@@ -35,6 +35,12 @@ IGNORED = (  # buffers that hold nothing learned
     "adaptive_softmax.version",
     "adaptive_softmax.head._float_tensor",
 )
+UNKNOWN_PARTS = (  # flags of architectures that this reader does not know
+    "character_embeddings",
+    "decoder_learned_pos",
+    "no_token_positional_embeddings",
+    "layernorm_embedding",
+)
 
 
 def read_transformer(
@@ -88,27 +94,11 @@ def config_from_fairseq(settings: Mapping[str, Any], vocabulary: int) -> Transfo
     vocabulary: entries of the dictionary, specials included. Raises LanguageModelError that names
     the options of an architecture that this reader does not know.
     """
-
-    def get(name: str, default: Any) -> Any:
-        value = settings.get(name)
-        return default if value is None else value
-
+    given = {name: value for name, value in settings.items() if value is not None}
+    get = given.get
+    _refuse_other_architectures(given)
     width = int(get("decoder_embed_dim", 512))
-    refused = {
-        "character_embeddings": _flag(get("character_embeddings", False)),
-        "decoder_learned_pos": _flag(get("decoder_learned_pos", False)),
-        "no_token_positional_embeddings": _flag(get("no_token_positional_embeddings", False)),
-        "layernorm_embedding": _flag(get("layernorm_embedding", False)),
-        "decoder_output_dim": int(get("decoder_output_dim", width)) != width,
-    }
     adaptive = _flag(get("adaptive_input", False))
-    input_width = int(get("decoder_input_dim", width))
-    refused["decoder_input_dim"] = not adaptive and input_width != width
-    named = [f"{name}={settings.get(name)}" for name, wrong in refused.items() if wrong]
-    if named:
-        raise LanguageModelError(
-            f"This language model is configured in a way w2v2 does not read: {', '.join(named)}."
-        )
     tied = _flag(get("tie_adaptive_weights", False))
     shared = not adaptive and _flag(get("share_decoder_input_output_embed", False))
     # Older files have no option for the last norm, and no last norm.
@@ -118,9 +108,10 @@ def config_from_fairseq(settings: Mapping[str, Any], vocabulary: int) -> Transfo
         if old
         else _flag(get("tie_adaptive_proj", False))
     )
-    last_norm = not (old or _flag(get("no_decoder_final_norm", False)))
-    if settings.get("decoder_final_norm") is not None:
-        last_norm = _flag(settings["decoder_final_norm"])
+    last_norm = _flag(
+        get("decoder_final_norm", not (old or _flag(get("no_decoder_final_norm", False))))
+    )
+    input_cutoffs = _cutoffs(get("adaptive_input_cutoff"), vocabulary) if adaptive else None
     return TransformerLMConfig(
         vocabulary=vocabulary,
         blocks=int(get("decoder_layers", 6)),
@@ -128,13 +119,11 @@ def config_from_fairseq(settings: Mapping[str, Any], vocabulary: int) -> Transfo
         inner=int(get("decoder_ffn_embed_dim", 2048)),
         heads=int(get("decoder_attention_heads", 8)),
         activation=str(get("activation_fn", "relu")),
-        cutoffs=_cutoffs(get("adaptive_softmax_cutoff", None), vocabulary),
+        cutoffs=_cutoffs(get("adaptive_softmax_cutoff"), vocabulary),
         factor=float(get("adaptive_softmax_factor", 4)),
-        input_cutoffs=_cutoffs(get("adaptive_input_cutoff", None), vocabulary)
-        if adaptive
-        else None,
+        input_cutoffs=input_cutoffs,
         input_factor=float(get("adaptive_input_factor", 4)),
-        input_width=input_width if adaptive else width,
+        input_width=int(get("decoder_input_dim", width)) if adaptive else width,
         tie_words=tied or shared,
         tie_projections=tied and tied_projections,
         scale_embedding=not _flag(get("no_scale_embedding", False)),
@@ -143,6 +132,20 @@ def config_from_fairseq(settings: Mapping[str, Any], vocabulary: int) -> Transfo
         dropout=float(get("dropout", 0.1)),
         attention_dropout=float(get("attention_dropout", 0.0)),
     )
+
+
+def _refuse_other_architectures(given: Mapping[str, Any]) -> None:
+    width = int(given.get("decoder_embed_dim", 512))
+    adaptive = _flag(given.get("adaptive_input", False))
+    refused = {name: _flag(given.get(name, False)) for name in UNKNOWN_PARTS}
+    refused["decoder_output_dim"] = int(given.get("decoder_output_dim", width)) != width
+    input_width = int(given.get("decoder_input_dim", width))
+    refused["decoder_input_dim"] = not adaptive and input_width != width
+    named = [f"{name}={given[name]}" for name, wrong in refused.items() if wrong]
+    if named:
+        raise LanguageModelError(
+            f"This language model is configured in a way w2v2 does not read: {', '.join(named)}."
+        )
 
 
 def weights_from_fairseq(

@@ -1,11 +1,13 @@
 """`w2v2 lm info` and `w2v2 lm score` on both kinds of language model."""
 
 import math
+from collections import Counter
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from lm.ngram.arpa import read_counts
 from lm.rescoring import sentence_scores
 from lm.transformer.checkpoint import TransformerCheckpoint, network_weights, save_transformer
 from lm.transformer.config import tiny
@@ -109,7 +111,7 @@ def test_mistakes_are_sentences(tmp_path, transformer, text):
     (tmp_path / "empty.txt").write_text("\n")
     cases.append((("lm", "score", path, tmp_path / "empty.txt"), 1, "holds no sentence"))
     (tmp_path / "latin.txt").write_bytes(b"\xff\n")
-    cases.append((("lm", "score", path, tmp_path / "latin.txt"), 1, "is no whole UTF-8 text"))
+    cases.append((("lm", "score", path, tmp_path / "latin.txt"), 1, "is not a complete UTF-8 text"))
     (tmp_path / "cut.safetensors").write_bytes(path.read_bytes()[:500])
     cases.append(
         (
@@ -125,3 +127,57 @@ def test_mistakes_are_sentences(tmp_path, transformer, text):
     for args, code, sentence in cases:
         result = run(*args)
         assert (result.exit_code, sentence in result.output) == (code, True), result.output
+
+
+@pytest.mark.parametrize("blank", ["\n", " \t\n\n", "\n" * 9])
+def test_blank_lines_are_not_sentences(tmp_path, blank):
+    """lmplz counts each of them as an empty sentence, training and scoring never did."""
+    lines = ["the cat sat\n", "the cat ran on\n", "a dog sat on the cat\n"] * 3
+    (tmp_path / "plain.txt").write_text("".join(lines))
+    (tmp_path / "blank.txt").write_text(blank + blank.join(lines) + blank)
+    for name in ("plain", "blank"):
+        text, arpa = tmp_path / f"{name}.txt", tmp_path / f"{name}.arpa"
+        result = run("lm", "build", text, "-o", arpa, "--order", 2, "--no-normalize")
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "blank.arpa").read_text() == (tmp_path / "plain.arpa").read_text()
+
+
+def test_prune_takes_a_threshold_for_each_order(tmp_path):
+    (tmp_path / "text.txt").write_text("A B C\nA B C\nA B D\nB C A\nC A B D\n" * 2)
+    text, arpa = tmp_path / "text.txt", tmp_path / "lm.arpa"
+    options = ["-o", arpa, "--order", 3, "--no-normalize"]
+    sizes = []
+    for prune in (["0", "0", "2"], ["0", "2"], ["0"], []):
+        prune = ["--prune", *prune] if prune else []
+        result = run("lm", "build", *options, *prune, "--", text)
+        assert result.exit_code == 0, result.output
+        sizes.append(read_counts(arpa))
+        again = run("lm", "build", text, *prune, *options)
+        assert (again.exit_code, read_counts(arpa)) == (0, sizes[-1])
+    words = [f"<s> {line} </s>".split() for line in text.read_text().splitlines()]
+    seen = [
+        Counter(tuple(w[i : i + n]) for w in words for i in range(len(w) - n + 1)) for n in (2, 3)
+    ]
+    often = [sum(count > 2 for count in counts.values()) for counts in seen]
+    assert sizes == [
+        [7, len(seen[0]), often[1]],
+        [7, often[0], often[1]],
+        [7, len(seen[0]), len(seen[1])],
+        [7, len(seen[0]), len(seen[1])],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prune", "sentence"),
+    [
+        (["0", "0", "1", "1"], "--prune has 4 thresholds for a model of order 3."),
+        (["1"], "--prune must begin with 0, since single words are never pruned; got 1."),
+        (["0", "2", "1"], "--prune thresholds must not fall from one order to the next"),
+        (["few"], "Invalid value for '--prune'"),
+    ],
+)
+def test_impossible_thresholds_are_refused_before_the_text_is_read(tmp_path, prune, sentence):
+    # Typer wraps its own messages in a box, whose width is the terminal's.
+    result = run("lm", "build", tmp_path, "-o", tmp_path / "a", "--order", "3", "--prune", *prune)
+    assert result.exit_code == 2
+    assert sentence in " ".join(result.output.replace("│", " ").split())

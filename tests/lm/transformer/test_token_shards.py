@@ -190,11 +190,11 @@ def test_running_text_is_split_as_a_whole_would_be(tmp_path):
 def test_texts_that_cannot_be_read(tmp_path):
     broken = tmp_path / "broken.txt.gz"
     broken.write_bytes(gzip.compress(b"THE DOG\n" * 999)[:30])
-    with pytest.raises(TextError, match=re.escape(f"{broken} is no whole UTF-8 text")):
+    with pytest.raises(TextError, match=re.escape(f"{broken} is not a complete UTF-8 text")):
         build_shards([broken], DICTIONARY, tmp_path / "cache", normalize=False)
     latin = tmp_path / "latin.txt"
     latin.write_bytes("CAFÉ\n".encode("latin-1"))
-    with pytest.raises(TextError, match=re.escape(f"{latin} is no whole UTF-8 text")):
+    with pytest.raises(TextError, match=re.escape(f"{latin} is not a complete UTF-8 text")):
         count_words([latin], tmp_path / "cache", normalize=False)
     with pytest.raises(TextError, match="nowhere.txt cannot be read: No such file"):
         build_shards([tmp_path / "nowhere.txt"], DICTIONARY, tmp_path / "cache", normalize=False)

@@ -86,14 +86,15 @@ def _run(
     log_every: int,
     tensorboard: bool,
 ) -> None:
+    from lm.text.sentences import text_files
     from lm.transformer.token_shards import sentence_blocks
-    from w2v2cli.commands.lm import text_files
     from w2v2cli.recognition.devices import resolve_device
     from w2v2cli.training.collectives import joined
     from w2v2cli.training.run_folder import train as fit
     from w2v2cli.training.tasks.language_model import LanguageModelling, TextStream, build
 
-    files, held_out = list(text_files(texts)), list(text_files([valid]))
+    with _sentences():
+        files, held_out = list(text_files(texts)), list(text_files([valid]))
     common = [path for path in files if path.resolve() in {p.resolve() for p in held_out}]
     if common:
         raise UsageError(f"{common[0]} is both trained on and validated on: leave it out of one.")

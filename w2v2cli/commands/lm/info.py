@@ -1,0 +1,75 @@
+"""`w2v2 lm info`: what a language model holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+
+from w2v2cli.commands.lm.inputs import TRANSFORMER_NAMES, LmFile, lm_file, user_errors
+from w2v2cli.console import say
+from w2v2cli.errors import UserError, exits
+
+
+def info(path: LmFile) -> None:
+    """Print the kind and the size of a language model."""
+    with exits():
+        file = lm_file(path)
+        if file.suffix in TRANSFORMER_NAMES:
+            described = _transformer(file)
+        elif file.name.endswith((".arpa", ".arpa.gz")):
+            described = _arpa(file)
+        else:
+            described = _kenlm(file)
+        typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+        with user_errors(file, "read"):
+            for line in described:
+                typer.echo(line)
+
+
+def _arpa(file: Path) -> Iterator[str]:
+    from lm.ngram.arpa import has_unknown, read_counts
+
+    for n, count in enumerate(read_counts(file), 1):
+        yield f"{n}-grams: {count}"
+    unknown = "have a probability" if has_unknown(file) else "have none (no <unk>)"
+    yield f"unknown words: {unknown}"
+
+
+def _kenlm(file: Path) -> Iterator[str]:
+    try:
+        import kenlm
+    except ImportError:
+        raise UserError(
+            f"{file} does not have the name of an ARPA file (.arpa, .arpa.gz), and reading KenLM's "
+            "binary files needs Python 3.10 to 3.12."
+        ) from None
+    try:
+        yield f"a KenLM file of order {kenlm.Model(str(file)).order}"
+    except OSError as error:
+        raise UserError(
+            f"{file} is neither an ARPA file by name nor a KenLM file: {error}."
+        ) from None
+
+
+def _transformer(file: Path) -> Iterator[str]:
+    from lm.transformer.checkpoint import build_transformer
+    from lm.transformer.fairseq import read_transformer
+
+    checkpoint = read_transformer(file, warn=say)
+    build_transformer(checkpoint)  # checks that the weights fit
+    config = checkpoint.config
+    yield (
+        f"a word Transformer: {config.blocks} blocks, d={config.width}, FFN {config.inner}, "
+        f"{config.heads} heads, {config.activation}, {checkpoint.parameters / 1e6:.1f} M parameters"
+    )
+    yield f"words: {len(checkpoint.dictionary.words)}, and <unk> for all others"
+    bands = ", ".join(map(str, config.bands))
+    ties = ", tied to the input's" if config.tie_words else ""
+    yield (
+        f"softmax: bands to {bands}, by {config.factor:g}{ties}"
+        if config.cutoffs
+        else f"softmax: plain{ties}"
+    )
+    yield f"longest history: {config.positions} words"

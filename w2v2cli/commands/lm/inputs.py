@@ -1,0 +1,58 @@
+"""What the commands of `w2v2 lm` read: texts and language models by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from w2v2cli.errors import UsageError, UserError
+
+TRANSFORMER_NAMES = (".safetensors", ".pt")
+
+LmFile = Annotated[
+    str,
+    typer.Argument(
+        metavar="LM",
+        help="A file: .arpa[.gz], KenLM binary, or Transformer (.safetensors, or fairseq's .pt "
+        "with its dictionary beside it); or 4gram or transformer, the models that ship.",
+    ),
+]
+Normalize = Annotated[
+    bool,
+    typer.Option(
+        "--normalize/--no-normalize",
+        help="Split running text into sentences and spell them as transcripts are: capitals, "
+        "numbers in words, no punctuation. --no-normalize: each line is a sentence, as it is. "
+        "Blank lines are left out either way.",
+    ),
+]
+
+
+def lm_file(name: str) -> Path:
+    """The file of a language model, given by path or as one that ships. Raises UsageError."""
+    from w2v2cli.data.locations import resolve_lm, resolve_model
+
+    location = resolve_lm(name, resolve_model("demo")) if name in ("4gram", "transformer") else None
+    file = Path(name) if location is None or location.path is None else location.path
+    if not file.is_file():
+        raise UsageError(f"There is no language model at {file}.")
+    return file
+
+
+@contextmanager
+def user_errors(file: Path, verb: str) -> Iterator[None]:
+    """Turn the errors of `lm` and of the disk into UserError.
+
+    file, verb: named where the disk does not name a file: "FILE cannot be VERB: reason."
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{error.filename or file} cannot be {verb}: {reason}.") from None
