@@ -287,7 +287,8 @@ def test_an_archive_that_is_not_there(tmp_path):
 def test_a_disk_that_fills_up_with_the_note_leaves_no_half_of_it(tmp_path, monkeypatch):
     def half(path, content, *args, **kwargs):
         data = content.encode() if isinstance(content, str) else content
-        path.open("wb").write(data[: len(data) // 2])
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
         raise OSError(28, "No space left on device", str(path))
 
     archive = packed(tmp_path / "a.tar")
