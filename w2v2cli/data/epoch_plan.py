@@ -121,21 +121,30 @@ def epoch_plan(
     order = np.lexsort((draw.bits("order", kept), -_buckets(cut, draw), windows))
     kept, cut, windows = kept[order], cut[order], windows[order]
     bounds = _bounds(cut, windows, budget, equal)  # (B + 1,)
-    begins, counts = bounds[:-1], np.diff(bounds)
-    if equal and len(begins):
-        cut = np.repeat(np.minimum.reduceat(cut, begins), counts)  # (B,) -> (M,)
-
-    # Shuffle the micro-batches within each window: `shuffled` says which one comes at each place.
-    shuffled = np.lexsort((draw.bits("batches", np.arange(len(begins))), windows[begins]))
-    counts = counts[shuffled]
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    # A micro-batch moves as a block, from `begins` to `offsets`: add the difference to each place.
-    places = np.arange(len(kept)) + np.repeat(begins[shuffled] - offsets[:-1], counts)
+    if equal and len(kept):
+        cut = np.repeat(np.minimum.reduceat(cut, bounds[:-1]), np.diff(bounds))  # (B,) -> (M,)
+    places, offsets = _shuffled(bounds, windows, draw)
     kept, cut = kept[places], cut[places]
     # Drawn by the utterance's index, so a crop stays the same under another budget or sharding.
     starts = np.floor(draw.uniform("crop", kept) * (lengths[kept] - cut + 1)).astype(np.int64)
     small = np.min_scalar_type(int(max(len(lengths), lengths.max(initial=0))))
     return EpochPlan(kept.astype(small), starts.astype(small), cut.astype(small), offsets)
+
+
+def _shuffled(
+    bounds: np.ndarray, windows: np.ndarray, draw: _Draw
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shuffle the micro-batches within each window.
+
+    Returns the old place of the utterance at each new one (M,), and the new bounds (B + 1,).
+    """
+    begins, counts = bounds[:-1], np.diff(bounds)
+    order = np.lexsort((draw.bits("batches", np.arange(len(begins))), windows[begins]))
+    counts = counts[order]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    # A micro-batch moves as a block: its places differ by its old beginning minus its new one.
+    moved = np.repeat(begins[order] - offsets[:-1], counts)  # (B,) -> (M,)
+    return np.arange(len(moved)) + moved, offsets
 
 
 def _buckets(cut: np.ndarray, draw: _Draw) -> np.ndarray:

@@ -87,8 +87,10 @@ def test_archives_share_their_top_folder(tmp_path):
         out,
     )
     assert tree(out) == FILES | {
-        "LibriSpeech/README.TXT": b"newer", "LibriSpeech/test/x": b"x", "LibriSpeech/mine.txt": b"stays",
-    }  # fmt: skip
+        "LibriSpeech/README.TXT": b"newer",
+        "LibriSpeech/test/x": b"x",
+        "LibriSpeech/mine.txt": b"stays",
+    }
 
 
 def test_an_archive_that_changed_is_unpacked_again(tmp_path):
@@ -189,9 +191,8 @@ def test_damaged_archives_leave_nothing(tmp_path, name, damage):
     archive = packed(tmp_path / name, {f"d/{i}": NOISE[i * 10_000 :][:10_000] for i in range(40)})
     content = bytearray(archive.read_bytes())
     if damage == "one byte" and name == "a.tar":
-        content[512 * 21 * 3] ^= (
-            255  # in the fourth header: files of 10 000 bytes take 20 blocks, and one for their header
-        )
+        # In the fourth header: files of 10 000 bytes take 20 blocks, and one for their header.
+        content[512 * 21 * 3] ^= 255
     elif damage == "one byte":
         content[len(content) // 2] ^= 255
     archive.write_bytes(

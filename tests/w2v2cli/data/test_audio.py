@@ -29,10 +29,18 @@ def speech_like(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
 
 
 FORMATS = [
-    ("a.wav", "PCM_U8", 0.01), ("a.wav", "PCM_16", 1e-4), ("a.wav", "PCM_24", 1e-6), ("a.wav", "PCM_32", 1e-6),
-    ("a.wav", "FLOAT", 1e-6), ("a.wav", "ULAW", 0.02), ("a.flac", "PCM_16", 1e-4), ("a.flac", "PCM_24", 1e-6),
-    ("a.aiff", "PCM_16", 1e-4), ("a.ogg", "VORBIS", 0.05), ("a.mp3", "MPEG_LAYER_III", 0.05),
-]  # fmt: skip
+    ("a.wav", "PCM_U8", 0.01),
+    ("a.wav", "PCM_16", 1e-4),
+    ("a.wav", "PCM_24", 1e-6),
+    ("a.wav", "PCM_32", 1e-6),
+    ("a.wav", "FLOAT", 1e-6),
+    ("a.wav", "ULAW", 0.02),
+    ("a.flac", "PCM_16", 1e-4),
+    ("a.flac", "PCM_24", 1e-6),
+    ("a.aiff", "PCM_16", 1e-4),
+    ("a.ogg", "VORBIS", 0.05),
+    ("a.mp3", "MPEG_LAYER_III", 0.05),
+]
 
 
 @pytest.mark.parametrize(("name", "subtype", "tolerance"), FORMATS)
@@ -87,7 +95,8 @@ def test_pieces_of_any_size_give_the_samples_of_the_whole(rate):
 def test_16_khz_needs_no_torch(tmp_path):
     """Importing it would take longer than reading a file."""
     soundfile.write(tmp_path / "a.flac", speech_like(0.1, 16_000), 16_000)
-    code = "import sys; from w2v2cli.data.audio import *; from pathlib import Path; read_audio(Path(sys.argv[1]))"
+    code = "import sys; from pathlib import Path; from w2v2cli.data.audio import read_audio"
+    code += "; read_audio(Path(sys.argv[1]))"
     code += "; assert 'torch' not in sys.modules and 'torchaudio' not in sys.modules"
     subprocess.run([sys.executable, "-c", code, tmp_path / "a.flac"], check=True)
 

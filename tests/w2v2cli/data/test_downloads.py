@@ -18,7 +18,7 @@ CONTENT = bytes(range(256)) * 4000  # about 1 MB
 
 
 class Server:
-    """A local server whose answer to each request is the next of `answers`, the last one for ever."""
+    """A local server that gives the next of `answers` to each request, the last one for ever."""
 
     def __init__(self) -> None:
         self.answers: list[Callable[[BaseHTTPRequestHandler], None]] = [whole]

@@ -79,7 +79,7 @@ def test_the_plan_is_a_function_of_seed_and_epoch():
 
 
 def splitmix64(what, number):
-    """The published generator's output `number`, in plain integers, for a stream of seed 7 and epoch 3."""
+    """Output `number` of the published generator, in plain integers, for seed 7 and epoch 3."""
     key = int.from_bytes(hashlib.blake2b(f"7/3/{what}".encode(), digest_size=8).digest(), "little")
     x = (key + (number + 1) * 0x9E3779B97F4A7C15) % 2**64
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64

@@ -1,4 +1,4 @@
-"""Names of models and language models, against a local server that answers like Hugging Face and openslr."""
+"""Names of models and language models, with a server that answers as Hugging Face and OpenSLR."""
 
 import gzip
 import os

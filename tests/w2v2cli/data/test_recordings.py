@@ -10,9 +10,17 @@ from w2v2cli.data.recordings import FileRecordings, Recordings, read_utterance
 
 DRAW = np.random.default_rng(5)
 KINDS = [
-    ("a.flac", 16_000, 1), ("b.wav", 16_000, 2), ("c.wav", 8_000, 1), ("d.flac", 44_100, 2), ("e.mp3", 16_000, 1),
-    ("f.ogg", 16_000, 1), ("g.mp3", 44_100, 1), ("h.flac", 11_025, 1), ("i.aiff", 16_000, 1), ("j.wav", 44_101, 1),
-]  # fmt: skip
+    ("a.flac", 16_000, 1),
+    ("b.wav", 16_000, 2),
+    ("c.wav", 8_000, 1),
+    ("d.flac", 44_100, 2),
+    ("e.mp3", 16_000, 1),
+    ("f.ogg", 16_000, 1),
+    ("g.mp3", 44_100, 1),
+    ("h.flac", 11_025, 1),
+    ("i.aiff", 16_000, 1),
+    ("j.wav", 44_101, 1),
+]
 
 
 @pytest.fixture(scope="module")

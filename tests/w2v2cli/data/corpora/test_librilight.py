@@ -1,4 +1,4 @@
-"""Libri-light's layouts, made here: long recordings with their voice activity, and the labelled ten hours."""
+"""Libri-light's layouts, made here: long recordings with voice activity, and the labelled sets."""
 
 import json
 

@@ -33,8 +33,10 @@ def test_librispeech_trees(tmp_path):
             file.write(f"{name} SOME WORDS\n")
     found = read_corpus(tmp_path)
     assert [(u.id, u.text, u.speaker) for u in found] == [
-        ("84-1-0000", "SOME WORDS", "84"), ("84-1-0001", "SOME WORDS", "84"), ("9-2-0000", "SOME WORDS", "9"),
-    ]  # fmt: skip
+        ("84-1-0000", "SOME WORDS", "84"),
+        ("84-1-0001", "SOME WORDS", "84"),
+        ("9-2-0000", "SOME WORDS", "9"),
+    ]
 
 
 def test_fairseq_manifests(tmp_path):

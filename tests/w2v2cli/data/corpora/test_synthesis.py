@@ -36,8 +36,10 @@ def espeak():
 def test_what_is_spoken_is_what_the_transcript_says():
     found = pieces(TEXT)
     assert found[0] == (
-        "it was in eighteen sixty one, said mister dubois, that one thousand two hundred fifty people left, nobody knew why!",
-        "IT WAS IN EIGHTEEN SIXTY ONE SAID MISTER DUBOIS THAT ONE THOUSAND TWO HUNDRED FIFTY PEOPLE LEFT NOBODY KNEW WHY",
+        "it was in eighteen sixty one, said mister dubois, "
+        "that one thousand two hundred fifty people left, nobody knew why!",
+        "IT WAS IN EIGHTEEN SIXTY ONE SAID MISTER DUBOIS "
+        "THAT ONE THOUSAND TWO HUNDRED FIFTY PEOPLE LEFT NOBODY KNEW WHY",
     )
     assert found[1] == ("did you?", "DID YOU")
     assert len(found) == 6 and all(normalize_text(spoken) == text for spoken, text in found)

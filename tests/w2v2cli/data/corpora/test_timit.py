@@ -20,7 +20,8 @@ SENTENCES = [
 
 
 def sphere(samples, coding="pcm", order="01"):
-    fields = f"sample_count -i {len(samples)}\nsample_n_bytes -i 2\nchannel_count -i 1\nsample_byte_format -s2 {order}\n"
+    fields = f"sample_count -i {len(samples)}\nsample_n_bytes -i 2\nchannel_count -i 1\n"
+    fields += f"sample_byte_format -s2 {order}\n"
     fields += f"sample_rate -i 16000\nsample_coding -s{len(coding)} {coding}\nend_head\n"
     return (
         f"NIST_1A\n   1024\n{fields}".encode().ljust(1024)

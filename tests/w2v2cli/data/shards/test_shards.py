@@ -31,7 +31,7 @@ def noise(seconds, rate=16_000, channels=1):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Thirty recordings of ten speakers: most plain FLAC, the others of every kind that has to be made one."""
+    """Thirty-five recordings of ten speakers: most plain FLAC, the others to be converted."""
     folder = tmp_path_factory.mktemp("corpus")
     utterances = []
     for number in range(30):
@@ -90,7 +90,7 @@ def test_what_is_read_is_what_the_files_hold(corpus, packed):
 
 
 def test_the_tar_is_a_webdataset(corpus, packed):
-    """Read by the standard library alone, by webdataset's rules: what shares its name up to the first dot is a sample."""
+    """Read by the standard library, by webdataset's rule: a sample shares its name to the dot."""
     by_id, samples, shards = {u.id: u for u in corpus}, {}, sorted(packed.glob("*.tar"))
     for shard in shards:
         last = None
@@ -352,7 +352,7 @@ def test_a_shard_that_was_cut_short(packed, tmp_path):
     os.truncate(shard, size - 60_000)
     with pytest.raises(
         ShardError,
-        match=rf"shard-000001.tar has {size - 60_000} bytes, not {size} as its index says: it was cut",
+        match=rf"1.tar has {size - 60_000} bytes, not {size} as its index says: it was cut",
     ):
         ShardRecordings(tmp_path / "f")
     sentences = set()
