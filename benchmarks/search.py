@@ -53,7 +53,7 @@ from benchmarks.searches.inputs import (
     wer,
 )
 from lm.decoding import BeamOptions, DecodingWeights
-from w2v2cli.recognition.searching.processes import usable_cores
+from w2v2cli.processes import usable_cores
 
 SAME = 1e-3  # difference in score
 LOOK = 0.02  # seconds between two looks at memory while contenders are warmed

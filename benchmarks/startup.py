@@ -29,7 +29,8 @@ SET_UP = """
 import sys, time
 from pathlib import Path
 from lm.text.vocabulary import CHARACTERS
-from w2v2cli.recognition.searching.server import build_search, stderr_closed
+from w2v2cli.recognition.searching.build import build_search
+from w2v2cli.recognition.searching.server import stderr_closed
 from w2v2cli.recognition.searching.spec import SearchSpec
 import lm.search.compiled, lm.search.flat_lexicon, lm.text.lexicon
 if sys.argv[1] == "flashlight":
@@ -38,7 +39,7 @@ engine, lm, lexicon, cache = sys.argv[1:]
 spec = SearchSpec(CHARACTERS, engine, Path(lm), Path(lexicon), cache=Path(cache))
 before = time.perf_counter()
 with stderr_closed():
-    search, _ = build_search(spec)
+    search = build_search(spec, lambda sentence: None)
 seconds = time.perf_counter() - before
 [peak] = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
 print(seconds, int(peak) * 1.024 / 1e3)

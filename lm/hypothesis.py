@@ -38,3 +38,7 @@ class Hypothesis:
     def text(self) -> str:
         """The words joined by spaces."""
         return " ".join(word.text for word in self.words)
+
+
+NOTHING = Hypothesis((), (), (), 0.0, 0.0, 0.0)
+"""What any search finds in an utterance without frames."""

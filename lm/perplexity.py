@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 
-from lm.language_model import LanguageModel, LanguageModelError
+from lm.language_model import LanguageModel, LanguageModelError, WholeSentences
 
 TOGETHER = 256  # sentences that are scored in one go
 
@@ -20,14 +20,6 @@ class KnowingModel(LanguageModel[Any], Protocol):
 
     def knows(self, word: str) -> bool:
         """Whether the model has `word`, or takes it for <unk>."""
-
-
-@runtime_checkable
-class WholeSentences(Protocol):
-    """A model with a faster way for sentences that are known from the start."""
-
-    def score_sentences(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """For each sentence the (words + 1,) log p of its words and of its end."""
 
 
 @dataclass(frozen=True)

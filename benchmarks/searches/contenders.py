@@ -207,7 +207,7 @@ def compiled_threads(task: Task) -> Iterator[Search]:
         task.cache,
         lambda: Lexicon.read(task.lexicon, vocabulary),
     )
-    search: Callable[..., Any] = CompiledSearch(
+    search: Callable[..., Any] = CompiledSearch.open(
         vocabulary, task.weights, task.options, lexicon, task.lm, task.cache, threads=task.workers
     )
     yield lambda emissions: best(search(emissions, [len(emission) for emission in emissions]))
@@ -218,12 +218,12 @@ def batched(task: Task) -> Iterator[Search]:
     """Run our search by tensor operations on batches of `at_once` utterances, longest first."""
     from lm.ngram.arrays import kept_automaton
     from lm.search.batched.search import BatchedSearch
+    from lm.search.setup import prepare
 
     vocabulary = Vocabulary.from_labels(task.labels)
     lexicon = Lexicon.read(task.lexicon, vocabulary)
     search: Callable[..., Any] = BatchedSearch(
-        vocabulary,
-        lexicon,
+        prepare(vocabulary, lexicon),
         kept_automaton(task.lm, task.cache)[0],
         task.weights,
         task.options,

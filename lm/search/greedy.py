@@ -1,4 +1,7 @@
-"""The best path: at every frame the likeliest symbol, repeats merged, blanks dropped."""
+"""The best path: the likeliest symbol of each frame, repeats merged, blanks dropped.
+
+Legend: B utterances, T frames, V symbols.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ Run = tuple[int, int, int]  # first frame, frame after the last, symbol
 def greedy_search(
     emissions: np.ndarray, lengths: Sequence[int], vocabulary: Vocabulary
 ) -> list[list[Hypothesis]]:
-    """(B, T, V) float32 log-probabilities, (B,) frames in each -> one hypothesis for each utterance.
+    """(B, T, V) float32 log-probabilities and (B,) valid frames -> one hypothesis an utterance.
 
-    Raises ValueError where the emissions do not belong to the vocabulary or are no numbers.
+    Raises ValueError where the emissions have another number of symbols or contain NaN.
     """
     found = []
     for emission, length in zip(emissions, lengths, strict=True):
@@ -36,22 +39,24 @@ def greedy_search(
 
 
 def valid_frames(emission: np.ndarray, length: int, vocabulary: Vocabulary) -> np.ndarray:
-    """(T, V) padded -> (length, V), checked to be log-probabilities of the vocabulary's symbols."""
+    """(T, V) padded log-probabilities -> (length, V). Raises ValueError as `greedy_search` does."""
     frames = emission[:length]
     if frames.shape != (length, len(vocabulary.symbols)):
         raise ValueError(
-            f"An emission of {length} frames over {len(vocabulary.symbols)} symbols was expected, got {frames.shape}."
+            f"An emission of {length} frames over {len(vocabulary.symbols)} symbols was expected, "
+            f"got {frames.shape}."
         )
     if np.isnan(frames).any():
         at = int(np.isnan(frames).any(1).argmax())
         raise ValueError(
-            f"The acoustic model's output is no number from frame {at} on: its weights are damaged."
+            f"The acoustic model's output is not a number from frame {at} on: its weights are "
+            "damaged."
         )
     return frames
 
 
 def spoken_runs(path: np.ndarray, vocabulary: Vocabulary) -> list[Run]:
-    """The runs of equal symbols on a path of one symbol a frame, (T,), without those of the blank."""
+    """(T,) symbol of each frame -> the runs of equal symbols, without those of the blank."""
     starts = np.flatnonzero(np.diff(path, prepend=-1))
     edges = [*starts.tolist(), len(path)]
     runs = zip(edges[:-1], edges[1:], path[starts].tolist(), strict=True)
@@ -61,7 +66,10 @@ def spoken_runs(path: np.ndarray, vocabulary: Vocabulary) -> list[Run]:
 def timed_word(
     emission: np.ndarray, runs: Sequence[Run], vocabulary: Vocabulary, text: str | None = None
 ) -> Word:
-    """The word that `runs` of a (T, V) emission make; `text` where a lexicon calls it other than it is spelled."""
+    """The word that `runs` of (T, V) log-probabilities write.
+
+    text: the word's name in a lexicon; None to take what the symbols spell.
+    """
     scores = np.concatenate([emission[start:end, symbol] for start, end, symbol in runs])
     confidence = float(np.exp(min(scores.mean(dtype=np.float64), 0.0)))
     spelled = vocabulary.text(symbol for _, _, symbol in runs) if text is None else text
@@ -69,7 +77,10 @@ def timed_word(
 
 
 def split_words(runs: Sequence[Run], vocabulary: Vocabulary) -> list[list[Run]]:
-    """Runs by word. A piece with the mark begins one; phones, and symbols without a boundary, stand for themselves."""
+    """Group runs by word: at boundaries, or where a piece bears the mark of a word's beginning.
+
+    Phones, and other symbols of an alphabet without a boundary, are a word each.
+    """
     words: list[list[Run]] = [[]]
     for run in runs:
         symbol = vocabulary.symbols[run[2]]

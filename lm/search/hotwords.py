@@ -1,4 +1,4 @@
-"""Hot words: words that the user expects, and how much each is favoured."""
+"""Hot words: words that the user expects, and the bonus of each."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
 
-WEIGHT = 5.0  # of a line that names none: e^5 times as likely
+WEIGHT = 5.0  # the bonus of a line without a number: e^5 times as likely
 
 
 class HotwordsError(ValueError):
@@ -17,10 +16,13 @@ class HotwordsError(ValueError):
 
 
 def read_hotwords(path: Path) -> dict[str, float]:
-    """`word` or `word weight` lines; empty lines and those after `#` do not count, and the last line of a word does.
+    """Read `word` or `word weight` lines of a text file in UTF-8.
 
-    A weight is added to the score (natural log) each time the word is said; below zero it is said less. Raises
-    HotwordsError with the line for what is no number, and for a file that is no text or names no word.
+    A weight is added to the score (natural log) each time the word is said; a negative one makes
+    the word rarer. Empty lines and what follows `#` are skipped; the last line of a word counts.
+
+    Raises HotwordsError for a weight that is not a number, with its line, and for a file that
+    cannot be read, is not text, or names no word.
     """
     found: dict[str, float] = {}
     try:
@@ -45,30 +47,15 @@ def read_hotwords(path: Path) -> dict[str, float]:
 def in_the_alphabets_case(
     hotwords: Mapping[str, float], vocabulary: Vocabulary
 ) -> dict[str, float]:
-    """The words as the alphabet can spell them: people write `Kubernetes` for a model that knows capitals alone."""
+    """The hot words in a case that the alphabet can spell: as given, else upper, else lower.
+
+    People write `Kubernetes` for a model of capital letters.
+    """
     found = {}
     for word, weight in hotwords.items():
         spelled = (w for w in (word, word.upper(), word.lower()) if vocabulary.can_spell([w]))
         found[next(spelled, word)] = weight
     return found
-
-
-def with_hotwords(
-    lexicon: Lexicon, hotwords: Mapping[str, float], vocabulary: Vocabulary
-) -> tuple[Lexicon, list[str]]:
-    """The lexicon with the hot words that it lacks, spelled by the alphabet, and a sentence for each that cannot be.
-
-    Raises LexiconError for phones, which no rule makes of a word.
-    """
-    new = [word for word in hotwords if word not in lexicon.spellings]
-    if not new:
-        return lexicon, []
-    added = Lexicon.from_words(new, vocabulary)
-    told = [
-        f"The hot word {word!r} cannot be spelled in the model's alphabet."
-        for word in added.unspellable
-    ]
-    return Lexicon(lexicon.spellings | added.spellings, lexicon.unspellable), told
 
 
 def _weight(path: Path, number: int, word: str, rest: list[str]) -> float:
@@ -80,6 +67,7 @@ def _weight(path: Path, number: int, word: str, rest: list[str]) -> float:
         weight = math.nan
     if not math.isfinite(weight):
         raise HotwordsError(
-            f"{path}, line {number}: after the word {word!r} comes its weight, a number, not {' '.join(rest)!r}."
+            f"{path}, line {number}: after the word {word!r} comes its weight, a number, "
+            f"not {' '.join(rest)!r}."
         )
     return weight

@@ -15,6 +15,7 @@ from lm.ngram.arpa_automaton import read_automaton
 from lm.search.batched.search import BatchedSearch
 from lm.search.compiled import CompiledSearch
 from lm.search.flashlight import FlashlightSearch
+from lm.search.setup import prepare
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import CHARACTERS, Vocabulary
 
@@ -75,9 +76,9 @@ def test_the_same_words_times_and_scores(arpa, tmp_path, options, count):
         Lexicon.from_words(TEXT, VOCABULARY),
         DecodingWeights(1.2, -0.4, sil_score=0.05),
     )
-    theirs = FlashlightSearch(VOCABULARY, weights, options, lexicon, arpa)(batch, lengths)
-    batched = BatchedSearch(VOCABULARY, lexicon, read_automaton(arpa), weights, options)
-    compiled = CompiledSearch(VOCABULARY, weights, options, lexicon, arpa, tmp_path)
+    theirs = FlashlightSearch.open(VOCABULARY, weights, options, lexicon, arpa)(batch, lengths)
+    batched = BatchedSearch(prepare(VOCABULARY, lexicon), read_automaton(arpa), weights, options)
+    compiled = CompiledSearch.open(VOCABULARY, weights, options, lexicon, arpa, tmp_path)
     for search in (batched, compiled):
         for a, b in zip(search(batch, lengths), theirs, strict=True):
             assert [h.score for h in a] == pytest.approx([h.score for h in b], abs=1e-3)

@@ -1,7 +1,7 @@
-"""Language models as the batched search asks them: states and words in tensors, scores in tensors.
+"""Language models as the batched search asks them: states, words and scores in tensors.
 
-A model of the three verbs keeps its states on this side: the search holds their numbers, and every distinct pair of a
-state and a word is asked for once in a search. Legend: P pairs, W words.
+The search holds numbers; here they stand for the states of a model of the three verbs. Every
+distinct pair of a state and a word is asked for once in a search. Legend: P pairs, W words.
 """
 
 from __future__ import annotations
@@ -13,25 +13,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lm.language_model import LanguageModel, LanguageModelError
-
-UNK = "<unk>"
+from lm.language_model import UNK, LanguageModel, LanguageModelError, Lookahead, Stateful
 
 
 class WordTensors(Protocol):
-    """The three verbs in tensors: (P,) int64 states and words, (P,) float64 scores in the model's own base."""
+    """The verbs in tensors: (P,) int64 states and words, (P,) float64 scores in the model's base."""
 
     def begin(self) -> None:
         """Forget the states of the last search."""
 
     def start(self, count: int) -> Tensor:
-        """(count,) states of sentences in which nothing has been said."""
+        """(count,) states of sentences without any word yet."""
 
     def expect(self, states: Tensor) -> None:
-        """States that words will likely be asked after: those of a beam."""
+        """Announce the states that words will likely be asked after: those of a beam."""
 
     def score(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(word | state), and the states after the words."""
+        """log p(word | state), and the states that follow."""
 
     def finish(self, states: Tensor) -> Tensor:
         """log p(the sentence ends here)."""
@@ -54,7 +52,7 @@ class NoTensors:
         return torch.zeros(count, dtype=torch.int64, device=self._device)
 
     def expect(self, states: Tensor) -> None:
-        """Whatever comes, it costs nothing."""
+        """Nothing to prepare."""
 
     def score(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         """See `WordTensors`."""
@@ -70,20 +68,24 @@ class NoTensors:
 
 
 class AskedTensors:
-    """A model of the three verbs, asked for every distinct pair once."""
+    """A model of the three verbs, asked for every distinct pair of a state and a word once."""
 
     def __init__(
         self, model: LanguageModel[Any], words: Sequence[str], device: torch.device
     ) -> None:
-        """words: what indices of the search stand for. LanguageModelError when the model cannot speak of them."""
+        """Wrap `model` for a search over `words`.
+
+        Raises LanguageModelError when the model has no index for some of them and none for <unk>.
+        """
         index = {word: i for i, word in enumerate(model.words)}
         lacking = [word for word in words if word not in index]
         if lacking and UNK not in index:
             raise LanguageModelError(
-                f"The language model has no index for {len(lacking)} of the words searched, {lacking[0]!r} for example, "
-                f"and none for {UNK}: give it the lexicon's words."
+                f"The language model has no index for {len(lacking)} of the words searched, "
+                f"{lacking[0]!r} for example, and none for {UNK}: give it the lexicon's words."
             )
         self._model, self._device = model, device
+        # (W,) index of the search -> index of the model
         self._index = np.array(
             [index[word] if word in index else index[UNK] for word in words], np.int64
         )
@@ -91,8 +93,8 @@ class AskedTensors:
 
     def begin(self) -> None:
         """Forget the states of the last search, here and in a model that keeps them."""
-        if (retain := getattr(self._model, "retain", None)) is not None:
-            retain()
+        if isinstance(self._model, Stateful):
+            self._model.retain()
         self._expected: Tensor | None = None
         self._states: list[Hashable] = []
         self._numbers: dict[Hashable, int] = {}
@@ -112,6 +114,7 @@ class AskedTensors:
     def score(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         """See `WordTensors`."""
         count = len(self._index)
+        # (P,) pairs -> (distinct,) keys in Python, each asked for unless it is known
         keys, inverse = torch.unique(states * count + words, return_inverse=True)
         pairs: list[int] = keys.tolist()
         new = [pair for pair in pairs if pair not in self._known]
@@ -126,11 +129,10 @@ class AskedTensors:
         return table[:, 0], table[:, 1].long()
 
     def _pass_on_expected(self) -> None:
-        """Tell a model that wants to know, once for a frame, and only when it is asked something."""
-        if (
-            expect := getattr(self._model, "expect", None)
-        ) is not None and self._expected is not None:
-            expect([self._states[number] for number in torch.unique(self._expected).tolist()])
+        """Announce the beam's states to the model, once a frame and only when it is asked."""
+        if isinstance(self._model, Stateful) and self._expected is not None:
+            numbers = torch.unique(self._expected).tolist()
+            self._model.expect([self._states[number] for number in numbers])
         self._expected = None
 
     def finish(self, states: Tensor) -> Tensor:
@@ -146,13 +148,14 @@ class AskedTensors:
 
     def first_scores(self) -> Tensor:
         """See `WordTensors`."""
-        if (lookahead := getattr(self._model, "lookahead", None)) is not None:
-            scores = np.asarray(lookahead(self._model.start()))[0, self._index]
+        if isinstance(self._model, Lookahead):
+            scores = self._model.lookahead(self._model.start())[0, self._index]
         else:
             scores, _ = self._model.score(self._model.start(len(self._index)), self._index.tolist())
         return torch.from_numpy(np.asarray(scores, np.float64)).to(self._device)
 
     def _number(self, state: Hashable) -> int:
+        """The number that stands for a state on the device."""
         number = self._numbers.setdefault(state, len(self._states))
         if number == len(self._states):
             self._states.append(state)

@@ -1,11 +1,11 @@
-"""A lexicon as flat tensors: the trie of its spellings, the words at each node, the best word below it.
+"""A lexicon as flat tensors: the trie of its spellings, with words and the best word below a node.
 
 Legend: N nodes, node 0 the root; A arcs, sorted by the node they leave; W words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ Spelling = tuple[int, ...]
 
 @dataclass(frozen=True)
 class FlatTrie:
-    """Arcs and words of a node lie side by side: from `first` on, `count` of them."""
+    """Arcs and words of one node lie side by side: `count` of them, from `first` on."""
 
     arc_first: Tensor
     """(N,) int64."""
@@ -34,26 +34,29 @@ class FlatTrie:
     word: Tensor
     """int64 words at nodes, in the order of the lexicon."""
     promise: Tensor
-    """(N,) float64 the best of what a node and those below it offer (max smearing); 0 at the root, which promises nothing.
+    """(N,) float64 the best score offered at or below a node (max smearing); 0 at the root.
 
-    The words at one node offer the log of the sum of their scores, as flashlight's trie has it."""
+    The words of one node together offer the log of their summed probabilities, as in flashlight's
+    trie."""
     bonus: Tensor
-    """(N,) float64 the best bonus of a word at or below a node, not below 0; 0 at the root."""
+    """(N,) float64 the best bonus of a word at or below a node, at least 0; 0 at the root."""
 
 
 def build_trie(
-    spellings: Sequence[tuple[Spelling, int]],
+    spellings: Iterable[tuple[Spelling, int]],
     scores: np.ndarray,
     bonuses: np.ndarray,
     device: torch.device,
 ) -> FlatTrie:
-    """Pairs of a spelling and its word's index, (W,) scores and bonuses of the words; spellings must not be empty.
+    """Build the trie of spellings, of which there is at least one, each with its word's index.
 
-    A word stands once at a node. Unlike flashlight's trie, which holds six words to a node, this one holds any number.
+    scores, bonuses: (W,) one for each word. A word stands once at a node; unlike flashlight's trie,
+    which holds six words at a node, this one holds any number.
     """
     children: dict[tuple[int, int], int] = {}
     words: dict[tuple[int, int], None] = {}
     parents = [0]
+    # A node is numbered when it is first reached, so its number is above its parent's.
     for spelling, word in spellings:
         node = 0
         for token in spelling:
@@ -63,6 +66,7 @@ def build_trie(
             node = child
         words[node, word] = None
     nodes = len(parents)
+    # (A, 3) node, symbol, child and (words at nodes, 2) node, word; both by rising node
     arcs = np.array(
         [(node, token, child) for (node, token), child in sorted(children.items())], np.int64
     )
@@ -72,7 +76,7 @@ def build_trie(
     bonus = np.zeros(nodes)
     np.maximum.at(bonus, held[:, 0], bonuses[held[:, 1]].astype(np.float64))
     best, highest = promise.tolist(), bonus.tolist()
-    for node in range(nodes - 1, 0, -1):  # a node's number is above its parent's
+    for node in range(nodes - 1, 0, -1):  # from the deepest up
         best[parents[node]] = max(best[parents[node]], best[node])
         highest[parents[node]] = max(highest[parents[node]], highest[node])
     best[0] = highest[0] = 0.0
@@ -97,7 +101,10 @@ def build_trie(
 
 
 def spread(first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """(M,) beginnings and (M,) lengths of ranges -> the row of each element of all ranges, and the element."""
+    """(M,) beginnings and lengths of ranges -> of each element of all ranges its row, and itself.
+
+    For example first (5, 9) and count (2, 1) give rows (0, 0, 1) and elements (5, 6, 9).
+    """
     rows = torch.repeat_interleave(count)
     offsets = torch.cumsum(count, 0) - count
     return rows, torch.arange(len(rows), device=rows.device) + (first - offsets)[rows]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lm.decoding import BeamOptions, DecodingWeights
-from w2v2cli.recognition.searching.server import build_search
+from w2v2cli.recognition.searching.build import build_search
 from w2v2cli.recognition.searching.spec import SearchSpec
 
 LABELS = ("<pad>", "|", "A", "B")
@@ -36,13 +36,16 @@ LEXICON = "A\tA |\nAB\tA B |\nBA\tB A |\n"
 AT_ONCE = """
 import sys
 from pathlib import Path
-from w2v2cli.recognition.searching.server import build_search
+from w2v2cli.recognition.searching.build import build_search
 from w2v2cli.recognition.searching.spec import SearchSpec
 import lm.search.compiled
 lm_path, lexicon, cache = map(Path, sys.argv[1:])
 print("imported", flush=True)
 sys.stdin.readline()
-print(build_search(SearchSpec(("<pad>", "|", "A", "B"), "compiled", lm_path, lexicon, cache=cache))[1], flush=True)
+warnings = []
+spec = SearchSpec(("<pad>", "|", "A", "B"), "compiled", lm_path, lexicon, cache=cache)
+build_search(spec, warnings.append)
+print(warnings, flush=True)
 """
 
 
@@ -68,7 +71,8 @@ def spec(tmp_path):
 
 def found(spec: SearchSpec):
     """All that a search finds in a few emissions, and its warnings."""
-    search, warnings = build_search(spec)
+    warnings = []
+    search = build_search(spec, warnings.append)
     emissions = np.log(np.random.default_rng(0).dirichlet(np.ones(4), (3, 20))).astype(np.float32)
     return search(emissions, [20, 17, 5], None), warnings
 

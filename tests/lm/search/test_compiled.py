@@ -10,7 +10,7 @@ import pytest
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.ngram.automaton import CompiledNgramLM, automaton_file
 from lm.search.compiled import CompiledSearch
-from lm.search.lexicon_checks import SearchError
+from lm.search.setup import SearchError
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
 
@@ -63,7 +63,7 @@ def searching(arpa, tmp_path):
     ):
         lexicon = Lexicon.from_words(WORDS, SMALL) if lexicon is None else lexicon
         options = BeamOptions(beam, tokens, threshold, nbest)
-        return CompiledSearch(SMALL, weights, options, lexicon, lm, tmp_path / "cache", **more)
+        return CompiledSearch.open(SMALL, weights, options, lexicon, lm, tmp_path / "cache", **more)
 
     return search
 
@@ -170,7 +170,9 @@ def test_hot_words_are_added_and_new_ones_spelled(searching, model, seed):
 
 def test_a_hot_word_that_the_alphabet_cannot_spell_is_named(searching):
     search = searching(DecodingWeights(), hotwords={"A": 1.0, "CAB": 3.0})
-    assert search.warnings == ["The hot word 'CAB' cannot be spelled in the model's alphabet."]
+    assert list(search.setup.warnings) == [
+        "The hot word 'CAB' cannot be spelled in the model's alphabet."
+    ]
 
 
 def test_without_a_language_model(searching):
@@ -196,7 +198,7 @@ def test_phones_make_words_without_a_boundary(tmp_path):
     lexicon = Lexicon.read(tmp_path / "lexicon.txt", PHONES)
     emission = np.full((8, 3), -6.0, np.float32)
     emission[range(8), [2, 2, 1, 2, 0, 1, 0, 0]] = -0.1
-    search = CompiledSearch(PHONES, DecodingWeights(0, 0), BeamOptions(100), lexicon)
+    search = CompiledSearch.open(PHONES, DecodingWeights(0, 0), BeamOptions(100), lexicon)
     [[found]] = search(emission[None], [8])
     assert [(w.text, w.start, w.end) for w in found.words] == [("bob", 0, 4), ("ah", 5, 6)]
 
@@ -247,7 +249,7 @@ def test_nothing_to_search_and_what_does_not_belong(searching):
     assert search(np.zeros((0, 4, 4), np.float32), []) == []
     with pytest.raises(ValueError, match="over 4 symbols was expected"):
         search(np.zeros((1, 3, 32), np.float32), [3])
-    with pytest.raises(ValueError, match="no number from frame 0 on"):
+    with pytest.raises(ValueError, match="not a number from frame 0 on"):
         search(np.full((1, 3, 4), np.nan, np.float32), [3])
 
 
@@ -267,7 +269,7 @@ def test_files_that_do_not_belong_together_are_told(searching, arpa, tmp_path):
     with pytest.raises(SearchError, match="Bring language model and lexicon to one case"):
         searching(DecodingWeights(), lm=lower)
     half = searching(DecodingWeights(), lexicon=Lexicon.from_words(["A", "AB", "BB", "BBB"], SMALL))
-    assert half.warnings[0].startswith(
+    assert half.setup.warnings[0].startswith(
         f"{arpa} knows 2 of the lexicon's 4 words (50%); it lacks 'BB', 'BBB'"
     )
 

@@ -14,7 +14,7 @@ from lm.language_model import LanguageModelError
 from lm.ngram.kenlm import NgramLM
 from lm.search.flashlight import FlashlightSearch
 from lm.search.greedy import greedy_search
-from lm.search.lexicon_checks import SearchError
+from lm.search.setup import SearchError
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import CHARACTERS, Vocabulary
 
@@ -146,7 +146,7 @@ def test_the_lexicon_search_finds_the_best_of_all_word_sequences(arpa, lexicon, 
     draw = random.Random(seed).uniform
     weights = DecodingWeights(lm_weight=0.9, word_score=draw(-1, 1), sil_score=draw(-0.5, 0.5))
     emission = random_emission(7, seed)
-    found = only(FlashlightSearch(SMALL, weights, WIDE, lexicon, arpa), emission)
+    found = only(FlashlightSearch.open(SMALL, weights, WIDE, lexicon, arpa), emission)
     score, words = by_enumeration(emission, lexicon, weights, arpa)[0]
     assert found.text.split() == list(words)
     assert found.score == pytest.approx(score, abs=1e-3)
@@ -158,7 +158,7 @@ def test_homophones_and_second_spellings(arpa, tmp_path, seed):
     lexicon = Lexicon.read(tmp_path / "lexicon.txt", SMALL)
     weights = DecodingWeights(lm_weight=1.5, word_score=0.5)
     emission = random_emission(7, seed)
-    found = only(FlashlightSearch(SMALL, weights, WIDE, lexicon, arpa), emission)
+    found = only(FlashlightSearch.open(SMALL, weights, WIDE, lexicon, arpa), emission)
     score, words = by_enumeration(emission, lexicon, weights, arpa)[0]
     assert (found.text.split(), found.score) == (list(words), pytest.approx(score, abs=1e-3))
 
@@ -167,7 +167,7 @@ def test_homophones_and_second_spellings(arpa, tmp_path, seed):
 def test_without_a_language_model_the_n_best_are_the_n_best_of_all(lexicon, seed):
     weights = DecodingWeights(word_score=0.3)
     emission = random_emission(7, seed)
-    search = FlashlightSearch(SMALL, weights, BeamOptions(5000, None, 1e6, nbest=6), lexicon)
+    search = FlashlightSearch.open(SMALL, weights, BeamOptions(5000, None, 1e6, nbest=6), lexicon)
     [found] = search(emission[None], [7])
     expected = by_enumeration(emission, lexicon, weights, None)[:6]
     assert [tuple(h.text.split()) for h in found] == [words for _, words in expected]
@@ -180,7 +180,9 @@ def test_the_lexicon_free_search_finds_the_best_of_all_texts(tmp_path, seed):
     model = NgramLM(tmp_path / "letters.arpa", ["A", "B", "|"])
     weights = DecodingWeights(lm_weight=1.2, sil_score=-0.2)
     emission = random_emission(7, seed)
-    found = only(FlashlightSearch(SMALL, weights, WIDE, None, tmp_path / "letters.arpa"), emission)
+    found = only(
+        FlashlightSearch.open(SMALL, weights, WIDE, None, tmp_path / "letters.arpa"), emission
+    )
     texts = alignments(emission, weights).items()
     score, text = max(
         (score + weights.lm_weight * language_score(model, text), text) for text, score in texts
@@ -196,7 +198,7 @@ def test_hot_words_are_added_and_new_ones_spelled(arpa, lexicon, seed, lm_weight
     hotwords = {"BB": 2.5, "A": -1.0, "BA": 0.7}
     weights, emission = DecodingWeights(lm_weight, 0.1), random_emission(7, seed)
     options = BeamOptions(5000, None, 1e6)
-    found = only(FlashlightSearch(SMALL, weights, options, lexicon, arpa, hotwords), emission)
+    found = only(FlashlightSearch.open(SMALL, weights, options, lexicon, arpa, hotwords), emission)
     every = Lexicon.from_words(["A", "AB", "BA", "BB"], SMALL)
     scored = by_enumeration(emission, every, weights, arpa)
     score, words = max(
@@ -211,7 +213,7 @@ def test_hot_words_are_added_and_new_ones_spelled(arpa, lexicon, seed, lm_weight
 def test_the_parts_of_a_score_add_up(arpa, lexicon):
     weights = DecodingWeights(lm_weight=0.7, word_score=-0.4)
     emission = random_emission(30, 3)
-    found = only(FlashlightSearch(SMALL, weights, WIDE, lexicon, arpa), emission)
+    found = only(FlashlightSearch.open(SMALL, weights, WIDE, lexicon, arpa), emission)
     parts = (
         found.acoustic_score
         + weights.lm_weight * found.lm_score
@@ -227,7 +229,9 @@ def test_the_parts_of_a_score_add_up(arpa, lexicon):
 def test_a_beam_without_a_language_model_is_the_best_path(seed, beam):
     vocabulary = Vocabulary.from_labels(CHARACTERS)
     emissions = np.stack([random_emission(60, seed, 32), random_emission(60, seed + 100, 32)])
-    found = FlashlightSearch(vocabulary, DecodingWeights(), BeamOptions(beam))(emissions, [60, 41])
+    found = FlashlightSearch.open(vocabulary, DecodingWeights(), BeamOptions(beam))(
+        emissions, [60, 41]
+    )
     for [a], [b] in zip(found, greedy_search(emissions, [60, 41], vocabulary), strict=True):
         assert (a.text, a.symbols, a.frames, a.words) == (b.text, b.symbols, b.frames, b.words)
         assert a.acoustic_score == pytest.approx(b.acoustic_score, abs=1e-3)
@@ -245,7 +249,7 @@ def saying(text: str, vocabulary: Vocabulary = SMALL) -> np.ndarray:
 
 def test_words_carry_times_and_confidence(arpa, lexicon):
     found = only(
-        FlashlightSearch(SMALL, DecodingWeights(0.5, 0.0), WIDE, lexicon, arpa), saying("AB A")
+        FlashlightSearch.open(SMALL, DecodingWeights(0.5, 0.0), WIDE, lexicon, arpa), saying("AB A")
     )
     assert [(w.text, w.start, w.end) for w in found.words] == [("AB", 0, 3), ("A", 6, 7)]
     assert [w.confidence for w in found.words] == pytest.approx([math.exp(-0.1)] * 2)
@@ -257,18 +261,20 @@ def test_phones_make_words_without_a_boundary(tmp_path):
     lexicon = Lexicon.read(tmp_path / "lexicon.txt", PHONES)
     emission = np.full((8, 3), -6.0, np.float32)
     emission[range(8), [2, 2, 1, 2, 0, 1, 0, 0]] = -0.1
-    found = only(FlashlightSearch(PHONES, DecodingWeights(0, 0), WIDE, lexicon), emission)
+    found = only(FlashlightSearch.open(PHONES, DecodingWeights(0, 0), WIDE, lexicon), emission)
     assert [(w.text, w.start, w.end) for w in found.words] == [("bob", 0, 4), ("ah", 5, 6)]
 
 
 def test_unknown_words_are_forbidden_until_they_are_allowed(arpa, lexicon):
     emission = saying("AB BB")
     forbidden = only(
-        FlashlightSearch(SMALL, DecodingWeights(0.1, 0.0), WIDE, lexicon, arpa), emission
+        FlashlightSearch.open(SMALL, DecodingWeights(0.1, 0.0), WIDE, lexicon, arpa), emission
     )
     assert all(word.text in lexicon.spellings for word in forbidden.words)
     words = Lexicon.from_words(["AB", "ABBA"], SMALL)
-    allowed = FlashlightSearch(SMALL, DecodingWeights(0.1, 0.0, unk_score=-0.5), WIDE, words, arpa)
+    allowed = FlashlightSearch.open(
+        SMALL, DecodingWeights(0.1, 0.0, unk_score=-0.5), WIDE, words, arpa
+    )
     assert only(allowed, saying("AB")).text == "AB"
     assert all("<unk>" not in word.text for word in only(allowed, saying("A B AB")).words)
 
@@ -278,7 +284,7 @@ def test_the_other_knobs_reach_the_search(arpa, lexicon):
 
     def score(**options) -> float:
         return only(
-            FlashlightSearch(SMALL, DecodingWeights(), BeamOptions(**options), lexicon, arpa),
+            FlashlightSearch.open(SMALL, DecodingWeights(), BeamOptions(**options), lexicon, arpa),
             emission,
         ).score
 
@@ -293,14 +299,14 @@ def test_the_other_knobs_reach_the_search(arpa, lexicon):
 
 def test_n_best_lists_are_distinct_and_in_order(arpa, lexicon):
     options = BeamOptions(width=100, threshold=1e6, nbest=4)
-    search = FlashlightSearch(SMALL, DecodingWeights(0.5, 0.0), options, lexicon, arpa)
+    search = FlashlightSearch.open(SMALL, DecodingWeights(0.5, 0.0), options, lexicon, arpa)
     [found] = search(random_emission(8, 1)[None], [8])
     assert len({h.text for h in found}) == len(found) == 4
     assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
 
 
 def test_batches_silence_and_nothing(arpa, lexicon):
-    search = FlashlightSearch(SMALL, DecodingWeights(0.5, 0.0), WIDE, lexicon, arpa)
+    search = FlashlightSearch.open(SMALL, DecodingWeights(0.5, 0.0), WIDE, lexicon, arpa)
     batch = np.zeros((3, 12, 4), np.float32)
     batch[0, :10] = saying("AB A")
     batch[1, :, 1:] = -20
@@ -310,10 +316,10 @@ def test_batches_silence_and_nothing(arpa, lexicon):
 
 
 def test_emissions_that_do_not_belong_are_refused(arpa, lexicon):
-    search = FlashlightSearch(SMALL, DecodingWeights(), WIDE, lexicon, arpa)
+    search = FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, lexicon, arpa)
     with pytest.raises(ValueError, match="over 4 symbols was expected"):
         search(np.zeros((1, 3, 32), np.float32), [3])
-    with pytest.raises(ValueError, match="no number from frame 0 on"):
+    with pytest.raises(ValueError, match="not a number from frame 0 on"):
         search(np.full((1, 3, 4), np.nan, np.float32), [3])
 
 
@@ -321,7 +327,7 @@ def test_gzip_is_read_as_it_is(arpa, lexicon, tmp_path):
     (tmp_path / "lm.arpa.gz").write_bytes(gzip.compress(ARPA.encode()))
     emission = random_emission(20, 7)
     plain, zipped = (
-        only(FlashlightSearch(SMALL, DecodingWeights(), WIDE, lexicon, path), emission)
+        only(FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, lexicon, path), emission)
         for path in (arpa, tmp_path / "lm.arpa.gz")
     )
     assert plain == zipped
@@ -332,7 +338,7 @@ def test_a_language_model_of_another_case_is_told(tmp_path, lexicon):
     lower = head + grams + rest.replace("A", "a").replace("B", "b")
     (tmp_path / "lower.arpa").write_text(lower)
     with pytest.raises(SearchError) as refused:
-        FlashlightSearch(SMALL, DecodingWeights(), WIDE, lexicon, tmp_path / "lower.arpa")
+        FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, lexicon, tmp_path / "lower.arpa")
     assert str(refused.value) == (
         f"{tmp_path}/lower.arpa knows 0 of the lexicon's 3 words (0%): not 'A', but 'a'. "
         "Bring language model and lexicon to one case."
@@ -344,15 +350,15 @@ def test_a_language_model_of_other_words_is_told(arpa):
     with pytest.raises(
         SearchError, match=r"knows 0 of the lexicon's 2 words \(0%\): not 'AAA', 'BBB' for example"
     ):
-        FlashlightSearch(SMALL, DecodingWeights(), WIDE, other, arpa)
+        FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, other, arpa)
     mixed = Lexicon.from_words(["A", "AB", "BA", "AAA"], SMALL)
-    [warning] = FlashlightSearch(SMALL, DecodingWeights(), WIDE, mixed, arpa).warnings
+    [warning] = FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, mixed, arpa).setup.warnings
     assert "knows 3 of the lexicon's 4 words (75%); it lacks 'AAA' for example" in warning
 
 
 def test_words_that_the_alphabet_cannot_spell_are_told(arpa):
     lexicon = Lexicon.from_words(["A", "AB", "BA", "xyz", "été"], SMALL)
-    [warning] = FlashlightSearch(SMALL, DecodingWeights(), WIDE, lexicon, arpa).warnings
+    [warning] = FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, lexicon, arpa).setup.warnings
     assert (
         warning.startswith("2 of the lexicon's words (40.0%) cannot be spelled")
         and "'xyz', 'été'" in warning
@@ -360,30 +366,32 @@ def test_words_that_the_alphabet_cannot_spell_are_told(arpa):
     with pytest.raises(
         SearchError, match=r"alphabet \(A B\) can spell none of the lexicon's 2 words, 'xyz', 'zz'"
     ):
-        FlashlightSearch(
+        FlashlightSearch.open(
             SMALL, DecodingWeights(), WIDE, Lexicon.from_words(["xyz", "zz"], SMALL), arpa
         )
     with pytest.raises(SearchError, match="could spell 'AB': the letters differ in case"):
-        FlashlightSearch(SMALL, DecodingWeights(), WIDE, Lexicon.from_words(["ab"], SMALL), arpa)
+        FlashlightSearch.open(
+            SMALL, DecodingWeights(), WIDE, Lexicon.from_words(["ab"], SMALL), arpa
+        )
     with pytest.raises(SearchError, match="The lexicon holds no word"):
-        FlashlightSearch(SMALL, DecodingWeights(), WIDE, Lexicon({}), arpa)
+        FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, Lexicon({}), arpa)
 
 
 def test_a_word_model_without_a_lexicon_is_told(arpa):
     vocabulary = Vocabulary.from_labels(CHARACTERS)
     with pytest.raises(SearchError, match="Without a lexicon the language model is one of symbols"):
-        FlashlightSearch(vocabulary, DecodingWeights(), WIDE, None, arpa)
+        FlashlightSearch.open(vocabulary, DecodingWeights(), WIDE, None, arpa)
 
 
 def test_files_that_are_no_language_model(tmp_path, lexicon):
     with pytest.raises(LanguageModelError, match="There is no language model at"):
-        FlashlightSearch(SMALL, DecodingWeights(), WIDE, lexicon, tmp_path / "gone.arpa")
+        FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, lexicon, tmp_path / "gone.arpa")
     (tmp_path / "text").write_text("hello")
     with pytest.raises(SearchError, match="text cannot be read as an ARPA or KenLM file"):
-        FlashlightSearch(SMALL, DecodingWeights(), WIDE, lexicon, tmp_path / "text")
+        FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, lexicon, tmp_path / "text")
     (tmp_path / "cut.arpa.gz").write_bytes(gzip.compress(ARPA.encode())[:-20])
     with pytest.raises(SearchError, match=r"cut\.arpa\.gz"):
-        FlashlightSearch(SMALL, DecodingWeights(), WIDE, lexicon, tmp_path / "cut.arpa.gz")
+        FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, lexicon, tmp_path / "cut.arpa.gz")
 
 
 def test_without_flashlight_the_user_hears_what_to_do(monkeypatch, lexicon):
@@ -391,4 +399,4 @@ def test_without_flashlight_the_user_hears_what_to_do(monkeypatch, lexicon):
     with pytest.raises(
         SearchError, match="flashlight-text, which is not installed .* use Python 3.10 to 3.12"
     ):
-        FlashlightSearch(SMALL, DecodingWeights(), WIDE, lexicon)
+        FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, lexicon)

@@ -68,7 +68,7 @@ def test_a_folder_that_cannot_be_written_costs_no_search(lexicon, tmp_path):
 def test_a_search_takes_it_as_it_takes_a_lexicon(lexicon):
     emission = np.log(np.random.default_rng(0).dirichlet(np.ones(4), 20)).astype(np.float32)
     found = [
-        CompiledSearch(
+        CompiledSearch.open(
             SMALL, DecodingWeights(), BeamOptions(50, nbest=5), some, hotwords={"BB": 1.0}
         )(emission[None], [20])
         for some in (lexicon, FlatLexicon.of(lexicon))

@@ -76,5 +76,5 @@ def test_emissions_that_do_not_belong_are_refused():
         greedy_search(np.zeros((1, 3, 4), np.float32), [9], SMALL)
     broken = np.zeros((1, 3, 4), np.float32)
     broken[0, 1, 2] = np.nan
-    with pytest.raises(ValueError, match="no number from frame 1 on"):
+    with pytest.raises(ValueError, match="not a number from frame 1 on"):
         greedy_search(broken, [3], SMALL)

@@ -204,7 +204,7 @@ def test_the_lexicon_search_finds_the_best_of_all_word_sequences(tmp_path, liste
     weights = DecodingWeights(0.9, random.uniform(-1, 1), sil_score=random.uniform(-1, 1))
     logits = random.normal(0, 2, (5, 5))
     emission = (logits - np.log(np.exp(logits).sum(1, keepdims=True))).astype(np.float32)
-    [[found]] = FlashlightSearch(TINY, weights, WIDE, lexicon, tmp_path / "lm.arpa")(
+    [[found]] = FlashlightSearch.open(TINY, weights, WIDE, lexicon, tmp_path / "lm.arpa")(
         emission[None], [5]
     )
     score, words = by_enumeration(emission, lexicon, weights, NgramLM(tmp_path / "lm.arpa"))[0]
@@ -216,7 +216,9 @@ def test_symbols_that_last_times_and_confidence(tmp_path):
     lexicon = Lexicon({"A": ((1,),), "AB": ((1, 3),)})
     emission = np.full((9, 5), -6.0, np.float32)
     emission[range(9), [0, 1, 3, 3, 0, 1, 0, 1, 1]] = -0.1
-    [[found]] = FlashlightSearch(TINY, DecodingWeights(0, 0), WIDE, lexicon)(emission[None], [9])
+    [[found]] = FlashlightSearch.open(TINY, DecodingWeights(0, 0), WIDE, lexicon)(
+        emission[None], [9]
+    )
     assert [(w.text, w.start, w.end) for w in found.words] == [
         ("AB", 1, 4),
         ("A", 5, 6),

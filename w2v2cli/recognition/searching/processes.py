@@ -1,4 +1,4 @@
-"""Searches in processes beside the acoustic model's; see `search_server` for what they share."""
+"""Searches in processes beside the acoustic model's; `server` says what they share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -20,25 +20,27 @@ from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis
 from lm.search.greedy import greedy_search
 from w2v2cli.errors import UserError
+from w2v2cli.processes import interrupts_held, usable_cores
 from w2v2cli.recognition.searching.spec import SearchSpec
 
-IN_FLIGHT = 16  # emissions for each worker that may wait before `submit` does
+IN_FLIGHT = 16  # emissions for each worker that may wait before `submit` blocks
 STOPPED = "The search was stopped."
-TRIES = 2  # of an emission whose worker died under it
+TRIES = 2  # workers that an emission may kill before it is given up
 
 Found = list[Hypothesis]
 _Task = tuple[np.ndarray, DecodingWeights, "Future[Found]"]
 
 
 class SearchFailed(UserError):
-    """A search that could not be set up, or broke down."""
+    """A search could not be set up, or broke down."""
 
 
 class SearchPool:
-    """A context manager that searches emissions in `workers` processes, the same for one or ten thousand.
+    """A context manager that searches emissions in `workers` processes.
 
-    Entering it returns at once: the server process reads lexicon and language model meanwhile. The best path is so
-    cheap that it runs in this process. Enter it in a thread that outlives it: on Linux the processes end with that thread.
+    Entering it returns at once: the server process reads lexicon and language model meanwhile. The
+    best path is so cheap that it runs in this process. Enter it in a thread that outlives it: on
+    Linux the processes end with that thread.
     """
 
     def __init__(
@@ -47,7 +49,11 @@ class SearchPool:
         workers: int = 0,
         warn: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        """workers: 0 takes one for each core. warn: hears what lexicon and language model give reason to say."""
+        """Prepare a search.
+
+        workers: processes; 0 takes one for each core.
+        warn: called with each warning about lexicon and language model.
+        """
         self.spec, self.warn = spec, warn
         self.workers = workers or usable_cores()
         self.vocabulary = spec.vocabulary
@@ -63,19 +69,21 @@ class SearchPool:
         if self.spec.engine == "greedy":
             return self
         ours, theirs = socket.socketpair()
-        # The parent's own path, given by hand: a folder named `models` or `lm` where the user stands is not ours.
+        # The child gets this process's import path: a folder named `models` or `lm` in the user's
+        # working directory must not shadow the packages.
         start = (
             f"import sys; sys.path[:] = {sys.path!r}; "
-            f"from w2v2cli.recognition.searching.server import main; main({theirs.fileno()}, {os.getpid()})"
+            "from w2v2cli.recognition.searching.server import main; "
+            f"main({theirs.fileno()}, {os.getpid()})"
         )
-        with _interrupts_held():
+        with interrupts_held():
             self._server = subprocess.Popen(
                 [sys.executable, "-c", start],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env=os.environ
-                | {"OPENBLAS_NUM_THREADS": "1"},  # it will fork, so it must stay a single thread
+                # It will fork, so it must stay a single thread.
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
             )
         theirs.close()
         self._control = ours
@@ -91,7 +99,7 @@ class SearchPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End every process at once, whatever it is doing; searches that are not done fail."""
+        """End every process at once; unfinished searches fail."""
         with self._lock:
             self._closed = True
         if self.spec.engine == "greedy":
@@ -110,10 +118,11 @@ class SearchPool:
         self._control.close()
 
     def submit(self, emission: np.ndarray, weights: DecodingWeights | None = None) -> Future[Found]:
-        """Search a (T, V) float32 emission; the future holds its hypotheses, best first, or raises SearchFailed.
+        """Search a (T, V) float32 emission, which must not change meanwhile.
 
-        `weights` are this utterance's alone; None takes the spec's.
-        Waits while `IN_FLIGHT` emissions for each worker are on their way. The emission must not change meanwhile.
+        weights: for this utterance alone; None takes the spec's.
+        Returns a future of its hypotheses, best first; it raises SearchFailed. Blocks while
+        `IN_FLIGHT` emissions for each worker are on their way.
         """
         future: Future[Found] = Future()
         if self.spec.engine == "greedy":
@@ -140,14 +149,14 @@ class SearchPool:
         return future
 
     def wait_until_ready(self) -> None:
-        """Return once lexicon and language model are read; SearchFailed says why they cannot be."""
+        """Return once lexicon and language model are read. Raises SearchFailed if they cannot be."""
         if self.spec.engine != "greedy":
             self._ready.wait()
             if self._failure is not None:
                 raise SearchFailed(self._failure)
 
     def _await_server(self) -> None:
-        """A thread: hear whether the server could set itself up."""
+        """Run a thread: wait until the server is set up, or has failed."""
         try:
             outcome, message = self._messages.recv()
         except (EOFError, OSError):
@@ -161,7 +170,7 @@ class SearchPool:
         self._ready.set()
 
     def _feed(self) -> None:
-        """A thread: keep one worker busy, and replace it if it dies."""
+        """Run a thread: keep one worker busy, and replace it if it dies."""
         self._ready.wait()
         worker: _Worker | None = None
         while (task := self._tasks.get()) is not None:
@@ -183,15 +192,13 @@ class SearchPool:
                     raise SearchFailed(
                         f"A search process was killed {TRIES} times over the same utterance."
                     )
-            except (
-                BaseException
-            ) as error:  # whatever it is, the one who waits for the result hears of it
+            except BaseException as error:  # whatever it is, it goes to who waits for the result
                 future.set_exception(error)
         if worker is not None:
             worker.connection.close()
 
     def _fork(self) -> _Worker:
-        """A new worker; SearchFailed when there is no server any more."""
+        """Start a worker. Raises SearchFailed when the server is gone."""
         with self._lock:
             if self._closed:
                 raise SearchFailed(STOPPED)
@@ -224,7 +231,10 @@ class _Worker:
         self.pid, self.connection = pid, connection
 
     def search(self, emission: np.ndarray, weights: DecodingWeights) -> Found:
-        """One utterance there and back; EOFError or ConnectionError when the process is gone, SearchFailed as it says."""
+        """Search one utterance.
+
+        Raises EOFError or ConnectionError when the process is gone, SearchFailed as it answers.
+        """
         self.connection.send((*emission.shape, weights))
         self.connection.send_bytes(emission.tobytes())
         outcome, found = self.connection.recv()
@@ -232,18 +242,3 @@ class _Worker:
             raise SearchFailed(found)
         result: Found = found
         return result
-
-
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back while a process is born: it inherits this and has time to ignore it; ours comes right after."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

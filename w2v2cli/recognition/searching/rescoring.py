@@ -1,7 +1,7 @@
-"""n-best lists of a search, scored again with another language model (`--rescore`), behind the interface of a search.
+"""n-best lists scored again with another language model (`--rescore`), behind `Searches`.
 
-The search keeps its own language model and weights. A thread gathers lists as searches end and has the second model score
-them together.
+The first search keeps its own language model and weights. A thread takes the lists of finished
+searches and has the second model score them together.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis
-from lm.rescoring import UNK, lm_scores, ranked
+from lm.language_model import Stateful
+from lm.rescoring import lm_scores, ranked
+from w2v2cli.recognition.searching.build import open_language_model
+from w2v2cli.recognition.searching.gathering import gather
 from w2v2cli.recognition.searching.processes import STOPPED, SearchFailed
 from w2v2cli.recognition.searching.spec import SearchSpec
 
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
     from w2v2cli.recognition.searching.spec import Searches
 
 TOGETHER = 32  # lists scored at once
-PATIENCE = 0.02  # seconds to wait for another list
 NBEST = 100  # hypotheses that are scored again
 
 
@@ -39,31 +41,40 @@ class Rescoring:
 
     lm: LmLocation
     weights: DecodingWeights
-    """Of the second language model, and of words; those of the search stay the search's."""
+    """Weights of the second pass; the first search keeps its own."""
     first_pass_weight: float = 0.0
-    """Of the search's language model in the new score."""
+    """Weight of the first search's language model in the new score."""
     nbest: int = NBEST
-    """Hypotheses that are asked of the search."""
+    """Hypotheses of each utterance that are scored again."""
 
 
 @dataclass(frozen=True)
 class _Scored:
-    """A list of the search, with what the second language model says of each of its hypotheses."""
+    """A list of the first search, with the second language model's score of each hypothesis."""
 
     nbest: list[Hypothesis]
     scores: list[float]
 
 
-_Asked = tuple[bytes | None, list[Hypothesis], DecodingWeights, "Future[list[Hypothesis]]"]
+class _Asked(NamedTuple):
+    """A list to score."""
+
+    key: bytes | None
+    """What identifies the emission, where results are kept."""
+    nbest: list[Hypothesis]
+    weights: DecodingWeights
+    future: Future[list[Hypothesis]]
 
 
 class RescoringPool:
-    """A search whose results are scored again. `submit`'s weights are those of the second pass."""
+    """A search whose results are scored again. The weights given to `submit` are of that pass."""
 
     def __init__(self, inner: Searches, how: Rescoring, nbest: int, keep: bool = False) -> None:
-        """inner: a search that finds `how.nbest` hypotheses. nbest: how many are handed on.
+        """Prepare a second pass.
 
-        keep: whether every utterance is searched and scored once, whatever weights come later (in tuning).
+        inner: a search that finds `how.nbest` hypotheses. nbest: how many of them are returned.
+        keep: search and score every utterance once, and only weigh anew when it comes again with
+        other weights (in tuning).
         """
         self.inner, self.how, self.nbest, self.keep = inner, how, nbest, keep
         self.spec: SearchSpec = inner.spec
@@ -82,7 +93,7 @@ class RescoringPool:
         return self
 
     def __exit__(self, *details: object) -> None:
-        """End both; lists that are not scored fail."""
+        """End both passes; lists that are not scored fail."""
         self._closed = True
         self.inner.__exit__(*details)
         self._asked.put(None)
@@ -91,7 +102,7 @@ class RescoringPool:
     def submit(
         self, emission: np.ndarray, weights: DecodingWeights | None = None
     ) -> Future[list[Hypothesis]]:
-        """Search a (T, V) float32 emission and score what is found again: see `SearchPool.submit`."""
+        """Search a (T, V) float32 emission and score the result again: see `Searches.submit`."""
         future: Future[list[Hypothesis]] = Future()
         how = weights or self.how.weights
         key = hashlib.sha256(emission.tobytes()).digest() if self.keep else None
@@ -103,13 +114,13 @@ class RescoringPool:
             if (error := done.exception()) is not None:
                 future.set_exception(error)
             else:
-                self._asked.put((key, done.result(), how, future))
+                self._asked.put(_Asked(key, done.result(), how, future))
 
         self.inner.submit(emission).add_done_callback(searched)
         return future
 
     def wait_until_ready(self) -> None:
-        """Return once both language models are read; SearchFailed says why one cannot be."""
+        """Return once both language models are read. Raises SearchFailed if one cannot be."""
         self.inner.wait_until_ready()
         self._ready.wait()
         if self._failure is not None:
@@ -121,82 +132,46 @@ class RescoringPool:
         )[: self.nbest]
 
     def _work(self) -> None:
-        """The thread."""
+        """Run the thread: open the language model, then score batches of lists until the end."""
         model: LanguageModel[Any] | None = None
         try:
-            model = open_lm(self.how.lm, self.spec)
+            model = self._open()
         except (ValueError, OSError) as error:
             self._failure = str(error)
-        except Exception as error:  # a fault of ours: shown in full
+        except Exception as error:  # a fault in the program: shown in full
             traceback.print_exc()
             self._failure = (
                 f"The second language model could not be set up: {type(error).__name__}: {error}"
             )
         self._ready.set()
-        while (asked := self._gather()) is not None:
+        while (asked := gather(self._asked, TOGETHER)) is not None:
             try:
-                if model is None or self._closed:
-                    raise SearchFailed(self._failure or STOPPED)
-                scores = lm_scores([nbest for _, nbest, _, _ in asked], model)
-                if (retain := getattr(model, "retain", None)) is not None:
-                    retain()  # what this batch asked for will hardly be asked again
-            except Exception as error:
+                self._answer(asked, model)
+            except Exception as error:  # whatever it is, those who wait for the results get it
                 if not isinstance(error, SearchFailed | ValueError):
                     traceback.print_exc()
-                for *_, future in asked:
-                    future.set_exception(
-                        error if isinstance(error, SearchFailed) else SearchFailed(str(error))
-                    )
-                continue
-            for (key, nbest, weights, future), some in zip(asked, scores, strict=True):
-                scored = _Scored(nbest, some)
-                if key is not None:
-                    self._kept[key] = scored
-                future.set_result(self._ranked(scored, weights))
+                failed = error if isinstance(error, SearchFailed) else SearchFailed(str(error))
+                for one in asked:
+                    if not one.future.done():
+                        one.future.set_exception(failed)
 
-    def _gather(self) -> Sequence[_Asked] | None:
-        """Lists to score together, at least one; None when it is time to end."""
-        first = self._asked.get()
-        if first is None:
-            return None
-        gathered = [first]
-        while len(gathered) < TOGETHER:
-            try:
-                more = self._asked.get(timeout=PATIENCE)
-            except Empty:
-                break
-            if more is None:
-                self._asked.put(None)
-                break
-            gathered.append(more)
-        return gathered
-
-
-def open_lm(
-    lm: LmLocation, spec: SearchSpec, tell: Callable[[str], None] = lambda sentence: None
-) -> Any:
-    """A language model of the three verbs, over its own words and <unk>. ValueError or OSError when it cannot be read."""
-    assert lm.path is not None
-    if lm.kind == "transformer":
-        from lm.transformer.checkpoint import build_transformer
-        from lm.transformer.fairseq import read_transformer
-        from lm.transformer.model import TransformerLM
-        from w2v2cli.recognition.devices import resolve_device
-
-        checkpoint = read_transformer(lm.path, warn=tell)
-        network = build_transformer(checkpoint).to(resolve_device(spec.device))
-        return TransformerLM(
-            network, checkpoint.dictionary, [*checkpoint.dictionary.words, UNK], spec.lm_cache_gb
+    def _open(self) -> LanguageModel[Any]:
+        spec = self.spec
+        assert spec.cache is not None
+        model: LanguageModel[Any] = open_language_model(
+            self.how.lm, cache=spec.cache, device=spec.device, lm_cache_gb=spec.lm_cache_gb
         )
-    if lm.kind == "kenlm":
-        raise ValueError(
-            f"--rescore takes a Transformer or an ARPA file, and {lm.path} is a binary of KenLM's."
-        )
-    from lm.ngram.arpa import read_unigrams
-    from lm.ngram.automaton import open_automaton
+        return model
 
-    assert spec.cache is not None
-    model, told = open_automaton(lm.path, spec.cache, [*read_unigrams(lm.path), UNK])
-    for sentence in told:
-        tell(sentence)
-    return model
+    def _answer(self, asked: Sequence[_Asked], model: LanguageModel[Any] | None) -> None:
+        """Score lists together. Raises SearchFailed when they cannot be."""
+        if model is None or self._closed:
+            raise SearchFailed(self._failure or STOPPED)
+        scores = lm_scores([one.nbest for one in asked], model)
+        if isinstance(model, Stateful):
+            model.retain()  # the histories of this batch will hardly be asked for again
+        for one, some in zip(asked, scores, strict=True):
+            scored = _Scored(one.nbest, some)
+            if one.key is not None:
+                self._kept[one.key] = scored
+            one.future.set_result(self._ranked(scored, one.weights))

@@ -1,4 +1,7 @@
-"""What a search is, as a value that travels between processes, and what runs one; nothing heavy is imported to read it."""
+"""A search as a value that travels between processes, and the interface of what runs one.
+
+Importing this module imports nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -19,45 +22,45 @@ Engine = Literal["greedy", "flashlight", "compiled", "batched"]
 
 @dataclass(frozen=True)
 class SearchSpec:
-    """Everything a search process needs to set itself up."""
+    """Everything that a search process needs to set itself up."""
 
     labels: tuple[str, ...]
-    """The acoustic model's, in order."""
+    """The acoustic model's output symbols, in order."""
     engine: Engine
     lm: Path | None = None
-    """An ARPA file or a word Transformer; flashlight takes a KenLM binary, too."""
+    """An ARPA file or a word Transformer; for flashlight also a KenLM binary."""
     lexicon: Path | None = None
-    """`word<TAB>s p e l l i n g |` lines."""
+    """A file of `word<TAB>s p e l l i n g |` lines."""
     spell_words: bool = False
-    """Without a lexicon file: spell the words of the (ARPA) language model by their characters or pieces."""
+    """Without a lexicon file: spell the language model's own words by characters or pieces."""
     weights: DecodingWeights = DecodingWeights()
     options: BeamOptions = BeamOptions()
     hotwords: dict[str, float] = field(default_factory=dict)
-    """Added to the score for each time a word is said."""
+    """Added to the score each time a word is said."""
     cache: Path | None = None
-    """The folder where our own engines keep what they make of language models and lexicons."""
+    """The folder that keeps what the compiled and the batched engine make of the files."""
     transformer: bool = False
     """Whether `lm` is a word Transformer."""
     device: str = "cpu"
-    """Of the batched engine."""
+    """Where the batched engine and Transformers run."""
     lm_cache_gb: float = 2.0
     """Memory for a Transformer's keys and values, in 10^9 bytes."""
     metadata: dict[str, Any] = field(default_factory=dict)
-    """The checkpoint's: it may say what the labels are, and hold the model of word pieces."""
+    """The checkpoint's metadata: it may name the labels' units and hold the word-piece model."""
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """The labels as what they are; ValueError where they make no vocabulary."""
+        """The vocabulary of the labels. Raises ValueError where they make none."""
         return Vocabulary.from_metadata(self.labels, self.metadata)
 
     @property
     def writes_phones(self) -> bool:
-        """Whether hypotheses are phones: those of a phone model that no lexicon makes words of."""
+        """Whether hypotheses are phones: the model's units are, and no lexicon makes words of them."""
         return self.vocabulary.units == "phones" and self.lexicon is None and not self.spell_words
 
 
 class Searches(Protocol):
-    """What searches emissions, wherever it does: a context manager, as `SearchPool` describes it."""
+    """A context manager that searches emissions, in whatever process or thread."""
 
     spec: SearchSpec
     vocabulary: Vocabulary
@@ -71,7 +74,10 @@ class Searches(Protocol):
     def submit(
         self, emission: np.ndarray, weights: DecodingWeights | None = None
     ) -> Future[list[Hypothesis]]:
-        """Search a (T, V) float32 emission; the future holds its hypotheses, best first, or raises SearchFailed."""
+        """Search a (T, V) float32 emission, with `weights` or the spec's.
+
+        Returns a future of its hypotheses, best first; it raises SearchFailed.
+        """
 
     def wait_until_ready(self) -> None:
-        """Return once lexicon and language model are read; SearchFailed says why they cannot be."""
+        """Return once lexicon and language model are read. Raises SearchFailed if they cannot be."""

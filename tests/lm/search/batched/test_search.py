@@ -15,7 +15,8 @@ from lm.ngram.kenlm import NgramLM
 from lm.search.batched.beam import merge, top
 from lm.search.batched.search import BatchedSearch
 from lm.search.flashlight import FlashlightSearch
-from lm.text.lexicon import Lexicon, LexiconError
+from lm.search.setup import SearchError, prepare
+from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
 from lm.transformer.config import tiny
 from lm.transformer.dictionary import SPECIALS, Dictionary
@@ -119,7 +120,7 @@ def test_it_finds_the_best_of_all_word_sequences(arpa, lexicon):
     weights = DecodingWeights(lm_weight=0.9, word_score=0.4, sil_score=-0.2)
     options = BeamOptions(5000, None, 1e6, nbest=5)
     emissions = [random_emission(frames, seed) for seed, frames in enumerate((6, 5, 6, 3))]
-    search = BatchedSearch(SMALL, lexicon, read_automaton(arpa), weights, options)
+    search = BatchedSearch(prepare(SMALL, lexicon), read_automaton(arpa), weights, options)
     model = NgramLM(arpa, WORDS)
     for emission, found in zip(emissions, search.search(*padded(emissions)), strict=True):
         expected = sorted(enumerated(emission, weights, model).items(), key=lambda pair: -pair[1])[
@@ -156,8 +157,8 @@ def test_narrow_beams_find_what_flashlight_finds(arpa, lexicon, options):
     batch = padded(
         [random_emission(frames, seed) for seed, frames in enumerate((40, 1, 25, 40, 7))]
     )
-    ours = BatchedSearch(SMALL, lexicon, read_automaton(arpa), weights, options)(*batch)
-    same(ours, FlashlightSearch(SMALL, weights, options, lexicon, arpa)(*batch))
+    ours = BatchedSearch(prepare(SMALL, lexicon), read_automaton(arpa), weights, options)(*batch)
+    same(ours, FlashlightSearch.open(SMALL, weights, options, lexicon, arpa)(*batch))
 
 
 def test_homophones_phones_and_unknown_words_as_in_flashlight(arpa, tmp_path):
@@ -172,10 +173,12 @@ def test_homophones_phones_and_unknown_words_as_in_flashlight(arpa, tmp_path):
         lexicon = Lexicon.read(tmp_path / f"{name}.txt", vocabulary)
         weights = DecodingWeights(1.1, 0.3, unk_score=unk)
         batch = padded([random_emission(30, seed, len(vocabulary.symbols)) for seed in range(3)])
-        ours = BatchedSearch(vocabulary, lexicon, read_automaton(arpa), weights, BeamOptions(30))(
-            *batch
+        ours = BatchedSearch(
+            prepare(vocabulary, lexicon), read_automaton(arpa), weights, BeamOptions(30)
+        )(*batch)
+        same(
+            ours, FlashlightSearch.open(vocabulary, weights, BeamOptions(30), lexicon, arpa)(*batch)
         )
-        same(ours, FlashlightSearch(vocabulary, weights, BeamOptions(30), lexicon, arpa)(*batch))
 
 
 class Counted(NgramLM):
@@ -193,15 +196,17 @@ def test_a_model_of_three_verbs_is_asked_once_a_frame_for_distinct_pairs(arpa, l
     pytest.importorskip("kenlm", reason="kenlm has no build for this Python")
     weights, batch = DecodingWeights(), padded([random_emission(30, 1), random_emission(20, 2)])
     model = Counted(arpa, [*WORDS, "<unk>"])
-    search = BatchedSearch(SMALL, lexicon, model, weights, BeamOptions(50))
+    search = BatchedSearch(prepare(SMALL, lexicon), model, weights, BeamOptions(50))
     model.calls = 0
     same(
         search(*batch),
-        BatchedSearch(SMALL, lexicon, read_automaton(arpa), weights, BeamOptions(50))(*batch),
+        BatchedSearch(prepare(SMALL, lexicon), read_automaton(arpa), weights, BeamOptions(50))(
+            *batch
+        ),
     )
     assert 0 < model.calls <= 30
     with pytest.raises(LanguageModelError, match="no index for 2 of the words searched, 'BA'"):
-        BatchedSearch(SMALL, lexicon, NgramLM(arpa, ["A", "AB"]), weights, WIDE)
+        BatchedSearch(prepare(SMALL, lexicon), NgramLM(arpa, ["A", "AB"]), weights, WIDE)
 
 
 def test_a_transformer_is_fused_in_the_first_pass(lexicon):
@@ -211,7 +216,7 @@ def test_a_transformer_is_fused_in_the_first_pass(lexicon):
         TransformerNetwork(tiny(1500)).initialize(), dictionary, [*WORDS, "<unk>"]
     )
     weights, emission = DecodingWeights(0.7, 0.2), random_emission(6, 4)
-    search = BatchedSearch(SMALL, lexicon, model, weights, BeamOptions(500, None, 1e6))
+    search = BatchedSearch(prepare(SMALL, lexicon), model, weights, BeamOptions(500, None, 1e6))
     for _ in range(2):  # what the model was told to forget does no harm the second time
         [[found]] = search(emission[None], [6])
         spoken = enumerated(emission, DecodingWeights(0, 0.2), ZeroLM(WORDS))
@@ -256,13 +261,13 @@ def test_an_automaton_of_a_broken_file_is_refused(tmp_path):
 
 
 def test_nothing_to_search(lexicon):
-    search = BatchedSearch(SMALL, lexicon, None, DecodingWeights(), WIDE)
+    search = BatchedSearch(prepare(SMALL, lexicon), None, DecodingWeights(), WIDE)
     assert [found.text for [found] in search(np.zeros((2, 4, 4), np.float32), [0, 0])] == ["", ""]
     assert search(np.zeros((0, 4, 4), np.float32), []) == []
     with pytest.raises(ValueError, match="over 4 symbols was expected"):
         search(np.zeros((1, 3, 32), np.float32), [3])
-    with pytest.raises(LexiconError, match="no word that the alphabet can spell"):
-        BatchedSearch(SMALL, Lexicon({}), None, DecodingWeights(), WIDE)
+    with pytest.raises(SearchError, match="The lexicon holds no word"):
+        BatchedSearch(prepare(SMALL, Lexicon({})), None, DecodingWeights(), WIDE)
 
 
 def test_merging_and_the_best_of_each():

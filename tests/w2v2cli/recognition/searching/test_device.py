@@ -12,6 +12,7 @@ from benchmarks.searches.simulation import Simulation
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.search.batched.search import BatchedSearch
 from lm.search.compiled import CompiledSearch
+from lm.search.setup import prepare
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import CHARACTERS, Vocabulary
 from lm.transformer.checkpoint import TransformerCheckpoint, network_weights, save_transformer
@@ -95,7 +96,9 @@ def searched(spec, emissions, weights=None) -> list:
 def test_an_n_gram_gives_what_the_compiled_search_gives(spec, emissions):
     found = searched(spec, emissions)
     lexicon = Lexicon.from_words(WORDS, VOCABULARY)
-    compiled = CompiledSearch(VOCABULARY, spec.weights, spec.options, lexicon, spec.lm, spec.cache)
+    compiled = CompiledSearch.open(
+        VOCABULARY, spec.weights, spec.options, lexicon, spec.lm, spec.cache
+    )
     for emission, [ours] in zip(emissions, found, strict=True):
         [[other]] = compiled(emission[None], [len(emission)])
         assert (ours.text, ours.score) == (other.text, pytest.approx(other.score, abs=1e-3))
@@ -105,7 +108,7 @@ def test_a_transformer_with_any_memory_for_its_cache(spec, emissions, transforme
     spec = replace(spec, lm=transformer, lexicon=lexicon, spell_words=False, transformer=True)
     model = open_transformer_lm(transformer, [*WORDS, "<unk>"])
     alone = BatchedSearch(
-        VOCABULARY, Lexicon.read(lexicon, VOCABULARY), model, spec.weights, spec.options
+        prepare(VOCABULARY, Lexicon.read(lexicon, VOCABULARY)), model, spec.weights, spec.options
     )
     expected = [alone(emission[None], [len(emission)])[0][0] for emission in emissions]
     for memory in (2.0, 0.0005):

@@ -9,8 +9,9 @@ from lm.search.compiled import CompiledSearch
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import CHARACTERS, Vocabulary
 from w2v2cli.data.locations import LmLocation
+from w2v2cli.recognition.searching.build import open_language_model
 from w2v2cli.recognition.searching.processes import SearchFailed, SearchPool
-from w2v2cli.recognition.searching.rescoring import Rescoring, RescoringPool, open_lm
+from w2v2cli.recognition.searching.rescoring import Rescoring, RescoringPool
 from w2v2cli.recognition.searching.spec import SearchSpec
 
 VOCABULARY = Vocabulary.from_labels(CHARACTERS)
@@ -47,12 +48,16 @@ def emissions():
     )
 
 
+def opened(location, spec):
+    return open_language_model(location, cache=spec.cache, device="cpu", lm_cache_gb=1.0)
+
+
 def by_hand(spec, second, emissions, weights, **more):
-    search = CompiledSearch(
+    search = CompiledSearch.open(
         VOCABULARY, FIRST, spec.options, Lexicon.from_words(WORDS, VOCABULARY), spec.lm, spec.cache
     )
     nbests = [search(emission[None], [len(emission)])[0] for emission in emissions]
-    scores = lm_scores(nbests, open_lm(second, spec))
+    scores = lm_scores(nbests, opened(second, spec))
     return [ranked(n, s, weights, **more) for n, s in zip(nbests, scores, strict=True)]
 
 
@@ -105,5 +110,5 @@ def test_failures_are_heard(spec, second, emissions, tmp_path):
         assert pool.submit(emissions[0]).result(timeout=60)
     with pytest.raises(SearchFailed, match="stopped"):
         pool.submit(emissions[0]).result(timeout=60)
-    with pytest.raises(ValueError, match="binary of KenLM's"):
-        open_lm(LmLocation("lm.bin", tmp_path / "lm.bin", None, "kenlm"), spec)
+    with pytest.raises(ValueError, match="is a KenLM binary"):
+        opened(LmLocation("lm.bin", tmp_path / "lm.bin", None, "kenlm"), spec)

@@ -1,0 +1,67 @@
+"""The paths that a lexicon search found, read as hypotheses. Legend: T frames, V symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from lm.hypothesis import Hypothesis, Word
+from lm.search.greedy import Run, spoken_runs, timed_word
+from lm.search.setup import SearchSetup
+
+
+class FoundPath(NamedTuple):
+    """One path and its scores, which `Hypothesis` describes."""
+
+    symbols: np.ndarray
+    """(T,) or longer, integers: the symbol of each frame."""
+    words: np.ndarray
+    """(T,) or longer, integers: the index of the word that each frame ends, -1 for none."""
+    score: float
+    acoustic: float
+    lm: float
+
+
+def hypotheses(
+    frames: np.ndarray, paths: Iterable[FoundPath], setup: SearchSetup, count: int
+) -> list[Hypothesis]:
+    """Read (T, V) log-probabilities along paths, best first, until `count` hypotheses are found.
+
+    They differ in their words: of paths with the same words the first one counts.
+    """
+    found: dict[tuple[str, ...], Hypothesis] = {}
+    for path in paths:
+        hypothesis = _hypothesis(frames, path, setup)
+        found.setdefault(tuple(word.text for word in hypothesis.words), hypothesis)
+        if len(found) == count:
+            break
+    return list(found.values())
+
+
+def _hypothesis(frames: np.ndarray, path: FoundPath, setup: SearchSetup) -> Hypothesis:
+    runs = spoken_runs(path.symbols[: len(frames)], setup.vocabulary)
+    return Hypothesis(
+        tuple(_words(frames, runs, path.words, setup)),
+        tuple(symbol for _, _, symbol in runs),
+        tuple(start for start, _, _ in runs),
+        path.acoustic,
+        path.lm,
+        path.score,
+    )
+
+
+def _words(
+    frames: np.ndarray, runs: list[Run], ended: np.ndarray, setup: SearchSetup
+) -> Iterator[Word]:
+    """The words of a path; each takes the letters between the end of the one before and its own."""
+    vocabulary = setup.vocabulary
+    letters = [run for run in runs if vocabulary.symbols[run[2]] in vocabulary.letters]
+    starts = np.array([start for start, _, _ in letters], np.int64)
+    ends = np.flatnonzero(ended >= 0)
+    edges = [0, *np.searchsorted(starts, ends, "right").tolist()]
+    for end, first, last in zip(ends.tolist(), edges[:-1], edges[1:], strict=True):
+        if last > first:
+            text = setup.text(int(ended[end]))
+            yield timed_word(frames, letters[first:last], vocabulary, text)

@@ -1,0 +1,226 @@
+"""Searches and language models, built from the files that a `SearchSpec` names.
+
+Nothing heavy is imported before it is needed: the search server builds without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from lm.decoding import DecodingWeights
+from lm.hypothesis import Hypothesis
+from lm.language_model import UNK
+from lm.ngram.arpa import read_unigrams
+from lm.ngram.kenlm import check_file
+from lm.search.flat_lexicon import FlatLexicon, kept_lexicon
+from lm.search.setup import prepare
+from lm.text.lexicon import Lexicon
+from storage.hashing import remembered_hash
+from w2v2cli.recognition.searching.spec import SearchSpec
+
+if TYPE_CHECKING:
+    import torch
+
+    from lm.ngram.arpa_automaton import AutomatonArrays
+    from lm.search.batched.search import BatchedSearch
+    from lm.transformer.model import TransformerLM
+    from w2v2cli.data.locations import LmLocation
+
+Warn = Callable[[str], None]
+
+
+class Search(Protocol):
+    """An engine ready to run."""
+
+    def __call__(
+        self, emissions: np.ndarray, lengths: Sequence[int], weights: DecodingWeights | None = None
+    ) -> list[list[Hypothesis]]:
+        """Search (B, T, V) log-probabilities with (B,) valid frames; `weights` hold from now on."""
+
+
+def build_search(spec: SearchSpec, warn: Warn) -> Search:
+    """Build the search that `spec` describes, with any engine but the best path.
+
+    Raises ValueError or OSError for files that cannot be used.
+    """
+    if spec.engine == "batched":
+        from w2v2cli.recognition.devices import resolve_device
+
+        return build_batched(spec, resolve_device(spec.device), warn)
+    return _compiled(spec, warn) if spec.engine == "compiled" else _flashlight(spec, warn)
+
+
+def build_batched(spec: SearchSpec, device: torch.device, warn: Warn) -> BatchedSearch:
+    """Build the batched search of `spec` on a device. Raises as `build_search` does."""
+    from lm.search.batched.search import BatchedSearch
+
+    file: _TransformerFile | _ArrayFile | None = None
+    if spec.lm is not None:
+        file = _TransformerFile(spec, device, warn) if spec.transformer else _ArrayFile(spec)
+    lexicon = _lexicon(spec, warn)
+    if lexicon is None:
+        words = file.own_words() if file is not None else ()
+        lexicon = FlatLexicon.of(Lexicon.from_words(words, spec.vocabulary))
+    setup = prepare(spec.vocabulary, lexicon, file, spec.hotwords)
+    _pass_on(setup.warnings, warn)
+    model = None if file is None else file.model
+    return BatchedSearch(setup, model, spec.weights, spec.options, device)
+
+
+def open_language_model(
+    location: LmLocation,
+    *,
+    cache: Path,
+    device: str,
+    lm_cache_gb: float,
+    words: Sequence[str] | None = None,
+    warn: Warn = lambda sentence: None,
+) -> Any:
+    """Open a language model of the three verbs, outside any search.
+
+    cache: the folder that keeps automata. device, lm_cache_gb: for a Transformer, where it runs
+    and its memory for keys and values, in 10^9 bytes.
+    words: those that indices stand for; by default the model's own and <unk>.
+    Raises ValueError or OSError for a file that cannot be used.
+    """
+    assert location.path is not None
+    if location.kind == "kenlm":
+        raise ValueError(
+            f"--rescore takes a Transformer or an ARPA file, and {location.path} is a KenLM binary."
+        )
+    if location.kind == "transformer":
+        from lm.transformer.fairseq import read_transformer
+        from w2v2cli.recognition.devices import resolve_device
+
+        checkpoint = read_transformer(location.path, warn=warn)
+        words = [*checkpoint.dictionary.words, UNK] if words is None else words
+        return _transformer(checkpoint, words, resolve_device(device), lm_cache_gb)
+    from lm.ngram.automaton import open_automaton
+
+    words = [*read_unigrams(location.path), UNK] if words is None else words
+    model, warnings = open_automaton(location.path, cache, words)
+    _pass_on(warnings, warn)
+    return model
+
+
+def _compiled(spec: SearchSpec, warn: Warn) -> Search:
+    from lm.search.compiled import ArpaFile, CompiledSearch
+
+    lexicon = _lexicon(spec, warn)
+    assert lexicon is not None and spec.cache is not None
+    file = None if spec.lm is None else ArpaFile(spec.lm, spec.cache)
+    setup = prepare(spec.vocabulary, lexicon, file, spec.hotwords)
+    _pass_on(setup.warnings, warn)
+    model = None if file is None else file.model
+    return CompiledSearch(setup, model, spec.weights, spec.options)
+
+
+def _flashlight(spec: SearchSpec, warn: Warn) -> Search:
+    from lm.search.flashlight import (
+        MOST_HOMOPHONES,
+        FlashlightSearch,
+        KenlmFile,
+        import_flashlight,
+    )
+
+    import_flashlight()
+    lexicon = _lexicon(spec, warn)
+    file = None if spec.lm is None else KenlmFile(spec.lm)
+    setup = prepare(spec.vocabulary, lexicon, file, spec.hotwords, MOST_HOMOPHONES)
+    _pass_on(setup.warnings, warn)
+    return FlashlightSearch(setup, file, spec.weights, spec.options)
+
+
+def _lexicon(spec: SearchSpec, warn: Warn) -> FlatLexicon | Lexicon | None:
+    """The spellings of `spec`: of its lexicon file, else of an ARPA file's words.
+
+    None where the search is over symbols, or the words are a Transformer's. With a cache they are
+    kept in it, and read from it the next time.
+    """
+    vocabulary, listed = spec.vocabulary, spec.lexicon
+    source = spec.lm if listed is None and spec.spell_words and not spec.transformer else listed
+    if source is None:
+        return None
+
+    def make() -> Lexicon:
+        if listed is not None:
+            return Lexicon.read(listed, vocabulary)
+        return Lexicon.from_words(read_unigrams(source), vocabulary)
+
+    if listed is None:
+        check_file(source)
+    if spec.cache is None:
+        return make()
+    lexicon, warnings = kept_lexicon(remembered_hash(source), vocabulary, spec.cache, make)
+    _pass_on(warnings, warn)
+    return lexicon
+
+
+class _ArrayFile:
+    """An ARPA file as the batched search opens it: its automaton in arrays."""
+
+    def __init__(self, spec: SearchSpec) -> None:
+        assert spec.lm is not None and spec.cache is not None
+        self.path, self.cache = spec.lm, spec.cache
+        self.model: AutomatonArrays | None = None
+
+    def own_words(self) -> Sequence[str]:
+        """The unigrams of the file."""
+        check_file(self.path)
+        return read_unigrams(self.path)
+
+    def open(self, words: Sequence[str]) -> list[str]:
+        """See `ModelFile`; the arrays serve any words."""
+        from lm.ngram.arrays import kept_automaton
+
+        self.model, warnings = kept_automaton(self.path, self.cache)
+        return warnings
+
+    def knows(self, words: Sequence[str]) -> Sequence[bool]:
+        """See `ModelFile`."""
+        assert self.model is not None
+        return [word in self.model.vocabulary for word in words]
+
+
+class _TransformerFile:
+    """A word Transformer as the batched search opens it."""
+
+    def __init__(self, spec: SearchSpec, device: torch.device, warn: Warn) -> None:
+        from lm.transformer.fairseq import read_transformer
+
+        assert spec.lm is not None
+        self.path, self.device, self.cache_gb = spec.lm, device, spec.lm_cache_gb
+        self.checkpoint = read_transformer(spec.lm, warn=warn)
+        self.model: TransformerLM | None = None
+
+    def own_words(self) -> Sequence[str]:
+        """The words of its dictionary."""
+        return self.checkpoint.dictionary.words
+
+    def open(self, words: Sequence[str]) -> list[str]:
+        """See `ModelFile`."""
+        self.model = _transformer(self.checkpoint, words, self.device, self.cache_gb)
+        return []
+
+    def knows(self, words: Sequence[str]) -> Sequence[bool]:
+        """See `ModelFile`."""
+        return [word in self.checkpoint.dictionary.index for word in words]
+
+
+def _transformer(
+    checkpoint: Any, words: Sequence[str], device: torch.device, cache_gb: float
+) -> TransformerLM:
+    from lm.transformer.checkpoint import build_transformer
+    from lm.transformer.model import TransformerLM
+
+    network = build_transformer(checkpoint).to(device)
+    return TransformerLM(network, checkpoint.dictionary, words, cache_gb)
+
+
+def _pass_on(warnings: Sequence[str], warn: Warn) -> None:
+    for sentence in warnings:
+        warn(sentence)
