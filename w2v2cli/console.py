@@ -1,4 +1,4 @@
-"""What a person sees while a command runs, on stderr: stdout belongs to results."""
+"""Messages and progress bars, on stderr: stdout is for results."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Advance(Protocol):
 
 
 def say(sentence: str) -> None:
-    """One line on stderr."""
+    """Print one line on stderr."""
     sys.stderr.write(f"{sentence}\n")
 
 
 def stderr_console() -> Console:
-    """A rich console on stderr; it keeps to plain text where stderr is no terminal."""
+    """A rich console on stderr; it prints plain text where stderr is not a terminal."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
@@ -42,7 +42,10 @@ def stdout_console() -> Console:
 
 @contextmanager
 def progress(label: str, unit: str = "") -> Iterator[Advance]:
-    """A bar while stderr is a terminal, nothing otherwise: logs of cron jobs stay clean."""
+    """Show a progress bar while stderr is a terminal, and nothing otherwise.
+
+    unit: printed after the number, for example " MB".
+    """
     if not sys.stderr.isatty():
         yield lambda done, total, label="": None
         return

@@ -1,9 +1,10 @@
-"""What goes wrong because of the input, not because of the program: one sentence, one exit code.
+"""Errors that a user can correct: one sentence on stderr and an exit code.
 
     UserError        a job that failed (1)
       UsageError     a wrong call (2)
 
-Libraries below the command line (`lm`, `models`) raise ValueError subclasses and OSError with the same kind of sentence.
+The libraries below the command line (`lm`, `models`, `storage`) raise subclasses of ValueError with
+the same kind of sentence, and OSError.
 """
 
 from __future__ import annotations
@@ -15,27 +16,28 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
+INTERRUPTED = 130  # exit code after Ctrl-C, as in shells
 
 
 class UserError(Exception):
-    """A job that failed; the message is the sentence its user reads."""
+    """A job that failed. The message is the sentence that the user reads."""
 
     exit_code = 1
 
 
 class UsageError(UserError):
-    """A call that cannot be carried out as it was made."""
+    """A wrong call: options that do not exist, do not fit each other, or name nothing."""
 
     exit_code = 2
 
 
 @contextmanager
 def exits() -> Iterator[None]:
-    """Turn what a user can mend into one line on stderr and an exit code; a fault of the program keeps its traceback.
+    """Turn errors that a user can correct into one line on stderr and an exit code.
 
-    Ctrl-C ends with 130, a reader that closed the pipe with 141, both without a word: as Unix tools do. A full disk is a
-    sentence wherever it is met, stdout included.
+    Ctrl-C exits with 130 and a closed pipe with 141, both silently, as Unix tools do. A full disk
+    is a sentence wherever it occurs, stdout included. Any other exception is a fault of the program
+    and keeps its traceback.
     """
     try:
         yield
@@ -44,7 +46,7 @@ def exits() -> Iterator[None]:
         sys.stderr.write(f"Error: {error}\n")
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
-        if not _reader_has_gone():  # another pipe broke, to a process of ours: that is a fault
+        if not _reader_has_gone():  # the pipe to one of our processes broke: a fault of the program
             raise
         _discard_stdout()
         raise SystemExit(141) from None
@@ -61,12 +63,12 @@ def exits() -> Iterator[None]:
 
 
 def _reader_has_gone() -> bool:
-    """Whether stdout is a pipe that nobody reads any more."""
+    """Whether stdout is a pipe whose reader has closed it."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), select.POLLOUT)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _discard_stdout() -> None:
-    """Python flushes stdout once more at exit, which would fail again; give it somewhere to go."""
+    """Send stdout to /dev/null: Python flushes it once more at exit, which would fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -47,27 +47,29 @@ class Ranks:
 
         Raises UsageError for numbers that are missing, not integers, or impossible.
         """
-        said = {name: environment[name] for name in NUMBERS if environment.get(name)}
-        if "RANK" not in said and said.get("WORLD_SIZE", "1") == "1":
+        given = {name: environment[name] for name in NUMBERS if environment.get(name)}
+        if "RANK" not in given and given.get("WORLD_SIZE", "1") == "1":
             return cls()
-        given = ", ".join(f"{name}={value}" for name, value in said.items())
-        if "RANK" not in said or "WORLD_SIZE" not in said:
-            missing = "RANK" if "RANK" not in said else "WORLD_SIZE"
+        listed = ", ".join(f"{name}={value}" for name, value in given.items())
+        if "RANK" not in given or "WORLD_SIZE" not in given:
+            there, missing = "RANK", "WORLD_SIZE"
+            if "RANK" not in given:
+                there, missing = missing, there
             raise UsageError(
-                f"The environment has {given} but no {missing}: start with torchrun, or unset it."
+                f"The environment has {there}={given[there]} but no {missing}: "
+                f"start with torchrun, or unset {there}."
             )
         try:
-            rank, world = int(said["RANK"]), int(said["WORLD_SIZE"])
-            local = int(said.get("LOCAL_RANK", rank))
-            local_world = int(said.get("LOCAL_WORLD_SIZE", world))
+            rank, world = int(given["RANK"]), int(given["WORLD_SIZE"])
+            local = int(given.get("LOCAL_RANK", rank))
+            local_world = int(given.get("LOCAL_WORLD_SIZE", world))
         except ValueError:
             raise UsageError(
-                f"RANK, WORLD_SIZE and their local forms must be integers, got {given}: "
-                "start with torchrun."
+                f"{', '.join(given)} must be integers, got {listed}: start with torchrun."
             ) from None
-        if not (0 <= rank < world and 0 <= local < local_world <= world):
+        if not (0 <= rank < world and 0 <= local < local_world <= world and local <= rank):
             raise UsageError(
-                f"The environment describes impossible ranks, {given}: start with torchrun."
+                f"The environment describes impossible ranks, {listed}: start with torchrun."
             )
         return cls(rank, world, local, local_world)
 

@@ -1,4 +1,4 @@
-"""`w2v2 doctor`: what this machine has, what is missing, and the one line that mends it."""
+"""`w2v2 doctor`: what this machine has, what is missing, and the command that helps."""
 
 from __future__ import annotations
 
@@ -12,27 +12,33 @@ import typer
 
 from w2v2cli.errors import exits
 
-FREE_GB = 5.0  # below, a published model and the LibriSpeech 4-gram may not fit
+FREE_GB = 5.0  # with less, a published model and the LibriSpeech 4-gram may not fit
 
-# Where a module is not called like its package.
+# Packages whose module has another name.
 MODULES = {"flashlight-text": "flashlight.lib.text.decoder", "scikit-optimize": "skopt"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """One check and its result."""
 
     what: str
     found: str
     fine: bool = True
     mend: str = ""
-    """The line that mends it."""
+    """What to do about it; a command where there is one."""
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list in place of lines.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON list instead of lines.")
+    ] = False,
 ) -> None:
-    """Versions, devices, precisions, files; exit code 1 when something needed is missing."""
+    """Check this installation: packages, devices, shipped files, disk.
+
+    Prints one line for each check, with what to do where it failed. Exit code 1 when something
+    needed is missing.
+    """
     with exits():
         findings = [*_packages(), _compiled_search()]
         broken = {finding.what for finding in findings if not finding.fine}
@@ -45,10 +51,9 @@ def doctor(
             typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
         else:
             for finding in findings:
+                mark = "ok " if finding.fine else "NO "
                 mend = f"  ->  {finding.mend}" if finding.mend else ""
-                typer.echo(
-                    f"{'ok ' if finding.fine else 'NO '} {finding.what + ':':<18} {finding.found}{mend}"
-                )
+                typer.echo(f"{mark} {finding.what + ':':<18} {finding.found}{mend}")
         if not all(finding.fine for finding in findings):
             raise SystemExit(1)
 
@@ -66,7 +71,7 @@ def _packages() -> list[Finding]:
         name = re.split(r"[^\w-]", spec, maxsplit=1)[0]
         if "python_version < '3.13'" in marker.replace('"', "'") and version >= (3, 13):
             findings.append(
-                Finding(name, "has no build for this Python; our own engines search without it")
+                Finding(name, "has no build for this Python; our own engines do not need it")
             )
         elif "extra ==" not in marker:
             findings.append(_package(name, spec))
@@ -74,13 +79,13 @@ def _packages() -> list[Finding]:
 
 
 def _compiled_search() -> Finding:
-    """Left out where pip found no C++ compiler; nothing is broken then."""
+    """The C++ search. Without a compiler pip leaves it out, and the other engines are used."""
     from lm.native.library import is_built, native
 
     if not is_built():
         return Finding(
             "compiled search",
-            "not built: the other engines search",
+            "not built; the other engines are used",
             True,
             "install a C++ compiler, then w2v2 again",
         )
@@ -92,7 +97,7 @@ def _compiled_search() -> Finding:
 
 
 def _package(name: str, spec: str) -> Finding:
-    """A package is fine when it can be imported: torch and torchaudio of two builds are both there, and neither works."""
+    """A package is fine if it can be imported: torch and torchaudio of two builds cannot."""
     from importlib import import_module
     from importlib.metadata import PackageNotFoundError, version
 
@@ -127,7 +132,7 @@ def _devices() -> list[Finding]:
             torch.cuda.get_device_capability(index),
         )
         memory = torch.cuda.get_device_properties(index).total_memory / 2**30
-        # torch emulates bf16 on older GPUs and says yes; capability 8.0 (Ampere) has it in hardware.
+        # torch emulates bf16 on older GPUs; from capability 8.0 (Ampere) on it is in hardware.
         halves = "fp32, fp16, bf16" if major >= 8 else "fp32, fp16"
         findings.append(
             Finding(
@@ -149,7 +154,7 @@ def _audio_formats() -> Finding:
 
     wanted = {"WAV", "FLAC", "OGG", "MP3", "AIFF"}
     found = wanted & set(soundfile.available_formats())
-    lacking = f"; not {', '.join(sorted(wanted - found))}" if wanted - found else ""
+    lacking = f"; missing: {', '.join(sorted(wanted - found))}" if wanted - found else ""
     mend = f"{sys.executable} -m pip install --upgrade soundfile" if lacking else ""
     return Finding("audio formats", ", ".join(sorted(found)) + lacking, not lacking, mend)
 

@@ -13,16 +13,19 @@ from w2v2cli.errors import exits
 
 def plot(
     runs: Annotated[
-        list[Path], typer.Argument(help="Folders of runs, drawn over each other.", metavar="RUN...")
+        list[Path],
+        typer.Argument(help="Folders of training runs, drawn into one figure.", metavar="RUN..."),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="A .png, .svg or .html file; curves.png in the first run."
+            "-o",
+            "--output",
+            help="Figure to write: .png, .svg or .html. Default: curves.png in the first run.",
         ),
     ] = None,
 ) -> None:
-    """Draw what training runs logged, one curve for each metric."""
+    """Draw the metrics that training runs logged: a plot for each metric, a curve for each run."""
     with exits():
         from w2v2cli.training.curves import draw
 
