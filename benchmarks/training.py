@@ -31,7 +31,8 @@ from models.masking import SpanMask
 from models.pretraining import MaskedSteps, Objective, Wav2Vec2ForPretraining, pretraining_losses
 from models.quantizer import gumbel_noise
 from models.wav2vec2 import Wav2Vec2ForCTC
-from w2v2cli.training.optimization import DTYPES, compile_blocks
+from w2v2cli.recognition.devices import DTYPES, dtype_named
+from w2v2cli.training.optimization import compile_blocks
 
 Update = Callable[[], None]
 LABELS = 200  # labels of each utterance in fine-tuning
@@ -275,7 +276,7 @@ def main() -> None:
     for column in ("", "seconds", "× real time", "ratio", "MFU"):
         table.add_column(column, justify="left" if not column else "right")
     for precision in args.precision:
-        dtype = DTYPES[precision]
+        dtype = dtype_named(precision)
         peak = peak_flops(device, dtype)
         for kind, config, theirs, ours in (
             ("pretraining", network, their_pretraining, our_pretraining),

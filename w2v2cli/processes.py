@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError
@@ -97,3 +99,19 @@ def interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def main_module_hidden() -> Iterator[None]:
+    """Keep processes that multiprocessing starts inside the block from running the program again.
+
+    With `spawn` and `forkserver` each new process first imports the file that the program was
+    started with. A script without `if __name__ == "__main__"` would then start itself anew in every
+    worker. Only for workers that need no class or function of that file.
+    """
+    program = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = program

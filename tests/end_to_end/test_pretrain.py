@@ -1,6 +1,7 @@
 """`w2v2 pretrain`, `finetune` and `plot` as a shell sees them."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -214,3 +215,11 @@ def test_a_dry_run_tells_what_an_epoch_is():
 def test_wrong_calls_are_a_sentence_and_exit_with_2(args, message, tmp_path):
     result = w2v2(*args)
     assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_half_an_environment_of_torchrun_is_a_sentence(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if k != "RANK"} | {"WORLD_SIZE": "2"}
+    call = [sys.executable, "-m", "w2v2cli", "pretrain", CORPUS, "-o", tmp_path / "run", *SMALL]
+    result = subprocess.run(call, capture_output=True, text=True, timeout=120, env=environment)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "The environment has WORLD_SIZE=2 but no RANK" in result.stderr

@@ -20,6 +20,7 @@ from models.config import SAMPLE_RATE, Wav2Vec2Config
 from w2v2cli.data.epoch_plan import EpochPlan, epoch_plan
 from w2v2cli.data.recordings import Recordings
 from w2v2cli.errors import UserError
+from w2v2cli.processes import main_module_hidden
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,8 @@ class MicroBatches(Dataset[Batch]):
             prefetch_factor=4 if workers else None,
             multiprocessing_context="forkserver" if workers else None,
         )
-        return iter(loader)
+        with main_module_hidden():
+            return iter(loader)
 
 
 def collate(

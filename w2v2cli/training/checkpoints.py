@@ -1,7 +1,7 @@
-"""What a run needs to go on as if it had never stopped: files written beside, hashed and renamed, the last few kept.
+"""The state a run continues from: written whole, checked by its hash, the last few kept.
 
-A file's name ends in the first digits of its SHA-256. So one rename makes it appear whole, and reading can tell whether
-it still is what was written.
+A file's name ends in the first digits of the SHA-256 of its content, so reading it tells whether it
+still is what was written.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from typing import Any
 
 import torch
 
+from storage.hashing import file_hash
+from storage.whole import remove_unfinished, whole_file
 from w2v2cli.errors import UserError
 
 NAME = re.compile(r"state-\d+-[0-9a-f]{16}\.pt")
-CHUNK = 1 << 22  # bytes
+UNNAMED = re.compile(r"state-\d+\.pt")  # whole, but killed before its hash came into the name
+DIGITS = 16  # of the SHA-256 in a name
 
 
 @dataclass
 class Position:
-    """Where in the run and in the data the next update stands."""
+    """Where in the run and in the data the next update begins."""
 
     update: int = 0
     """Updates done."""
@@ -34,75 +37,77 @@ class Position:
     batch: int = 0
     """Micro-batches of that epoch already used, by all ranks together."""
     amount: float = 0.0
-    """Seconds of audio, or words of text, that have been learned from."""
+    """Seconds of audio, or words of text, used so far."""
 
 
 class StateError(UserError):
-    """A run that cannot go on from what its folder holds."""
+    """A run's folder holds no state it can continue from."""
 
 
 class StateFolder:
-    """The states of one run, `state-UPDATE-HASH.pt`, the last `keep` of them."""
+    """The states of one run, `state-UPDATE-HASH.pt`; the newest `keep` of them stay."""
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder, self.keep = folder, keep
 
     def save(self, state: dict[str, Any], update: int) -> Path:
-        """Write a state and drop those too old to keep; on OSError (a full disk) the older ones stay untouched."""
-        beside = self.folder / f".state-{update:08d}.{os.getpid()}.part"
-        try:
-            with beside.open("wb") as file:
-                hashed = _Hashing(file)
-                try:
-                    torch.save(state, hashed)  # type: ignore[arg-type] # it only asks for write()
-                except RuntimeError:
-                    if (
-                        hashed.error is not None
-                    ):  # torch says that its file is broken, not what broke it
-                        raise hashed.error from None
-                    raise
-                file.flush()
-                os.fsync(file.fileno())
-            path = self.folder / f"state-{update:08d}-{hashed.digest}.pt"
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
+        """Write a state and remove those too old to keep.
+
+        Raises OSError (a full disk); the older states then stay untouched.
+        """
+        unnamed = self.folder / f"state-{update:08d}.pt"
+        with whole_file(unnamed) as beside, beside.open("wb") as file:
+            hashed = _HashingFile(file)
+            try:
+                torch.save(state, hashed)  # type: ignore[arg-type] # it only asks for write()
+            except RuntimeError:
+                # torch reports that its file broke, not the error that broke it.
+                if hashed.error is not None:
+                    raise hashed.error from None
+                raise
+        path = self.folder / f"{unnamed.stem}-{hashed.digest}.pt"
+        os.replace(unnamed, path)
         for old in self.found()[self.keep :]:
             old.unlink(missing_ok=True)
         return path
 
     def found(self) -> list[Path]:
-        """The states that lie there, newest first, whole or not."""
+        """Return the states in the folder, newest first, damaged ones included."""
         paths = [path for path in self.folder.glob("state-*.pt") if NAME.fullmatch(path.name)]
         return sorted(paths, key=lambda path: path.name, reverse=True)
 
     def load(self, warn: Callable[[str], None]) -> dict[str, Any] | None:
-        """The newest state that is whole, None where there is none at all.
+        """Return the newest undamaged state, None where there is no state at all.
 
-        warn: hears of each damaged one that is passed over. StateError when every one is damaged.
+        warn: receives a sentence for each damaged state that is passed over. Raises StateError when
+        all of them are damaged.
         """
         found = self.found()
         for path in found:
-            if path.stem.endswith(_digest_of(path)):
+            if path.stem.endswith(file_hash(path)[:DIGITS]):
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
                 return state
             warn(
-                f"{path} is damaged (its content does not have the hash in its name): the state before it is tried."
+                f"{path} is damaged (its content does not have the hash in its name): "
+                "trying the state before it."
             )
         if found:
             raise StateError(
-                f"All {len(found)} states in {self.folder} are damaged: move them away to begin anew."
+                f"All {len(found)} states in {self.folder} are damaged: move them away to start "
+                "again from the beginning."
             )
         return None
 
     def tidy(self) -> None:
-        """Drop what a killed process left half written."""
-        for left in self.folder.glob(".state-*.part"):
-            left.unlink(missing_ok=True)
+        """Remove what killed processes left unfinished."""
+        remove_unfinished(self.folder, "state-")
+        for path in self.folder.glob("state-*.pt"):
+            if UNNAMED.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
-class _Hashing(io.RawIOBase):
-    """A file that is only written to from front to back, hashed as it goes."""
+class _HashingFile(io.RawIOBase):
+    """A file written from front to back, and hashed meanwhile."""
 
     def __init__(self, file: io.BufferedWriter) -> None:
         self._file, self._hash = file, hashlib.sha256()
@@ -121,17 +126,4 @@ class _Hashing(io.RawIOBase):
 
     @property
     def digest(self) -> str:
-        return _short_digest(self._hash)
-
-
-def _digest_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return _short_digest(digest)
-
-
-def _short_digest(digest: Any) -> str:
-    short: str = digest.hexdigest()[:16]
-    return short
+        return self._hash.hexdigest()[:DIGITS]

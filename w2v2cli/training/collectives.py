@@ -1,8 +1,7 @@
-"""The processes of one run: rank and world from torchrun's environment, or one process without it."""
+"""The processes that train together: what they sum, exchange and wait for."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,37 +12,51 @@ import torch.distributed as dist
 from torch import Tensor
 
 from w2v2cli.errors import UsageError
+from w2v2cli.processes import Ranks
 
-TIMEOUT = timedelta(minutes=30)  # a validation or a checkpoint on one rank, the others waiting
+# The other ranks wait while one writes a checkpoint or finishes its part of a validation.
+TIMEOUT = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """This process among those that train together."""
+class Collectives:
+    """This process among its ranks, its device, and their collective operations.
 
-    rank: int
-    world: int
+    Every rank must call each operation, in the same order. With one rank none of them communicates.
+    """
+
+    ranks: Ranks
     device: torch.device
 
     @property
+    def rank(self) -> int:
+        """Number of this process, from 0."""
+        return self.ranks.rank
+
+    @property
+    def world(self) -> int:
+        """Number of processes."""
+        return self.ranks.world
+
+    @property
     def first(self) -> bool:
-        """Whether this is the process that speaks, logs and saves."""
-        return self.rank == 0
+        """Whether this is the process that reports, logs and saves."""
+        return self.ranks.first
 
     def total(self, values: Tensor) -> Tensor:
-        """Sums over all ranks, on the device, in place where there are several."""
+        """Return the sums of `values` over all ranks, on the device; may change `values`."""
         values = values.to(self.device)
         if self.world > 1:
             dist.all_reduce(values)
         return values
 
     def wait(self) -> None:
-        """Until every rank has come here."""
+        """Return once every rank has called this."""
         if self.world > 1:
             dist.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
     def everyone(self, value: object) -> list[object]:
-        """The value of every rank, in order of rank."""
+        """Return the value of every rank, in order of rank."""
         gathered: list[object] = [value] * self.world
         if self.world > 1:
             dist.all_gather_object(gathered, value)
@@ -51,28 +64,28 @@ class Ranks:
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Ranks]:
-    """The ranks that torchrun started, each on a GPU of its own where `device` is one; they part at the end.
+def joined(device: torch.device) -> Iterator[Collectives]:
+    """Join the processes that torchrun started, and leave them at the end; alone without torchrun.
 
-    UsageError where this machine has fewer GPUs than processes.
+    With `device` a GPU, each process gets the GPU of its local rank. Raises UsageError when the
+    environment describes no possible ranks or this machine has fewer GPUs than processes.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        yield Ranks(0, 1, device)
+    ranks = Ranks.from_environment()
+    if not ranks.several:
+        yield Collectives(ranks, device)
         return
-    rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
     if device.type == "cuda":
-        if local >= torch.cuda.device_count():
+        if ranks.local >= torch.cuda.device_count():
             raise UsageError(
-                f"torchrun started {local + 1} processes or more here, but this machine shows "
+                f"torchrun started {ranks.local_world} processes here, but this machine has "
                 f"{torch.cuda.device_count()} GPUs: lower --nproc-per-node, or give --device cpu."
             )
-        device = torch.device("cuda", local)
+        device = torch.device("cuda", ranks.local)
         torch.cuda.set_device(device)
         dist.init_process_group("nccl", timeout=TIMEOUT, device_id=device)
     else:
         dist.init_process_group("gloo", timeout=TIMEOUT)
     try:
-        yield Ranks(rank, world, device)
+        yield Collectives(ranks, device)
     finally:
         dist.destroy_process_group()

@@ -1,12 +1,14 @@
-"""What a training run does: frozen dataclasses, one for each kind of run. Named ones are in `recipes.py`.
+"""The settings of a training run: frozen dataclasses, one for each kind of run.
 
-P is the paper (arXiv 2006.11477), R the reference configurations published with fairseq.
+`recipes.py` has the named ones; `changed` replaces fields of one by name. P is the paper (arXiv
+2006.11477), R the reference configurations published with fairseq.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from lm.text.vocabulary import Units
 from models.masking import SpanMask
@@ -19,54 +21,67 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What every training run has."""
+    """Settings that every training run has."""
 
     schedule: TriStage
     """Learning rate by update."""
     accumulate: int = 1
     """Micro-batches of one device whose gradients make one update."""
     betas: tuple[float, float] = (0.9, 0.98)
-    """Of Adam (R)."""
+    """Decay rates of Adam's moments (R)."""
     eps: float = 1e-8
-    """Of Adam (R)."""
+    """Added to Adam's denominator (R)."""
     weight_decay: float = 0.0
-    """Decoupled, on matrices only."""
+    """Decoupled weight decay (AdamW), applied to matrices only."""
     clip_norm: float = 0.0
-    """Largest gradient norm; 0 leaves it alone (R)."""
+    """Largest gradient norm; 0 means no clipping (R)."""
     precision: Precision = "bf16"
-    """`bf16` and `fp16` for autocast; losses and norms stay in float32."""
+    """`bf16` and `fp16` run under autocast; weights, losses and norms stay in float32."""
     compile: bool = False
-    """Whether each block goes through torch.compile: the same results but for rounding."""
+    """Whether each block goes through torch.compile; results differ by rounding only."""
     recompute: bool = False
-    """Whether the backward pass runs each block again instead of keeping what it computed: less memory, more time."""
+    """Gradient checkpointing: the backward pass computes each block again instead of keeping its
+    activations (less memory, slower)."""
     validate_every: int = 1000
     """Updates between two validations."""
     save_every: int = 500
-    """Updates between two states on disk; a validation saves one as well."""
+    """Updates between two saved states; each validation saves one as well."""
     keep: int = 2
-    """States kept."""
+    """States kept on disk."""
     seed: int = 1
-    """Of weights, order of data, masks and dropout."""
+    """Seed of new weights, the order of data, masks and dropout."""
+
+    def __post_init__(self) -> None:
+        for name in ("accumulate", "validate_every", "save_every", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
     def accumulation(self, world: int) -> int:
         """Micro-batches that each of `world` devices accumulates for an update."""
-        del world
         return self.accumulate
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioRunConfig(RunConfig):
-    """What every run that hears audio has."""
+    """Settings that every run on audio has."""
 
     batch_seconds: float
-    """Padded audio in one micro-batch, on one device."""
+    """Seconds of audio, padding included, in one micro-batch on one device."""
     total_batch_hours: float = 0.0
-    """Padded audio in one update, over all devices and accumulated micro-batches; 0 leaves `accumulate` as it is."""
+    """Hours of audio, padding included, in one update over all devices: gradients are accumulated
+    until it is reached. 0 uses `accumulate` instead."""
     loader_workers: int = 0
-    """Processes that read audio ahead on each rank; 0 reads it in the training process itself."""
+    """Processes that read audio ahead, for each rank; 0 reads it in the training process."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.batch_seconds > 0:
+            raise ValueError(f"batch_seconds must be above 0, got {self.batch_seconds:g}")
+        if self.loader_workers < 0:
+            raise ValueError(f"loader_workers cannot be negative, got {self.loader_workers}")
 
     def accumulation(self, world: int) -> int:
-        """As many as bring `world` devices to the total batch."""
+        """As in `RunConfig`; as many as reach `total_batch_hours` where that is set."""
         if not self.total_batch_hours:
             return self.accumulate
         return max(round(self.total_batch_hours * 3600 / (self.batch_seconds * world)), 1)
@@ -74,75 +89,77 @@ class AudioRunConfig(RunConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(AudioRunConfig):
-    """One self-supervised run."""
+    """Settings of a self-supervised run."""
 
     model: str = "base"
-    """The preset of the network."""
+    """Preset of the network."""
     objective: Objective = Objective()
-    """Masks, distractors and the weights of the losses."""
+    """Masks, distractors and weights of the losses."""
     temperature: Annealing = Annealing()
-    """Of the Gumbel softmax (P §4.2)."""
+    """Temperature of the Gumbel softmax (P §4.2)."""
     crop_seconds: float = 15.625
-    """Longer utterances are cut to a random stretch of this length (P §4.2: 250 000 samples)."""
+    """Longer utterances are cropped at random to this length (P §4.2: 250 000 samples)."""
     shortest_seconds: float = 2.0
     """Shorter utterances are left out (R: 32 000 samples)."""
     centred_codebook: bool = False
-    """Whether the entries of the codebooks are drawn around zero. R draws them from 0 to 1, so that all of them point almost
-    the same way at first: a short run then takes thousands of updates to leave chance."""
+    """Whether codebook entries are initialised around zero. R draws them from [0, 1], so all of
+    them point almost the same way at first, and it takes thousands of updates to leave chance."""
     quantized_inputs: bool = False
-    """Whether the context network sees quantized features (P §5.4)."""
+    """Whether the context network gets quantized features (ablation, P §5.4)."""
     quantized_targets: bool = True
-    """Whether the targets are quantized (P §5.4)."""
+    """Whether the targets are quantized (ablation, P §5.4)."""
     weight_decay: float = 0.01
     eps: float = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(AudioRunConfig):
-    """One CTC run."""
+    """Settings of a CTC run."""
 
     mask: SpanMask = SpanMask(time_probability=0.065, channel_probability=0.004)
-    """Input hidden in training (P App. B, the 10 h row)."""
+    """Masks on the input (P App. B, the 10 h row)."""
     freeze_feature_encoder: bool = True
-    """Whether the feature encoder keeps its weights (P §4.3: throughout)."""
+    """Whether the feature encoder keeps its weights (P §4.3: always)."""
     head_only_updates: int = 0
-    """First updates in which only the output layer learns (P §4.3: 10 k)."""
+    """Number of first updates that train the output layer only (P §4.3: 10 k)."""
     dropout: float = 0.0
-    """Transformer, input and output dropout in this run (R: 0)."""
+    """Dropout in the Transformer, on its input and on its output (R: 0)."""
     attention_dropout: float = 0.0
-    """On the attention probabilities in this run (R: 0)."""
+    """Dropout on attention probabilities (R: 0)."""
     activation_dropout: float = 0.1
-    """Inside the feed-forward parts in this run (R)."""
+    """Dropout inside the feed-forward layers (R)."""
     layer_drop: float = 0.1
-    """Probability that a block is skipped in this run (R)."""
+    """Probability that a Transformer block is skipped (LayerDrop, R)."""
     speeds: tuple[float, ...] = (1.0,)
-    """Each time an utterance is read it is played at one of these speeds (pitch follows); not in P."""
+    """Speeds of augmentation: each utterance is played at one of them, drawn anew each epoch (pitch
+    follows); not in P."""
     units: Units = "characters"
-    """What the output layer writes."""
+    """Symbols of the output layer."""
     phones: int = 39
-    """TIMIT's 61 phones are folded to this many for training, 39 or 48; scoring folds to 39 always."""
+    """Classes that TIMIT's 61 phones are folded to in training, 39 or 48; scoring uses 39."""
     pieces: int = 1000
-    """Word pieces learned from the transcripts."""
+    """Number of word pieces learned from the transcripts, where `units` is `pieces`."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.phones not in (39, 48):
             raise ValueError(f"phones are folded to 39 or 48, got {self.phones}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LmConfig(RunConfig):
-    """One run of the word Transformer."""
+    """Settings of a word Transformer's run."""
 
     model: str = "small"
-    """The preset of the network."""
+    """Preset of the network."""
     vocabulary: int = 200_000
-    """Most frequent words of the text that it knows."""
+    """Size of its vocabulary: the most frequent words of the text."""
     batch_words: int = 4096
     """Words in one micro-batch, on one device."""
     block: int = 128
-    """Words in one row of it: whole sentences, as many as fit."""
+    """Words in one row of a micro-batch: as many whole sentences as fit."""
     dropout: float = 0.1
-    """In the blocks and on the embeddings, in this run."""
+    """Dropout in the blocks and on the embeddings."""
     weight_decay: float = 0.01
     clip_norm: float = 1.0
 
@@ -150,47 +167,71 @@ class LmConfig(RunConfig):
 Config = TypeVar("Config", bound=RunConfig)
 
 
-@dataclass(frozen=True)
-class Changes:
-    """What a command line puts in place of a recipe's values; None and an empty text leave them."""
+def changed(config: Config, settings: Mapping[str, Any]) -> Config:
+    """Return a recipe with some of its fields replaced, in the order given.
 
-    updates: int | None = None
-    peak_lr: float | None = None
-    settings: tuple[str, ...] = ()
-    """`name=value` for any field, a dot for those inside: `objective.distractors=50`, `mask.time_probability=0.05`."""
-    others: dict[str, Any] = field(default_factory=dict)
-    """Field to value, None where it stays."""
+    settings: value by the name of a field, with a dot for those inside: `objective.distractors`,
+    `schedule.peak`, `mask.time_span`. A value may be a text, as on a command line. `mask_prob`
+    beside `time_probability` is fairseq's, p·M. `accumulate` replaces the recipe's
+    `total_batch_hours`.
 
-
-def changed(config: Config, changes: Changes) -> Config:
-    """A recipe with the changes; UsageError names a field that does not exist or a value that does not fit it."""
-    schedule = config.schedule
-    for name, value in (("updates", changes.updates), ("peak", changes.peak_lr)):
-        if value is not None:
-            schedule = _replaced(schedule, name, value)
-    config = replace(
-        config, schedule=schedule, **{k: v for k, v in changes.others.items() if v is not None}
-    )
-    for setting in changes.settings:
-        path, separator, text = setting.partition("=")
-        if not separator:
-            raise UsageError(f"--set takes name=value, got {setting!r}.")
-        config = _set(config, path.strip().split("."), text.strip(), setting)
+    Raises UsageError for a field that does not exist, a value that does not fit, and two settings
+    that contradict each other.
+    """
+    values = {name: _text(value) for name, value in settings.items()}
+    if "accumulate" in values and hasattr(config, "total_batch_hours"):
+        if float(_parsed(values.get("total_batch_hours", "0"), float, "total_batch_hours")):
+            raise UsageError(
+                "accumulate (--accumulate) and total_batch_hours (--total-batch-hours) both say "
+                "how many batches make an update: give one."
+            )
+        values["total_batch_hours"] = "0"
+    # p·M needs the final M: `mask_prob` waits until every other setting is in place.
+    for name in sorted(values, key=_is_mask_prob):
+        other = name.replace("mask_prob", "time_probability")
+        if _is_mask_prob(name) and other in values:
+            raise UsageError(f"{name} and {other} both set the mask's probability: give one.")
+        config = _set(config, name.split("."), values[name], f"{name}={values[name]}")
     return config
 
 
+def parse_settings(texts: Sequence[str]) -> dict[str, str]:
+    """Split texts such as `objective.distractors=50`. Raises UsageError without a `=`."""
+    settings = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise UsageError(f"--set takes name=value, got {text!r}.")
+        settings[name.strip()] = value.strip()
+    return settings
+
+
+def _is_mask_prob(name: str) -> bool:
+    return name.rpartition(".")[2] == "mask_prob"
+
+
+def _text(value: Any) -> str:
+    """The text that `_parsed` reads as this value."""
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
 def _set(config: Any, path: list[str], text: str, setting: str) -> Any:
+    """Replace the field at `path`, which leads through nested dataclasses."""
+    name, *inside = path
     known = {item.name for item in fields(config)}
-    if path[0] == "mask_prob" and "time_probability" in known:  # fairseq's: p · M
-        return _replaced(config, "time_probability", float(text) / config.time_span)
-    if path[0] not in known:
+    if _is_mask_prob(name) and "time_probability" in known:
+        probability = _parsed(text, float, setting) / max(config.time_span, 1)
+        return _replaced(config, "time_probability", probability)
+    if name not in known:
         raise UsageError(
-            f"--set {setting}: there is no {path[0]}; there are {', '.join(sorted(known))}."
+            f"Setting {setting}: there is no {name}; there are {', '.join(sorted(known))}."
         )
-    if len(path) > 1:
-        return replace(config, **{path[0]: _set(getattr(config, path[0]), path[1:], text, setting)})
-    kind = get_type_hints(type(config))[path[0]]
-    return _replaced(config, path[0], _parsed(text, kind, setting))
+    if inside:
+        within = getattr(config, name)
+        if not is_dataclass(within):
+            raise UsageError(f"Setting {setting}: {name} has no fields inside it.")
+        return replace(config, **{name: _set(within, inside, text, setting)})
+    return _replaced(config, name, _parsed(text, get_type_hints(type(config))[name], setting))
 
 
 def _parsed(text: str, kind: Any, setting: str) -> Any:
@@ -198,19 +239,24 @@ def _parsed(text: str, kind: Any, setting: str) -> Any:
     if get_args(kind) and all(isinstance(choice, str) for choice in get_args(kind)):
         if text in get_args(kind):
             return text
-        raise UsageError(f"--set {setting}: takes {', '.join(get_args(kind))}.")
+        raise UsageError(f"Setting {setting}: it takes {', '.join(get_args(kind))}.")
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
         if kind in (int, float, str):
             return kind(text)
-        if getattr(kind, "__origin__", None) is tuple:
-            return tuple(float(part) for part in text.split(","))
+        if get_origin(kind) is tuple:
+            numbers = tuple(float(part) for part in text.split(","))
+            if ... not in get_args(kind) and len(numbers) != len(get_args(kind)):
+                raise ValueError
+            return numbers
     except (ValueError, KeyError):
-        raise UsageError(
-            f"--set {setting}: {text!r} is no {getattr(kind, '__name__', kind)}."
-        ) from None
-    raise UsageError(f"--set {setting}: name a field inside it, as in objective.distractors=50.")
+        wanted = {int: "a whole number", float: "a number", bool: "true or false"}
+        kinds = "numbers with commas between them, as many as before"
+        raise UsageError(f"Setting {setting}: {text!r} is not {wanted.get(kind, kinds)}.") from None
+    raise UsageError(
+        f"Setting {setting}: it has fields inside it: name one, as in objective.distractors=50."
+    )
 
 
 def _replaced(config: Any, name: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The curves of a run, drawn from its log."""
+"""Curves of training runs, drawn from their logs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from storage.whole import whole_file, write_whole
 from w2v2cli.errors import UserError
 from w2v2cli.training.metrics import read_log
 
@@ -18,20 +19,24 @@ SIZE = (4.2, 2.6)  # inches of one curve
 
 
 def draw(runs: Sequence[Path], output: Path) -> None:
-    """Every metric that the runs logged, over the updates, as `.png`, `.svg` or `.html`; raw, and smoothed over 50 updates.
+    """Draw every metric the runs logged over the updates, raw and smoothed over 50 updates.
 
-    UserError without matplotlib, for a folder without a log, and for another ending of `output`.
+    runs: folders, drawn over each other. output: a `.png`, `.svg` or `.html` file.
+    Raises UserError without matplotlib, for a folder without a log, and for another suffix.
     """
     if output.suffix not in (".png", ".svg", ".html"):
-        raise UserError(f"Curves are drawn as .png, .svg or .html, not {output.name}.")
+        raise UserError(
+            f"Curves are drawn as .png, .svg or .html, got {output.name}: change its suffix."
+        )
     logs = {run.name: read_log(run) for run in runs}
     figure = _figure(logs)
     if output.suffix == ".html":
         drawing = io.StringIO()
         figure.savefig(drawing, format="svg")
-        output.write_text(_page(logs, drawing.getvalue()), encoding="utf-8")
+        write_whole(output, _page(logs, drawing.getvalue()))
     else:
-        figure.savefig(output, dpi=120)
+        with whole_file(output) as beside:
+            figure.savefig(beside, dpi=120, format=output.suffix[1:])
 
 
 def _figure(logs: dict[str, list[dict[str, Any]]]) -> Any:
@@ -70,7 +75,7 @@ def _figure(logs: dict[str, list[dict[str, Any]]]) -> Any:
 
 
 def moving_mean(values: Sequence[float], size: int) -> list[float]:
-    """The mean of each value and those up to `size - 1` before it."""
+    """Return the mean of each value and the up to `size - 1` values before it."""
     means, total = [], 0.0
     for i, value in enumerate(values):
         total += value
@@ -81,7 +86,7 @@ def moving_mean(values: Sequence[float], size: int) -> list[float]:
 
 
 def _page(logs: dict[str, list[dict[str, Any]]], drawing: str) -> str:
-    """One file with everything in it."""
+    """An HTML page that needs no other file: the drawing, and each run's last values."""
     rows = []
     for run, lines in logs.items():
         last: dict[str, Any] = {}
@@ -96,6 +101,8 @@ def _page(logs: dict[str, list[dict[str, Any]]], drawing: str) -> str:
     title = html.escape(", ".join(logs))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        "<style>body{font:14px sans-serif;margin:2em}th{text-align:left;padding-right:2em;font-weight:normal}"
-        f"section{{display:inline-block;vertical-align:top;margin-right:3em}}</style>{svg}{''.join(rows)}</html>\n"
+        "<style>body{font:14px sans-serif;margin:2em}"
+        "th{text-align:left;padding-right:2em;font-weight:normal}"
+        "section{display:inline-block;vertical-align:top;margin-right:3em}</style>"
+        f"{svg}{''.join(rows)}</html>\n"
     )

@@ -1,4 +1,4 @@
-"""What a run tells of itself: a JSON line for each update, TensorBoard events if wanted, and how long it will take."""
+"""What a run reports: a JSON line for each update, TensorBoard events if wanted, the time left."""
 
 from __future__ import annotations
 
@@ -6,24 +6,43 @@ import json
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from storage.whole import write_whole
 from w2v2cli.errors import UserError
 
 RECENT = 200  # updates that the estimate of the time left looks back on
 LOG = "log.jsonl"
 
 
+@dataclass(frozen=True)
+class Progress:
+    """An update that has just ended."""
+
+    update: int
+    """Updates done, this one included."""
+    updates: int
+    """Updates of the whole schedule."""
+    metrics: Mapping[str, float]
+    """Everything logged of this update, by name; validation metrics where it was validated."""
+    seconds_left: float
+    """Estimate of the time to the last update, validations and checkpoints included."""
+
+
 class MetricLog:
-    """The log of a run's folder. A restarted run drops the lines past the state it goes on from."""
+    """The log of a run's folder. A continued run drops the lines after the state it starts from."""
 
     def __init__(self, folder: Path, update: int, tensorboard: bool = False) -> None:
-        """update: updates done; what the log says of later ones is cut off. UserError without tensorboard installed."""
+        """Open the log to append; lines of updates after `update` are removed.
+
+        Raises UserError when tensorboard is wanted and not installed.
+        """
         path = folder / LOG
         if path.exists():
-            _cut(path, update)
+            _drop_after(update, path)
         self._file = path.open("a", encoding="utf-8")
         self._events: Any = None
         if tensorboard:
@@ -36,7 +55,7 @@ class MetricLog:
             self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=update)
 
     def write(self, metrics: Mapping[str, Any]) -> None:
-        """One line; each value an event of its own."""
+        """Append a line, and one TensorBoard event for each value."""
         self._file.write(json.dumps(metrics) + "\n")
         self._file.flush()
         if self._events is not None:
@@ -59,10 +78,13 @@ class MetricLog:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log, in order; a last line cut short by a kill is left out. UserError where there is none."""
+    """Return the lines of a run's log in order, without a last line that a kill cut short.
+
+    Raises UserError where there is no log.
+    """
     path = folder / LOG
     if not path.is_file():
-        raise UserError(f"{folder} is no training run: it has no {LOG}.")
+        raise UserError(f"{folder} is not the folder of a training run: it has no {LOG}.")
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
@@ -72,35 +94,30 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _cut(path: Path, update: int) -> None:
-    """Keep the lines up to an update."""
+def _drop_after(update: int, path: Path) -> None:
     rows = read_log(path.parent)
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(
-        "".join(json.dumps(row) + "\n" for row in rows if row["update"] <= update), encoding="utf-8"
-    )
-    beside.replace(path)
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in rows if row["update"] <= update))
 
 
 class Pace:
-    """Seconds an update takes, and so how long the rest will: validations and states counted in."""
+    """The seconds an update takes, and so the time left; validations and checkpoints count in."""
 
     def __init__(self, done: int, updates: int) -> None:
         self.done, self.updates = done, updates
         self._ends: deque[tuple[int, float]] = deque([(done, time.perf_counter())], maxlen=RECENT)
 
     def tick(self, done: int) -> None:
-        """An update has ended."""
+        """Note that an update has ended; `done` updates are done now."""
         self.done = done
         self._ends.append((done, time.perf_counter()))
 
     @property
     def seconds_per_update(self) -> float:
-        """The mean over the last updates, what happened between them included; 0 before the second."""
+        """Mean over the last updates; 0 before the first has ended."""
         (first, began), (last, ended) = self._ends[0], self._ends[-1]
         return (ended - began) / (last - first) if last > first else 0.0
 
     @property
     def seconds_left(self) -> float:
-        """Until the last update."""
+        """Seconds to the last update."""
         return self.seconds_per_update * (self.updates - self.done)

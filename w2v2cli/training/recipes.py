@@ -1,12 +1,13 @@
-"""Every run that the paper reports, by name. Each says which column of which source its numbers are from.
+"""Every run that the paper reports, by name, each with the source of its numbers.
 
-R: the reference configurations published with fairseq; P: the paper, T: its third revision (arXiv 2006.11477v3). Batches
-are samples of one device at a time; `total_batch_hours` is what all devices of the source come to in one update.
+P is the paper, T its third revision (arXiv 2006.11477v3), R the reference configurations published
+with fairseq. `total_batch_hours` is what all devices of the source process in one update.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from models.config import SAMPLE_RATE
 from models.masking import SpanMask
@@ -20,7 +21,10 @@ def _hours(samples: float, devices: int, accumulate: int = 1) -> float:
 
 
 def base_960() -> PretrainConfig:
-    """BASE on LS-960 (P §4.2): 64 GPUs of 1.4 M samples, 1.6 h; rate 5e-4 (R, T; the June 2020 text prints 5e-3)."""
+    """BASE on LS-960 (P §4.2): 64 GPUs of 1.4 M samples, 1.6 h.
+
+    Rate 5e-4 (R, T; the June 2020 text prints 5e-3).
+    """
     return PretrainConfig(
         model="base",
         schedule=warm_up_then_linear(5e-4, 400_000),
@@ -33,7 +37,10 @@ def base_960() -> PretrainConfig:
 
 
 def large_960() -> PretrainConfig:
-    """LARGE on LS-960 (P §4.2): 128 GPUs of 1.2 M samples, 2.7 h; rate 3e-4 (T; the June 2020 text prints 3e-3)."""
+    """LARGE on LS-960 (P §4.2): 128 GPUs of 1.2 M samples, 2.7 h.
+
+    Rate 3e-4 (T; the June 2020 text prints 3e-3).
+    """
     return PretrainConfig(
         model="large",
         schedule=warm_up_then_linear(3e-4, 250_000),
@@ -49,7 +56,10 @@ def large_960() -> PretrainConfig:
 
 
 def large_lv60k() -> PretrainConfig:
-    """LARGE on LV-60k (P §4.2: 600 k updates, T 3e-4; γ 0.03 as P App. B; R has 1 M updates, 5e-3 and γ 1)."""
+    """LARGE on LV-60k: 600 k updates (P §4.2), rate 3e-4 (T), γ 0.03 (P App. B).
+
+    R has 1 M updates, rate 5e-3 and γ 1.
+    """
     return PretrainConfig(
         model="large-lv60k",
         schedule=warm_up_then_linear(3e-4, 600_000),
@@ -65,7 +75,7 @@ def large_lv60k() -> PretrainConfig:
 
 
 def ablation() -> PretrainConfig:
-    """The setup of the ablations (T §5.4): BASE on LS-960, 250 k updates, mask p=0.075."""
+    """BASE as the ablations train it (T §5.4): LS-960, 250 k updates, mask probability 0.075."""
     return PretrainConfig(
         model="base",
         schedule=warm_up_then_linear(5e-4, 250_000),
@@ -79,10 +89,11 @@ def ablation() -> PretrainConfig:
 
 
 def small() -> PretrainConfig:
-    """A network of 3 M parameters on an hour or two of speech, two CPU cores, in under an hour. Not in the paper.
+    """3 M parameters, an hour or two of speech, two CPU cores, under an hour. Not in the paper.
 
-    Small batches pull the codebooks together long before the paper's diversity weight holds them apart, so few updates
-    cannot wait for its temperature, and so small a network needs spans that it can see across.
+    With small batches the codebooks collapse before the paper's diversity weight can hold them
+    apart, so that weight is 1 here. Few updates need a faster temperature, and a small network
+    needs spans that it can see across.
     """
     return PretrainConfig(
         model="small",
@@ -91,7 +102,9 @@ def small() -> PretrainConfig:
         crop_seconds=6.0,
         shortest_seconds=2.0,
         temperature=Annealing(end=0.5, factor=0.9995),
-        objective=Objective(mask=SpanMask(0.08, 5), diversity_weight=1.0),
+        objective=Objective(
+            mask=SpanMask(time_probability=0.08, time_span=5), diversity_weight=1.0
+        ),
         centred_codebook=True,
         validate_every=500,
         save_every=250,
@@ -107,7 +120,36 @@ PRETRAINING: dict[str, Callable[[], PretrainConfig]] = {
 }
 
 
+# The batch of a source: samples on one device at a time, devices, micro-batches accumulated.
+BASE_LOW = (3.2e6, 2, 4)  # R up to 100 h, BASE
+BASE_960 = (3.2e6, 8, 1)
+LARGE_LOW = (1.28e6, 4, 5)  # R up to 100 h, LARGE on LV-60k
+LARGE_960 = (1.28e6, 24, 1)
+
+
+def _finetuning(
+    *,
+    rate: float,
+    updates: int,
+    head_only: int,
+    mask: SpanMask,
+    batch: tuple[float, int, int],
+    layer_drop: float,
+) -> FinetuneConfig:
+    samples, devices, accumulate = batch
+    return FinetuneConfig(
+        schedule=TriStage(rate, updates),
+        head_only_updates=head_only,
+        mask=mask,
+        layer_drop=layer_drop,
+        batch_seconds=samples / SAMPLE_RATE,
+        total_batch_hours=_hours(samples, devices, accumulate),
+        loader_workers=4,
+    )
+
+
 def _reference(
+    *,
     rate: float,
     updates: int,
     head_only: int,
@@ -116,24 +158,19 @@ def _reference(
     batch: tuple[float, int, int],
     layer_drop: float = 0.1,
 ) -> FinetuneConfig:
-    """A row of R's table: time is p·M with M=10, channel p·M with spans of 64, batch is samples × GPUs × accumulation."""
-    samples, devices, accumulate = batch
-    return FinetuneConfig(
-        schedule=TriStage(rate, updates),
-        head_only_updates=head_only,
+    """A row of R: its mask probabilities are p·M, with spans of 10 frames and of 64 channels."""
+    return _finetuning(
+        rate=rate,
+        updates=updates,
+        head_only=head_only,
         mask=SpanMask(time / 10, 10, channel / 64, 64),
+        batch=batch,
         layer_drop=layer_drop,
-        batch_seconds=samples / SAMPLE_RATE,
-        total_batch_hours=_hours(samples, devices, accumulate),
-        loader_workers=4,
     )
 
 
-BASE_LOW = (3.2e6, 2, 4)  # samples × GPUs × accumulation of R up to 100 h, BASE
-VOX_LOW = (1.28e6, 4, 5)  # the same, LARGE on LV-60k
-
-
 def _paper(
+    *,
     rate: float,
     updates: int,
     time: float,
@@ -141,15 +178,25 @@ def _paper(
     batch: tuple[float, int, int],
     layer_drop: float = 0.05,
 ) -> FinetuneConfig:
-    """A row of T's table in Appendix B: probabilities of span starts, output layer alone for 10 k updates; R's batch."""
-    row = _reference(rate, updates, 10_000, time * 10, channel * 64, batch, layer_drop)
-    return row
+    """A row of T's table in Appendix B: probabilities of span starts; the batch is R's.
+
+    The output layer alone learns in the first 10 k updates (P §4.3).
+    """
+    return _finetuning(
+        rate=rate,
+        updates=updates,
+        head_only=10_000,
+        mask=SpanMask(time, 10, channel, 64),
+        batch=batch,
+        layer_drop=layer_drop,
+    )
 
 
 def demo() -> FinetuneConfig:
-    """A model like the shipped one: random weights, one reader and synthetic speech, two CPU cores, about two hours.
+    """A model like the shipped one: random weights, one reader and synthetic speech.
 
-    So small a network, so briefly trained, underfits: dropout and long masks only slow it down.
+    Two hours on two CPU cores. So small a network, so briefly trained, underfits: dropout and long
+    masks would only slow it down.
     """
     return FinetuneConfig(
         schedule=TriStage(peak=1e-3, updates=6_000, warmup=0.05, constant=0.45, final_scale=0.01),
@@ -167,12 +214,15 @@ def demo() -> FinetuneConfig:
 
 
 def scratch() -> FinetuneConfig:
-    """Without pretraining (P §5.4; T: LARGE on 960 h): everything learns, nothing is masked over channels."""
+    """Training without pretraining (P §5.4; T: LARGE on 960 h).
+
+    All weights learn, and no channels are masked.
+    """
     return FinetuneConfig(
         schedule=TriStage(5e-4, 320_000),
         batch_seconds=1.28e6 / SAMPLE_RATE,
         total_batch_hours=_hours(1.28e6, 24),
-        mask=SpanMask(0.05),
+        mask=SpanMask(time_probability=0.05),
         freeze_feature_encoder=False,
         dropout=0.1,
         attention_dropout=0.1,
@@ -181,33 +231,79 @@ def scratch() -> FinetuneConfig:
 
 
 def timit() -> FinetuneConfig:
-    """TIMIT phones: the 10 h recipe (P §4.3) with T's own masks and 40 k updates."""
-    row = _paper(5e-5, 40_000, 0.065, 0.012, BASE_LOW)
-    return FinetuneConfig(**{**vars(row), "units": "phones"})
+    """TIMIT's phones: the 10 h recipe (P §4.3) with T's own masks and 40 k updates."""
+    row = _paper(rate=5e-5, updates=40_000, time=0.065, channel=0.012, batch=BASE_LOW)
+    return replace(row, units="phones")
 
 
+# rate: peak learning rate. head_only: first updates in which only the output layer learns.
+# time, channel: probabilities of masks, as the table of each source prints them.
 FINETUNING: dict[str, Callable[[], FinetuneConfig]] = {
-    "base-10m": lambda: _reference(5e-5, 13_000, 10_000, 0.65, 0.25, BASE_LOW),
-    "base-1h": lambda: _reference(5e-5, 13_000, 10_000, 0.65, 0.25, BASE_LOW),
-    "base-10h": lambda: _reference(5e-5, 20_000, 10_000, 0.65, 0.5, BASE_LOW, layer_drop=0.05),
-    "base-100h": lambda: _reference(3e-5, 80_000, 0, 0.65, 0.5, BASE_LOW),
-    "base-960h": lambda: _reference(1e-4, 320_000, 0, 0.5, 0.1, (3.2e6, 8, 1)),
-    "large-10m": lambda: _reference(1e-4, 13_000, 10_000, 0.65, 0.25, VOX_LOW),
-    "large-1h": lambda: _reference(3e-4, 13_000, 10_000, 0.75, 0.25, VOX_LOW),
-    "large-10h": lambda: _reference(1e-4, 20_000, 10_000, 0.75, 0.25, VOX_LOW),
-    "large-100h": lambda: _reference(3e-5, 80_000, 10_000, 0.5, 0.5, VOX_LOW),
-    "large-960h": lambda: _reference(3e-5, 320_000, 10_000, 0.5, 0.25, (1.28e6, 24, 1)),
-    "paper-base-10m": lambda: _paper(2e-5, 12_000, 0.075, 0.008, BASE_LOW),
-    "paper-base-1h": lambda: _paper(2e-5, 13_000, 0.075, 0.004, BASE_LOW),
-    "paper-base-10h": lambda: _paper(2e-5, 20_000, 0.065, 0.004, BASE_LOW),
-    "paper-base-100h": lambda: _paper(3e-5, 50_000, 0.05, 0.008, BASE_LOW),
-    "paper-base-960h": lambda: _paper(1e-4, 320_000, 0.05, 0.0016, (3.2e6, 8, 1)),
-    "paper-large-10m": lambda: _paper(2e-5, 12_000, 0.075, 0.008, VOX_LOW, layer_drop=0.1),
-    "paper-large-1h": lambda: _paper(2e-5, 13_000, 0.075, 0.004, VOX_LOW, layer_drop=0.1),
-    "paper-large-10h": lambda: _paper(2e-5, 20_000, 0.065, 0.004, VOX_LOW, layer_drop=0.1),
-    "paper-large-100h": lambda: _paper(3e-5, 50_000, 0.05, 0.008, VOX_LOW, layer_drop=0.1),
+    "base-10m": lambda: _reference(
+        rate=5e-5, updates=13_000, head_only=10_000, time=0.65, channel=0.25, batch=BASE_LOW
+    ),
+    "base-1h": lambda: _reference(
+        rate=5e-5, updates=13_000, head_only=10_000, time=0.65, channel=0.25, batch=BASE_LOW
+    ),
+    "base-10h": lambda: _reference(
+        rate=5e-5,
+        updates=20_000,
+        head_only=10_000,
+        time=0.65,
+        channel=0.5,
+        batch=BASE_LOW,
+        layer_drop=0.05,
+    ),
+    "base-100h": lambda: _reference(
+        rate=3e-5, updates=80_000, head_only=0, time=0.65, channel=0.5, batch=BASE_LOW
+    ),
+    "base-960h": lambda: _reference(
+        rate=1e-4, updates=320_000, head_only=0, time=0.5, channel=0.1, batch=BASE_960
+    ),
+    "large-10m": lambda: _reference(
+        rate=1e-4, updates=13_000, head_only=10_000, time=0.65, channel=0.25, batch=LARGE_LOW
+    ),
+    "large-1h": lambda: _reference(
+        rate=3e-4, updates=13_000, head_only=10_000, time=0.75, channel=0.25, batch=LARGE_LOW
+    ),
+    "large-10h": lambda: _reference(
+        rate=1e-4, updates=20_000, head_only=10_000, time=0.75, channel=0.25, batch=LARGE_LOW
+    ),
+    "large-100h": lambda: _reference(
+        rate=3e-5, updates=80_000, head_only=10_000, time=0.5, channel=0.5, batch=LARGE_LOW
+    ),
+    "large-960h": lambda: _reference(
+        rate=3e-5, updates=320_000, head_only=10_000, time=0.5, channel=0.25, batch=LARGE_960
+    ),
+    "paper-base-10m": lambda: _paper(
+        rate=2e-5, updates=12_000, time=0.075, channel=0.008, batch=BASE_LOW
+    ),
+    "paper-base-1h": lambda: _paper(
+        rate=2e-5, updates=13_000, time=0.075, channel=0.004, batch=BASE_LOW
+    ),
+    "paper-base-10h": lambda: _paper(
+        rate=2e-5, updates=20_000, time=0.065, channel=0.004, batch=BASE_LOW
+    ),
+    "paper-base-100h": lambda: _paper(
+        rate=3e-5, updates=50_000, time=0.05, channel=0.008, batch=BASE_LOW
+    ),
+    "paper-base-960h": lambda: _paper(
+        rate=1e-4, updates=320_000, time=0.05, channel=0.0016, batch=BASE_960
+    ),
+    "paper-large-10m": lambda: _paper(
+        rate=2e-5, updates=12_000, time=0.075, channel=0.008, batch=LARGE_LOW, layer_drop=0.1
+    ),
+    "paper-large-1h": lambda: _paper(
+        rate=2e-5, updates=13_000, time=0.075, channel=0.004, batch=LARGE_LOW, layer_drop=0.1
+    ),
+    "paper-large-10h": lambda: _paper(
+        rate=2e-5, updates=20_000, time=0.065, channel=0.004, batch=LARGE_LOW, layer_drop=0.1
+    ),
+    "paper-large-100h": lambda: _paper(
+        rate=3e-5, updates=50_000, time=0.05, channel=0.008, batch=LARGE_LOW, layer_drop=0.1
+    ),
     "paper-large-960h": lambda: _paper(
-        3e-5, 320_000, 0.05, 0.0016, (1.28e6, 24, 1), layer_drop=0.1
+        rate=3e-5, updates=320_000, time=0.05, channel=0.0016, batch=LARGE_960, layer_drop=0.1
     ),
     "timit": timit,
     "scratch": scratch,
@@ -216,7 +312,10 @@ FINETUNING: dict[str, Callable[[], FinetuneConfig]] = {
 
 
 def lm_paper() -> LmConfig:
-    """The word Transformer of the paper (P §4.4: 20 blocks, d=1280, 200 k words); AdamW in place of its recipe's NAG."""
+    """The paper's word Transformer (P §4.4: 20 blocks, d=1280, 200 k words).
+
+    AdamW in place of its recipe's NAG.
+    """
     return LmConfig(
         model="paper",
         schedule=warm_up_then_linear(5e-4, 500_000, warmup=0.03),
@@ -229,14 +328,14 @@ def lm_paper() -> LmConfig:
 
 
 def lm_small() -> LmConfig:
-    """Six blocks, d=512: a text of some millions of words, one GPU or a patient CPU. Not in the paper."""
+    """Six blocks, d=512: for millions of words, on one GPU or slowly on a CPU. Not in the paper."""
     return LmConfig(
         model="small", schedule=warm_up_then_linear(1e-3, 20_000, warmup=0.05), vocabulary=60_000
     )
 
 
 def lm_demo() -> LmConfig:
-    """Four blocks, d=256: the Transformer that ships, 1.2 times over 14 million words, mostly of novels. Not in the paper."""
+    """Four blocks, d=256: the shipped Transformer (1.2 epochs of 14 million words of novels)."""
     return LmConfig(
         model="demo",
         schedule=warm_up_then_linear(2e-3, 11_000, warmup=0.03),

@@ -1,11 +1,16 @@
-"""One run from its folder to its end: checked against what the folder holds, locked, carried through the loop."""
+"""One run from its folder to its end: settings compared, folder locked, the loop run.
+
+A run's folder holds `run.json` (its settings), `log.jsonl`, `state-UPDATE-HASH.pt` (what it
+continues from), `best.safetensors` (the best checkpoint) and, after fine-tuning,
+`vocabulary.json`.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,153 +18,136 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.config import SAMPLE_RATE, Wav2Vec2Config
 from models.context_network import ContextNetwork
-from w2v2cli.data.dataset import Reading, TrainingSet, budget_samples
+from storage.whole import write_whole
 from w2v2cli.errors import UsageError, UserError
-from w2v2cli.training.collectives import Ranks
-from w2v2cli.training.config import AudioRunConfig, FinetuneConfig, PretrainConfig, RunConfig
+from w2v2cli.training.collectives import Collectives
+from w2v2cli.training.config import RunConfig
 from w2v2cli.training.loop import Loop, Outcome
-from w2v2cli.training.metrics import Pace
+from w2v2cli.training.metrics import Progress
 from w2v2cli.training.optimization import keep_freed_memory
-from w2v2cli.training.stream import AudioStream
-from w2v2cli.training.tasks.protocol import Stream, Task
+from w2v2cli.training.tasks.protocol import BatchT, DrawnT, Stream, Task
 
 SETTINGS = "run.json"
-# What a continued run may change: how it runs, not what it computes.
+BEST = "best.safetensors"
+# A continued run may change these: they say how it runs, not what it computes.
 FREE = {
-    "accumulate", "batch_seconds", "batch_words", "compile", "keep", "loader_workers", "recompute", "save_every",
-    "total_batch_hours", "validate_every",
-}  # fmt: skip
+    "accumulate",
+    "batch_seconds",
+    "batch_words",
+    "compile",
+    "keep",
+    "loader_workers",
+    "recompute",
+    "save_every",
+    "total_batch_hours",
+    "validate_every",
+}
+
+
+def _ignored(_: object) -> None:
+    pass
 
 
 @dataclass(frozen=True)
-class Telling:
-    """Who hears of what."""
+class Callbacks:
+    """What a run calls while it lasts; each does nothing by default."""
 
-    report: Callable[[dict[str, Any], Pace], None]
-    """Every update."""
-    warn: Callable[[str], None]
-    """What someone should look at."""
+    on_progress: Callable[[Progress], None] = _ignored
+    """Called after every update, on the first rank."""
+    warn: Callable[[str], None] = _ignored
+    """Called with a sentence about something the user should look at."""
+    note: Callable[[str], None] = _ignored
+    """Called with a sentence about the data, the batches or the order of runs."""
 
 
 def train(
     network: nn.Module,
-    task: Task,
+    task: Task[BatchT, DrawnT],
     config: RunConfig,
-    stream: Stream,
+    stream: Stream[BatchT],
     folder: Path,
-    ranks: Ranks,
-    telling: Telling,
+    collectives: Collectives,
+    callbacks: Callbacks,
     tensorboard: bool = False,
 ) -> Outcome:
-    """Train in `folder`, going on with what it holds. UsageError when it holds a run with other settings."""
+    """Train in `folder`, continuing the run it holds.
+
+    Raises UsageError when it holds a run with other settings, UserError when another process trains
+    in it or its files are damaged.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder) if ranks.first else _nobody():
-        check_settings(folder, config, write=ranks.first)
+    with _locked(folder) if collectives.first else nullcontext():
+        check_settings(folder, config, write=collectives.first)
         for module in network.modules():
             if isinstance(module, ContextNetwork):
                 module.recompute = config.recompute
-        if ranks.device.type == "cuda":
+        if collectives.device.type == "cuda":
             torch.set_float32_matmul_precision("high")
         else:
             keep_freed_memory()
         loop = Loop(
-            network=network.to(ranks.device),
+            network=network.to(collectives.device),
             task=task,
             config=config,
             stream=stream,
-            ranks=ranks,
+            collectives=collectives,
             folder=folder,
-            report=telling.report,
-            warn=telling.warn,
+            on_progress=callbacks.on_progress,
+            warn=callbacks.warn,
+            note=callbacks.note,
             tensorboard=tensorboard,
         )
         return loop.run()
 
 
-def stream_of(config: AudioRunConfig, data: TrainingSet, ranks: Ranks) -> AudioStream:
-    """The micro-batches of one rank, as the configuration reads them."""
-    accumulate = accumulation(config, data, ranks.world)
-    pin = ranks.device.type == "cuda"
-    return AudioStream(
-        data, reading_of(config), ranks.rank, ranks.world, accumulate, config.loader_workers, pin
-    )
-
-
-def accumulation(config: AudioRunConfig, data: TrainingSet, world: int) -> int:
-    """Micro-batches of one device in an update: as configured, but an update takes no more than one epoch (as in R, where
-    ten minutes of speech are less than the batch)."""
-    return min(config.accumulation(world), max(len(reading_of(config).epoch(data, 0)) // world, 1))
-
-
-def reading_of(config: AudioRunConfig) -> Reading:
-    """How a run reads its recordings."""
-    return Reading(
-        budget_samples(config.batch_seconds),
-        crop=int(config.crop_seconds * SAMPLE_RATE) if isinstance(config, PretrainConfig) else None,
-        speeds=config.speeds if isinstance(config, FinetuneConfig) else (1.0,),
-        seed=config.seed,
-    )
-
-
 def check_settings(folder: Path, config: RunConfig, write: bool) -> None:
-    """Hold a configuration against the one in the folder, kept there by the first call."""
+    """Compare a configuration with the one the folder's first call kept there.
+
+    write: keep it where there is none yet. Raises UsageError where a setting that changes results
+    differs, UserError where the file is damaged.
+    """
     path = folder / SETTINGS
     settings = json.loads(json.dumps({"kind": type(config).__name__, **asdict(config)}))
-    if path.exists():
-        before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        other = [
-            name for name in settings if name not in FREE and settings[name] != before.get(name)
-        ]
-        if other:
-            shown = "; ".join(
-                f"{name} was {before.get(name)} and is {settings[name]}" for name in other[:3]
-            )
-            raise UsageError(
-                f"{folder} holds a run with other settings: {shown}. Name another folder by -o."
-            )
-    elif write:
-        path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    if not path.exists():
+        if write:
+            write_whole(path, json.dumps(settings, indent=2) + "\n")
+        return
+    before = read_json(
+        path, ["kind"], "the same call then continues the run, without comparing settings"
+    )
+    other = [name for name in settings if name not in FREE and settings[name] != before.get(name)]
+    if other:
+        shown = "; ".join(
+            f"{name} was {before.get(name)} and is {settings[name]}" for name in other[:3]
+        )
+        raise UsageError(
+            f"{folder} holds a run with other settings: {shown}. Name another folder by -o."
+        )
+
+
+def read_json(path: Path, keys: Collection[str], consequence: str) -> dict[str, Any]:
+    """Return the JSON object in a file of a run, which has at least `keys`.
+
+    Raises UserError for a damaged file; it says that deleting it has `consequence`.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or not content.keys() >= set(keys):
+        raise UserError(f"{path} is empty or damaged. Delete it: {consequence}.")
+    return content
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Nobody else trains in this folder meanwhile; the lock ends with the process, however it ends."""
+    """Hold the folder's lock, which ends with the process however that ends."""
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"Another process is training in {folder}.") from None
+            raise UserError(
+                f"Another process is training in {folder}: wait for it, or name another folder."
+            ) from None
         yield
-
-
-@contextmanager
-def _nobody() -> Iterator[None]:
-    yield
-
-
-def network_size(network: nn.Module) -> int:
-    """Parameters."""
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def memory_estimate(network: nn.Module, model: Wav2Vec2Config, config: AudioRunConfig) -> float:
-    """GB that training takes on one device: weights, gradients and Adam's moments in float32, and activations.
-
-    An estimate. The activations kept for the backward pass are counted from the shapes: each convolution's output twice
-    (before and after its GELU), and of each block what its products and norms keep, about 14 vectors of its width and 2.5
-    of its inner width a frame. Attention by blocks keeps no matrix of frames by frames.
-    """
-    steps = config.batch_seconds * SAMPLE_RATE
-    width_of_number = 4 if config.precision == "fp32" else 2
-    activations = 0.0
-    for channels, _, stride in model.conv_layers:
-        steps /= stride
-        activations += 2 * steps * channels
-    if isinstance(config, FinetuneConfig) and config.freeze_feature_encoder:
-        activations = 0.0
-    kept = 1.0 if config.recompute else 14.0
-    inner = 0.0 if config.recompute else 2.5
-    activations += steps * model.num_layers * (kept * model.width + inner * model.ffn_width)
-    return (network_size(network) * 16 + activations * width_of_number) / 1e9

@@ -1,8 +1,9 @@
-"""A scheduler's notice: SIGTERM and SIGUSR1 ask a run to save and stop at the end of the update it is in."""
+"""A scheduler's notice: SIGTERM and SIGUSR1 ask a run to save and stop after its current update."""
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,7 +16,8 @@ class StopNotice:
 
     name: str | None = None
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Remember the signal; this is its handler."""
         self.name = signal.Signals(number).name
 
     def __bool__(self) -> bool:
@@ -24,9 +26,15 @@ class StopNotice:
 
 @contextmanager
 def stop_notice() -> Iterator[StopNotice]:
-    """Listen for the signals while the context lasts; the handlers before it come back after it."""
+    """Handle the signals inside the block, and give them back to their former handlers after it.
+
+    Only the main thread of a program can handle signals: in another one no notice ever comes.
+    """
     notice = StopNotice()
-    before = {number: signal.signal(number, notice._heard) for number in SIGNALS}
+    if threading.current_thread() is not threading.main_thread():
+        yield notice
+        return
+    before = {number: signal.signal(number, notice.receive) for number in SIGNALS}
     try:
         yield notice
     finally:

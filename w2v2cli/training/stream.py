@@ -1,7 +1,8 @@
-"""Which micro-batches make an update: an endless stream of epochs, the same for any number of ranks.
+"""Which micro-batches make an update: a stream of epochs, the same for any number of ranks.
 
-An update takes the next K = ranks · accumulation micro-batches of the stream, over the border of an epoch too; the j-th of
-them goes to rank j mod ranks. So nothing is left out, and the order depends on neither ranks nor workers.
+An update takes the next K = ranks · accumulation micro-batches of the stream, across the end of an
+epoch too; the j-th of them goes to rank j mod ranks. So nothing is left out, and the order depends
+on neither ranks nor loader workers.
 """
 
 from __future__ import annotations
@@ -10,37 +11,43 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from w2v2cli.data.dataset import Batch, MicroBatches, Reading, TrainingSet
+from models.config import SAMPLE_RATE
+from w2v2cli.data.dataset import Batch, MicroBatches, Reading, TrainingSet, budget_samples
 from w2v2cli.errors import UserError
 from w2v2cli.training.checkpoints import Position
+from w2v2cli.training.collectives import Collectives
+from w2v2cli.training.config import AudioRunConfig, FinetuneConfig, PretrainConfig
 from w2v2cli.training.tasks.protocol import Step
 
 
 @dataclass(frozen=True)
 class AudioStream:
-    """The part of one rank."""
+    """One rank's part of the stream."""
 
     data: TrainingSet
     reading: Reading
     rank: int = 0
     world: int = 1
     accumulate: int = 1
+    """Micro-batches of this rank in an update."""
     workers: int = 0
+    """Processes that read ahead."""
     pin: bool = False
+    """Whether batches lie in pinned memory, for a GPU."""
 
     @property
     def per_update(self) -> int:
         """K, the micro-batches of one update over all ranks."""
         return self.world * self.accumulate
 
-    def steps(self, position: Position) -> Iterator[Step]:
-        """Endless steps from a position on; UserError when there is nothing to read."""
+    def steps(self, position: Position) -> Iterator[Step[Batch]]:
+        """Yield endless steps from a position on. Raises UserError where nothing can be read."""
         epoch_of = lru_cache(2)(lambda epoch: self.reading.epoch(self.data, epoch))
         batches = self._batches(position.epoch, position.batch, epoch_of)
         while True:
             read = tuple(next(batches) for _ in range(self.accumulate))
             epoch, batch = position.epoch, position.batch + self.per_update
-            while batch >= len(epoch_of(epoch)):
+            while batch >= len(epoch_of(epoch)):  # an update may span several short epochs
                 batch -= len(epoch_of(epoch))
                 epoch += 1
             position = replace(position, epoch=epoch, batch=batch)
@@ -49,8 +56,8 @@ class AudioStream:
     def _batches(
         self, epoch: int, first: int, epoch_of: Callable[[int], MicroBatches]
     ) -> Iterator[Batch]:
-        """This rank's micro-batches from the `first` of an epoch on, where an update begins."""
-        turn = 0  # whose the next one is
+        """This rank's micro-batches from number `first` of an epoch on, where an update begins."""
+        turn = 0  # the rank whose turn micro-batch `first` is
         while True:
             size = len(epoch_of(epoch))
             if not size:
@@ -59,3 +66,38 @@ class AudioStream:
             yield from epoch_of(epoch).load(mine, self.workers, self.pin)
             turn = (turn + size - first) % self.world
             epoch, first = epoch + 1, 0
+
+
+def audio_stream(
+    config: AudioRunConfig, data: TrainingSet, collectives: Collectives
+) -> AudioStream:
+    """Return this rank's stream over `data`, as the configuration reads it."""
+    return AudioStream(
+        data,
+        reading_of(config),
+        collectives.rank,
+        collectives.world,
+        accumulation(config, data, collectives.world),
+        config.loader_workers,
+        pin=collectives.device.type == "cuda",
+    )
+
+
+def accumulation(config: AudioRunConfig, data: TrainingSet, world: int) -> int:
+    """Return the micro-batches of one device in an update.
+
+    As configured, but an update takes no more than one epoch (as in fairseq's configurations, where
+    ten minutes of speech are less than the batch).
+    """
+    epoch = len(reading_of(config).epoch(data, 0))
+    return min(config.accumulation(world), max(epoch // world, 1))
+
+
+def reading_of(config: AudioRunConfig) -> Reading:
+    """Return how a run reads its recordings into micro-batches."""
+    return Reading(
+        budget_samples(config.batch_seconds),
+        crop=int(config.crop_seconds * SAMPLE_RATE) if isinstance(config, PretrainConfig) else None,
+        speeds=config.speeds if isinstance(config, FinetuneConfig) else (1.0,),
+        seed=config.seed,
+    )

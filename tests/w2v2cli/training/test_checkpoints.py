@@ -54,6 +54,7 @@ def test_a_full_disk_leaves_the_old_state_and_no_litter(tmp_path, monkeypatch):
 
 
 def test_what_a_killed_process_left_is_swept_up(tmp_path):
-    (tmp_path / ".state-00000003.77.part").write_bytes(b"half")
+    (tmp_path / ".state-00000003.pt.0a1b2c3d.part").write_bytes(b"half")
+    (tmp_path / "state-00000003.pt").write_bytes(b"whole, but not named yet")
     StateFolder(tmp_path).tidy()
     assert list(tmp_path.iterdir()) == []

@@ -1,12 +1,15 @@
+from typing import get_args
+
 import pytest
 
+from w2v2cli.commands.training_flags import PretrainingRecipe
 from w2v2cli.errors import UsageError
-from w2v2cli.training.config import Changes, changed
+from w2v2cli.training.config import changed, parse_settings
 from w2v2cli.training.recipes import FINETUNING, PRETRAINING
 
 
 def with_settings(*settings):
-    return changed(PRETRAINING["base-960"](), Changes(settings=settings))
+    return changed(PRETRAINING["base-960"](), parse_settings(settings))
 
 
 def test_any_field_can_be_set_by_its_name():
@@ -26,16 +29,48 @@ def test_fairseqs_mask_prob_is_p_times_m():
     ).objective.mask.time_probability == pytest.approx(0.065)
 
 
+def test_fairseqs_mask_prob_waits_for_the_span():
+    for settings in (
+        ("objective.mask.mask_prob=0.65", "objective.mask.time_span=5"),
+        ("objective.mask.time_span=5", "objective.mask.mask_prob=0.65"),
+    ):
+        assert with_settings(*settings).objective.mask.time_probability == pytest.approx(0.13)
+
+
+def test_a_mask_has_one_probability():
+    with pytest.raises(UsageError, match="both set the mask's probability"):
+        with_settings("objective.mask.mask_prob=0.65", "objective.mask.time_probability=0.1")
+
+
+def test_values_from_python_are_taken_as_they_are():
+    settings = {"betas": (0.9, 0.95), "compile": True, "objective.distractors": 50}
+    config = changed(PRETRAINING["base-960"](), settings)
+    assert (config.betas, config.compile, config.objective.distractors) == ((0.9, 0.95), True, 50)
+
+
+def test_accumulation_replaces_the_recipes_total_batch():
+    config = changed(PRETRAINING["base-960"](), {"accumulate": 3})
+    assert config.accumulation(1) == config.accumulation(64) == 3
+    with pytest.raises(UsageError, match="give one"):
+        changed(config, {"accumulate": 3, "total_batch_hours": 1.0})
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
         ("distractors", "takes name=value"),
         ("distractors=5", "there is no distractors"),
-        ("objective.distractors=many", "'many' is no int"),
-        ("objective=3", "name a field inside it"),
+        ("objective.distractors=many", "'many' is not a whole number"),
+        ("objective=3", "name one, as in"),
         ("objective.diversity=wide", "takes perplexity, entropy"),
-        ("quantized_inputs=perhaps", "'perhaps' is no bool"),
+        ("quantized_inputs=perhaps", "'perhaps' is not true or false"),
         ("schedule.updates=0", "at least 1 update"),
+        ("objective.mask.mask_prob=abc", "'abc' is not a number"),
+        ("temperature.end.now=1", "end has no fields inside it"),
+        ("betas=0.9", "'0.9' is not numbers with commas between them, as many as before"),
+        ("save_every=0", "save_every must be at least 1, got 0"),
+        ("batch_seconds=0", "batch_seconds must be above 0, got 0"),
+        ("loader_workers=-1", "loader_workers cannot be negative, got -1"),
     ],
 )
 def test_wrong_settings_are_a_sentence(setting, message):
@@ -86,6 +121,10 @@ def test_recipes_have_the_numbers_of_their_sources():
         40_000,
         0.012,
     )
+
+
+def test_pretraining_names_its_recipes_where_they_are_options():
+    assert set(get_args(PretrainingRecipe)) == set(PRETRAINING)
 
 
 def test_the_temperature_falls_to_its_floor():

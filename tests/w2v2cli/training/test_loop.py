@@ -10,7 +10,8 @@ from torch import nn
 
 from w2v2cli.data.dataset import Reading, TrainingSet
 from w2v2cli.errors import UserError
-from w2v2cli.training.collectives import Ranks
+from w2v2cli.processes import Ranks
+from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import AudioRunConfig
 from w2v2cli.training.loop import Loop
 from w2v2cli.training.schedule import TriStage
@@ -60,13 +61,13 @@ class Means:
     def summary(self, sums, count, update):
         return {"loss": sums["loss"] / count}
 
-    def told(self, amount, per_second):
+    def throughput(self, amount, per_second):
         return {"heard": amount}
 
     def learning(self, network, update):
         return {"bias"} if update < self.frozen else {"weight", "bias"}
 
-    def validate(self, network, ranks):
+    def validate(self, network, collectives):
         return {"valid": self.verdicts.pop(0)}
 
     def save_best(self, network, path):
@@ -93,10 +94,11 @@ def loop(folder, updates=12, task=None, source=None, told=None, **config):
         task=task or Means([1.0] * 99, []),
         config=run,
         stream=stream,
-        ranks=Ranks(0, 1, torch.device("cpu")),
+        collectives=Collectives(Ranks(), torch.device("cpu")),
         folder=folder,
-        report=lambda metrics, pace: None,
+        on_progress=lambda progress: None,
         warn=(lambda sentence: None) if told is None else told.append,
+        note=lambda sentence: None,
     )
 
 
@@ -109,13 +111,12 @@ def test_a_run_interrupted_anywhere_goes_on_to_the_same_weights(tmp_path):
     whole.run()
     for kill in (5, 11, 17):
         broken = loop(tmp_path / "broken", 23, save_every=4)
-        report = broken.report
 
-        def fail(metrics, pace, kill=kill, report=report):
-            if metrics["update"] == kill:
+        def fail(progress, kill=kill):
+            if progress.update == kill:
                 raise InterruptedError
 
-        broken.report = fail
+        broken.on_progress = fail
         with pytest.raises(InterruptedError):
             broken.run()
     last = loop(tmp_path / "broken", 23, save_every=4)

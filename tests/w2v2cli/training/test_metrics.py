@@ -75,7 +75,7 @@ def test_curves_of_two_runs_are_drawn(tmp_path, suffix):
 
 
 def test_curves_of_nothing_are_a_sentence(tmp_path):
-    with pytest.raises(UserError, match="is no training run"):
+    with pytest.raises(UserError, match="is not the folder of a training run"):
         draw([tmp_path], tmp_path / "x.png")
     (tmp_path / "log.jsonl").write_text("")
     with pytest.raises(UserError, match="nothing has been trained yet"):

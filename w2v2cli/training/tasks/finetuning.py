@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lm.search.greedy import greedy_search
@@ -19,11 +20,10 @@ from models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2cli.data.batching import batches_by_length
 from w2v2cli.data.dataset import Batch, TrainingSet, budget_samples, collate
 from w2v2cli.errors import UserError
+from w2v2cli.recognition.devices import dtype_named
 from w2v2cli.recognition.scoring.error_rate import ErrorCounts, align, align_phones, total
-from w2v2cli.training.collectives import Ranks
+from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import FinetuneConfig
-from w2v2cli.training.optimization import DTYPES
-from w2v2cli.training.tasks.objectives import ctc_loss
 from w2v2cli.training.tasks.protocol import Draws, Prepared
 
 if TYPE_CHECKING:
@@ -34,15 +34,15 @@ VALIDATION_BATCH_SECONDS = 40.0
 
 @dataclass(frozen=True)
 class Start:
-    """The weights a run begins with."""
+    """The architecture and the weights a run begins with."""
 
     config: Wav2Vec2Config
     weights: dict[str, Tensor] | None
-    """None draws them at random; an output layer that does not fit the vocabulary is drawn anew."""
+    """None draws them at random. An output layer of another size is drawn anew."""
 
 
 def regularised(config: Wav2Vec2Config, run: FinetuneConfig) -> Wav2Vec2Config:
-    """The architecture with the dropouts and the LayerDrop of the run."""
+    """Return the architecture with the dropouts and the LayerDrop of the run."""
     return replace(
         config,
         dropout=run.dropout,
@@ -54,7 +54,10 @@ def regularised(config: Wav2Vec2Config, run: FinetuneConfig) -> Wav2Vec2Config:
 
 
 def build(start: Start, run: FinetuneConfig, labels: int) -> Wav2Vec2ForCTC:
-    """The network a run begins with, its new weights drawn from the run's seed. UserError where weights are missing."""
+    """Return the network a run begins with; new weights are drawn from the run's seed.
+
+    labels: size of the output layer. Raises UserError where weights are missing.
+    """
     torch.manual_seed(run.seed)
     model = Wav2Vec2ForCTC(regularised(start.config, run), labels)
     if start.weights is None:
@@ -74,7 +77,7 @@ def build(start: Start, run: FinetuneConfig, labels: int) -> Wav2Vec2ForCTC:
 
 @dataclass
 class Finetuning:
-    """Learning to write what was said."""
+    """The task of writing down what was said, by CTC. Implements `Task[Batch, None]`."""
 
     run: FinetuneConfig
     start: Start
@@ -82,12 +85,12 @@ class Finetuning:
     held_out: TrainingSet
     """Recordings to validate on."""
     pool: Searches | None = None
-    """Searches with a language model at validation; the best path alone by default."""
+    """Search processes with a language model for validation; None takes the best path only."""
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
     def judged_by(self) -> str:
-        """See `Task`: the word (or phone) error rate of the best search there is."""
+        """Name the word or phone error rate, with the language model if there is one."""
         if self.vocabulary.units == "phones":
             return "per"
         return "wer" if self.pool is None else "wer_lm"
@@ -97,9 +100,12 @@ class Finetuning:
         """See `Task`."""
         return self.start.config.num_layers, self.run.layer_drop
 
-    def prepare(self, batch: Batch, draws: Draws, device: torch.device) -> Prepared:
-        """See `Task`."""
-        del draws  # spans and dropout come from torch's own generator, which the loop seeds for each micro-batch
+    def prepare(self, batch: Batch, draws: Draws, device: torch.device) -> Prepared[Batch, None]:
+        """Move a batch to the device (see `Task`).
+
+        Nothing is drawn here: masks and dropout come from torch's own generator, which the loop
+        seeds for each micro-batch.
+        """
         moved = replace(
             batch,
             waveforms=batch.waveforms.to(device, non_blocking=True),
@@ -108,7 +114,7 @@ class Finetuning:
         return Prepared(moved, int(batch.label_lengths.sum()), None)
 
     def loss(
-        self, network: nn.Module, prepared: Prepared, draws: Draws
+        self, network: nn.Module, prepared: Prepared[Batch, None], draws: Draws
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Task`."""
         batch = prepared.batch
@@ -116,15 +122,15 @@ class Finetuning:
         return ctc_loss(logits, frames, batch, self.vocabulary.blank), {}
 
     def summary(self, sums: Mapping[str, float], count: float, update: int) -> dict[str, float]:
-        """See `Task`: nats for each label."""
+        """Return nats per label (see `Task`)."""
         return {"loss": sums["loss"] / count}
 
-    def told(self, amount: float, per_second: float) -> dict[str, float]:
+    def throughput(self, amount: float, per_second: float) -> dict[str, float]:
         """See `Task`."""
         return {"audio_hours": amount / 3600, "audio_seconds_per_second": per_second}
 
     def learning(self, network: nn.Module, update: int) -> set[str]:
-        """See `Task`: the output layer alone at first, the feature encoder never where it is frozen."""
+        """Return the output layer alone at first, and never a frozen feature encoder."""
         names = {name for name, _ in network.named_parameters()}
         if update < self.run.head_only_updates:
             return {name for name in names if name.startswith("output.")}
@@ -132,15 +138,15 @@ class Finetuning:
             return {name for name in names if not name.startswith("wav2vec2.feature_encoder.")}
         return names
 
-    def validate(self, network: nn.Module, ranks: Ranks) -> dict[str, float]:
-        """See `Task`: word and character error rates of the best path, and of the search with a language model."""
+    def validate(self, network: nn.Module, collectives: Collectives) -> dict[str, float]:
+        """Return error rates of the best path, and of the search if there is one (see `Task`)."""
         batches = batches_by_length(
             self.held_out.lengths.tolist(), budget_samples(VALIDATION_BATCH_SECONDS)
         )
         found: dict[str, list[tuple[str, str]]] = {"": [], "_lm": []}  # (reference, hypothesis)
         searches = []
-        for indices in batches[ranks.rank :: ranks.world]:
-            emissions, frames = self._emissions(network, indices, ranks.device)
+        for indices in batches[collectives.rank :: collectives.world]:
+            emissions, frames = self._emissions(network, indices, collectives.device)
             references = [
                 self.held_out.source.texts[int(self.held_out.kept[i])] or "" for i in indices
             ]
@@ -153,22 +159,22 @@ class Finetuning:
                 ]
         found["_lm"] = [(text, search.result()[0].text) for text, search in searches]
         return (
-            phone_error_rate(found[""], ranks)
+            phone_error_rate(found[""], collectives)
             if self.vocabulary.units == "phones"
-            else _error_rates(found, ranks)
+            else _error_rates(found, collectives)
         )
 
     def _emissions(
         self, network: nn.Module, indices: list[int], device: torch.device
     ) -> tuple[np.ndarray, list[int]]:
-        """(B, T, V) float32 log-probabilities, and the frames of each."""
+        """Return (B, T, V) float32 log-probabilities, and the number of frames of each row."""
         waveforms = [
             torch.from_numpy(self.held_out.source.read(int(self.held_out.kept[i]))) for i in indices
         ]
         batch = collate(
             waveforms, [torch.zeros(0, dtype=torch.long)] * len(indices), [""] * len(indices)
         )
-        dtype = DTYPES[self.run.precision]
+        dtype = dtype_named(self.run.precision)
         with (
             torch.inference_mode(),
             torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
@@ -190,27 +196,53 @@ class Finetuning:
         return None
 
 
-def phone_error_rate(found: list[tuple[str, str]], ranks: Ranks) -> dict[str, float]:
-    """The ratio over all ranks, folded to 39 phones."""
+def ctc_loss(logits: Tensor, frames: Tensor, batch: Batch, blank: int) -> Tensor:
+    """Return the CTC loss summed over the utterances of a batch, in nats (paper §3.3).
+
+    logits: (B, T, V) in any precision; the loss is computed in float32. frames: (B,) valid frames.
+    A transcript that no path spells counts as zero (R).
+    """
+    log_probs = logits.float().log_softmax(-1).transpose(0, 1)  # (B, T, V) -> (T, B, V)
+    return F.ctc_loss(
+        log_probs,
+        batch.labels,
+        frames,
+        batch.label_lengths,
+        blank=blank,
+        reduction="sum",
+        zero_infinity=True,
+    )
+
+
+def phone_error_rate(found: list[tuple[str, str]], collectives: Collectives) -> dict[str, float]:
+    """Return the phone error rate over all ranks, both sides folded to 39 phones.
+
+    found: (reference, hypothesis) of each utterance of this rank.
+    """
     counts = total(
         align_phones(reference.split(), hypothesis.split()).words for reference, hypothesis in found
     )
-    errors, length = ranks.total(torch.tensor(_part(counts), dtype=torch.float32)).tolist()
+    errors, length = collectives.total(
+        torch.tensor(_errors_and_length(counts), dtype=torch.float32)
+    ).tolist()
     return {"per": errors / max(length, 1)}
 
 
-def _error_rates(found: Mapping[str, list[tuple[str, str]]], ranks: Ranks) -> dict[str, float]:
-    """Ratios over all ranks, for each kind of search that was run."""
+def _error_rates(
+    found: Mapping[str, list[tuple[str, str]]], collectives: Collectives
+) -> dict[str, float]:
+    """Return word and character error rates over all ranks, for each search that was run."""
     rates: dict[str, float] = {}
     for suffix, pairs in found.items():
         aligned = [align(reference, hypothesis) for reference, hypothesis in pairs]
         counts = (total(a.words for a in aligned), total(a.characters for a in aligned))
-        summed = ranks.total(torch.tensor([_part(c) for c in counts], dtype=torch.float32)).tolist()
+        mine = torch.tensor([_errors_and_length(c) for c in counts], dtype=torch.float32)
+        summed = collectives.total(mine).tolist()
         for name, (errors, length) in zip(("wer", "cer"), summed, strict=True):
             if length:
                 rates[name + suffix] = errors / length
     return rates
 
 
-def _part(counts: ErrorCounts) -> tuple[float, float]:
+def _errors_and_length(counts: ErrorCounts) -> tuple[float, float]:
     return float(counts.errors), float(counts.reference)

@@ -17,16 +17,16 @@ from lm.transformer.dictionary import PAD, Dictionary
 from lm.transformer.network import TransformerNetwork, lm_objective
 from lm.transformer.token_shards import Blocks, TokenShards, token_batches
 from w2v2cli.errors import UserError
+from w2v2cli.recognition.devices import dtype_named
 from w2v2cli.training.checkpoints import Position
-from w2v2cli.training.collectives import Ranks
+from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import LmConfig
-from w2v2cli.training.optimization import DTYPES
 from w2v2cli.training.tasks.protocol import Draws, Prepared, Step
 
 
 @dataclass(frozen=True)
 class TextBatch:
-    """Rows of a text: the word before a block and the block, padded."""
+    """Rows of a text: the word before a block, then the block, padded."""
 
     tokens: Tensor
     """(B, T + 1) int64."""
@@ -35,11 +35,11 @@ class TextBatch:
 
     @property
     def amount(self) -> float:
-        """Words to be predicted in it."""
+        """Number of words to predict."""
         return float((self.tokens[:, 1:] != PAD).sum())
 
     def suspects(self) -> tuple[str, ...]:
-        """Where it is in the text."""
+        """Return the place of the batch in the text."""
         return (self.name,)
 
 
@@ -61,19 +61,30 @@ class TextStream:
         """See `Stream`."""
         return self.world * self.accumulate
 
-    def steps(self, position: Position) -> Iterator[Step]:
-        """See `Stream`. Of an epoch, what does not fill an update is left out; another epoch leaves out others."""
+    def steps(self, position: Position) -> Iterator[Step[TextBatch]]:
+        """Yield endless steps from a position on (see `Stream`).
+
+        Blocks of an epoch that do not fill an update are left out; each epoch leaves out others.
+        Raises UserError for a text too short for one update.
+        """
         updates = len(self.blocks) // (self.rows * self.per_update)
         if not updates:
             raise UserError(
-                f"The text makes {len(self.blocks)} blocks, an update takes {self.rows * self.per_update}: lower --batch-words."
+                f"The text makes {len(self.blocks)} blocks, but an update takes "
+                f"{self.rows * self.per_update}: lower --batch-words."
             )
         while True:
             done = position.batch // self.per_update
             batches = token_batches(
-                self.shards, self.blocks, self.rows, seed=self.seed, epoch=position.epoch, rank=self.rank, world=self.world,
+                self.shards,
+                self.blocks,
+                self.rows,
+                seed=self.seed,
+                epoch=position.epoch,
+                rank=self.rank,
+                world=self.world,
                 skip=done * self.accumulate,
-            )  # fmt: skip
+            )
             for update in range(done, updates):
                 read = tuple(
                     TextBatch(
@@ -88,21 +99,24 @@ class TextStream:
 
 
 class Predicting(nn.Module):
-    """The network with its loss inside, as ranks that exchange gradients need it."""
+    """The network with its loss inside: DDP needs the loss to be what `forward` returns."""
 
     def __init__(self, network: TransformerNetwork) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, T + 1) -> the summed -log p of the last T words of each row, in nats."""
+        """Return the summed -log p, in nats, of the last T words of (B, T + 1) tokens."""
         return lm_objective(self.network, tokens)[0]
 
 
 def build(run: LmConfig, vocabulary: int) -> Predicting:
-    """The network a run begins with, drawn from its seed. UserError for a preset that does not exist."""
+    """Return the network a run begins with, its weights drawn from the run's seed.
+
+    vocabulary: size of its dictionary. Raises UserError for a preset that does not exist.
+    """
     if run.model not in PRESETS:
-        raise UserError(f"model={run.model}: there are {', '.join(PRESETS)}.")
+        raise UserError(f"There is no preset model={run.model}; there are {', '.join(PRESETS)}.")
     torch.manual_seed(run.seed)
     config = replace(
         PRESETS[run.model](vocabulary), dropout=run.dropout, attention_dropout=run.dropout
@@ -112,22 +126,24 @@ def build(run: LmConfig, vocabulary: int) -> Predicting:
 
 @dataclass
 class LanguageModelling:
-    """Telling the next word."""
+    """The task of predicting the next word. Implements `Task[TextBatch, None]`."""
 
     run: LmConfig
     dictionary: Dictionary
     shards: TokenShards
     held_out: Blocks
-    """Of `held_out_shards`."""
+    """Blocks of `held_out_shards` to validate on."""
     held_out_shards: TokenShards
     rows: int
+    """Blocks in one micro-batch."""
     metadata: dict[str, Any] = field(default_factory=dict)
     judged_by: str = "valid_perplexity"
     blocks: tuple[int, float] = (0, 0.0)
 
-    def prepare(self, batch: TextBatch, draws: Draws, device: torch.device) -> Prepared:
+    def prepare(
+        self, batch: TextBatch, draws: Draws, device: torch.device
+    ) -> Prepared[TextBatch, None]:
         """See `Task`."""
-        del draws
         return Prepared(
             replace(batch, tokens=batch.tokens.to(device, non_blocking=True)),
             int(batch.amount),
@@ -135,45 +151,47 @@ class LanguageModelling:
         )
 
     def loss(
-        self, network: nn.Module, prepared: Prepared, draws: Draws
+        self, network: nn.Module, prepared: Prepared[TextBatch, None], draws: Draws
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Task`."""
-        del draws
         return network(prepared.batch.tokens), {}
 
     def summary(self, sums: Mapping[str, float], count: float, update: int) -> dict[str, float]:
-        """See `Task`: nats a word, and the perplexity."""
+        """Return nats per word, and the perplexity (see `Task`)."""
         mean = sums["loss"] / count
         return {"loss": mean, "perplexity": math.exp(min(mean, 50.0))}
 
-    def told(self, amount: float, per_second: float) -> dict[str, float]:
+    def throughput(self, amount: float, per_second: float) -> dict[str, float]:
         """See `Task`."""
         return {"words": amount, "words_per_second": per_second}
 
     def learning(self, network: nn.Module, update: int) -> set[str]:
-        """See `Task`: everything."""
+        """Return all names (see `Task`)."""
         return {name for name, _ in network.named_parameters()}
 
     @torch.no_grad()
-    def validate(self, network: nn.Module, ranks: Ranks) -> dict[str, float]:
-        """See `Task`: perplexity of a held-out text, ends of sentences and unknown words counted."""
+    def validate(self, network: nn.Module, collectives: Collectives) -> dict[str, float]:
+        """Return the perplexity of the held-out text (see `Task`).
+
+        Ends of sentences and unknown words count as words.
+        """
         batches = token_batches(
             self.held_out_shards,
             self.held_out,
             self.rows,
             seed=0,
             epoch=0,
-            rank=ranks.rank,
-            world=ranks.world,
+            rank=collectives.rank,
+            world=collectives.world,
         )
-        dtype = DTYPES[self.run.precision]
+        dtype = dtype_named(self.run.precision)
         total, words = 0.0, 0.0
         for tokens in batches:
             batch = TextBatch(torch.from_numpy(tokens), "")
-            with torch.autocast(ranks.device.type, dtype, enabled=dtype != torch.float32):
-                total += float(network(batch.tokens.to(ranks.device)))
+            with torch.autocast(collectives.device.type, dtype, enabled=dtype != torch.float32):
+                total += float(network(batch.tokens.to(collectives.device)))
             words += batch.amount
-        total, words = ranks.total(torch.tensor([total, words])).tolist()
+        total, words = collectives.total(torch.tensor([total, words])).tolist()
         return {"valid_perplexity": math.exp(total / max(words, 1.0))}
 
     def save_best(self, network: nn.Module, path: Path) -> None:

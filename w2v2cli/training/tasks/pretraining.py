@@ -23,18 +23,25 @@ from models.pretraining import (
 )
 from models.quantizer import GumbelQuantizer, gumbel_noise
 from w2v2cli.data.dataset import Batch, MicroBatches
-from w2v2cli.training.collectives import Ranks
+from w2v2cli.errors import UserError
+from w2v2cli.recognition.devices import dtype_named
+from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import PretrainConfig
-from w2v2cli.training.optimization import DTYPES
 from w2v2cli.training.tasks.protocol import Draws, Prepared
 
-COLLAPSED = 0.02  # of a codebook's entries in use, by their perplexity
-WATCHED = 200  # updates over which a run at chance is noticed
-BORN = 1000  # updates that a run may take to leave chance, or as long as its rate still rises
+COLLAPSED = 0.02  # share of the codebooks' entries in use, by their perplexity, that is too few
+WATCHED = 200  # updates whose mean accuracy is compared with chance
+# Updates after which accuracy must have left chance, or the warm-up where that is longer.
+LEAVES_CHANCE = 1000
 
 
 def network_config(run: PretrainConfig) -> Wav2Vec2Config:
-    """The preset of a run, with its ablation switches."""
+    """Return the architecture of a run: its preset with the switches of the ablations.
+
+    Raises UserError for a preset that does not exist.
+    """
+    if run.model not in PRESETS:
+        raise UserError(f"There is no preset model={run.model}; there are {', '.join(PRESETS)}.")
     return replace(
         PRESETS[run.model](),
         quantized_inputs=run.quantized_inputs,
@@ -43,7 +50,7 @@ def network_config(run: PretrainConfig) -> Wav2Vec2Config:
 
 
 def build(run: PretrainConfig) -> Wav2Vec2ForPretraining:
-    """The network a run begins with, drawn from its seed."""
+    """Return the network a run begins with, its weights drawn from the run's seed."""
     torch.manual_seed(run.seed)
     network = Wav2Vec2ForPretraining(network_config(run))
     if run.centred_codebook:
@@ -56,7 +63,10 @@ def build(run: PretrainConfig) -> Wav2Vec2ForPretraining:
 
 @dataclass
 class Pretraining:
-    """Telling the latent behind a mask from distractors."""
+    """The task of telling the latent behind a mask from distractors.
+
+    Implements `Task[Batch, MaskedSteps]`.
+    """
 
     run: PretrainConfig
     validation: MicroBatches
@@ -72,15 +82,17 @@ class Pretraining:
         """See `Task`."""
         return self.config.num_layers, self.config.layer_drop
 
-    def prepare(self, batch: Batch, draws: Draws, device: torch.device) -> Prepared:
-        """See `Task`: draws masks and distractors."""
+    def prepare(
+        self, batch: Batch, draws: Draws, device: torch.device
+    ) -> Prepared[Batch, MaskedSteps]:
+        """Draw masks and distractors (see `Task`)."""
         frames = self.config.frame_lengths(batch.lengths)
         steps = MaskedSteps.draw(frames, self.run.objective, draws.host)
         waveforms = batch.waveforms.to(device, non_blocking=True)
         return Prepared(replace(batch, waveforms=waveforms), len(steps), steps.to(device))
 
     def loss(
-        self, network: nn.Module, prepared: Prepared, draws: Draws
+        self, network: nn.Module, prepared: Prepared[Batch, MaskedSteps], draws: Draws
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Task`."""
         batch, steps = prepared.batch, prepared.drawn
@@ -120,33 +132,35 @@ class Pretraining:
         return {name: value.detach().float() for name, value in sums.items()}
 
     def summary(self, sums: Mapping[str, float], count: float, update: int) -> dict[str, float]:
-        """See `Task`: means over the masked steps."""
+        """Return means over the masked steps (see `Task`)."""
         return {
             **{name: value / count for name, value in sums.items()},
             "temperature": self.run.temperature.at(update),
             "masked_steps": count,
         }
 
-    def told(self, amount: float, per_second: float) -> dict[str, float]:
+    def throughput(self, amount: float, per_second: float) -> dict[str, float]:
         """See `Task`."""
         return {"audio_hours": amount / 3600, "audio_seconds_per_second": per_second}
 
     def learning(self, network: nn.Module, update: int) -> set[str]:
-        """See `Task`: everything."""
+        """Return all names (see `Task`)."""
         return {name for name, _ in network.named_parameters()}
 
     @torch.no_grad()
-    def validate(self, network: nn.Module, ranks: Ranks) -> dict[str, float]:
-        """See `Task`: the likeliest entries in place of Gumbel's, the same masks each time."""
+    def validate(self, network: nn.Module, collectives: Collectives) -> dict[str, float]:
+        """Return the losses on held-out data (see `Task`).
+
+        Codebook entries are the likeliest ones, without Gumbel noise; masks are the same each time.
+        """
         totals: dict[str, Tensor] = {}
-        dtype = DTYPES[self.run.precision]
-        for index in range(ranks.rank, len(self.validation), ranks.world):
-            draws = Draws(
-                0, torch.Generator().manual_seed(index), torch.Generator(ranks.device), None
-            )
-            prepared = self.prepare(self.validation[index], draws, ranks.device)
-            steps: MaskedSteps = prepared.drawn
-            with torch.autocast(ranks.device.type, dtype, enabled=dtype != torch.float32):
+        device = collectives.device
+        dtype = dtype_named(self.run.precision)
+        for index in range(collectives.rank, len(self.validation), collectives.world):
+            draws = Draws(0, torch.Generator().manual_seed(index), torch.Generator(device), None)
+            prepared = self.prepare(self.validation[index], draws, device)
+            steps = prepared.drawn
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 prediction = network(prepared.batch.waveforms, prepared.batch.lengths, steps)
             losses = pretraining_losses(
                 prediction, steps, self.run.objective, self.config.quantized_targets
@@ -165,7 +179,7 @@ class Pretraining:
             "prob_perplexity",
             "count",
         ]
-        summed = ranks.total(
+        summed = collectives.total(
             torch.stack([totals.get(name, torch.zeros(())) for name in names])
         ).tolist()
         count = summed.pop()
@@ -177,22 +191,24 @@ class Pretraining:
         save_checkpoint(path, Checkpoint(self.config, weights, None, self.metadata))
 
     def watch(self, metrics: Mapping[str, float]) -> tuple[str, str] | None:
-        """See `Task`: a collapsed codebook, an accuracy that stays at chance."""
+        """Warn of a collapsed codebook and of an accuracy that stays at chance (see `Task`)."""
         self._accuracy.append(metrics["accuracy"])
         entries = self.config.codebooks * self.config.codebook_entries
         least = max(COLLAPSED * entries, self.config.codebooks * 1.5)
         if self.config.quantized_targets and metrics["code_perplexity"] < least:
             return "collapse", (
-                f"A codebook has collapsed: {metrics['code_perplexity']:.1f} of {entries} entries are in use. A higher "
-                "objective.diversity_weight, a lower --peak-lr or a slower temperature may help."
+                f"A codebook has collapsed: {metrics['code_perplexity']:.1f} of {entries} entries "
+                "are in use. A higher objective.diversity_weight, a lower --peak-lr or a slower "
+                "temperature may help."
             )
         chance = 1 / (1 + self.run.objective.distractors)
-        born = max(BORN, self.run.schedule.warmup * self.run.schedule.updates)
-        if len(self._accuracy) == WATCHED and metrics["update"] >= born:
+        leaves_chance = max(LEAVES_CHANCE, self.run.schedule.warmup * self.run.schedule.updates)
+        if len(self._accuracy) == WATCHED and metrics["update"] >= leaves_chance:
             mean = sum(self._accuracy) / WATCHED
             if mean < 2 * chance:
                 return "chance", (
-                    f"The true latent is told from its distractors in {mean:.2%} of cases, chance is {chance:.2%}: after "
-                    "so many updates something is wrong, the learning rate most often."
+                    f"The true latent is told from its distractors in {mean:.2%} of cases, chance "
+                    f"is {chance:.2%}: after so many updates something is wrong, most often the "
+                    "learning rate."
                 )
         return None

@@ -1,21 +1,24 @@
-"""What the loop asks of a task: pretraining, fine-tuning, and the language model of the decoding stack."""
+"""What the loop asks of a task: pretraining, fine-tuning, and training a language model.
+
+A task knows one kind of batch and draws what it needs for it: `BatchT` and `DrawnT`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from w2v2cli.training.checkpoints import Position
-from w2v2cli.training.collectives import Ranks
+from w2v2cli.training.collectives import Collectives
 
 
 class Batch(Protocol):
-    """What one device learns from at a time."""
+    """One micro-batch: what one device learns from at a time."""
 
     @property
     def amount(self) -> float:
@@ -23,87 +26,97 @@ class Batch(Protocol):
 
     @property
     def unreadable(self) -> tuple[str, ...]:
-        """A sentence for each thing that should be in it and cannot be read."""
+        """A sentence for each recording that belongs to the batch and cannot be read."""
 
     def suspects(self) -> tuple[str, ...]:
-        """What to name when nothing can be learned from it."""
+        """Names of the utterances to look at when the batch gives no finite loss."""
 
 
-class Stream(Protocol):
-    """The batches of one rank: where they begin is all that decides them."""
+BatchT = TypeVar("BatchT", bound=Batch)
+ReadT = TypeVar("ReadT", bound=Batch, covariant=True)
+DrawnT = TypeVar("DrawnT")
+
+
+@dataclass(frozen=True)
+class Step(Generic[ReadT]):
+    """The micro-batches that one rank reads for one update."""
+
+    batches: tuple[ReadT, ...]
+    after: Position
+    """Position of the stream after them; its `update` is unchanged."""
+
+
+class Stream(Protocol[ReadT]):
+    """The batches of one rank, decided by the position where they begin and nothing else."""
 
     @property
     def per_update(self) -> int:
         """Micro-batches of one update over all ranks."""
 
-    def steps(self, position: Position) -> Iterator[Step]:
-        """Endless steps from a position on."""
+    def steps(self, position: Position) -> Iterator[Step[ReadT]]:
+        """Yield endless steps from a position on."""
 
 
 @dataclass(frozen=True)
-class Step:
-    """What one rank reads for one update."""
+class Prepared(Generic[BatchT, DrawnT]):
+    """A batch on the device, with everything drawn for it."""
 
-    batches: tuple[Any, ...]
-    """Of the kind that the task knows."""
-    after: Position
-    """Where the stream stands after it; `update` is left as it was."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A batch with everything drawn for it, on the device."""
-
-    batch: Any
+    batch: BatchT
     count: int
-    """What its summed loss is spread over: masked steps, labels or words."""
-    drawn: Any
-    """Whatever the task drew for it."""
+    """Number of terms in its summed loss: masked steps, labels or words."""
+    drawn: DrawnT
+    """What the task drew for it: masks and distractors in pretraining."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """The randomness of one micro-batch."""
+    """The random generators of one micro-batch, and the random choices its update shares."""
 
     update: int
     host: torch.Generator
     device: torch.Generator
     kept_blocks: Sequence[bool] | None
+    """Which Transformer blocks LayerDrop keeps, the same on every rank; None without LayerDrop."""
 
 
-class Task(Protocol):
-    """What is trained: how a batch becomes a loss, which weights learn, and how a network is judged."""
+class Task(Protocol[BatchT, DrawnT]):
+    """What is trained: how a batch becomes a loss, which weights learn, how a network is judged."""
 
     @property
     def judged_by(self) -> str:
-        """The metric of `validate` whose lowest value is the best."""
+        """Name of the metric of `validate` whose lowest value is the best."""
 
     @property
     def blocks(self) -> tuple[int, float]:
-        """Transformer blocks of the network, and the probability that LayerDrop skips one."""
+        """Number of Transformer blocks, and the probability that LayerDrop skips one."""
 
-    def prepare(self, batch: Any, draws: Draws, device: torch.device) -> Prepared:
-        """Draw what a batch needs and put it on the device."""
+    def prepare(
+        self, batch: BatchT, draws: Draws, device: torch.device
+    ) -> Prepared[BatchT, DrawnT]:
+        """Draw what a batch needs and move it to the device."""
 
     def loss(
-        self, network: nn.Module, prepared: Prepared, draws: Draws
+        self, network: nn.Module, prepared: Prepared[BatchT, DrawnT], draws: Draws
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss summed over `prepared.count`, and sums to be logged over that count (see `summary`)."""
+        """Return the loss summed over `prepared.count` terms, and further sums for the log."""
 
     def summary(self, sums: Mapping[str, float], count: float, update: int) -> dict[str, float]:
-        """What is logged of an update, from the sums over all ranks."""
+        """Return the metrics of an update from the sums over all ranks and their common count."""
 
-    def told(self, amount: float, per_second: float) -> dict[str, float]:
-        """How the log calls what has been learned from so far, and how fast."""
+    def throughput(self, amount: float, per_second: float) -> dict[str, float]:
+        """Return, under the names of the log, the amount used so far and the amount per second."""
 
     def learning(self, network: nn.Module, update: int) -> set[str]:
-        """The names of the parameters that learn in an update."""
+        """Return the names of the parameters that learn in an update."""
 
-    def validate(self, network: nn.Module, ranks: Ranks) -> dict[str, float]:
-        """Metrics on held-out data, the same on every rank."""
+    def validate(self, network: nn.Module, collectives: Collectives) -> dict[str, float]:
+        """Return metrics on held-out data, the same on every rank."""
 
     def save_best(self, network: nn.Module, path: Path) -> None:
         """Write the network as a checkpoint."""
 
     def watch(self, metrics: Mapping[str, float]) -> tuple[str, str] | None:
-        """What is wrong in a word and in a sentence, if these metrics call for a warning; each word is warned of once."""
+        """Return (key, sentence) for a warning about these metrics, or None.
+
+        Each key is reported once in a run.
+        """

@@ -2,14 +2,14 @@
 
 import pytest
 
-from w2v2cli.training.config import Changes, changed
+from w2v2cli.training.config import changed
 from w2v2cli.training.recipes import PRETRAINING
 from w2v2cli.training.tasks.pretraining import Pretraining, build
 
 
 @pytest.fixture
 def task():
-    run = changed(PRETRAINING["small"](), Changes(updates=3000, settings=("model=tiny",)))
+    run = changed(PRETRAINING["small"](), {"schedule.updates": 3000, "model": "tiny"})
     return Pretraining(run, validation=None)
 
 
@@ -36,9 +36,9 @@ def test_an_accuracy_above_chance_is_fine(task):
 
 def test_entries_are_drawn_around_zero_where_the_run_says_so():
     recipe = PRETRAINING["small"]()
-    centred = build(changed(recipe, Changes(settings=("model=tiny",)))).quantizer.codebook
+    centred = build(changed(recipe, {"model": "tiny"})).quantizer.codebook
     positive = build(
-        changed(recipe, Changes(settings=("model=tiny", "centred_codebook=false")))
+        changed(recipe, {"model": "tiny", "centred_codebook": False})
     ).quantizer.codebook
     assert centred.min() < -0.9 and abs(centred.mean()) < 0.1
     assert positive.min() >= 0 and abs(positive.mean() - 0.5) < 0.1

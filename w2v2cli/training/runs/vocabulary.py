@@ -1,4 +1,4 @@
-"""What a run's output layer writes: chosen once, kept in the run's folder."""
+"""The symbols of a run's output layer: chosen once, kept in the run's folder."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from lm.text.phones import phone_labels
 from lm.text.pieces import train_pieces
 from lm.text.vocabulary import Vocabulary
 from models.importers.labels import STANDARD
+from storage.whole import write_whole
 from w2v2cli.errors import UserError
 from w2v2cli.training.config import FinetuneConfig
+from w2v2cli.training.run_folder import read_json
 
 KEPT = "vocabulary.json"
 
@@ -19,15 +21,16 @@ KEPT = "vocabulary.json"
 def vocabulary_of(
     config: FinetuneConfig, texts: Iterable[str | None], folder: Path | None = None
 ) -> Vocabulary:
-    """The symbols of a run: the published English characters, TIMIT's phones, or word pieces learned from `texts`.
+    """Return the published English characters, TIMIT's phones, or word pieces learned from `texts`.
 
-    folder: of the run, whose vocabulary is taken where it has one already. UserError where pieces cannot be learned.
+    folder: the run's, whose own vocabulary is returned where it has one already. Raises UserError
+    where pieces cannot be learned or the kept vocabulary is damaged.
     """
     path = None if folder is None else folder / KEPT
-    if path is not None and path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return Vocabulary.from_metadata(kept["labels"], kept["metadata"])
     try:
+        if path is not None and path.is_file():
+            kept = read_json(path, ["labels", "metadata"], "it is made again from the transcripts")
+            return Vocabulary.from_metadata(kept["labels"], kept["metadata"])
         return _chosen(config, texts)
     except ValueError as error:
         raise UserError(str(error)) from error
@@ -35,9 +38,8 @@ def vocabulary_of(
 
 def _chosen(config: FinetuneConfig, texts: Iterable[str | None]) -> Vocabulary:
     if config.units == "phones":
-        return Vocabulary.from_labels(
-            phone_labels(48 if config.phones == 48 else 39), units="phones"
-        )
+        labels = phone_labels(48 if config.phones == 48 else 39)
+        return Vocabulary.from_labels(labels, units="phones")
     if config.units == "characters":
         return Vocabulary.from_labels(STANDARD, units="characters")
     model = train_pieces((text for text in texts if text), config.pieces)
@@ -45,7 +47,7 @@ def _chosen(config: FinetuneConfig, texts: Iterable[str | None]) -> Vocabulary:
 
 
 def keep_vocabulary(vocabulary: Vocabulary, folder: Path) -> None:
-    """Write it into the run's folder."""
+    """Write a vocabulary into the run's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {"labels": vocabulary.symbols, "metadata": vocabulary.metadata}
-    (folder / KEPT).write_text(json.dumps(content, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(folder / KEPT, json.dumps(content, ensure_ascii=False) + "\n")

@@ -1,0 +1,95 @@
+"""The jobs as Python calls them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from w2v2cli.errors import UsageError
+from w2v2cli.training.runs.finetune import finetune
+from w2v2cli.training.runs.pretrain import pretrain, pretraining_dry_run
+from w2v2cli.training.runs.sources import labelled_recordings
+
+CORPUS = Path(__file__).parents[4] / "w2v2cli" / "shipped" / "corpus" / "dev-clean"
+SMALL = {
+    "model": "tiny",
+    "schedule.updates": 2,
+    "shortest_seconds": 0.5,
+    "crop_seconds": 2.0,
+    "batch_seconds": 8.0,
+    "precision": "fp32",
+}
+
+SCRIPT = f"""
+from w2v2cli.training.runs.pretrain import pretrain
+
+print("the script runs")
+result = pretrain(
+    {str(CORPUS)!r},
+    output="run",
+    recipe="small",
+    valid={str(CORPUS)!r},
+    settings={SMALL | {"loader_workers": 2}!r},
+    device="cpu",
+    on_progress=lambda progress: print(progress.update, progress.updates),
+)
+print(result.finished, result.checkpoint, result.metrics["update"])
+"""
+
+
+def test_a_script_without_a_main_guard_trains_with_loader_workers(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    result = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[:3] == ["the script runs", "1 2", "2 2"]
+    assert lines[3].split()[:2] == ["True", "run/best.safetensors"] and len(lines) == 4
+    assert result.stderr == ""
+
+
+def test_a_job_prints_nothing_and_returns_what_it_left(tmp_path, capfd):
+    notes, warnings = [], []
+    result = finetune(
+        CORPUS,
+        output=tmp_path,
+        model="tiny-config",
+        valid=CORPUS.with_name("test-clean"),
+        peak_lr=[1e-3, 2e-3],
+        settings={"schedule.updates": 1, "batch_seconds": 20, "precision": "fp32"},
+        device="cpu",
+        note=notes.append,
+        warn=warnings.append,
+    )
+    assert result.finished and result.checkpoint == tmp_path / "best.safetensors"
+    assert result.checkpoint.is_file()
+    assert [run.peak_lr for run in result.candidates] in ([1e-3, 2e-3], [2e-3, 1e-3])
+    assert result.metrics["wer"] == result.score == result.candidates[0].score
+    assert any(note.startswith("Fine-tuning on 14 utterances") for note in notes)
+    assert warnings == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_dry_run_has_every_setting():
+    plan = pretraining_dry_run(recipe="small", settings={"seed": 7})
+    assert dict(plan.rows)["parameters"] == "3.5 M"
+    assert dict(plan.settings)["seed"] == 7 and "  seed = 7" in plan.text().splitlines()
+
+
+def test_wrong_calls_are_sentences(tmp_path):
+    with pytest.raises(UsageError, match="Name the corpora"):
+        pretrain(output=tmp_path)
+    with pytest.raises(UsageError, match="there is no colour"):
+        pretrain(CORPUS, output=tmp_path, settings={"colour": "red"})
+    with pytest.raises(UsageError, match="--seeds must be at least 1, got 0"):
+        finetune(CORPUS, output=tmp_path, seeds=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_validated_on_is_not_trained_on():
+    train, valid = labelled_recordings([f"{CORPUS}@3"], None, None, None)
+    assert set(train.ids) & set(valid.ids) == set() and len(valid.ids) == len(set(valid.ids))
+    train, valid = labelled_recordings([str(CORPUS)], None, str(CORPUS), None)
+    assert train.ids == [] and len(valid.ids) == 14

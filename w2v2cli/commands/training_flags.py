@@ -1,0 +1,224 @@
+"""The options that the training commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from w2v2cli.help import Help
+
+PretrainingRecipe = Literal["base-960", "large-960", "large-lv60k", "ablation", "small"]
+BATCHES, RUN = "Batches", "Run"  # headings of --help
+
+
+@dataclass(frozen=True)
+class TrainingFlags:
+    """What every training command can be told."""
+
+    updates: Annotated[int | None, Help("Number of updates. Default: the recipe's.")] = None
+    seed: Annotated[
+        int | None,
+        Help("Random seed of weights, order of data, masks and dropout. Default: the recipe's."),
+    ] = None
+    settings: Annotated[
+        list[str] | None,
+        Help(
+            "Any setting of the recipe, by the name that --dry-run prints; may be repeated.",
+            flag="--set",
+            metavar="NAME=VALUE",
+        ),
+    ] = None
+    accumulate: Annotated[
+        int | None, Help("Micro-batches that each device accumulates for an update.", BATCHES)
+    ] = None
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"] | None,
+        Help(
+            "Precision of the forward pass under autocast; weights stay in float32. "
+            "Default: the recipe's, bf16 in most.",
+            RUN,
+        ),
+    ] = None
+    device: Annotated[
+        str, Help("auto (a GPU if there is one), cpu, cuda or cuda:N.", RUN, metavar="DEVICE")
+    ] = "auto"
+    compile: Annotated[
+        bool | None,
+        Help(
+            "Run each block through torch.compile: faster on GPUs after some minutes of compiling.",
+            RUN,
+            flag="--compile/--no-compile",
+        ),
+    ] = None
+    log_every: Annotated[
+        int, Help("Print a line every N updates where stderr is not a terminal.", RUN)
+    ] = 50
+    tensorboard: Annotated[
+        bool, Help("Also write TensorBoard events into the run folder.", RUN, flag="--tensorboard")
+    ] = False
+
+    def changes(self, peak_lr: float | None = None) -> dict[str, Any]:
+        """Return the settings that replace the recipe's, by name; those of --set come last.
+
+        Raises UsageError for a --set without a `=`.
+        """
+        from w2v2cli.training.config import parse_settings
+
+        given = {
+            "schedule.updates": self.updates,
+            "schedule.peak": peak_lr,
+            "seed": self.seed,
+            "accumulate": self.accumulate,
+            "precision": self.precision,
+            "compile": self.compile,
+            **self._more(),
+        }
+        kept = {name: value for name, value in given.items() if value is not None}
+        return kept | parse_settings(self.settings or ())
+
+    def _more(self) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(frozen=True)
+class AudioTrainingFlags(TrainingFlags):
+    """What every training command on audio can be told."""
+
+    shards: Annotated[
+        str | None,
+        Help(
+            "WebDataset shards in place of corpora: their folder or a pattern "
+            "(`w2v2 data shard` writes them)."
+        ),
+    ] = None
+    data: Annotated[
+        Path | None, Help("Folder that holds corpora given by name. Default: $W2V2_DATA.")
+    ] = None
+    batch_seconds: Annotated[
+        float | None,
+        Help(
+            "Seconds of audio, padding included, per device and micro-batch; lower it when memory "
+            "runs out. Default: the recipe's.",
+            BATCHES,
+        ),
+    ] = None
+    total_batch_hours: Annotated[
+        float | None,
+        Help(
+            "Hours of audio per update over all devices; gradients are accumulated until it is "
+            "reached. Default: the recipe's.",
+            BATCHES,
+        ),
+    ] = None
+    loader_workers: Annotated[
+        int | None,
+        Help(
+            "Processes that read audio ahead, per device; 0 reads in the training process. "
+            "Default: the recipe's.",
+            BATCHES,
+        ),
+    ] = None
+    recompute: Annotated[
+        bool | None,
+        Help(
+            "Gradient checkpointing: recompute activations in the backward pass "
+            "(less memory, slower).",
+            RUN,
+            flag="--recompute/--keep-activations",
+        ),
+    ] = None
+    dry_run: Annotated[
+        bool,
+        Help(
+            "Print size, memory, batches, schedule and all settings; train nothing.",
+            RUN,
+            flag="--dry-run",
+        ),
+    ] = False
+    speed: Annotated[
+        float,
+        Help(
+            "Speed assumed by --dry-run, in seconds of audio per second and device "
+            "(the default is a published figure of an A100; a CPU does a few).",
+            RUN,
+        ),
+    ] = 1180.0
+
+    def _more(self) -> dict[str, Any]:
+        return {
+            "batch_seconds": self.batch_seconds,
+            "total_batch_hours": self.total_batch_hours,
+            "loader_workers": self.loader_workers,
+            "recompute": self.recompute,
+        }
+
+
+@dataclass(frozen=True)
+class _Pretraining:
+    recipe: Annotated[
+        PretrainingRecipe,
+        Help(
+            "Settings by name: the paper's three models, the setup of its ablations, or a network "
+            "of 3 M parameters for two CPU cores."
+        ),
+    ] = "base-960"
+    valid: Annotated[
+        str | None, Help("Corpus to validate on. Default: one recording in a hundred.")
+    ] = None
+    model: Annotated[
+        str | None, Help("Pretrained checkpoint to start from. Default: random weights.")
+    ] = None
+    peak_lr: Annotated[float | None, Help("Peak learning rate. Default: the recipe's.")] = None
+
+
+@dataclass(frozen=True)
+class PretrainFlags(AudioTrainingFlags, _Pretraining):
+    """The options of `w2v2 pretrain`, in the order of its help."""
+
+
+@dataclass(frozen=True)
+class _Finetuning:
+    model: Annotated[
+        str, Help("Checkpoint to start from, or random weights: base-config, demo-config, ...")
+    ] = "demo-config"
+    recipe: Annotated[
+        str,
+        Help(
+            "Settings by name: base- or large- with 10m, 1h, 10h, 100h or 960h (fairseq's), the "
+            "same after paper- (the paper's table), timit, scratch, demo.",
+            metavar="NAME",
+        ),
+    ] = "demo"
+    valid: Annotated[
+        str | None,
+        Help(
+            "Corpus to validate on. Default: dev-other for LibriSpeech and Libri-light, else the "
+            "dev part of the corpora."
+        ),
+    ] = None
+    lm: Annotated[
+        str,
+        Help(
+            "Validate with this language model too: 4gram or a file "
+            "(beam 50, weights 2 and -1, as in the paper)."
+        ),
+    ] = "none"
+    lexicon: Annotated[Path | None, Help("Lexicon for --lm (see `w2v2 transcribe --help`).")] = None
+    seeds: Annotated[
+        int,
+        Help("Train N times with different seeds and keep the best by validation (paper: 3)."),
+    ] = 1
+    peak_lr: Annotated[
+        list[float] | None,
+        Help(
+            "Peak learning rate; of several (`--peak-lr 2e-5 3e-5`) the best is kept. "
+            "Default: the recipe's.",
+            metavar="RATE...",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class FinetuneFlags(AudioTrainingFlags, _Finetuning):
+    """The options of `w2v2 finetune`, in the order of its help."""

@@ -1,0 +1,131 @@
+"""What a run would do, computed from its settings and the lengths of its recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import nn
+
+from models.config import SAMPLE_RATE, Wav2Vec2Config
+from w2v2cli.data.dataset import TrainingSet
+from w2v2cli.processes import Ranks
+from w2v2cli.training.config import AudioRunConfig, FinetuneConfig
+from w2v2cli.training.stream import accumulation, reading_of
+
+A100 = 1180.0  # seconds of audio that one A100 trains BASE on in a second, as published
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """A run's size, memory, batches and schedule, and all its settings."""
+
+    rows: tuple[tuple[str, str], ...]
+    """What it is, and its value with unit."""
+    settings: tuple[tuple[str, Any], ...]
+    """Every setting by its full name."""
+
+    def text(self) -> str:
+        """Return it as aligned lines."""
+        width = max(len(name) for name, _ in self.rows)
+        lines = [f"{name:<{width}}  {value}" for name, value in self.rows]
+        settings = [f"  {name} = {value}" for name, value in self.settings]
+        return "\n".join([*lines, "", "settings (--set)", *settings])
+
+
+def dry_run(
+    config: AudioRunConfig,
+    network: nn.Module,
+    model: Wav2Vec2Config,
+    data: TrainingSet | None,
+    speed: float = A100,
+) -> DryRun:
+    """Describe a run without training.
+
+    data: what it would train on, if that is known. speed: seconds of audio a device trains on in a
+    second; the time is estimated from it.
+    """
+    world = Ranks.from_environment().world
+    accumulate = config.accumulation(world) if data is None else accumulation(config, data, world)
+    updates = config.schedule.updates
+    seconds = config.batch_seconds * accumulate  # of audio on each device in an update
+    hours = updates * seconds * world / 3600
+    rows = [
+        ("parameters", f"{parameter_count(network) / 1e6:.1f} M"),
+        ("memory", f"about {memory_estimate(network, model, config):.1f} GB on each device"),
+        ("batch", batch_description(config, world, data)),
+        ("learning rate", config.schedule.described()),
+        ("updates", f"{updates}, {hours:.0f} h of audio at most"),
+    ]
+    if data is not None:
+        batches = len(reading_of(config).epoch(data, 0))
+        steps = batches / (world * accumulate)
+        utterances = f"{len(data)} utterances, {data.hours:.1f} h"
+        rows += [
+            ("data", f"{utterances}, {batches} micro-batches, {steps:.1f} updates an epoch"),
+            ("epochs", f"{updates / steps:.1f}"),
+        ]
+    time = duration(updates * seconds / speed)
+    rows.append(("time", f"{time} at {speed:.0f} s of audio a second on each device (--speed)"))
+    return DryRun(tuple(rows), tuple(_flattened(asdict(config))))
+
+
+def batch_description(config: AudioRunConfig, world: int, data: TrainingSet | None = None) -> str:
+    """Return, in a phrase, how one update's batch comes together."""
+    wanted = config.accumulation(world)
+    accumulate = wanted if data is None else accumulation(config, data, world)
+    hours = config.batch_seconds * world * accumulate / 3600
+    processes = "1 process" if world == 1 else f"{world} processes"
+    described = (
+        f"{config.batch_seconds:.1f} s × {processes} × {accumulate} accumulated "
+        f"= {hours:.3f} h an update"
+    )
+    if accumulate < wanted:
+        return f"{described} ({wanted} would make the total batch, an epoch has no more)"
+    return described
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit a person would choose."""
+    minutes, hours = seconds / 60, seconds / 3600
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    if hours < 2:
+        return f"{minutes:.0f} min"
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Return the number of parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def memory_estimate(network: nn.Module, model: Wav2Vec2Config, config: AudioRunConfig) -> float:
+    """Estimate the memory that training takes on one device, in GB.
+
+    Weights, gradients and Adam's moments in float32, and activations counted from the shapes: each
+    convolution's output twice (before and after its GELU), and per block and frame what its
+    products and norms keep, about 14 vectors of its width and 2.5 of its inner width. Attention
+    in blocks keeps no matrix of frames by frames.
+    """
+    steps = config.batch_seconds * SAMPLE_RATE
+    bytes_per_number = 4 if config.precision == "fp32" else 2
+    activations = 0.0
+    for channels, _, stride in model.conv_layers:
+        steps /= stride
+        activations += 2 * steps * channels
+    if isinstance(config, FinetuneConfig) and config.freeze_feature_encoder:
+        activations = 0.0
+    kept = 1.0 if config.recompute else 14.0
+    inner = 0.0 if config.recompute else 2.5
+    activations += steps * model.num_layers * (kept * model.width + inner * model.ffn_width)
+    return (parameter_count(network) * 16 + activations * bytes_per_number) / 1e9
+
+
+def _flattened(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,225 @@
+"""Fine-tuning as a job: names in, the best checkpoint of one run or of several out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lm.decoding import BeamOptions, DecodingWeights
+from lm.text.vocabulary import Vocabulary
+from models.config import PRESETS
+from models.importers.reader import read_model
+from w2v2cli.data.dataset import labelled
+from w2v2cli.data.locations import resolve_lm, resolve_model
+from w2v2cli.data.recordings import Recordings
+from w2v2cli.errors import UsageError, UserError
+from w2v2cli.recognition.devices import resolve_device
+from w2v2cli.recognition.recognizer import open_search
+from w2v2cli.recognition.resolving import RecognitionOptions
+from w2v2cli.recognition.searching.spec import Searches
+from w2v2cli.training.collectives import Collectives, joined
+from w2v2cli.training.config import FinetuneConfig, changed
+from w2v2cli.training.metrics import Progress
+from w2v2cli.training.recipes import FINETUNING
+from w2v2cli.training.run_folder import Callbacks, train
+from w2v2cli.training.runs.dry_run import A100, DryRun, batch_description, dry_run
+from w2v2cli.training.runs.result import RunResult, result_of
+from w2v2cli.training.runs.selection import run_all
+from w2v2cli.training.runs.sources import (
+    Corpora,
+    described,
+    labelled_recordings,
+    names_of,
+    path_of,
+    text_of,
+)
+from w2v2cli.training.runs.vocabulary import keep_vocabulary, vocabulary_of
+from w2v2cli.training.stream import audio_stream
+from w2v2cli.training.tasks.finetuning import Finetuning, Start, build, regularised
+
+
+def finetune(
+    corpora: Corpora = (),
+    *,
+    output: str | Path,
+    model: str | Path = "demo-config",
+    recipe: str = "demo",
+    valid: str | Path | None = None,
+    lm: str = "none",
+    lexicon: str | Path | None = None,
+    seeds: int = 1,
+    peak_lr: float | Sequence[float] | None = None,
+    shards: str | None = None,
+    data: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    tensorboard: bool = False,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    warn: Callable[[str], None] = warnings.warn,
+    note: Callable[[str], None] = lambda sentence: None,
+) -> RunResult:
+    """Train a network to transcribe, by CTC (paper §3.3, §4.3).
+
+    With several seeds or learning rates every combination is trained and the one with the lowest
+    validation WER kept, as in the paper. For `corpora`, `shards`, `data`, `settings`, `device`, the
+    callbacks and errors, and for stopping and torchrun, see `pretrain`.
+
+    output: folder of the run. Its best checkpoint by validation WER is `best.safetensors`.
+    model: checkpoint to start from, or `base-config`, `demo-config`, ... for random weights.
+    recipe: a name in `recipes.FINETUNING`.
+    valid: corpus to validate on; by default see `labelled_recordings`.
+    lm, lexicon: language model to validate with (beam 50, weights 2 and -1, as the paper).
+    seeds: number of seeds to train from. peak_lr: peak learning rates in place of the recipe's.
+    """
+    rates: Sequence[float | None] = peak_lr if isinstance(peak_lr, Sequence) else [peak_lr]
+    configs = [finetuning_config(recipe, settings or {}, rate) for rate in rates]
+    names = names_of(corpora)
+    if not names and not shards:
+        raise UsageError("Name the corpora to train on, or shards.")
+    place = resolve_device(device)
+    runs = [replace(config, seed=config.seed + i) for config in configs for i in range(seeds)]
+    if not runs:
+        raise UsageError(f"--seeds must be at least 1, got {seeds}.")
+    phones = runs[0].units == "phones"
+    sources = labelled_recordings(names, shards, text_of(valid), path_of(data), phones)
+    validation = _Validation(lm, path_of(lexicon))
+    metadata = {"recipe": recipe, "corpora": [shards] if shards else names}
+    job = _Job(str(model), *sources, validation, metadata, tensorboard)
+    callbacks = Callbacks(on_progress, warn, note)
+    with joined(place) as collectives:
+        if len(runs) == 1:
+            return job.run(runs[0], Path(output), collectives, callbacks)
+        return run_all(job.run, runs, Path(output), collectives, callbacks)
+
+
+def finetuning_dry_run(
+    corpora: Corpora = (),
+    *,
+    model: str | Path = "demo-config",
+    recipe: str = "demo",
+    peak_lr: float | None = None,
+    shards: str | None = None,
+    data: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    speed: float = A100,
+) -> DryRun:
+    """Describe what `finetune` would do; see there, and `dry_run` for `speed`."""
+    config = finetuning_config(recipe, settings or {}, peak_lr)
+    names = names_of(corpora)
+    start = read_start(str(model))
+    source, learned = None, None
+    if names or shards:
+        phones = config.units == "phones"
+        source, _ = labelled_recordings(names, shards, None, path_of(data), phones)
+    symbols = config.pieces + 1  # as many as word pieces will be, which need transcripts to learn
+    if source is not None or config.units != "pieces":
+        vocabulary = vocabulary_of(config, source.texts if source is not None else ())
+        symbols = len(vocabulary.symbols)
+        if source is not None:
+            fastest = max(config.speeds)
+            learned, _ = labelled(source, vocabulary.transcript_ids, start.config, fastest)
+    network = build(start, config, symbols)
+    return dry_run(config, network, regularised(start.config, config), learned, speed)
+
+
+def finetuning_config(
+    recipe: str, settings: Mapping[str, Any], peak_lr: float | None = None
+) -> FinetuneConfig:
+    """Return a recipe with some settings changed. Raises UsageError for names that do not exist."""
+    if recipe not in FINETUNING:
+        raise UsageError(f"--recipe takes {', '.join(FINETUNING)}; got {recipe!r}.")
+    rate = {} if peak_lr is None else {"schedule.peak": peak_lr}
+    return changed(FINETUNING[recipe](), {**rate, **settings})
+
+
+def read_start(name: str) -> Start:
+    """Return the random weights of a preset (`base-config`), or a checkpoint.
+
+    Raises UserError for a checkpoint that cannot be read.
+    """
+    preset = name.removesuffix("-config")
+    if name.endswith("-config") and preset in PRESETS:
+        return Start(PRESETS[preset](), None)
+    try:
+        checkpoint = read_model(resolve_model(name).path)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return Start(checkpoint.config, checkpoint.weights)
+
+
+@dataclass(frozen=True)
+class _Validation:
+    """The language model that validation searches with, `none` for the best path alone."""
+
+    lm: str
+    lexicon: Path | None
+
+    @contextmanager
+    def searches(
+        self, model: str, vocabulary: Vocabulary, warn: Callable[[str], None]
+    ) -> Iterator[Searches | None]:
+        """Open search processes with the paper's settings for validation (§4.3)."""
+        if self.lm == "none":
+            yield None
+            return
+        location = resolve_model("demo" if model.endswith("-config") else model)
+        options = RecognitionOptions(
+            location,
+            resolve_lm(self.lm, location, self.lexicon),
+            DecodingWeights(2.0, -1.0),
+            BeamOptions(50),
+            device="cpu",  # the GPUs are busy with the training
+        )
+        with open_search(options, vocabulary.symbols, vocabulary.metadata, warn) as pool:
+            yield pool
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What stays the same over all runs of a call."""
+
+    model: str
+    train: Recordings
+    valid: Recordings
+    validation: _Validation
+    metadata: dict[str, Any]
+    tensorboard: bool
+
+    def run(
+        self, config: FinetuneConfig, folder: Path, collectives: Collectives, callbacks: Callbacks
+    ) -> RunResult:
+        """Carry out one run in a folder."""
+        start = read_start(self.model)
+        vocabulary = vocabulary_of(config, self.train.texts, folder)
+        if collectives.first:
+            keep_vocabulary(vocabulary, folder)
+        spell, fastest = vocabulary.transcript_ids, max(config.speeds)
+        learned, left_out = labelled(self.train, spell, start.config, fastest)
+        held_out, also_left_out = labelled(self.valid, spell, start.config)
+        if collectives.first:
+            for line in described([*left_out, *also_left_out]):
+                callbacks.note(line)
+        for what, kept in (("train", learned), ("validate", held_out)):
+            if not len(kept):
+                raise UserError(
+                    f"No utterance is left to {what} on: all were left out for the reasons above."
+                )
+        if collectives.first:
+            callbacks.note(
+                f"Fine-tuning on {len(learned)} utterances, {learned.hours:.2f} h, "
+                f"validating on {len(held_out)}."
+            )
+            callbacks.note(f"Batch: {batch_description(config, collectives.world, learned)}.")
+        metadata = {**self.metadata, "started_from": self.model, "seed": config.seed}
+        with self.validation.searches(self.model, vocabulary, callbacks.warn) as pool:
+            task = Finetuning(config, start, vocabulary, held_out, pool, metadata)
+            network = build(start, config, len(vocabulary.symbols))
+            stream = audio_stream(config, learned, collectives)
+            outcome = train(
+                network, task, config, stream, folder, collectives, callbacks, self.tensorboard
+            )
+        return result_of(outcome, folder, task.judged_by)

@@ -1,0 +1,167 @@
+"""Pretraining as a job: names in, a checkpoint out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.checkpoint import check_weights
+from models.importers.reader import read_model
+from models.pretraining import Wav2Vec2ForPretraining
+from w2v2cli.data.dataset import LeftOut, TrainingSet
+from w2v2cli.data.locations import resolve_model
+from w2v2cli.errors import UsageError, UserError
+from w2v2cli.recognition.devices import resolve_device
+from w2v2cli.training.collectives import joined
+from w2v2cli.training.config import PretrainConfig, changed
+from w2v2cli.training.metrics import Progress
+from w2v2cli.training.recipes import PRETRAINING
+from w2v2cli.training.run_folder import Callbacks, train
+from w2v2cli.training.runs.dry_run import A100, DryRun, batch_description, dry_run
+from w2v2cli.training.runs.result import RunResult, result_of
+from w2v2cli.training.runs.sources import (
+    Corpora,
+    names_of,
+    path_of,
+    text_of,
+    unlabelled_recordings,
+)
+from w2v2cli.training.stream import audio_stream, reading_of
+from w2v2cli.training.tasks.pretraining import Pretraining, build, network_config
+
+
+def pretrain(
+    corpora: Corpora = (),
+    *,
+    output: str | Path,
+    recipe: str = "base-960",
+    model: str | Path | None = None,
+    valid: str | Path | None = None,
+    shards: str | None = None,
+    data: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    tensorboard: bool = False,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    warn: Callable[[str], None] = warnings.warn,
+    note: Callable[[str], None] = lambda sentence: None,
+) -> RunResult:
+    """Train a network on recordings without transcripts (paper §3, §4.2).
+
+    Stopped at any moment, the same call continues where it was. Under torchrun every process makes
+    the same call, and they train together.
+
+    corpora: names (`train-960`), folders or manifests, one or several; `NAME@8` is read eight times
+        an epoch. Or `shards`: a folder or pattern of WebDataset shards.
+    output: folder of the run. Its best checkpoint by validation loss is `best.safetensors`.
+    recipe: a name in `recipes.PRETRAINING`.
+    model: pretrained checkpoint to start from; random weights by default.
+    valid: corpus to validate on; by default one recording in a hundred is held out.
+    data: folder that holds corpora given by name; by default `$W2V2_DATA`.
+    settings: values in place of the recipe's by name, `{"schedule.updates": 1000}`; see `changed`.
+    device: `auto`, `cpu`, `cuda` or `cuda:N`.
+    on_progress: called after every update. warn, note: called with sentences; warnings become
+        Python warnings by default, notes are dropped.
+
+    Raises UsageError for a call that cannot be carried out, UserError for a run that fails.
+    """
+    config = pretraining_config(recipe, settings or {})
+    names = names_of(corpora)
+    if not names and not shards:
+        raise UsageError("Name the corpora to train on, or shards.")
+    place = resolve_device(device)
+    metadata = {
+        "recipe": recipe,
+        "corpora": [shards] if shards else names,
+        "started_from": text_of(model),
+        "seed": config.seed,
+    }
+    sets = unlabelled_recordings(
+        names, shards, text_of(valid), path_of(data), config.shortest_seconds
+    )
+    job = _Job(config, *sets, metadata, Path(output), tensorboard)
+    return job.run(place, Callbacks(on_progress, warn, note))
+
+
+@dataclass(frozen=True)
+class _Job:
+    config: PretrainConfig
+    learned: TrainingSet
+    held_out: TrainingSet
+    left_out: list[LeftOut]
+    metadata: dict[str, Any]
+    folder: Path
+    tensorboard: bool
+
+    def run(self, device: torch.device, callbacks: Callbacks) -> RunResult:
+        config = self.config
+        with joined(device) as collectives:
+            if collectives.first:
+                self._describe(callbacks.note, collectives.world)
+            network = build(config)
+            if self.metadata["started_from"] is not None:
+                _load(network, self.metadata["started_from"])
+            validation = reading_of(config).epoch(self.held_out, 0)
+            task = Pretraining(config, validation, self.metadata)
+            outcome = train(
+                network,
+                task,
+                config,
+                audio_stream(config, self.learned, collectives),
+                self.folder,
+                collectives,
+                callbacks,
+                self.tensorboard,
+            )
+            return result_of(outcome, self.folder, task.judged_by)
+
+    def _describe(self, note: Callable[[str], None], world: int) -> None:
+        if self.left_out:
+            shortest = f"{self.config.shortest_seconds:g} s"
+            note(f"Left out: {len(self.left_out)} recordings shorter than {shortest}.")
+        note(
+            f"Pretraining on {len(self.learned)} recordings, {self.learned.hours:.1f} h, "
+            f"validating on {len(self.held_out)}."
+        )
+        note(f"Batch: {batch_description(self.config, world, self.learned)}.")
+
+
+def pretraining_dry_run(
+    corpora: Corpora = (),
+    *,
+    recipe: str = "base-960",
+    shards: str | None = None,
+    data: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    speed: float = A100,
+) -> DryRun:
+    """Describe what `pretrain` would do; see there, and `dry_run` for `speed`."""
+    config = pretraining_config(recipe, settings or {})
+    names = names_of(corpora)
+    learned = None
+    if names or shards:
+        learned, _, _ = unlabelled_recordings(
+            names, shards, None, path_of(data), config.shortest_seconds
+        )
+    return dry_run(config, build(config), network_config(config), learned, speed)
+
+
+def pretraining_config(recipe: str, settings: Mapping[str, Any]) -> PretrainConfig:
+    """Return a recipe with some settings changed. Raises UsageError for names that do not exist."""
+    if recipe not in PRETRAINING:
+        raise UsageError(f"--recipe takes {', '.join(PRETRAINING)}; got {recipe!r}.")
+    return changed(PRETRAINING[recipe](), settings)
+
+
+def _load(network: Wav2Vec2ForPretraining, name: str) -> None:
+    try:
+        checkpoint = read_model(resolve_model(name).path)
+        check_weights(checkpoint.weights, network)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    network.load_state_dict(checkpoint.weights)
