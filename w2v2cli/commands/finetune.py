@@ -41,7 +41,7 @@ def finetune(
 
       w2v2 finetune my-corpus -o runs/mine --model base-960h --recipe base-1h
 
-      w2v2 finetune librilight-10h -o runs/10h --model runs/base --recipe paper-base-10h --seeds 3
+      w2v2 finetune librilight-10h -o RUN --model BASE.safetensors --recipe base-10h
     """
     if not flags.dry_run and (not (corpora or flags.shards) or output is None):
         raise UsageError(
