@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from w2v2cli.commands.flags import takes
+from w2v2cli.commands.reporting import report_end, training
 from w2v2cli.commands.training_flags import FinetuneFlags
-from w2v2cli.commands.training_report import report_end, reporting
 from w2v2cli.errors import UsageError
 
 SHOWN = ("loss", "learning_rate", "gradient_norm", "audio_seconds_per_second")
@@ -72,7 +72,7 @@ def _print_plan(flags: FinetuneFlags, corpora: list[str]) -> None:
 def _train(flags: FinetuneFlags, corpora: list[str], output: Path) -> None:
     from w2v2cli.training.runs import finetune as job
 
-    with reporting(flags.log_every, SHOWN) as report:
+    with training(flags.log_every, SHOWN) as report:
         result = job.finetune(
             corpora,
             output=output,

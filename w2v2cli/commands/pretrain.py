@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from w2v2cli.commands.flags import takes
+from w2v2cli.commands.reporting import report_end, training
 from w2v2cli.commands.training_flags import PretrainFlags
-from w2v2cli.commands.training_report import report_end, reporting
 from w2v2cli.errors import UsageError
 
 SHOWN = (
@@ -79,7 +79,7 @@ def _print_plan(flags: PretrainFlags, corpora: list[str]) -> None:
 def _train(flags: PretrainFlags, corpora: list[str], output: Path) -> None:
     from w2v2cli.training.runs import pretrain as job
 
-    with reporting(flags.log_every, SHOWN) as report:
+    with training(flags.log_every, SHOWN) as report:
         result = job.pretrain(
             corpora,
             output=output,

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from w2v2cli.console import progress, say
+import typer
+
+from w2v2cli.console import Advance, progress, say
+from w2v2cli.processes import Ranks
 
 if TYPE_CHECKING:
     from w2v2cli.data.locations import OnProgress
+    from w2v2cli.training.metrics import Progress
+    from w2v2cli.training.runs.result import RunResult
+
+RATES = ("wer", "cer", "per", "wer_lm", "cer_lm")  # what a validation adds to the metrics
 
 
 def warn(sentence: str) -> None:
@@ -41,3 +49,61 @@ def fetching() -> Iterator[OnProgress]:
             advance(done / 1e6, total / 1e6 if total else None, file)
 
         yield on_fetch
+
+
+class TrainingReport:
+    """The callbacks of a run: a progress bar on a terminal, lines on stderr otherwise."""
+
+    def __init__(self, log_every: int, shown: Sequence[str], bars: ExitStack) -> None:
+        self._log_every, self._shown, self._bars = log_every, shown, bars
+        self._advance: Advance | None = None
+        self._terminal = sys.stderr.isatty()
+
+    def on_progress(self, progressed: Progress) -> None:
+        """Move the bar; print a line every `log_every` updates, and after each validation."""
+        from w2v2cli.training.runs.dry_run import duration
+
+        update, updates, metrics = progressed.update, progressed.updates, progressed.metrics
+        if self._advance is None:
+            self._advance = self._bars.enter_context(progress("Training", f"/{updates}"))
+        line = "  ".join(f"{name} {metrics[name]:.4g}" for name in self._shown if name in metrics)
+        left = f"{duration(progressed.seconds_left)} left"
+        validated = [name for name in metrics if name.startswith("valid") or name in RATES]
+        if validated or (not self._terminal and update % self._log_every == 0):
+            held_out = "".join(f"  {name} {metrics[name]:.4g}" for name in validated)
+            say(f"update {update}/{updates}  {line}{held_out}  {left}")
+        self._advance(update, updates, f"{line}  {left}")
+
+    def warn(self, sentence: str) -> None:
+        """Print a warning."""
+        warn(sentence)
+
+    def note(self, sentence: str) -> None:
+        """Print a sentence as it is."""
+        say(sentence)
+
+
+@contextmanager
+def training(log_every: int, shown: Sequence[str]) -> Iterator[TrainingReport]:
+    """Report a run; `shown` metrics stand in the bar and in each line."""
+    with ExitStack() as bars:
+        yield TrainingReport(log_every, shown, bars)
+
+
+def report_end(result: RunResult) -> None:
+    """Print how a run ended, and how it continues when a signal stopped it."""
+    if not Ranks.from_environment().first:
+        return
+    if not result.finished:
+        say(
+            f"Stopped by {result.stopped_by} after update {result.update}; all is saved. "
+            "The same call continues it:"
+        )
+        say(" ".join(["  w2v2", *sys.argv[1:]]))
+    elif not result.candidates:
+        say(f"Done. The best checkpoint is {result.checkpoint}.")
+    else:
+        typer.echo("peak rate  seed  validation WER")
+        for run in result.candidates:
+            typer.echo(f"{run.peak_lr:<9g}  {run.seed:<4}  {run.score:.2%}")
+        say(f"The best of them is {result.checkpoint}.")

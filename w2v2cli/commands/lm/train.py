@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from w2v2cli.commands.flags import takes
+from w2v2cli.commands.reporting import report_end, training
 from w2v2cli.commands.training_flags import BATCHES, TrainingFlags
-from w2v2cli.commands.training_report import report_end, reporting
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError
 
@@ -121,7 +121,7 @@ def _run(
         )
         metadata = {"recipe": recipe, "texts": [path.name for path in files], "seed": config.seed}
         task = LanguageModelling(config, dictionary, shards, tests, other, rows, metadata)
-        with reporting(flags.log_every, SHOWN) as report:
+        with training(flags.log_every, SHOWN) as report:
             callbacks = Callbacks(report.on_progress, report.warn, report.note)
             outcome = fit(
                 network, task, config, stream, output, ranks, callbacks, flags.tensorboard
