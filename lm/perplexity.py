@@ -1,4 +1,4 @@
-"""How well a language model tells a text: log-probabilities of sentences, perplexity per word."""
+"""How well a language model predicts a text: log p of sentences, perplexity per word."""
 
 from __future__ import annotations
 
@@ -12,37 +12,42 @@ import numpy as np
 
 from lm.language_model import LanguageModel, LanguageModelError, WholeSentences
 
-TOGETHER = 256  # sentences that are scored in one go
+TOGETHER = 256  # sentences that are scored together
 
 
 class KnowingModel(LanguageModel[Any], Protocol):
-    """A language model that says which words it has."""
+    """A language model that can tell which words it has."""
 
     def knows(self, word: str) -> bool:
-        """Whether the model has `word`, or takes it for <unk>."""
+        """Whether the model has `word`; otherwise it scores it as <unk>."""
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    """Sums over a text, natural log; the ends of sentences are predicted, and count, like words."""
+    """Sums over a text, in natural log.
+
+    The end of a sentence is predicted and counts like a word in the perplexities.
+    """
 
     sentences: int = 0
+    """Number of sentences."""
     words: int = 0
+    """Number of words, without the ends of sentences."""
     unknown: int = 0
-    """Of the words, those that the model takes for <unk>."""
+    """Number of words that the model scores as <unk>."""
     log_prob: float = 0.0
-    """Of everything."""
+    """Sum of log p over all words and ends of sentences."""
     unknown_log_prob: float = 0.0
-    """Of the unknown words alone."""
+    """Sum of log p over the unknown words alone."""
 
     @property
     def including(self) -> float:
-        """Perplexity with unknown words; each counts as <unk>, whichever word it is."""
+        """Perplexity with unknown words, each scored as <unk>; nan for no text."""
         return _perplexity(self.log_prob, self.words + self.sentences)
 
     @property
     def excluding(self) -> float:
-        """Perplexity without unknown words; they stay in the histories of the others."""
+        """Perplexity without unknown words, which remain in the histories of the others."""
         return _perplexity(
             self.log_prob - self.unknown_log_prob, self.words + self.sentences - self.unknown
         )
@@ -58,14 +63,15 @@ class Perplexity:
 
 
 def perplexity(model: KnowingModel, sentences: Iterable[Sequence[str]]) -> Perplexity:
-    """Of a whole text: see `score_text`."""
+    """Sum up a text. Arguments and errors as those of `score_text`."""
     return sum(score_text(model, sentences), Perplexity())
 
 
 def score_text(model: KnowingModel, sentences: Iterable[Sequence[str]]) -> Iterator[Perplexity]:
-    """Each sentence by itself, in order. `model.words` must hold all of their words, known or not.
+    """Yield the sums of each sentence, in order.
 
-    Raises LanguageModelError for a word that it does not hold.
+    model: `model.words` must hold every word of the text, known to the model or not. Raises
+    LanguageModelError for a word that it does not hold.
     """
     index = {word: number for number, word in enumerate(model.words)}
     stream = iter(sentences)
@@ -75,7 +81,7 @@ def score_text(model: KnowingModel, sentences: Iterable[Sequence[str]]) -> Itera
             numbers = [[index[word] for word in sentence] for sentence in batch]
         except KeyError as error:
             raise LanguageModelError(
-                f"The model was not told of the word {error.args[0]!r}."
+                f"The word {error.args[0]!r} is not among the words the model was opened for."
             ) from None
         for sentence, scores in zip(batch, _scores(model, numbers), strict=True):
             unknown = [place for place, word in enumerate(sentence) if not model.knows(word)]
@@ -84,7 +90,7 @@ def score_text(model: KnowingModel, sentences: Iterable[Sequence[str]]) -> Itera
 
 
 def _scores(model: KnowingModel, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
-    """For each sentence the log p, in the model's base, of its words and of its end."""
+    """For each sentence the (words + 1,) log p of its words and its end, in the model's base."""
     if isinstance(model, WholeSentences):
         return model.score_sentences(sentences)
     scores = [np.zeros(len(sentence) + 1) for sentence in sentences]

@@ -17,7 +17,8 @@ from typing import IO
 
 import numpy as np
 
-from lm.ngram.kneser_ney import UNK, BackoffModel, BackoffOrder
+from lm.language_model import UNK
+from lm.ngram.kneser_ney import BackoffModel, BackoffOrder
 from storage.whole import whole_file
 
 BLOCK = 100_000  # n-grams formatted at a time
@@ -92,7 +93,7 @@ def read_unigrams(path: Path) -> list[str]:
     with open_arpa(path) as file:
         counts = _header(file, path)
         words = [line.split("\t")[1] for line in _section(file, path, 1, counts[0])]
-    return [word for word in words if word not in ("<s>", "</s>", "<unk>", "<UNK>")]
+    return [word for word in words if word not in ("<s>", "</s>", UNK, UNK.upper())]
 
 
 def read_ngrams(path: Path) -> Iterator[tuple[float, tuple[str, ...], float]]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lm.language_model import LanguageModelError
+from lm.language_model import UNK, LanguageModelError
 from lm.ngram.arpa import read_ngrams
 from lm.ngram.kenlm import check_file
 
@@ -70,7 +70,7 @@ def read_automaton(path: Path) -> AutomatonArrays:
                 grams.append([])
                 numbers.append([])
             if len(words) == 1:
-                word = "<unk>" if words[0] == "<UNK>" else words[0]
+                word = UNK if words[0] == UNK.upper() else words[0]
                 grams[0].append((vocabulary.setdefault(word, len(vocabulary)),))
             else:
                 grams[len(words) - 1].append(tuple([vocabulary[word] for word in words]))
@@ -81,8 +81,8 @@ def read_automaton(path: Path) -> AutomatonArrays:
         ) from None
     except ValueError as error:
         raise LanguageModelError(str(error)) from None
-    if "<unk>" not in vocabulary:
-        grams[0].append((vocabulary.setdefault("<unk>", len(vocabulary)),))
+    if UNK not in vocabulary:
+        grams[0].append((vocabulary.setdefault(UNK, len(vocabulary)),))
         numbers[0].append((MISSING_UNK, 0.0))
     for special in ("<s>", "</s>"):
         if special not in vocabulary:

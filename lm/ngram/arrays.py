@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lm.language_model import UNK
 from lm.native.library import is_built
 from lm.ngram.arpa_automaton import AutomatonArrays, read_automaton
 from lm.ngram.automaton import automaton_file
@@ -140,7 +141,7 @@ class NgramTensors:
     ) -> None:
         """words: the word of each index; those that the model lacks score as its <unk>."""
         vocabulary = automaton.vocabulary
-        unknown = vocabulary["<unk>"]
+        unknown = vocabulary[UNK]
         self._words = torch.tensor(
             [vocabulary.get(word, unknown) for word in words], dtype=torch.int64, device=device
         )

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-UNK, BOS, EOS = "<unk>", "<s>", "</s>"
+from lm.language_model import UNK
+
+BOS, EOS = "<s>", "</s>"
 SPECIAL = (UNK, BOS, EOS)  # ids 0, 1, 2
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # those of lmplz --discount_fallback
 

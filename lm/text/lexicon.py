@@ -1,4 +1,4 @@
-"""Words and how the acoustic model spells them."""
+"""Words and their spellings in the symbols of the acoustic model."""
 
 from __future__ import annotations
 
@@ -17,28 +17,32 @@ class LexiconError(ValueError):
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Spellings by word, and the words that the alphabet cannot write."""
+    """Spellings by word, and the words that the alphabet cannot spell."""
 
     spellings: dict[str, tuple[tuple[int, ...], ...]]
-    """Indices of each spelling, the word boundary at its end where the alphabet has one."""
+    """Spellings of each word in symbol indices, with the word boundary at the end if any."""
     unspellable: tuple[str, ...] = ()
+    """Words left out, since the alphabet lacks a symbol that they need."""
 
     @classmethod
     def from_words(cls, words: Iterable[str], vocabulary: Vocabulary, count: int = 1) -> Lexicon:
-        """Spell every word by its characters, as the published models do, or by its `count` likeliest rows of pieces.
+        """Spell every word by its characters, or by its word pieces.
 
-        Raises LexiconError for phones, which no rule here makes of a word, and for pieces without their model.
+        count: most spellings of a word in pieces, the likeliest first. Raises LexiconError for a
+        vocabulary of phones, since no rule here turns a word into phones, and for pieces without
+        the model that cuts words into them.
         """
         if vocabulary.units == "phones":
             raise LexiconError(
-                "Words cannot be spelled in phones by rule: give a lexicon that lists their phones (--lexicon), or search "
-                "without a language model (--lm none)."
+                "Words cannot be spelled in phones by rule: give a lexicon that lists their phones "
+                "(--lexicon), or search without a language model (--lm none)."
             )
         if vocabulary.units == "characters":
             return cls._built(((word, tuple(word)) for word in words), vocabulary)
         if (model := vocabulary.piece_model) is None:
             raise LexiconError(
-                "Words cannot be cut into pieces: the model that cuts them is not in the checkpoint."
+                "Words cannot be cut into pieces: the model that cuts them is not in the "
+                "checkpoint."
             )
         return cls._built(
             ((word, row) for word in words for row in model.spellings(word, count)), vocabulary
@@ -46,10 +50,11 @@ class Lexicon:
 
     @classmethod
     def read(cls, path: Path, vocabulary: Vocabulary) -> Lexicon:
-        """Read `word<TAB>s p e l l i n g |` lines, gzip by name; a word may come with several spellings.
+        """Read lines `word<TAB>s p e l l i n g |`, gzip by name; a word may have several lines.
 
-        Words that the alphabet cannot write are kept apart in `unspellable`, not refused. Raises LexiconError with
-        the line for one that has no spelling, and for a file that is no text.
+        Words that the alphabet cannot spell go to `unspellable`. Raises LexiconError that names the
+        line for a word without a spelling, and for a file that is damaged or not UTF-8; OSError for
+        one that cannot be opened.
         """
         return cls._built(_lines(path), vocabulary)
 
@@ -96,9 +101,9 @@ def _lines(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
                     yield word, tuple(symbols)
                 elif word:
                     raise LexiconError(
-                        f"{path}, line {number}: the word {word!r} has no spelling beside it."
+                        f"{path}, line {number}: the word {word!r} has no spelling after it."
                     )
     except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise LexiconError(
-            f"The lexicon {path} is damaged or no text after line {number}: {error}."
+            f"The lexicon {path} is damaged or not text after line {number}: {error}."
         ) from None

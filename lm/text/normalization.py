@@ -1,6 +1,7 @@
-"""One spelling for all text: what language models learn from, what hypotheses are compared with.
+"""One spelling for all English text, for training language models and for computing error rates.
 
-The result holds A to Z, the apostrophe inside words and single spaces, the alphabet of LibriSpeech's transcripts.
+The result has the letters A to Z, apostrophes inside words and single spaces, as the transcripts of
+LibriSpeech.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ _SYMBOLS = {"&": " AND ", "%": " PERCENT ", "Æ": "AE", "Œ": "OE", "ß": "SS"}
 _CURRENCY = {"£": " POUNDS", "$": " DOLLARS", "€": " EUROS"}
 
 _ONES = (
-    "ZERO ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE TEN ELEVEN TWELVE THIRTEEN FOURTEEN FIFTEEN SIXTEEN SEVENTEEN "
-    "EIGHTEEN NINETEEN"
+    "ZERO ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE TEN ELEVEN TWELVE THIRTEEN FOURTEEN "
+    "FIFTEEN SIXTEEN SEVENTEEN EIGHTEEN NINETEEN"
 ).split()
 _TENS = "TWENTY THIRTY FORTY FIFTY SIXTY SEVENTY EIGHTY NINETY".split()
 _SCALES = (
@@ -31,13 +32,20 @@ _SCALES = (
     (100, "HUNDRED"),
 )
 _ORDINALS = {
-    "ONE": "FIRST", "TWO": "SECOND", "THREE": "THIRD", "FIVE": "FIFTH", "EIGHT": "EIGHTH", "NINE": "NINTH",
+    "ONE": "FIRST",
+    "TWO": "SECOND",
+    "THREE": "THIRD",
+    "FIVE": "FIFTH",
+    "EIGHT": "EIGHTH",
+    "NINE": "NINTH",
     "TWELVE": "TWELFTH",
-}  # fmt: skip
+}
 
 
 def normalize_text(text: str) -> str:
-    """Upper case, numbers in words, accents folded, punctuation gone, apostrophes kept inside words.
+    """Normalise text: capitals, numbers in words, no accents and no punctuation.
+
+    Apostrophes stay inside words. Normalised text is returned unchanged.
 
     >>> normalize_text("It’s Mr. Dubois' 2nd café—well-known.")
     "IT'S MISTER DUBOIS SECOND CAFE WELL KNOWN"
@@ -75,7 +83,7 @@ def _spoken_number(match: re.Match[str]) -> str:
 
 
 def _is_year(match: re.Match[str]) -> bool:
-    """Four digits from 1100 to 1999 without anything beside them are read as a year."""
+    """Whether a number is read as a year: four digits from 1100 to 1999 and nothing else."""
     currency, whole, decimals, ordinal = match.groups()
     return not (currency or decimals or ordinal) and len(whole) == 4 and 1100 <= int(whole) <= 1999
 
@@ -88,7 +96,7 @@ def _year(number: int) -> str:
 
 
 def cardinal(number: int) -> str:
-    """A whole number from 0 in English words, American style (no AND)."""
+    """A whole number, 0 or more, in English words, American style (without AND)."""
     if number < 20:
         return _ONES[number]
     if number < 100:
@@ -118,7 +126,10 @@ _PARAGRAPH = re.compile(r"\n\s*\n")
 
 
 def sentences(text: str) -> Iterator[str]:
-    """The sentences of running text, as written; a paragraph ends one, a single line break does not."""
+    """Yield the sentences of running text, as written.
+
+    A blank line ends a sentence, a single line break does not; abbreviations such as Mr. do not.
+    """
     for paragraph in _PARAGRAPH.split(text):
         pending = ""
         for piece in _SENTENCE_END.split(" ".join(paragraph.split())):

@@ -1,7 +1,7 @@
-"""Word pieces: what a sentencepiece model cuts words into (the unigram model of Kudo, 2018).
+"""Word pieces: the units of a sentencepiece model (the unigram model of Kudo, 2018).
 
-The mark U+2581 begins every word, so pieces give words back without the model. sentencepiece, an extra, is needed to
-learn pieces and to spell with them.
+The mark U+2581 begins the first piece of every word, so words can be restored without the model.
+Learning pieces and spelling words in them need sentencepiece, an extra of this package.
 """
 
 from __future__ import annotations
@@ -20,43 +20,44 @@ from lm.text.normalization import normalize_text
 MARK = "\u2581"
 BLANK = "<pad>"
 UNKNOWN = "<unk>"
-LONGEST = 16_384  # bytes of a sentence; sentencepiece leaves longer ones out by itself
+LONGEST = 16_384  # bytes of a sentence; sentencepiece skips longer ones
 LONGEST_PIECE = 16  # characters
 
 
 class PiecesError(ValueError):
-    """Pieces that cannot be learned, or a model of them that cannot be read."""
+    """Pieces that cannot be learned, or a piece model that cannot be read."""
 
 
 @dataclass(frozen=True)
 class PieceModel:
-    """A sentencepiece model as bytes; only spelling loads it."""
+    """A sentencepiece model in bytes, which is loaded when it is first used."""
 
     proto: bytes
+    """The serialised model, the content of a `.model` file."""
 
     @classmethod
     def from_text(cls, text: str) -> PieceModel:
-        """Undo `as_text`. PiecesError for what is no base64."""
+        """The model that `as_text` wrote. Raises PiecesError for text that is not base64."""
         try:
             return cls(base64.b64decode(text, validate=True))
         except (binascii.Error, ValueError):
-            raise PiecesError("The model of word pieces is damaged: it is no base64.") from None
+            raise PiecesError("The model of word pieces is damaged: it is not base64.") from None
 
     def as_text(self) -> str:
         """The model in base64, for the JSON of a checkpoint."""
         return base64.b64encode(self.proto).decode("ascii")
 
     def labels(self) -> tuple[str, ...]:
-        """Output symbols of a model that writes these pieces: the blank, then the pieces, commonest first."""
+        """The output symbols of an acoustic model: the blank, then pieces, commonest first."""
         pieces = (self._processor.id_to_piece(i) for i in range(self._processor.get_piece_size()))
         return (BLANK, *(piece for piece in pieces if piece != UNKNOWN))
 
     def spell(self, word: str) -> tuple[str, ...]:
-        """The likeliest pieces of a word; characters that the model has not seen come as they are."""
+        """The likeliest pieces of a word; characters unknown to the model stay as they are."""
         return tuple(self._processor.encode(word, out_type=str))
 
     def spellings(self, word: str, count: int) -> tuple[tuple[str, ...], ...]:
-        """Up to `count` ways to cut a word, the likeliest first."""
+        """Up to `count` ways to cut a word into pieces, the likeliest first."""
         found = self._processor.nbest_encode(word, nbest_size=count, out_type=str)
         return tuple(dict.fromkeys(tuple(spelling) for spelling in found))
 
@@ -71,9 +72,10 @@ class PieceModel:
 
 
 def train_pieces(texts: Iterable[str], size: int) -> PieceModel:
-    """Learn `size` pieces, every character among them, from transcripts (normalised as all texts are).
+    """Learn a model of `size` pieces, every character among them, from transcripts.
 
-    The same texts give the same pieces: nothing is drawn. PiecesError for a size that the texts do not allow.
+    texts: transcripts, which `normalize_text` spells. The result depends on the texts alone. Raises
+    PiecesError for a size that the texts do not allow, and where sentencepiece is not installed.
     """
     sentencepiece = import_sentencepiece()
     sentences = [text for text in map(normalize_text, texts) if text]
@@ -82,7 +84,7 @@ def train_pieces(texts: Iterable[str], size: int) -> PieceModel:
     least = len(set("".join(sentences)) - {" "}) + 1
     if size < least:
         raise PiecesError(
-            f"{size} word pieces are too few: the characters of the texts and {MARK!r} alone are {least}."
+            f"{size} word pieces are too few: the texts have {least} characters, {MARK!r} included."
         )
     model = io.BytesIO()
     try:
@@ -105,7 +107,7 @@ def train_pieces(texts: Iterable[str], size: int) -> PieceModel:
     except RuntimeError as error:
         most = re.search(r"<= (\d+)\.", str(error))
         limit = (
-            f"at most {int(most[1]) - 1} are to be had"
+            f"at most {int(most[1]) - 1} are possible"
             if most
             else str(error).strip().splitlines()[0]
         )
@@ -116,12 +118,12 @@ def train_pieces(texts: Iterable[str], size: int) -> PieceModel:
 
 
 def words_of(pieces: Iterable[str]) -> str:
-    """The text that pieces write."""
+    """The words that pieces spell, separated by spaces."""
     return " ".join("".join(pieces).replace(MARK, " ").split())
 
 
 def import_sentencepiece() -> Any:
-    """sentencepiece, which is an extra; PiecesError says how to have it."""
+    """The sentencepiece package, an extra. Raises PiecesError where it is not installed."""
     try:
         import sentencepiece
     except ImportError:

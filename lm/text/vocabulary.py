@@ -1,6 +1,7 @@
-"""The symbols an acoustic model writes with: which is the blank, where words end, how transcripts are spelled.
+"""The output symbols of an acoustic model, and the spelling of transcripts in them.
 
-Characters have a symbol that ends each word; phones know no words; of word pieces the first of each word bears a mark.
+There are three kinds of units. Characters have a symbol that ends each word. Phones have no words.
+The first of the word pieces of a word begins with a mark.
 """
 
 from __future__ import annotations
@@ -19,40 +20,33 @@ Units = Literal["characters", "phones", "pieces"]
 # The output alphabet of the published English models, in index order.
 CHARACTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ")
 
-BLANKS = (
-    "<blank>",
-    "<blk>",
-    "[PAD]",
-    "<pad>",
-    "<s>",
-    "-",
-    "",
-)  # the first one that a model has is its blank
+# Names of the blank; the first one that a model has is its blank.
+BLANKS = ("<blank>", "<blk>", "[PAD]", "<pad>", "<s>", "-", "")
 BOUNDARIES = ("|", "<space>", " ")
 UNKNOWN = ("<unk>", "[UNK]")
-BRACKETS = (("<", ">"), ("[", "]"))  # around the names of symbols that write nothing: </s>, [PAD]
+BRACKETS = (("<", ">"), ("[", "]"))  # around names of symbols that spell nothing
 
 
 class SpellingError(ValueError):
-    """A word that the alphabet cannot write."""
+    """A word that the alphabet cannot spell."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Symbols in the order of the acoustic model's outputs."""
+    """The output symbols of an acoustic model, by index."""
 
     symbols: tuple[str, ...]
     blank: int
     """Index of the CTC blank."""
     word_boundary: int | None
-    """Index of the symbol between two words; None for models without one (phones)."""
+    """Index of the symbol that ends a word; None for models without one (phones, pieces)."""
     unknown: int | None = None
-    """Index of the symbol for what the alphabet lacks."""
+    """Index of the symbol for anything that the alphabet lacks, if there is one."""
 
     units: Units = "characters"
-    """What the symbols are."""
+    """The kind of the symbols."""
     piece_model: PieceModel | None = field(default=None, compare=False, repr=False)
-    """What cuts words into pieces; reading pieces does without."""
+    """The model that cuts words into pieces; restoring words from pieces does not need it."""
 
     @classmethod
     def from_labels(
@@ -62,22 +56,22 @@ class Vocabulary:
         units: Units | None = None,
         piece_model: PieceModel | None = None,
     ) -> Vocabulary:
-        """Find the special symbols by the names that Hugging Face, fairseq and torchaudio give them.
+        """Find the special symbols by their names in Hugging Face, fairseq and torchaudio.
 
-        blank: its index where the checkpoint says so. units: None tells them by the labels. Raises ValueError for labels
-        with no blank or with repeats.
+        blank: its index, where the checkpoint names it. units: None to find them by `units_of`.
+        Raises ValueError for labels without a blank or with duplicates.
         """
         labels = tuple(labels)
         if len(set(labels)) != len(labels):
             twice = sorted({label for label in labels if labels.count(label) > 1})
             raise ValueError(
-                f"A vocabulary names each symbol once, but {twice[0]!r} stands in it twice."
+                f"A vocabulary must list each symbol once, but {twice[0]!r} is in it twice."
             )
         if blank is None:
             blank = _first(labels, BLANKS)
         if blank is None:
             raise ValueError(
-                f"None of the {len(labels)} labels is a blank: looked for {', '.join(BLANKS)}."
+                f"None of the {len(labels)} labels is a blank: none is {', '.join(BLANKS)}."
             )
         units = units or units_of(labels)
         boundary = _first(labels, BOUNDARIES) if units == "characters" else None
@@ -85,11 +79,15 @@ class Vocabulary:
 
     @classmethod
     def from_metadata(cls, labels: Sequence[str], metadata: Mapping[str, Any]) -> Vocabulary:
-        """The vocabulary of a checkpoint: its labels, and what `metadata` wrote there; ValueError where that is wrong."""
+        """The vocabulary of a checkpoint, from its labels and what `metadata` stored there.
+
+        Raises ValueError for unknown units, a damaged piece model, and labels as in `from_labels`.
+        """
         units, pieces = metadata.get("units"), metadata.get("pieces")
         if units is not None and units not in get_args(Units):
             raise ValueError(
-                f"The checkpoint's units are {', '.join(get_args(Units))}; it says {units!r}."
+                f"The units of a checkpoint must be one of {', '.join(get_args(Units))}, "
+                f"got {units!r}."
             )
         return cls.from_labels(
             labels, None, units, None if pieces is None else PieceModel.from_text(pieces)
@@ -97,18 +95,18 @@ class Vocabulary:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What a checkpoint keeps beside the labels, for `from_metadata`."""
+        """Values that a checkpoint stores with the labels, for `from_metadata`."""
         pieces = {} if self.piece_model is None else {"pieces": self.piece_model.as_text()}
         return {"units": self.units, **pieces}
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """Symbol to index."""
+        """Index of each symbol."""
         return {symbol: i for i, symbol in enumerate(self.symbols)}
 
     @cached_property
     def letters(self) -> frozenset[str]:
-        """The symbols that words are written with."""
+        """The symbols that spell words, without the special ones such as blank and </s>."""
         special = {
             self.symbols[i] for i in (self.blank, self.word_boundary, self.unknown) if i is not None
         }
@@ -118,14 +116,17 @@ class Vocabulary:
 
     @cached_property
     def phone_set(self) -> PhoneSet | None:
-        """Which of TIMIT's sets the symbols are; None for others, which nothing folds."""
+        """Which of TIMIT's sets the symbols are; None for other symbols, which are not folded."""
         return phone_set(self.letters) if self.units == "phones" else None
 
     def transcript_ids(self, transcript: str | Sequence[str]) -> tuple[int, ...]:
-        """Label ids of a transcript: a text, or phones in one string or several. SpellingError for what cannot be written.
+        """The symbol indices of a transcript.
 
-        Characters bear the word boundary after every word, the last one too: as in fairseq's `.ltr` files, and what a
-        lexicon search looks for. TIMIT's phones are folded to those of the model.
+        transcript: text, which `normalize_text` spells; or phones, in one string or several, which
+        are folded to those of the model where both are TIMIT's.
+
+        In characters a word boundary follows every word, the last one too, as in fairseq's `.ltr`
+        files and in the spellings of a lexicon. Raises SpellingError for what cannot be spelled.
         """
         parts = transcript.split() if isinstance(transcript, str) else list(transcript)
         if self.units == "phones":
@@ -135,18 +136,22 @@ class Vocabulary:
         return tuple(i for word in words for i in (*self.spell(word), *end))
 
     def spell(self, word: str) -> tuple[int, ...]:
-        """Indices of a word's symbols, without a boundary; SpellingError names the symbols that are missing."""
+        """The symbol indices of a word, without a boundary. Raises SpellingError."""
         return self._ids(self.symbols_of(word), word)
 
     def symbols_of(self, word: str) -> tuple[str, ...]:
-        """The symbols that would write a word: its characters, its pieces, or the phones that it lists."""
+        """The symbols that would spell a word: its characters, its pieces, or the phones it lists.
+
+        Raises SpellingError for pieces without their model.
+        """
         if self.units == "phones":
             return tuple(word.split())
         if self.units == "characters":
             return tuple(word)
         if self.piece_model is None:
             raise SpellingError(
-                f"{word!r} cannot be cut into pieces: the model that cuts them is not in the checkpoint"
+                f"{word!r} cannot be cut into pieces: the model that cuts them is not in the "
+                "checkpoint"
             )
         return self.piece_model.spell(word)
 
@@ -165,15 +170,15 @@ class Vocabulary:
             raise SpellingError(str(error)) from None
 
     def can_spell(self, words: Iterable[str]) -> bool:
-        """Whether every one of `words` can be written."""
+        """Whether the alphabet has every symbol of `words`."""
         if self.units == "pieces" and self.piece_model is None:
             return False
         return all(self.letters.issuperset(self.symbols_of(word)) for word in words)
 
     def text(self, ids: Iterable[int]) -> str:
-        """What collapsed indices write; blanks and special symbols say nothing.
+        """The text of symbol indices without repeats and blanks; special symbols are skipped.
 
-        Words for characters and pieces, the phones with spaces between them for phones.
+        In characters and pieces it is words, in phones the phones, separated by spaces.
         """
         parts = []
         for i in ids:
@@ -187,7 +192,11 @@ class Vocabulary:
 
 
 def units_of(labels: Sequence[str]) -> Units:
-    """What labels alone say of their units."""
+    """The units of labels, guessed from their form.
+
+    Pieces begin with the mark; among phones there are longer names and no word boundary; all else
+    is characters.
+    """
     if any(label.startswith(MARK) for label in labels):
         return "pieces"
     special = {*BLANKS, *UNKNOWN}

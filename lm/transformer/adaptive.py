@@ -1,6 +1,7 @@
-"""Vectors of words, narrower for rarer words: adaptive input (Baevski and Auli, 2018) and softmax (Grave et al., 2017).
+"""Vectors of words that are narrower for rarer words.
 
-The vocabulary is sorted by frequency and cut into bands. Legend: N rows, D width, V words, C bands beyond the first.
+Adaptive input: Baevski and Auli (2018); adaptive softmax: Grave et al. (2017). The vocabulary is
+sorted by frequency and cut into bands. Legend: N rows, D width, V words, C bands after the first.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from torch import Tensor, nn
 
 from lm.transformer.config import TransformerLMConfig
 
-CHUNK = 1 << 26  # logits that are in memory at once, of a whole band
+CHUNK = 1 << 26  # logits of a band that are computed together
 
 
 class AdaptiveInput(nn.Module):
-    """Word numbers -> vectors. Each band has a table and a projection to the common width."""
+    """Turns word numbers into vectors; a band has a table and a projection to the common width."""
 
     def __init__(self, config: TransformerLMConfig) -> None:
         super().__init__()
@@ -42,7 +43,7 @@ class AdaptiveInput(nn.Module):
         self.width = config.width
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(...) int -> (..., D)."""
+        """(...) int word numbers -> (..., D)."""
         if len(self.projections) == 0:
             return self.tables[0](tokens)
         flat = tokens.reshape(-1)
@@ -57,10 +58,10 @@ class AdaptiveInput(nn.Module):
 
 
 class AdaptiveSoftmax(nn.Module):
-    """Vectors -> log-probabilities of words.
+    """Turns vectors into log-probabilities of words.
 
-    log p(w) = head(w) for a word of the first band, head(class c) + tail_c(w) for one of band c. With no cutoffs this is
-    an ordinary softmax.
+    log p(w) = head(w) for a word w of the first band, and head(class c) + tail_c(w) for one of band
+    c. Without cutoffs this is an ordinary softmax.
     """
 
     def __init__(self, config: TransformerLMConfig) -> None:
@@ -79,7 +80,7 @@ class AdaptiveSoftmax(nn.Module):
         )
 
     def tie(self, embedding: AdaptiveInput, projections: bool) -> None:
-        """Use the input's own tensors for words and, where asked, for projections."""
+        """Share the word vectors of the input and, if asked, its projections."""
         tables: list[Tensor] = [table.weight for table in embedding.tables]  # type: ignore[misc]
         self.words = tables[0]  # type: ignore[assignment]
         for band, table in enumerate(tables[1:]):
@@ -88,7 +89,7 @@ class AdaptiveSoftmax(nn.Module):
                 self.projections[band] = embedding.projections[band + 1]
 
     def head(self, hidden: Tensor) -> Tensor:
-        """(N, D) -> (N, first band + C) logits."""
+        """(N, D) -> (N, words of the first band + C) logits."""
         logits = F.linear(hidden, self.words)
         return (
             logits
@@ -97,7 +98,7 @@ class AdaptiveSoftmax(nn.Module):
         )
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """(N, D) and (N,) word numbers -> the sum of -log p(target), float32."""
+        """(N, D) and (N,) word numbers -> () float32, the sum of -log p(target)."""
         return -self.target_log_probs(hidden, targets).sum()
 
     def target_log_probs(self, hidden: Tensor, targets: Tensor) -> Tensor:
@@ -108,7 +109,7 @@ class AdaptiveSoftmax(nn.Module):
         for band, (start, end) in enumerate(zip(self.ends[:-1], self.ends[1:], strict=True)):
             rows = ((targets >= start) & (targets < end)).nonzero().squeeze(1)
             head_targets[rows] = first + band
-            # With no such word nothing is added and gradients are 0: each weight has one in every step.
+            # Also without such a word, so that each weight has a gradient (of 0) in every step.
             logits = F.linear(hidden[rows] @ self.projections[band], self.tails[band]).float()
             tails = tails.index_add(
                 0, rows, F.cross_entropy(logits, targets[rows] - start, reduction="none")
@@ -128,7 +129,7 @@ class AdaptiveSoftmax(nn.Module):
         return torch.cat(parts, 1)
 
     def normalizer(self, hidden: Tensor, band: int) -> Tensor:
-        """(N, D) -> (N,) float32, the log of the sum over a band; band 0 is the head."""
+        """(N, D) -> (N,) float32, log of the sum of exp(logit) over a band; band 0 is the head."""
         rows = max(1, CHUNK // (self.ends[0] if band == 0 else len(self.tails[band - 1])))
         return torch.cat(
             [self._logits(part, band).float().logsumexp(1) for part in hidden.split(rows)]
@@ -140,9 +141,10 @@ class AdaptiveSoftmax(nn.Module):
         return F.linear(hidden @ self.projections[band - 1], self.tails[band - 1])
 
     def pair_logits(self, hidden: Tensor, owners: Tensor, tokens: Tensor, band: int) -> Tensor:
-        """Logits, within a band, of P single words, float32.
+        """(P,) float32 logits, within one band, of P words after given rows.
 
-        hidden: (N, D). owners: (P,) the row of `hidden` that each word follows. tokens: (P,) word numbers of the band.
+        hidden: (N, D). owners: (P,) row of `hidden` for each word. tokens: (P,) word numbers, all
+        of the band.
         """
         queries = hidden if band == 0 else hidden @ self.projections[band - 1]
         table = self.words if band == 0 else self.tails[band - 1]
@@ -155,15 +157,15 @@ class AdaptiveSoftmax(nn.Module):
         return torch.cat(parts)
 
     def class_logits(self, hidden: Tensor, band: int) -> Tensor:
-        """(N, D) -> (N,) float32 logit, in the head, of the class of band 1, 2..."""
+        """(N, D) -> (N,) float32 logits, in the head, of the class of a band (from 1 up)."""
         assert self.classes is not None, "a softmax of one band has no classes"
         return hidden.float() @ self.classes[band - 1].float()
 
 
 def initialize(embedding: AdaptiveInput, softmax: AdaptiveSoftmax) -> None:
-    """Random weights.
+    """Draw random weights, as fairseq does.
 
-    tables, tails and words  normal, std 1/√width of the vector
+    tables, tails, words     normal, standard deviation 1/√width of the vector
     projections, classes     Xavier uniform
     """
     for table in _vectors(embedding, softmax):

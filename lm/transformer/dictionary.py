@@ -1,8 +1,10 @@
-"""The words of a neural language model and their numbers, as fairseq numbers them: four specials, then by frequency."""
+"""The words of a neural language model and their numbers.
+
+Numbers are assigned as in fairseq: four specials, then the words by frequency.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -11,22 +13,27 @@ from pathlib import Path
 import numpy as np
 
 from lm.language_model import LanguageModelError
+from storage.hashing import hash_of
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 PAD, END, UNKNOWN = 1, 2, 3
-"""A sentence begins and ends with </s>: <s> is in the list but never in the text."""
+"""A sentence begins and ends with </s>; <s> has a number but never occurs."""
 NAMED = 3  # words that a message names before it only counts
 
 
 class Dictionary:
-    """Words by number. A word that stands in the list twice goes by its first number."""
+    """Words and their numbers; a word that is listed twice has its first number."""
 
     def __init__(self, symbols: Iterable[str]) -> None:
-        """symbols: the specials and then the words, most frequent first. Raises LanguageModelError."""
+        """symbols: the specials, then the words, most frequent first.
+
+        Raises LanguageModelError when the specials are not first.
+        """
         self.symbols = tuple(symbols)
         if self.symbols[: len(SPECIALS)] != SPECIALS:
             raise LanguageModelError(
-                f"A dictionary begins with {' '.join(SPECIALS)}, this one with {' '.join(self.symbols[:4])!r}."
+                f"A dictionary begins with {' '.join(SPECIALS)}, "
+                f"this one with {' '.join(self.symbols[:4])!r}."
             )
 
     def __len__(self) -> int:
@@ -39,7 +46,7 @@ class Dictionary:
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """Word to number; specials are not words."""
+        """Number of each word; specials are not words."""
         numbers: dict[str, int] = {}
         for number, word in enumerate(self.words, len(SPECIALS)):
             numbers.setdefault(word, number)
@@ -47,34 +54,35 @@ class Dictionary:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the words in their order."""
-        return hashlib.sha256("\n".join(self.symbols).encode()).hexdigest()
+        """Hash of the symbols in their order."""
+        return hash_of(*self.symbols)
 
     def encode(self, words: Sequence[str]) -> np.ndarray:
-        """Words -> (N,) int32 numbers, <unk> for those it lacks."""
+        """N words -> (N,) int32 numbers; words that it lacks become <unk>."""
         index = self.index
         return np.array([index.get(word, UNKNOWN) for word in words], np.int32)
 
     @classmethod
-    def from_counts(
-        cls, counts: Counter[str], size: int | None = None, min_count: int = 1
-    ) -> Dictionary:
-        """The words that occur at least `min_count` times, `size` at most with the specials, ties in alphabetic order."""
+    def from_counts(cls, counts: Counter[str], size: int | None = None) -> Dictionary:
+        """The most frequent words; ties are ordered alphabetically.
+
+        size: most entries, specials included; None keeps all words. Raises LanguageModelError for a
+        size without room for words, and where there are no words.
+        """
         if size is not None and size <= len(SPECIALS):
-            raise LanguageModelError(f"--vocab-size must be more than {len(SPECIALS)}, got {size}.")
-        ranked = sorted((-count, word) for word, count in counts.items() if count >= min_count)
+            raise LanguageModelError(f"vocabulary must be more than {len(SPECIALS)}, got {size}.")
+        ranked = sorted((-count, word) for word, count in counts.items())
         words = [word for _, word in ranked if word not in SPECIALS]
         if not words:
-            raise LanguageModelError(
-                f"No word occurs {min_count} times: there is nothing to make a vocabulary of."
-            )
+            raise LanguageModelError("The text has no words to make a vocabulary of.")
         return cls((*SPECIALS, *words[: None if size is None else size - len(SPECIALS)]))
 
 
 def read_fairseq_dictionary(path: Path, *, upper: bool = True) -> tuple[Dictionary, list[str]]:
-    """fairseq's `dict.txt`, `word count` a line, the specials implied; upper: spell words in capitals.
+    """Read a `dict.txt` of fairseq: a line `word count` for each word, without the specials.
 
-    Returns it and the sentences to tell: words that became equal in capitals. Raises LanguageModelError.
+    upper: write words in capitals. Returns the dictionary and the warnings: a sentence where words
+    became equal by that. Raises LanguageModelError for a file that cannot be read.
     """
     words = []
     try:
@@ -83,11 +91,11 @@ def read_fairseq_dictionary(path: Path, *, upper: bool = True) -> tuple[Dictiona
                 fields = line.rstrip("\n").removesuffix(" #fairseq:overwrite").rsplit(" ", 1)
                 if len(fields) != 2 or not fields[1].isdigit():
                     raise LanguageModelError(
-                        f"{path} line {number} is no word and count: {line.strip()[:40]!r}."
+                        f"{path} line {number} is not a word and a count: {line.strip()[:40]!r}."
                     )
                 words.append(fields[0].upper() if upper else fields[0])
     except UnicodeDecodeError as error:
-        raise LanguageModelError(f"{path} is no UTF-8 text: {error}.") from None
+        raise LanguageModelError(f"{path} is not UTF-8 text: {error}.") from None
     except OSError as error:
         raise LanguageModelError(
             f"The dictionary {path} cannot be read: {error.strerror}."
@@ -102,5 +110,6 @@ def read_fairseq_dictionary(path: Path, *, upper: bool = True) -> tuple[Dictiona
         f" and {len(again) - NAMED} more" if len(again) > NAMED else ""
     )
     return dictionary, [
-        f"{path.name} holds {len(again)} words twice (in capitals): the first counts, as of {shown}."
+        f"{path.name} lists {len(again)} words twice (in capitals), such as {shown}: "
+        "the first entry of each is used."
     ]

@@ -1,6 +1,7 @@
-"""The histories that a neural language model was asked about: a tree, one node for each, in flat arrays.
+"""The histories that a neural language model was asked about: a tree in flat arrays.
 
-A node's path from the root is a history; the root is the beginning of a sentence. Legend: N rows, L nodes of a path.
+A node is a word after a history, which is its path from the root; the root is the beginning of a
+sentence. Legend: N rows, L nodes of the longest path.
 """
 
 from __future__ import annotations
@@ -12,38 +13,43 @@ import numpy as np
 from lm.transformer.dictionary import END
 
 ROOT = 0
-ROOM = 1024  # nodes that there is room for at first
+ROOM = 1024  # nodes that the arrays hold at first
 
 
 class HistoryTree:
-    """Nodes by number. A path has `positions` nodes at most: a longer history counts by its last half of that many."""
+    """A tree of histories, its nodes by number.
+
+    A path has at most `positions` nodes; a longer history is replaced by its last `positions` / 2
+    words.
+    """
 
     def __init__(self, vocabulary: int, positions: int) -> None:
         self._vocabulary = vocabulary
         self._positions = positions
-        self._children: dict[int, int] = {}
-        """parent · vocabulary + token -> node."""
+        self._children: dict[int, int] = {}  # parent · vocabulary + token -> node
         self._free: list[int] = []
         self._count = 1
         self.parent = np.full(ROOM, -1, np.int64)
+        """Node before this one; -1 for the root."""
         self.token = np.full(ROOM, END, np.int64)
+        """Word number of each node."""
         self.depth = np.zeros(ROOM, np.int64)
-        """Nodes before it on its path."""
+        """Number of nodes before it on its path."""
         self.state = np.zeros(ROOM, np.int64)
-        """The node that stands for the history; another one where the path would be too long."""
+        """Node whose path is the history: itself, or that of the last words if it is too long."""
         self.log_prob = np.full(ROOM, np.nan)
-        """log p(token | path of the parent); nan until it is asked for."""
+        """log p(token | path of the parent); nan until it is computed."""
 
     def __len__(self) -> int:
         return self._count - len(self._free)
 
     @property
     def room(self) -> int:
-        """Numbers of nodes lie below this."""
+        """Nodes that the arrays hold; all node numbers are below this."""
         return len(self.parent)
 
     def children(self, parents: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """(N,) nodes and (N,) words after them -> (N,) nodes, made where there was none."""
+        """(N,) nodes and (N,) words after them -> (N,) nodes; missing ones are made."""
         keys = (parents * self._vocabulary + tokens).tolist()
         found = list(map(self._children.get, keys))
         if None in found:
@@ -52,7 +58,7 @@ class HistoryTree:
         return np.array(found, np.int64)
 
     def paths(self, nodes: np.ndarray) -> np.ndarray:
-        """(N,) nodes -> (N, L) the nodes from the root to each, -1 after its end."""
+        """(N,) nodes -> (N, L) the nodes from the root to each, -1 after the end."""
         depths = self.depth[nodes]
         table = np.full((len(nodes), int(depths.max(initial=-1)) + 1), -1, np.int64)
         rows, current = np.arange(len(nodes)), nodes
@@ -64,7 +70,10 @@ class HistoryTree:
         return table
 
     def retain(self, states: Sequence[int]) -> np.ndarray:
-        """Forget every node but those on the paths of `states` and the root; returns the numbers of the forgotten."""
+        """Remove all nodes but the root and those on the paths of `states`.
+
+        Returns the numbers of the removed nodes, which new nodes will reuse.
+        """
         kept = np.zeros(self._count, bool)
         kept[self._free] = True
         kept[ROOT] = True
@@ -95,7 +104,7 @@ class HistoryTree:
             self.state[node] = self._shortened(node)
 
     def _shortened(self, node: int) -> int:
-        """The node for the last words of a history that is too long."""
+        """The node of the last words of a history that is too long."""
         path = self.paths(np.array([node]))[0][-(self._positions // 2) :]
         current = np.array([ROOT])
         for token in self.token[path].tolist():

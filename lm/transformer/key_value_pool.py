@@ -1,7 +1,8 @@
-"""Keys and values of histories: one row of a pool for each node, of its own word; those before it are its ancestors'.
+"""Keys and values of histories, in a pool with one row for each node of the tree of histories.
 
-So two histories share what they have in common, and a row costs as little as one word does. When the pool is full, the
-rows that were used longest ago make room; what is needed again is computed again.
+A row holds those of the node's own word; the words before it have the rows of its ancestors. So
+histories share what they have in common. When the pool is full, the rows that were used longest ago
+are evicted; if they are needed again they are computed again.
 """
 
 from __future__ import annotations
@@ -13,44 +14,50 @@ from torch import Tensor
 from lm.language_model import LanguageModelError
 from lm.transformer.config import TransformerLMConfig
 
-ROOM = 256  # rows that there is room for at first
-SPARE = 8  # when rows must go, at least one in so many goes at once
+ROOM = 256  # rows that are allocated at first
+SPARE = 8  # an eviction frees at least this fraction (1/8) of the rows, so that it is rare
 
 
 class KeyValuePool:
-    """Rows of tensors and whose they are. A row has keys and values of each block, the final vector, normalizers."""
+    """Rows and the nodes that own them.
+
+    A row has the keys and values of each block, the final vector and the normalizers of the bands.
+    """
 
     def __init__(self, config: TransformerLMConfig, gigabytes: float, like: Tensor) -> None:
-        """gigabytes: what all rows together may take, in 10^9 bytes. like: has their device and dtype.
+        """gigabytes: memory for all rows, in 10^9 bytes. like: a tensor of their device and dtype.
 
-        Raises LanguageModelError when not even one history of full length fits.
+        Raises LanguageModelError when one history of full length does not fit.
         """
         width, bands = config.width, len(config.bands)
         row = (2 * config.blocks + 1) * width * like.element_size() + 4 * bands
         self.capacity = int(gigabytes * 1e9 / row)
+        """Most rows that there may be."""
         if self.capacity < config.positions:
             raise LanguageModelError(
-                f"--lm-cache-gb {gigabytes:g} is too little: one history of {config.positions} words takes "
-                f"{config.positions * row / 1e9:.2g} GB."
+                f"--lm-cache-gb {gigabytes:g} is too little: one history of {config.positions} "
+                f"words takes {config.positions * row / 1e9:.2g} GB."
             )
         self._blocks, self._bands = config.blocks, bands
         self.keys = [like.new_empty(0, width) for _ in range(config.blocks)]
         self.values = [like.new_empty(0, width) for _ in range(config.blocks)]
         self.hidden = like.new_empty(0, width)
-        """The vector from which the next word is told."""
+        """Vector from which the next word is predicted, by row."""
         self.normalizers = like.new_empty(0, bands, dtype=torch.float32)
-        """Log of the sum over each band; holds where `known` does."""
+        """Log of the sum of exp(logit) over each band, by row; valid where `known` is true."""
         self.known = np.zeros((0, bands), bool)
+        """Which normalizers of a row are computed."""
         self.slot = np.full(0, -1, np.int64)
-        """By node: its row, or -1."""
-        self._owner = np.full(0, -1, np.int64)
+        """Row of each node, or -1."""
+        self._owner = np.full(0, -1, np.int64)  # node of each row, or -1
+        # When each row was last used: rows of low rank are evicted first. Among those used in the
+        # same turn the deepest have the lowest rank, so that ancestors outlive descendants.
         self._rank = np.zeros(0, np.int64)
-        """By row: when it was last used; among those used together the root last of all to go."""
         self._free: list[int] = []
         self._depth_room = config.positions + 1
         self._now = 0
         self.evicted = 0
-        """Rows that had to make room so far."""
+        """Number of rows evicted so far."""
 
     @property
     def rows(self) -> int:
@@ -65,14 +72,15 @@ class KeyValuePool:
         )
 
     def know_nodes(self, count: int) -> None:
-        """Make room for node numbers below `count`."""
+        """Prepare for node numbers below `count`."""
         if count > len(self.slot):
             self.slot = np.concatenate([self.slot, np.full(count - len(self.slot), -1, np.int64)])
 
     def use(self, paths: np.ndarray) -> np.ndarray | None:
-        """(N, L) nodes, -1 for none -> those without a row; None when all of them are too many for the pool.
+        """Keep the rows of the nodes on N paths, (N, L) with -1 for none, until the next call.
 
-        Until the next call the rows of these nodes stay.
+        Returns the distinct nodes that have no row, or None when all of them together do not fit
+        into the pool.
         """
         self._now += 1
         places = np.where(paths >= 0, self.slot[paths], -2)
@@ -83,7 +91,7 @@ class KeyValuePool:
         return missing if held + len(missing) <= self.capacity else None
 
     def allocate(self, nodes: np.ndarray, depths: np.ndarray) -> np.ndarray:
-        """(N,) nodes without a row -> (N,) their rows, whose content is for the caller to write."""
+        """(N,) nodes without a row and their (N,) depths -> (N,) rows, which the caller fills."""
         if len(self._free) < len(nodes):
             self._make_room(len(nodes))
         rows = np.array([self._free.pop() for _ in range(len(nodes))], np.int64)
@@ -94,7 +102,7 @@ class KeyValuePool:
         return rows
 
     def release(self, nodes: np.ndarray) -> None:
-        """Give back the rows of nodes that are no more."""
+        """Free the rows of nodes that were removed from the tree."""
         nodes = nodes[nodes < len(self.slot)]
         rows = self.slot[nodes]
         self._give_back(rows[rows >= 0])
@@ -113,7 +121,7 @@ class KeyValuePool:
         short = count - len(self._free)
         if short <= 0:
             return
-        # Rows of this turn outrank all others; of the others descendants go before their ancestors.
+        # Never the rows of this turn.
         old = np.flatnonzero(
             (self._owner >= 0) & (self._rank <= (self._now - 1) * self._depth_room)
         )

@@ -1,7 +1,8 @@
-"""A word Transformer behind the three verbs: each distinct history is one row of one batched forward.
+"""A word Transformer as a language model: each distinct history is one row of a batched forward.
 
-A row computes one word and reads the keys and values of the words before it from a pool; only the words that are asked
-for are scored. Legend: N rows, L words of the longest history, D width, P pairs of a history and a word.
+A row computes one word and reads the keys and values of the words before it from a pool. Only the
+words that are asked for are scored. Legend: N rows, L words of the longest history, D width,
+P pairs of a history and a word.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from lm.transformer.histories import ROOT, HistoryTree
 from lm.transformer.key_value_pool import KeyValuePool
 from lm.transformer.network import TransformerNetwork
 
-AHEAD = {"cpu": 32, "cuda": 512}  # rows up to which a forward is filled with expected histories
-GATHERED = 1 << 26  # keys (and values) that one forward copies together for a block
-LOOKAHEAD = 1 << 25  # log-probabilities of whole vocabularies that are computed together
-SENTENCE_TOKENS = 2048  # of sentences that are scored whole, in one forward
+AHEAD = {"cpu": 32, "cuda": 512}  # rows up to which expected histories fill a forward
+GATHERED = 1 << 26  # numbers of keys (and of values) that one forward copies for a block
+LOOKAHEAD = 1 << 25  # log-probabilities that `lookahead` computes together
+SENTENCE_TOKENS = 2048  # words of whole sentences in one forward
 
 
 def open_transformer_lm(
@@ -37,17 +38,22 @@ def open_transformer_lm(
     upper: bool = True,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> TransformerLM:
-    """The language model in a file of ours or fairseq's: see `read_transformer` and `TransformerLM`."""
+    """Open a Transformer language model: a `.safetensors` file of ours, or fairseq's.
+
+    upper, warn: see `lm.transformer.fairseq.read_fairseq_lm`. words, cache_gb: see
+    `TransformerLM`. Raises LanguageModelError.
+    """
     checkpoint = read_transformer(path, upper=upper, warn=warn)
     network = build_transformer(checkpoint).to(device, dtype)
     return TransformerLM(network, checkpoint.dictionary, words, cache_gb)
 
 
 class TransformerLM:
-    """p(word | the words before it), natural log. A sentence begins with </s>, as fairseq's decoder has it.
+    """A word Transformer behind the verbs of `LanguageModel`; log-probabilities are natural.
 
-    A state is the number of a history; the same history has the same number until `retain` forgets it. A word outside
-    the dictionary is <unk>, with the probability that the network gives to <unk>.
+    A sentence begins with </s>, as in fairseq. A state is the number of a history, the same for the
+    same history until `retain` removes it. A word outside the dictionary is <unk> and has the
+    probability that the network gives to <unk>.
     """
 
     log_base = math.e
@@ -59,9 +65,11 @@ class TransformerLM:
         words: Sequence[str] | None = None,
         cache_gb: float = 2.0,
     ) -> None:
-        """network: on its device and in its dtype. words: what indices stand for; by default those of the dictionary.
+        """network: on its device and in its dtype.
 
-        cache_gb: memory for keys and values, in 10^9 bytes. Raises LanguageModelError when that is too little.
+        words: the word of each index; by default those of the dictionary.
+        cache_gb: memory for keys and values, in 10^9 bytes. Raises LanguageModelError when it is
+        too small for one history.
         """
         self.network = network.eval()
         self.dictionary = dictionary
@@ -74,13 +82,13 @@ class TransformerLM:
         self._expected = np.zeros(0, np.int64)
         self._ahead = AHEAD["cuda" if self._device.type == "cuda" else "cpu"]
         self.forwards = 0
-        """Batched forwards so far."""
+        """Number of batched forwards so far, for tests and the benchmark."""
         self.rows = 0
-        """Histories computed so far, those computed again included."""
+        """Number of histories computed so far, repetitions included, for the same."""
 
     @property
     def cache_bytes(self) -> int:
-        """Memory that keys, values and final vectors take now."""
+        """Memory of keys, values and final vectors, for the benchmark."""
         return self._pool.bytes
 
     def knows(self, word: str) -> bool:
@@ -98,14 +106,13 @@ class TransformerLM:
 
     def finish(self, states: Sequence[int]) -> np.ndarray:
         """See `LanguageModel`."""
-        nodes = self._scored(
-            states, np.full(len(states), END)
-        )  # first: it may give the tree another array
+        # Not in one expression: `_scored` may replace the array `log_prob`.
+        nodes = self._scored(states, np.full(len(states), END))
         return self._tree.log_prob[nodes]
 
     @torch.no_grad()
     def lookahead(self, states: Sequence[int]) -> np.ndarray:
-        """N states -> (N, words) float32 log p of every word of `words` after each."""
+        """N states -> (N, words) float32 log p of every word in `words` after each."""
         rows = np.asarray(states, np.int64)
         unique, inverse = np.unique(rows, return_inverse=True)
         parts = []
@@ -120,24 +127,30 @@ class TransformerLM:
         )
 
     def retain(self, states: Sequence[int] = ()) -> None:
-        """Forget every history but `states` and those they grew from: their numbers will be given to others.
+        """Remove all histories but `states` and their beginnings; the numbers will be reused.
 
-        A search calls this when utterances end, with the states it still holds; else the tree grows without end.
+        A search must call this when utterances end, with the states that it still holds; otherwise
+        the tree grows without end.
         """
         self._pool.release(self._tree.retain(states))
         self._expected = np.zeros(0, np.int64)
 
     def expect(self, states: Sequence[int]) -> None:
-        """Say which states words will likely be asked after, in place of those said before: those of a beam, say.
+        """Announce the states that will probably be scored next, such as those of a beam.
 
-        Nothing is computed for it at once: when a forward must run anyway and has room, these histories go with it. On a
-        CPU and for few rows that costs next to nothing, since a forward reads all weights.
+        They replace those announced before. Nothing is computed now: when a forward runs anyway and
+        has room, these histories are added to it. With few rows on a CPU that costs almost nothing,
+        since a forward reads all weights.
         """
         self._expected = np.unique(np.asarray(states, np.int64))
 
     @torch.no_grad()
     def score_sentences(self, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
-        """Whole sentences at once, no cache: for each the (words + 1,) log p of its words and of its end."""
+        """For each sentence the (words + 1,) log p of its words and of its end.
+
+        Whole sentences are computed in parallel, without the pool of keys and values; one that is
+        longer than `positions` is scored word by word.
+        """
         results = [np.zeros(0)] * len(sentences)
         longest = self.network.config.positions - 1
         whole = [i for i, sentence in enumerate(sentences) if len(sentence) <= longest]
@@ -156,6 +169,7 @@ class TransformerLM:
         return results
 
     def _batch(self, sentences: Sequence[Sequence[int]], width: int) -> list[np.ndarray]:
+        """Score sentences of up to width - 1 words in one forward."""
         tokens = np.full((len(sentences), width + 1), PAD, np.int64)
         tokens[:, 0] = END
         for row, sentence in zip(tokens, sentences, strict=True):
@@ -182,7 +196,7 @@ class TransformerLM:
 
     @torch.no_grad()
     def _scored(self, states: Sequence[int], tokens: np.ndarray) -> np.ndarray:
-        """P states and words -> (P,) nodes of the words, whose `log_prob` is known."""
+        """P states and words -> (P,) nodes of the words, whose `log_prob` has been computed."""
         nodes = self._tree.children(np.asarray(states, np.int64), tokens)
         unknown = np.unique(nodes[np.isnan(self._tree.log_prob[nodes])])
         parents = self._tree.parent[unknown]
@@ -199,7 +213,7 @@ class TransformerLM:
         return nodes
 
     def _groups(self, nodes: np.ndarray) -> Iterator[np.ndarray]:
-        """Distinct nodes, rising -> parts of them; while a part is out, the pool holds all of it."""
+        """Yield parts of the distinct, rising `nodes`, whose rows stay in the pool meanwhile."""
         if not len(nodes):
             return
         self._pool.know_nodes(self._tree.room)
@@ -208,12 +222,12 @@ class TransformerLM:
             self._compute(self._with_expected(nodes, missing) if len(missing) else missing)
             yield nodes
             return
-        half = len(nodes) // 2
+        half = len(nodes) // 2  # too many for the pool at once
         yield from self._groups(nodes[:half])
         yield from self._groups(nodes[half:])
 
     def _with_expected(self, nodes: np.ndarray, missing: np.ndarray) -> np.ndarray:
-        """`missing`, and what of the expected is worth computing with it; the pool holds it and `nodes` all."""
+        """`missing` and the expected histories that fit into the same forward and into the pool."""
         expected = self._expected[self._pool.slot[self._expected] < 0]
         expected = np.setdiff1d(expected, nodes)[: max(0, self._ahead - len(missing))]
         if not len(expected):
@@ -225,14 +239,15 @@ class TransformerLM:
         return missing
 
     def _compute(self, nodes: np.ndarray) -> None:
-        """Fill rows for distinct nodes without one, whose ancestors have one or are among them."""
+        """Compute rows for distinct nodes whose ancestors have rows or are among the nodes."""
         nodes = nodes[np.argsort(self._tree.depth[nodes], kind="stable")]
         while len(nodes):
             parents = self._tree.parent[nodes]
+            # One level of the tree at a time.
             ready = (parents < 0) | (self._pool.slot[parents] >= 0)
             now, nodes = nodes[ready], nodes[~ready]
             while len(now):
-                # Of rising depth: the rows of a forward are about equally long.
+                # In order of depth, so that the rows of a forward are about equally long.
                 sizes = (
                     (self._tree.depth[now] + 1)
                     * np.arange(1, len(now) + 1)
@@ -243,7 +258,7 @@ class TransformerLM:
                 now = now[count:]
 
     def _forward(self, nodes: np.ndarray) -> None:
-        """One row for each node: its keys, values and final vector go to the pool."""
+        """Run the network for the word of each node; results go to the pool."""
         pool, network = self._pool, self.network
         depths = self._tree.depth[nodes]
         rows = self._index(pool.allocate(nodes, depths))
@@ -258,7 +273,7 @@ class TransformerLM:
         self.rows += len(nodes)
 
     def _pairs(self, rows: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """(P,) rows of the pool and (P,) words after them -> (P,) float64 log p."""
+        """(P,) rows of the pool and (P,) words after them -> (P,) float64 log p(word | row)."""
         scores = torch.zeros(len(rows), device=self._device)
         bands = np.searchsorted(self._ends, tokens, "right")
         softmax, normalizers = self.network.softmax, self._pool.normalizers
@@ -271,13 +286,13 @@ class TransformerLM:
             hidden = self._pool.hidden[index]
             parts = softmax.pair_logits(hidden, owners, self._index(tokens[at]), band)
             less = normalizers[index, 0]
-            if band:
+            if band:  # log p = log p(class of the band) + log p(word | band)
                 less = less + normalizers[index, band] - softmax.class_logits(hidden, band)
             scores[self._index(at)] = parts - less[owners]
         return scores.double().cpu().numpy()
 
     def _normalize(self, rows: np.ndarray, band: int) -> None:
-        """Make sure that the normalizers of a band are known for distinct rows."""
+        """Compute the normalizers of a band for those of the distinct rows that lack them."""
         new = rows[~self._pool.known[rows, band]]
         if len(new):
             index = self._index(new)

@@ -1,4 +1,4 @@
-"""A decoder-only Transformer over words: fairseq's `transformer_lm`, normalisation before each sublayer.
+"""A decoder-only Transformer over words: fairseq's `transformer_lm`, pre-norm.
 
 Legend: B sentences, T words, D width, H heads, N histories, L words of the longest one.
 """
@@ -16,11 +16,14 @@ from lm.transformer.adaptive import AdaptiveInput, AdaptiveSoftmax, initialize
 from lm.transformer.config import TransformerLMConfig
 from lm.transformer.dictionary import PAD
 
-FIRST_POSITION = PAD + 1  # fairseq numbers positions from the one after that of padding
+FIRST_POSITION = PAD + 1  # as in fairseq, whose positions begin after the number of padding
 
 
 def sinusoids(positions: Tensor, width: int) -> Tensor:
-    """(...) positions -> (..., width) float32: sines, then cosines, of geometrically falling frequencies."""
+    """(...) positions -> (..., width) float32: sines, then cosines, of falling frequencies.
+
+    The frequencies are geometric from 1 to 1/10000, as in fairseq.
+    """
     half = width // 2
     steps = torch.arange(half, device=positions.device, dtype=torch.float32)
     angles = positions.unsqueeze(-1).float() * torch.exp(
@@ -30,7 +33,7 @@ def sinusoids(positions: Tensor, width: int) -> Tensor:
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + feed-forward(norm(x))."""
+    """A pre-norm block: x + attention(norm(x)), then x + feed-forward(norm(x))."""
 
     def __init__(self, config: TransformerLMConfig) -> None:
         super().__init__()
@@ -50,7 +53,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, D); a word sees itself and those before it."""
+        """(B, T, D) -> (B, T, D); a word attends to itself and the words before it."""
         q, k, v = (self._split(part) for part in self.project(x))  # (B, H, T, D/H)
         rate = self.attention_dropout if self.training else 0.0
         seen = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=rate)
@@ -64,10 +67,11 @@ class Block(nn.Module):
     def step(self, x: Tensor, q: Tensor, keys: Tensor, values: Tensor, beyond: Tensor) -> Tensor:
         """(N, D) words, each after a history of its own -> (N, D).
 
-        keys, values: (N, L, D), of the history and the word itself. beyond: (N, L) bool, true where it has ended.
+        q: (N, D) queries of the words. keys, values: (N, L, D), of the history and the word itself.
+        beyond: (N, L) bool, true after the end of a history.
         """
         k, v = self._split(keys), self._split(values)  # (N, H, L, D/H)
-        query = q.view(len(q), self.heads, 1, -1)
+        query = q.view(len(q), self.heads, 1, -1)  # (N, D) -> (N, H, 1, D/H)
         mask = torch.zeros(beyond.shape, dtype=q.dtype, device=q.device).masked_fill_(
             beyond, -math.inf
         )
@@ -75,7 +79,7 @@ class Block(nn.Module):
         return self.finish(x, seen.flatten(1))
 
     def finish(self, x: Tensor, seen: Tensor) -> Tensor:
-        """The rest of the block once attention has looked."""
+        """(..., D) input and result of the attention -> (..., D), the output of the block."""
         x = x + self.dropout(self.attention_out(seen))
         return x + self.dropout(self.down(self.activation(self.up(self.inner_norm(x)))))
 
@@ -85,7 +89,7 @@ class Block(nn.Module):
 
 
 class TransformerNetwork(nn.Module):
-    """Word numbers -> the vectors from which `softmax` tells the next word."""
+    """Turns word numbers into the vectors from which `softmax` predicts the next word."""
 
     def __init__(self, config: TransformerLMConfig) -> None:
         super().__init__()
@@ -98,12 +102,12 @@ class TransformerNetwork(nn.Module):
         self.tie()
 
     def tie(self) -> None:
-        """Make the softmax use the input's tensors where the configuration says so; again after weights are assigned."""
+        """Share tensors of input and softmax as configured; repeat it after assigning weights."""
         if self.config.tie_words:
             self.softmax.tie(self.embedding, self.config.tie_projections)
 
     def initialize(self) -> TransformerNetwork:
-        """Random weights: Xavier uniform and zero biases in the blocks (fairseq's), words as in `initialize`."""
+        """Draw random weights, as fairseq does: Xavier uniform and zero biases in the blocks."""
         initialize(self.embedding, self.softmax)
         for module in self.blocks.modules():
             if isinstance(module, nn.Linear):
@@ -112,7 +116,10 @@ class TransformerNetwork(nn.Module):
         return self
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, T) word numbers, padded at the end -> (B, T, D); what is padded changes nothing before it."""
+        """(B, T) word numbers, padded at the end -> (B, T, D).
+
+        Padding changes nothing before it, since a word attends only to those before it.
+        """
         x = self.embed(tokens, torch.arange(tokens.shape[1], device=tokens.device))
         for block in self.blocks:
             x = block(x)
@@ -127,11 +134,13 @@ class TransformerNetwork(nn.Module):
         table: Tensor,
         beyond: Tensor,
     ) -> Tensor:
-        """(N,) words, each after a history of its own -> (N, D), the vectors that `forward` has for them.
+        """(N,) words, each after a history of its own -> (N, D), the vectors of `forward` for them.
 
-        places: (N,) words before each. caches: keys and values of each block, (rows, D) each, to which those of the new
-        words are written at `rows`, (N,). table: (N, L) the rows of a history and its word. beyond: (N, L) bool, true
-        where the history has ended.
+        places: (N,) number of words before each.
+        caches: keys and values of each block, (capacity, D) each; those of the new words are
+        written to them, at `rows`, (N,).
+        table: (N, L) rows in the caches of a history and its word, in order.
+        beyond: (N, L) bool, true after the end of a history.
         """
         x = self.embed(tokens, places)
         shape, flat = (*table.shape, -1), table.flatten()
@@ -139,11 +148,12 @@ class TransformerNetwork(nn.Module):
             assert isinstance(block, Block)
             q, k, v = block.project(x)
             keys[rows], values[rows] = k, v
+            # (N·L, D) -> (N, L, D)
             x = block.step(x, q, keys[flat].view(shape), values[flat].view(shape), beyond)
         return self.final_norm(x)
 
     def embed(self, tokens: Tensor, places: Tensor) -> Tensor:
-        """Word numbers and how many words stand before each -> (..., D)."""
+        """(...) word numbers and the (...) number of words before each -> (..., D)."""
         scale = math.sqrt(self.config.width) if self.config.scale_embedding else 1.0
         vectors = self.embedding(tokens) * scale
         return self.dropout(
@@ -152,9 +162,10 @@ class TransformerNetwork(nn.Module):
 
 
 def lm_objective(network: TransformerNetwork, tokens: Tensor) -> tuple[Tensor, int]:
-    """(B, T + 1) blocks of text -> the summed -log p of the last T words of each, in nats, and how many they are.
+    """(B, T + 1) blocks of text -> the sum of -log p of the last T words of each, and their number.
 
-    Padding is not counted. A training loop averages over all devices' words, hence a sum and a count.
+    The sum is in nats; padding is not counted. It is not a mean, since training averages over the
+    words of all devices.
     """
     hidden = network(tokens[:, :-1]).flatten(0, 1)
     targets = tokens[:, 1:].flatten()

@@ -74,6 +74,6 @@ def test_of_nothing_and_of_words_it_was_not_told_of():
     torch.manual_seed(0)
     model = TransformerLM(TransformerNetwork(tiny(5)).initialize(), Dictionary((*SPECIALS, "A")))
     assert perplexity(model, []) == Perplexity()
-    with pytest.raises(LanguageModelError, match="The model was not told of the word 'B'"):
+    with pytest.raises(LanguageModelError, match="The word 'B' is not among the words"):
         perplexity(model, [["A", "B"]])
     assert perplexity(model, [[]]).words == 0

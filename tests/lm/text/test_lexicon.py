@@ -39,8 +39,8 @@ def test_files_that_are_no_lexicon(tmp_path):
     with pytest.raises(LexiconError, match="line 2: the word 'word' has no spelling"):
         Lexicon.read(tmp_path / "bad.txt", SMALL)
     (tmp_path / "binary.txt").write_bytes(b"AB\tA B |\n\xff\xfe\x00")
-    with pytest.raises(LexiconError, match=r"binary\.txt is damaged or no text"):
+    with pytest.raises(LexiconError, match=r"binary\.txt is damaged or not text"):
         Lexicon.read(tmp_path / "binary.txt", SMALL)
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"AB\tA B |\n" * 1000)[:-9])
-    with pytest.raises(LexiconError, match=r"cut\.gz is damaged or no text"):
+    with pytest.raises(LexiconError, match=r"cut\.gz is damaged or not text"):
         Lexicon.read(tmp_path / "cut.gz", SMALL)

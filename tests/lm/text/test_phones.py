@@ -10,7 +10,8 @@ SAME_IN_48 = (
     "cl pcl tcl kcl", "vcl bcl dcl gcl", "sil h# pau",
 )  # fmt: skip
 SAME_IN_39 = (
-    "sil cl vcl epi h# pau pcl tcl kcl bcl dcl gcl", "l el", "n en nx", "sh zh", "aa ao", "ih ix", "ah ax ax-h",
+    "sil cl vcl epi h# pau pcl tcl kcl bcl dcl gcl",
+    "l el", "n en nx", "sh zh", "aa ao", "ih ix", "ah ax ax-h",
     "er axr", "m em", "ng eng", "hh hv", "uw ux",
 )  # fmt: skip
 

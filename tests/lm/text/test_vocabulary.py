@@ -100,7 +100,7 @@ def test_phones_of_other_sets_are_taken_as_they_are():
 def test_vocabularies_that_make_no_sense():
     with pytest.raises(ValueError, match="None of the 2 labels is a blank"):
         Vocabulary.from_labels(("a", "b"))
-    with pytest.raises(ValueError, match="'a' stands in it twice"):
+    with pytest.raises(ValueError, match="'a' is in it twice"):
         Vocabulary.from_labels(("<pad>", "a", "a"))
     with pytest.raises(SpellingError, match="no 'É' to spell 'CAFÉ' with"):
         Vocabulary.from_labels(CHARACTERS).spell("CAFÉ")

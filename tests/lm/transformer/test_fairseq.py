@@ -325,7 +325,10 @@ def test_capitals_and_words_that_become_equal(folder):
     dictionary, told = read_fairseq_dictionary(folder / "dict.txt")
     assert dictionary.words == ("THE", "THE", "DOG", "DOG", "NEW YORK")
     assert (dictionary.index["THE"], dictionary.index["DOG"]) == (4, 6)
-    assert told == ["dict.txt holds 2 words twice (in capitals): the first counts, as of THE, DOG."]
+    assert told == [
+        "dict.txt lists 2 words twice (in capitals), such as THE, DOG: "
+        "the first entry of each is used."
+    ]
     dictionary, told = read_fairseq_dictionary(folder / "dict.txt", upper=False)
     assert (dictionary.words[:2], told) == (("the", "The"), [])
 
@@ -351,10 +354,10 @@ def test_a_dictionary_that_does_not_belong(folder):
     ):
         read_fairseq_lm(path)
     (folder / "dict.txt").write_text("one 1\ntwo\n")
-    with pytest.raises(LanguageModelError, match="line 2 is no word and count: 'two'"):
+    with pytest.raises(LanguageModelError, match="line 2 is not a word and a count: 'two'"):
         read_fairseq_lm(path)
     (folder / "dict.txt").write_bytes(b"\xff 1\n")
-    with pytest.raises(LanguageModelError, match=r"dict.txt is no UTF-8 text"):
+    with pytest.raises(LanguageModelError, match=r"dict.txt is not UTF-8 text"):
         read_fairseq_lm(path)
 
 

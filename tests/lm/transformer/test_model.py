@@ -1,4 +1,4 @@
-"""The Transformer behind the three verbs: cached, batched, evicted, forgotten, and always the same numbers."""
+"""The Transformer as a language model: cached, batched or evicted, the scores are the same."""
 
 import copy
 import math
@@ -40,7 +40,7 @@ def sentences():
 
 
 def full(network, sentence):
-    """Each word's and the end's log p, from one forward over the whole sentence and the whole vocabulary."""
+    """log p of each word and of the end, from one forward over sentence and vocabulary."""
     tokens = torch.tensor([[END, *(word + 4 for word in sentence), END]])
     with torch.no_grad():
         log_probs = network.softmax.log_probs(network(tokens[:, :-1])[0])

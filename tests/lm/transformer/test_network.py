@@ -143,7 +143,7 @@ def test_presets():
     ("wrong", "message"),
     [
         ({"heads": 5}, "Width 64 must be even and divide into 5 heads"),
-        ({"activation": "swish"}, "'swish' is none of relu, gelu"),
+        ({"activation": "swish"}, "must be one of relu, gelu, got 'swish'"),
         (
             {"cutoffs": (1000, 100)},
             r"Cutoffs of the softmax must rise within the vocabulary of 1300, got \(1000, 100\)",
@@ -152,7 +152,7 @@ def test_presets():
         ({"input_cutoffs": (100,)}, "Tied words need equal bands"),
         ({"input_width": 32}, "Tied words need equal widths, got 32 and 64"),
         ({"tie_words": False}, "Projections can only be tied where the words' vectors are tied"),
-        ({"positions": 2}, "room for 4 words or more, got 2"),
+        ({"positions": 2}, "room for 4 words or more, got positions=2"),
     ],
 )
 def test_impossible_configurations_are_refused(wrong, message):
