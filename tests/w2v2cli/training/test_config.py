@@ -14,9 +14,13 @@ def with_settings(*settings):
 
 def test_any_field_can_be_set_by_its_name():
     config = with_settings(
-        "quantized_targets=false", "objective.distractors=50", "objective.mask.time_probability=0.075",
-        "objective.diversity=entropy", "temperature.end=0.1", "betas=0.9,0.95",
-    )  # fmt: skip
+        "quantized_targets=false",
+        "objective.distractors=50",
+        "objective.mask.time_probability=0.075",
+        "objective.diversity=entropy",
+        "temperature.end=0.1",
+        "betas=0.9,0.95",
+    )
     assert config.quantized_targets is False
     assert config.objective.distractors == 50 and config.objective.diversity == "entropy"
     assert config.objective.mask.time_probability == 0.075 and config.objective.mask.time_span == 10
