@@ -26,14 +26,13 @@ from rich.table import Table
 
 from benchmarks.usage import own_cpu_seconds
 from lm.decoding import BeamOptions
-from lm.weights.proposals import Bounds
 from w2v2cli.data.corpora.catalogue import CorpusSplit, find_splits
 from w2v2cli.data.locations import resolve_lm, resolve_model
 from w2v2cli.recognition import recognizer
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.searching.processes import SearchPool
 from w2v2cli.recognition.tuning import session as tuning_session
-from w2v2cli.recognition.tuning.trials import TuningOptions
+from w2v2cli.recognition.tuning.options import TuningOptions
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def main() -> None:
         # Emissions, imports and disk caches: neither way pays for them.
         tuning_session.tune_corpus(settings, part, TuningOptions(1), study=Path(folder), keep=False)
     cheap, full = (
-        measure(name, settings, part, TuningOptions(given.trials, Bounds(), given.seed, exact))
+        measure(name, settings, part, TuningOptions(given.trials, seed=given.seed, exact=exact))
         for name, exact in (("races and predictions", False), ("full searches", True))
     )
     share = {

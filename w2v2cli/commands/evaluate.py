@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from w2v2cli.commands.flags import takes
+from w2v2cli.commands.flags import Data, takes
 from w2v2cli.commands.reporting import counting, fetching, warn
 from w2v2cli.console import progress, say
 from w2v2cli.errors import UsageError, UserError
@@ -37,13 +37,7 @@ def evaluate(
             help="LibriSpeech split: dev-clean, dev-other, test-clean, test-other, or all four."
         ),
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="With --split: the folder LibriSpeech was unpacked in. Without: your corpus, a "
-            "folder with *.trans.txt or transcripts.tsv, a fairseq .tsv or a JSONL manifest."
-        ),
-    ] = None,
+    data: Data = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout instead of tables.")
     ] = False,
@@ -146,13 +140,13 @@ def _protocol(
     options: DecodingOptions, data: Path | None, trials: int, seed: int, as_json: bool
 ) -> None:
     """Run the paper's protocol and print its table."""
+    from w2v2cli.recognition.tuning.options import TuningOptions
     from w2v2cli.recognition.tuning.protocol import protocol_settings, run_protocol
     from w2v2cli.recognition.tuning.protocol_report import print_protocol, protocol_json
-    from w2v2cli.recognition.tuning.trials import TuningOptions
 
     tuning = TuningOptions(trials, seed=seed)
     with fetching() as on_fetch:
-        settings = protocol_settings(options, on_fetch)
+        settings = protocol_settings(options, tuning, on_fetch)
     with progress("Protocol") as on_progress:
         rows = run_protocol(settings, data, tuning, note=say, warn=warn, on_progress=on_progress)
     if as_json:

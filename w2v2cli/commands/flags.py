@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import typer
@@ -14,6 +15,14 @@ from w2v2cli.errors import exits
 from w2v2cli.help import Help, one_line_paragraphs
 
 SettingsT = TypeVar("SettingsT")
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        help="With --split: the folder LibriSpeech was unpacked in. Without: your corpus, a "
+        "folder with *.trans.txt or transcripts.tsv, a fairseq .tsv or a JSONL manifest."
+    ),
+]
 
 
 def takes(
@@ -28,6 +37,7 @@ def takes(
         @takes(DecodingOptions, without=["nbest"], lm="4gram")
         def evaluate(options: DecodingOptions, split: ...) -> None: ...
 
+    Two decorators, the inner one for the first argument, give a command two kinds of settings.
     The command runs inside `exits`, so what it or the settings refuse is one sentence on stderr.
 
     without: fields that the command does not offer; they keep their defaults.
@@ -39,7 +49,7 @@ def takes(
     texts = help or {}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        first, *own = inspect.signature(command, eval_str=True).parameters.values()
         parameters = [
             inspect.Parameter(
                 field.name,
@@ -54,7 +64,7 @@ def takes(
         def wrapper(**given: Any) -> None:
             values = {field.name: given.pop(field.name) for field in offered}
             with exits():
-                command(settings(**(defaults | values)), **given)
+                command(**{first.name: settings(**(defaults | values))}, **given)
 
         keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
         signature = inspect.Signature([*keyword, *parameters])

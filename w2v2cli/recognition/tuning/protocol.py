@@ -18,14 +18,18 @@ from w2v2cli.recognition.evaluating import evaluate_corpora
 from w2v2cli.recognition.options import TESTING, TUNING, DecodingOptions
 from w2v2cli.recognition.resolving import RecognitionOptions, resolve
 from w2v2cli.recognition.scoring.results import Evaluation
-from w2v2cli.recognition.tuning.session import TuningResult, tune_corpus, untuned
-from w2v2cli.recognition.tuning.trials import TuningOptions
+from w2v2cli.recognition.tuning.options import TuningOptions
+from w2v2cli.recognition.tuning.session import (
+    TUNED_ON,
+    TuningResult,
+    corpus_to_tune,
+    tune_corpus,
+    untuned,
+)
 
 if TYPE_CHECKING:
     from w2v2cli.console import Advance
     from w2v2cli.data.locations import OnProgress
-
-TUNED_ON = "dev-other"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ def language_models(lm: str) -> list[str]:
 
 def protocol_settings(
     options: DecodingOptions,
+    tuning: TuningOptions,
     on_fetch: OnProgress = lambda file, done, total: None,
 ) -> list[RecognitionOptions]:
     """The settings of each row, with the beams for tuning; files are fetched where needed.
@@ -70,7 +75,7 @@ def protocol_settings(
     rows = []
     for name in language_models(options.lm):
         row = replace(options, lm=name, lexicon=None if name == "none" else options.lexicon)
-        row = row if name == "none" else untuned(row)
+        row = row if name == "none" else untuned(row, tuning)
         rows.append(resolve(row, TUNING, on_fetch=on_fetch))
     return rows
 
@@ -78,7 +83,7 @@ def protocol_settings(
 def run_protocol(
     rows: Sequence[RecognitionOptions],
     data: Path | None = None,
-    options: TuningOptions | None = None,
+    tuning: TuningOptions | None = None,
     *,
     note: Callable[[str], None] = lambda sentence: None,
     warn: Callable[[str], None] = lambda sentence: None,
@@ -95,11 +100,11 @@ def run_protocol(
     """
     done = []
     for settings in rows:
-        tuning = None
+        tuned = None
         if settings.lm.path is not None:
-            tuning = _tuned(settings, data, options or TuningOptions(), note, warn, on_progress)
+            tuned = _tuned(settings, data, tuning or TuningOptions(), note, warn, on_progress)
             beam = replace(settings.beam, width=TESTING.of(settings.lm.kind))
-            settings = replace(settings, beam=beam, weights=tuning.weights)
+            settings = replace(settings, beam=beam, weights=tuned.weights)
         note(f"Evaluating the four splits, LM {settings.lm.name}.")
         evaluated = evaluate_corpora(
             settings,
@@ -115,7 +120,7 @@ def run_protocol(
                 or f"{failed} utterances could not be transcribed: "
                 "w2v2 eval --split all names them."
             )
-        done.append(ProtocolRow(settings, tuning, evaluated.evaluations))
+        done.append(ProtocolRow(settings, tuned, evaluated.evaluations))
     return done
 
 
@@ -128,7 +133,7 @@ def _tuned(
     on_progress: Advance,
 ) -> TuningResult:
     """What `w2v2 tune-lm` finds and keeps; a finished study is read, not searched again."""
-    [corpus] = find_splits(TUNED_ON, data)
+    corpus = corpus_to_tune(TUNED_ON, data)
     note(
         f"Tuning on {corpus.name}, LM {settings.lm.name}, beam {settings.beam.width}, "
         f"{options.trials} trials."

@@ -10,7 +10,8 @@ from rich.table import Table
 from w2v2cli.console import stdout_console
 from w2v2cli.recognition.scoring.report import json_report
 from w2v2cli.recognition.scoring.results import Evaluation
-from w2v2cli.recognition.tuning.protocol import TUNED_ON, ProtocolRow
+from w2v2cli.recognition.tuning.protocol import ProtocolRow
+from w2v2cli.recognition.tuning.session import TUNED_ON
 
 
 def protocol_json(rows: Sequence[ProtocolRow], trials: int, seed: int) -> dict[str, Any]:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm.decoding import DecodingWeights
-from lm.weights.proposals import Bounds
 from storage.hashing import hash_of
 from storage.home import home
-from w2v2cli.data.corpora.catalogue import CorpusSplit
+from w2v2cli.data.corpora.catalogue import CorpusSplit, find_splits
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.options import DecodingOptions
 from w2v2cli.recognition.recognizer import load_acoustic_model, model_outputs, open_search
@@ -28,13 +27,15 @@ from w2v2cli.recognition.tuning.emission_cache import (
 from w2v2cli.recognition.tuning.fingerprints import content_hash, corpus_hash, model_hash
 from w2v2cli.recognition.tuning.kept import BEAM, keep_tuned, rescored
 from w2v2cli.recognition.tuning.metric import Metric, References
+from w2v2cli.recognition.tuning.options import TuningOptions
 from w2v2cli.recognition.tuning.study import Study
-from w2v2cli.recognition.tuning.trials import NBEST, Outcome, Tuning, TuningOptions
+from w2v2cli.recognition.tuning.trials import NBEST, Outcome, Tuning
 
 if TYPE_CHECKING:
     from w2v2cli.console import Advance
 
 DATABASE = "study.sqlite"
+TUNED_ON = "dev-other"  # the paper's choice (§4.4)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class TuningResult:
         }
 
 
-def untuned(options: DecodingOptions, bounds: Bounds = Bounds()) -> DecodingOptions:
+def untuned(options: DecodingOptions, tuning: TuningOptions) -> DecodingOptions:
     """The options to resolve before `tune_corpus`: earlier tuning of these weights is not read.
 
     With `rescore` the weights of the second pass are tuned, and the first pass keeps its own.
@@ -100,9 +101,22 @@ def untuned(options: DecodingOptions, bounds: Bounds = Bounds()) -> DecodingOpti
         raise UsageError(f"{what} leaves nothing to tune: name a language model and a beam search.")
     if options.rescore is None:
         return replace(options, lm_weight=0.0, word_score=0.0, sil_score=0.0)
-    if bounds.sil_score is not None:
+    if tuning.sil_score is not None:
         raise UsageError("--sil-score belongs to the first pass: with --rescore it is not tuned.")
     return replace(options, rescore_lm_weight=0.0, rescore_word_score=0.0)
+
+
+def corpus_to_tune(split: str | None = None, data: Path | None = None) -> CorpusSplit:
+    """The corpus in `data`, or a split of LibriSpeech, dev-other by default.
+
+    Raises UsageError for more than one split, UserError for a corpus that cannot be read.
+    """
+    corpora = find_splits(split or (None if data else TUNED_ON), data)
+    if len(corpora) > 1:
+        raise UsageError(
+            f"--split {split} names {len(corpora)} splits: tune on one, {TUNED_ON} in the paper."
+        )
+    return corpora[0]
 
 
 def tune_corpus(
@@ -175,7 +189,7 @@ def _identity(
     Their names stand in messages, and together they name the study's folder: an old study is only
     found again while none of them changes.
     """
-    lm, beam, bounds = settings.lm, settings.beam, options.bounds
+    lm, beam = settings.lm, settings.beam
     assert lm.path is not None
     return {
         "model": hashes[0],
@@ -187,9 +201,9 @@ def _identity(
         "beam": beam.width,
         "beam threshold": beam.threshold,
         "number of beam tokens": beam.tokens,
-        "LM weight's bounds": list(bounds.lm_weight),
-        "word score's bounds": list(bounds.word_score),
-        "silence score's bounds": list(bounds.sil_score) if bounds.sil_score else None,
+        "LM weight's bounds": list(options.lm_weight),
+        "word score's bounds": list(options.word_score),
+        "silence score's bounds": list(options.sil_score) if options.sil_score else None,
         "seed": options.seed,
         "share of exact searches": 1.0 if options.exact else options.share,
         "precision": precision,

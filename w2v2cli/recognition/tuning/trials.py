@@ -32,16 +32,14 @@ import numpy as np
 from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis
 from lm.weights.nbest_pool import HypothesisPool, Parts, parts_of
-from lm.weights.proposals import BATCH, FIRST, Bounds, Point, TuningError, batches, propose
+from lm.weights.proposals import BATCH, FIRST, Point, TuningError, batches, propose
 from lm.weights.racing import Race, spent
-from w2v2cli.errors import UsageError
 from w2v2cli.recognition.scoring.error_rate import ErrorCounts, bootstrap_interval
 from w2v2cli.recognition.tuning.metric import References
+from w2v2cli.recognition.tuning.options import TuningOptions
 from w2v2cli.recognition.tuning.study import Search, Study
 
 NBEST = 50  # hypotheses kept of each segment, for predictions
-ALPHA = 0.05  # probability that any race of a study stops a point as good as its rival
-SHARE = 0.1  # largest share of the searches that all trials in full would take
 LEAST = 5  # full searches that a study may always spend, however few its trials
 ROUNDS, LAST_ROUNDS = 2, 8  # races after each batch, and after the last one
 WAIT = 0.3  # seconds between two looks at the work of other processes
@@ -59,31 +57,6 @@ class Speech(Protocol):
 
     def of(self, utterance: int) -> list[np.ndarray]:
         """(T, V) log-probabilities of each segment of an utterance."""
-
-
-@dataclass(frozen=True)
-class TuningOptions:
-    """Which weights are tried, and how much may be searched. Raises UsageError."""
-
-    trials: int = 128
-    """Points to try (the paper's number, appendix B)."""
-    bounds: Bounds = Bounds()
-    seed: int = 0
-    """A study with the same seed tries the same points."""
-    exact: bool = False
-    """Search every trial in full."""
-    share: float = SHARE
-    """Largest share of the searches that all trials in full would take."""
-    alpha: float = ALPHA
-    """Probability that any race of the study stops a point as good as its rival."""
-
-    def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise UsageError(f"--trials must be at least 1, got {self.trials}.")
-        if self.seed < 0:
-            raise UsageError(f"--seed cannot be negative, got {self.seed}.")
-        if not 0 < self.share <= 1:
-            raise UsageError(f"--share must lie above 0 and be at most 1, got {self.share:g}.")
 
 
 @dataclass(frozen=True)
@@ -285,7 +258,7 @@ class Tuning:
             return None
         [rival] = [other for other in self.study.searches() if other.trial == search.rival]
         errors = rival.errors or {}
-        return Race([errors[utterance] for utterance in order], search.alpha or ALPHA)
+        return Race([errors[utterance] for utterance in order], search.alpha or self.options.alpha)
 
     def _searched(
         self, order: Sequence[int], weights: DecodingWeights

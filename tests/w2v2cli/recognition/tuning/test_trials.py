@@ -12,8 +12,9 @@ from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.tuning import trials as tuning
 from w2v2cli.recognition.tuning.metric import References
+from w2v2cli.recognition.tuning.options import TuningOptions
 from w2v2cli.recognition.tuning.study import Study
-from w2v2cli.recognition.tuning.trials import Tuning, TuningOptions
+from w2v2cli.recognition.tuning.trials import Tuning
 
 UTTERANCES = 60
 LETTERS = "ABCDEFGHIJ"
