@@ -18,6 +18,7 @@ from w2v2cli.app import app
 
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
 COLUMNS = 100
+EXAMPLE = re.compile(r"(?:w2v2 |torchrun |ffmpeg )\S")  # how a paragraph that is a call begins
 
 
 def typer_minor() -> str:
@@ -56,11 +57,11 @@ def _section(name: str, command: Any) -> Iterator[str]:
     yield f"## {name}"
     yield textwrap.indent(command.get_usage(context).removeprefix("Usage: "), "    ")
     for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(command.help or "")):
-        if paragraph.startswith("\b"):  # Click's mark of lines that are not to be joined
-            lines = paragraph.removeprefix("\b").strip("\n")
-            yield textwrap.indent(textwrap.dedent(lines), "    ")
+        lines = [line.strip() for line in paragraph.splitlines()]
+        if EXAMPLE.match(lines[0]):
+            yield textwrap.indent("\n".join(lines), "    ")
         else:
-            yield _escaped(" ".join(paragraph.split()))
+            yield _escaped(" ".join(lines))
     panels: dict[str, list[str]] = {}
     for parameter in command.params:
         record = parameter.get_help_record(context)
