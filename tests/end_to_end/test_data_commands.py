@@ -106,7 +106,7 @@ WRONG = [
     (["scan", "x", "-o", "m.jsonl"], "There is no corpus at x.", 1),
     (
         ["prepare", "switchboard"],
-        "Invalid value for 'corpus': Value error, 'switchboard' is not one of",
+        "corpus takes librispeech, librilight or timit, got 'switchboard'.",
         2,
     ),
     (

@@ -140,6 +140,7 @@ def prepare(
     splits: names in SPLITS[corpus]; none prepares all that are there.
     output: folder to unpack in; None: the one source where that is a folder, else $W2V2_HOME/data.
     jobs, hashed: see `scan`.
+    on_progress: called with megabytes or recordings done, how many in all, and a label.
     inform: called with a sentence for each archive that was unpacked.
 
     Returns the folder and a `Prepared` for each split, whose manifest is
@@ -238,7 +239,9 @@ def write_manifests(
     hashed: bool = True,
     on_progress: OnProgress = lambda done, total, what: None,
 ) -> Iterator[Prepared]:
-    """Write `OUTPUT/manifests/SPLIT.jsonl` for the splits named, or for all below `roots`.
+    """Scan and write `OUTPUT/manifests/SPLIT.jsonl` for the splits named, or all below `roots`.
+
+    A split below several roots is taken from the first.
 
     Raises UserError where a split that was named is missing, or where there is none at all.
     """

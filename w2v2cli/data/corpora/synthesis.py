@@ -201,7 +201,12 @@ def synthesize(
 ) -> list[Reading]:
     """Make a corpus: `folder`/SPEAKER/CHAPTER/ID.flac, with a *.trans.txt in each chapter.
 
-    voices: number of speakers. utterances, seed: see `plan`. jobs: processes at a time.
+    voices: number of speakers.
+    utterances: number of utterances; None reads each sentence of the text once.
+    seed: decides the voices, the sentences drawn and the speaking rates.
+    jobs: processes at a time.
+    on_progress: called with the number of utterances made, and of all.
+
     The same call goes on where an earlier one was interrupted.
 
     Raises UsageError for numbers out of range, SynthesisError where espeak-ng is missing or fails
