@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from w2v2cli.commands.data.jobs import Jobs, processes_for
+from w2v2cli.commands.data.options import Hash, Jobs, processes_for
 from w2v2cli.commands.data.report import print_findings
-from w2v2cli.console import progress, say
+from w2v2cli.console import progress, say, stdout_console
 from w2v2cli.errors import UserError, exits
 
 if TYPE_CHECKING:
@@ -42,16 +42,17 @@ def prepare(
         ),
     ] = None,
     jobs: Jobs = None,
-    hash: Annotated[
-        bool,
-        typer.Option(help="Read every byte for a SHA-256, which finds files with equal content."),
-    ] = True,
+    hash: Hash = True,
 ) -> None:
     """Unpack a corpus, fetching it first if asked, and write OUTPUT/manifests/SPLIT.jsonl.
 
     Recordings that cannot be read are left out and named; the exit code is then 1.
 
-    Examples: w2v2 data prepare librispeech --split dev-other · w2v2 data prepare timit TIMIT.zip
+    Examples:
+
+      w2v2 data prepare librispeech --split dev-other
+
+      w2v2 data prepare timit TIMIT.zip -o corpora
     """
     with exits():
         workers = processes_for(jobs)
@@ -81,7 +82,6 @@ def prepare(
 def _print_table(prepared: Sequence[Prepared]) -> None:
     """One row per split, on stdout."""
     from rich.box import SIMPLE
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE)
@@ -91,4 +91,4 @@ def _print_table(prepared: Sequence[Prepared]) -> None:
         found = part.found
         count, hours = str(len(found.utterances)), f"{found.hours:.2f}"
         table.add_row(part.name, count, hours, str(found.speakers))
-    Console(highlight=False).print(table)
+    stdout_console().print(table)

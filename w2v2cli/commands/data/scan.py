@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from w2v2cli.commands.data.jobs import Jobs, processes_for
+from w2v2cli.commands.data.options import Hash, Jobs, processes_for
 from w2v2cli.commands.data.report import print_findings
 from w2v2cli.console import progress, say
 from w2v2cli.errors import UserError, exits
@@ -23,10 +23,7 @@ def scan(
         typer.Option("-o", "--output", help="Manifest to write: .jsonl, or .tsv for fairseq."),
     ],
     jobs: Jobs = None,
-    hash: Annotated[
-        bool,
-        typer.Option(help="Read every byte for a SHA-256, which finds files with equal content."),
-    ] = True,
+    hash: Hash = True,
     decode: Annotated[
         bool,
         typer.Option(help="Decode each recording to its end, which finds damage inside; slower."),
@@ -36,7 +33,9 @@ def scan(
 
     Recordings that cannot be read are left out and named; the exit code is then 1.
 
-    Example: w2v2 data scan recordings -o recordings.jsonl
+    Example:
+
+      w2v2 data scan recordings -o recordings.jsonl
     """
     with exits():
         workers = processes_for(jobs)

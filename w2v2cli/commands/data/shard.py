@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from w2v2cli.commands.data.jobs import Jobs, processes_for
+from w2v2cli.commands.data.options import Jobs, processes_for
 from w2v2cli.commands.data.report import print_some
 from w2v2cli.console import progress, say
 from w2v2cli.errors import UsageError, UserError, exits
+
+if TYPE_CHECKING:
+    from w2v2cli.data.shards.writer import Sharded
 
 
 def shard(
@@ -44,7 +47,9 @@ def shard(
     The same call goes on where an earlier one was interrupted. Recordings that cannot be read are
     left out and named; the exit code is then 1.
 
-    Example: w2v2 data shard train-clean-100 train-clean-360 -o shards --shard-hours 20
+    Example:
+
+      w2v2 data shard train-clean-100 train-clean-360 -o shards --shard-hours 20
     """
     with exits():
         if shard_mb is not None and shard_hours is not None:
@@ -64,12 +69,11 @@ def shard(
                 on_progress=advance,
             )
         print_some(made.failures)
-        skipped = f", {made.skipped} of them finished before" if made.skipped else ""
-        say(
-            f"{output}: {made.shards} shards{skipped}, {made.recordings} recordings, "
-            f"{made.hours:.2f} hours."
-        )
-        if made.failures:
-            raise UserError(
-                f"{len(made.failures)} recordings cannot be read; the shards are without them."
-            )
+        say(f"{output}: {_summary(made)}")
+        if failed := len(made.failures):
+            raise UserError(f"{failed} recordings cannot be read; the shards are without them.")
+
+
+def _summary(made: Sharded) -> str:
+    skipped = f", {made.skipped} of them finished before" if made.skipped else ""
+    return f"{made.shards} shards{skipped}, {made.recordings} recordings, {made.hours:.2f} hours."

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from w2v2cli.commands.data.jobs import Jobs, processes_for
+from w2v2cli.commands.data.options import Jobs, processes_for
 from w2v2cli.console import progress, say
 from w2v2cli.errors import exits
 
@@ -34,7 +34,9 @@ def synth(
 
     The same call goes on where an earlier one was interrupted.
 
-    Example: w2v2 data synth book.txt -o synthetic --voices 20 --utterances 500
+    Example:
+
+      w2v2 data synth book.txt -o synthetic --voices 20 --utterances 500
     """
     with exits():
         workers = processes_for(jobs)

@@ -13,6 +13,7 @@ from w2v2cli.data.corpora.readers import LIBRISPEECH_SPLITS, CorpusError, Uttera
 from w2v2cli.data.corpora.timit import SPLITS, find_timit
 from w2v2cli.data.locations import SHIPPED
 from w2v2cli.errors import UsageError
+from w2v2cli.help import refusal
 
 MINIATURE = SHIPPED / "corpus"
 TRAINING_SPLITS = ("train-clean-100", "train-clean-360", "train-other-500")
@@ -64,7 +65,7 @@ def find_splits(split: str | None, data: Path | None) -> list[CorpusSplit]:
             raise UsageError("Name a --split of LibriSpeech, or a corpus by --data.")
         return [CorpusSplit(str(data), tuple(read_corpus(data)))]
     if split not in (*LIBRISPEECH_SPLITS, "all"):
-        raise UsageError(f"--split takes {', '.join(LIBRISPEECH_SPLITS)} or all, got {split!r}.")
+        raise UsageError(refusal("--split", split, (*LIBRISPEECH_SPLITS, "all")))
     names = LIBRISPEECH_SPLITS if split == "all" else (split,)
     return [_find(name, data) for name in names]
 

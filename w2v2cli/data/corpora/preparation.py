@@ -19,6 +19,7 @@ from w2v2cli.data.locations import offline
 from w2v2cli.data.scanning import Scan, scan, write_manifest
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UsageError, UserError
+from w2v2cli.help import refusal
 
 OnProgress = Callable[[float, float | None, str], None]  # done, in all, what is being done
 
@@ -94,12 +95,10 @@ def _root(variable: str, default: str) -> str:
 def check_call(corpus: str, sources: Sequence[str], splits: Sequence[str]) -> None:
     """Raise UsageError for a corpus, split or source that does not exist, and for no source."""
     if corpus not in SPLITS:
-        raise UsageError(f"The corpora are {', '.join(SPLITS)}, got {corpus!r}.")
+        raise UsageError(refusal("corpus", corpus, list(SPLITS)))
     for split in splits:
         if split not in SPLITS[corpus]:
-            raise UsageError(
-                f"--split of {corpus} takes {', '.join(SPLITS[corpus])}, got {split!r}."
-            )
+            raise UsageError(refusal(f"--split of {corpus}", split, SPLITS[corpus]))
     for source in sources:
         if not _is_url(source) and not Path(source).exists():
             raise UsageError(

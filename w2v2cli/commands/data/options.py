@@ -1,4 +1,4 @@
-"""The option --jobs."""
+"""The options that several subcommands share."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from w2v2cli.processes import usable_cores
 Jobs = Annotated[
     int | None,
     typer.Option(help="Processes at a time. Default: one per core that this process may use."),
+]
+Hash = Annotated[
+    bool,
+    typer.Option(help="Read every byte for a SHA-256, which finds files with equal content."),
 ]
 
 
