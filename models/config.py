@@ -1,4 +1,4 @@
-"""What a wav2vec 2.0 network looks like: one frozen dataclass, its presets, and the arithmetic of its frames.
+"""The architecture of a wav2vec 2.0 network: a frozen dataclass, its presets, its frame counts.
 
 Sources: P is the paper (arXiv 2006.11477), R the reference configurations published with fairseq.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
-SAMPLE_RATE = 16_000  # Hz, of every waveform that enters a model
+SAMPLE_RATE = 16_000  # Hz; every waveform that enters a model has it
 
 ConvLayer = tuple[int, int, int]  # channels, kernel (input steps), stride (input steps)
 Count = TypeVar("Count")  # an int, or a tensor of them
@@ -16,20 +16,33 @@ Count = TypeVar("Count")  # an int, or a tensor of them
 
 @dataclass(frozen=True)
 class Wav2Vec2Config:
-    """The architecture and its regularisation. The defaults are BASE (P §4.2; R wav2vec2_base_librispeech)."""
+    """The architecture and its regularisation.
+
+    The defaults are BASE (P §4.2; R wav2vec2_base_librispeech).
+    """
 
     conv_layers: tuple[ConvLayer, ...] = (
         (512, 10, 5),
         *((512, 3, 2),) * 4,
         *((512, 2, 2),) * 2,
     )
-    """Channels, kernel and stride of each block of the feature encoder; steps of its input (P §4.2)."""
+    """Channels, kernel and stride of each block of the feature encoder (P §4.2).
+
+    Kernel and stride count steps of the block's input.
+    """
     conv_bias: bool = False
-    """Whether the convolutions of the feature encoder carry a bias (R: only LV-60k)."""
+    """Whether the convolutions of the feature encoder have a bias (R: only LV-60k)."""
     conv_norm: Literal["group", "layer"] = "group"
-    """`group`: each channel over time, after the first convolution only; `layer`: over channels, after all (R)."""
+    """Normalisation in the feature encoder (R).
+
+    `group`: each channel over time, after the first convolution only.
+    `layer`: over channels, after every convolution.
+    """
     normalize_waveform: bool = False
-    """Whether each utterance is brought to zero mean and unit variance first (R `normalize`: only LV-60k)."""
+    """Whether each utterance is first scaled to zero mean and unit variance.
+
+    R `normalize`: only LV-60k.
+    """
 
     width: int = 768
     """Width of the context network, d (P §4.2)."""
@@ -40,24 +53,30 @@ class Wav2Vec2Config:
     num_heads: int = 12
     """Attention heads. P prints 8 for BASE; every released checkpoint has 12 (R)."""
     norm_order: Literal["post", "pre"] = "post"
-    """Where a block normalises: after its residual sums, or before its parts (R `layer_norm_first`: LV-60k)."""
+    """Where a block normalises: after its residual sums, or before its parts.
+
+    R `layer_norm_first`: LV-60k is `pre`.
+    """
     position_kernel: int = 128
     """Frames that the convolution of relative positions sees (P §4.2)."""
     position_groups: int = 16
     """Groups of that convolution (P §4.2)."""
 
     dropout: float = 0.1
-    """After attention, after the feed-forward part and before the first block (P §4.2)."""
+    """Dropout after attention, after the feed-forward part, before the first block (P §4.2)."""
     attention_dropout: float = 0.1
-    """On the attention probabilities (R)."""
+    """Dropout on the attention probabilities (R)."""
     activation_dropout: float = 0.0
-    """Inside the feed-forward part (R: 0 in pretraining, 0.1 in fine-tuning)."""
+    """Dropout inside the feed-forward part (R: 0 in pretraining, 0.1 in fine-tuning)."""
     feature_dropout: float = 0.1
-    """On the projected features, the input of the context network (R `dropout_input`)."""
+    """Dropout on the projected features, the context network's input (R `dropout_input`)."""
     quantizer_dropout: float = 0.1
-    """On the normalised features that the quantizer of the targets sees (P §4.2; R `dropout_features`)."""
+    """Dropout on the normalised features that the quantizer of the targets sees (P §4.2).
+
+    R `dropout_features`.
+    """
     final_dropout: float = 0.0
-    """Before the output layer (R `final_dropout`)."""
+    """Dropout before the output layer (R `final_dropout`)."""
     layer_drop: float = 0.05
     """Probability that a whole block is skipped in training (P §4.2)."""
 
@@ -66,7 +85,7 @@ class Wav2Vec2Config:
     codebook_entries: int = 320
     """Entries in each codebook, V (P §4.2)."""
     codebook_width: int = 256
-    """Width of a quantized vector before its projection, all codebooks together: G · d/G (P §4.2)."""
+    """Width of a quantized vector before its projection: G · d/G, all codebooks (P §4.2)."""
     quantized_inputs: bool = False
     """Whether the context network sees quantized features (an ablation, P §5.4)."""
     quantized_targets: bool = True
@@ -77,7 +96,8 @@ class Wav2Vec2Config:
     def __post_init__(self) -> None:
         if not self.conv_layers or any(min(layer) < 1 for layer in self.conv_layers):
             raise ValueError(
-                f"conv_layers needs (channels, kernel, stride) of at least 1, got {self.conv_layers}"
+                "conv_layers needs (channels, kernel, stride) of at least 1, "
+                f"got {self.conv_layers}"
             )
         if self.conv_norm not in ("group", "layer"):
             raise ValueError(f"conv_norm is 'group' or 'layer', got {self.conv_norm!r}")
@@ -91,12 +111,13 @@ class Wav2Vec2Config:
                 raise ValueError(f"width {self.width} cannot be divided by {name} {divisor}")
         if self.codebooks < 1 or self.codebook_width % self.codebooks:
             raise ValueError(
-                f"codebook_width {self.codebook_width} cannot be divided by codebooks {self.codebooks}"
+                f"codebook_width {self.codebook_width} cannot be divided by "
+                f"codebooks {self.codebooks}"
             )
 
     @property
     def stride(self) -> int:
-        """Samples from one frame to the next: 320 (20 ms) for every published model."""
+        """Samples from one frame to the next: 320 (20 ms) in every published model."""
         product = 1
         for _, _, stride in self.conv_layers:
             product *= stride
@@ -104,7 +125,7 @@ class Wav2Vec2Config:
 
     @property
     def receptive_field(self) -> int:
-        """Samples that one frame sees: 400 (25 ms) for every published model."""
+        """Samples that one frame sees: 400 (25 ms) in every published model."""
         return self.samples_for(1)
 
     def samples_for(self, frames: int) -> int:
@@ -114,7 +135,10 @@ class Wav2Vec2Config:
         return frames
 
     def frame_lengths(self, samples: Count) -> Count:
-        """How many frames `samples` give; takes and returns an int or an integer tensor, 0 where none fits."""
+        """How many frames `samples` give, 0 where none fits.
+
+        Takes and returns an int or an integer tensor.
+        """
         length: Any = samples
         for _, kernel, stride in self.conv_layers:
             length = (length - kernel) // stride + 1
@@ -143,7 +167,7 @@ def large() -> Wav2Vec2Config:
 
 
 def large_lv60k() -> Wav2Vec2Config:
-    """LARGE as trained on LV-60k: layer-norm feature encoder, pre-norm blocks, normalised input (R)."""
+    """LARGE as trained on LV-60k (R): layer norms in the feature encoder, pre-norm blocks."""
     return replace(
         large(),
         conv_bias=True,
@@ -159,7 +183,7 @@ def large_lv60k() -> Wav2Vec2Config:
 
 
 def tiny() -> Wav2Vec2Config:
-    """The frames of BASE in a network of a few thousand weights, for tests."""
+    """A network of a few thousand weights with the frames of BASE, for tests."""
     return replace(
         base(),
         conv_layers=tuple((16, kernel, stride) for _, kernel, stride in base().conv_layers),
@@ -198,7 +222,7 @@ def demo() -> Wav2Vec2Config:
 
 
 def small() -> Wav2Vec2Config:
-    """3 M parameters: what two CPU cores can pretrain within an hour."""
+    """3 M parameters: small enough to pretrain on two CPU cores within an hour."""
     return replace(
         demo(),
         conv_layers=(

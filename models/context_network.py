@@ -1,7 +1,7 @@
 """The context network: a Transformer whose positions come from a convolution (paper §2, §4.2).
 
-Shapes: B batch, T frames, D width, H heads. Frames past an utterance's own never reach a valid one: they are zero
-for the positional convolution, as its own padding is, and hidden from attention.
+Shapes: B batch, T frames, D width, H heads. Padding frames never influence a valid one: they are
+zero for the positional convolution, as its own padding is, and hidden from attention.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from torch.utils.checkpoint import checkpoint
 from models.config import Wav2Vec2Config
 from models.feature_encoder import NORM_EPS
 
-# oneDNN's grouped convolution in bfloat16 returns garbage for narrower groups (torch 2.11, CPUs with AMX).
+# With narrower groups oneDNN's bfloat16 convolution returns garbage (torch 2.11, CPUs with AMX).
 NARROWEST_BF16_GROUP = 16  # channels
 
 
 class ContextNetwork(nn.Module):
-    """Relative positions added by a convolution, then Transformer blocks, some of them skipped in training."""
+    """A convolution adds relative positions, then Transformer blocks; LayerDrop skips some."""
 
     def __init__(self, config: Wav2Vec2Config) -> None:
         super().__init__()
         self.config = config
-        self.recompute = False  # whether the backward pass runs each block again instead of keeping what it computed
+        # Whether the backward pass computes each block's activations again instead of keeping them.
+        self.recompute = False
         self.position = PositionalConvolution(
             config.width, config.position_kernel, config.position_groups
         )
@@ -40,9 +41,10 @@ class ContextNetwork(nn.Module):
     def forward(
         self, x: Tensor, valid: Tensor | None, kept: Sequence[bool] | None = None
     ) -> Tensor:
-        """(B, T, D) and (B, T) true where a frame is real, None when all are -> (B, T, D).
+        """(B, T, D) -> (B, T, D).
 
-        kept: which blocks run; by default all of them, and in training those that LayerDrop draws.
+        valid: (B, T) bool, true where a frame is not padding; None where none is.
+        kept: which blocks run; by default all, and in training those that LayerDrop draws.
         """
         if kept is None and self.training:
             kept = draw_kept(len(self.blocks), self.config.layer_drop)
@@ -52,9 +54,8 @@ class ContextNetwork(nn.Module):
         if self.config.norm_order == "post":
             x = self.norm(x)
         x = F.dropout(x, self.config.dropout, self.training)
-        attend = (
-            None if valid is None else valid[:, None, None, :]
-        )  # (B, 1, 1, T): keys that may be seen
+        # (B, 1, 1, T): the keys that may be attended to
+        attend = None if valid is None else valid[:, None, None, :]
         for i, block in enumerate(self.blocks):
             if kept is not None and not kept[i]:
                 continue
@@ -68,12 +69,15 @@ class ContextNetwork(nn.Module):
 def draw_kept(
     blocks: int, layer_drop: float, generator: torch.Generator | None = None
 ) -> list[bool]:
-    """LayerDrop: which blocks run, each one but with probability `layer_drop`. Drawn on the CPU."""
+    """LayerDrop: which blocks run. Each is skipped with probability `layer_drop`.
+
+    Drawn on the CPU, where the caller needs to know it.
+    """
     return [draw >= layer_drop for draw in torch.rand(blocks, generator=generator).tolist()]
 
 
 class PositionalConvolution(nn.Module):
-    """A wide grouped convolution over time, weight-normalised over its kernel axis, and GELU."""
+    """A wide grouped convolution over time and a GELU; weight norm over the kernel axis."""
 
     def __init__(self, width: int, kernel: int, groups: int) -> None:
         super().__init__()
@@ -88,17 +92,17 @@ class PositionalConvolution(nn.Module):
         self.register_buffer("folded", None, persistent=False)
 
     def fold(self) -> None:
-        """Keep the kernel as one tensor from now on: for networks that learn no more."""
+        """Keep the kernel as one tensor from now on: for networks that are not trained further."""
         self.folded = self.weight().detach().contiguous()
 
     def weight(self) -> Tensor:
-        """The kernel (D, D / groups, k): each of its k slices has the length that `weight_g` gives it."""
+        """The kernel (D, D / groups, k): `weight_g` is the length of each of its k slices."""
         if self.folded is not None:
             return self.folded
         return self.weight_v * (self.weight_g / self.weight_v.norm(dim=(0, 1), keepdim=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, D); an even kernel would give one frame more, which is dropped."""
+        """(B, T, D) -> (B, T, D). The extra frame that an even kernel gives is dropped."""
         weight = self.weight()
         if x.device.type == "cpu" and x.shape[-1] // self.groups < NARROWEST_BF16_GROUP:
             with torch.autocast("cpu", enabled=False):
@@ -106,7 +110,7 @@ class PositionalConvolution(nn.Module):
         return self._convolved(x, weight, self.bias)
 
     def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        # As a convolution of images of height 1, channels last: the layout x already has.
+        # Computed as a convolution of images of height 1 with channels last, x's own layout.
         image = x.transpose(1, 2).unsqueeze(2)  # (B, D, 1, T)
         padding = (0, self.kernel // 2)
         y = F.conv2d(image, weight.unsqueeze(2), bias, padding=padding, groups=self.groups)
@@ -126,7 +130,7 @@ class Block(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(config.width, eps=NORM_EPS)
 
     def forward(self, x: Tensor, attend: Tensor | None) -> Tensor:
-        """(B, T, D) and the keys that may be seen, (B, 1, 1, T) or None for all -> (B, T, D)."""
+        """(B, T, D) -> (B, T, D). attend: (B, 1, 1, T), keys that may be attended to; None: all."""
         if self.pre_norm:
             x = x + self._drop(self.attention(self.attention_norm(x), attend))
             return x + self._drop(self.feed_forward(self.feed_forward_norm(x)))

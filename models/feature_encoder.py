@@ -1,8 +1,8 @@
 """The feature encoder: a waveform becomes one latent vector every 20 ms (paper §2, §4.2).
 
-Shapes: B batch, S samples, T steps, C channels. Everything here keeps channels last, (B, T, C): a strided
-convolution is then a sum of plain matrix products over views of its input, which runs several times faster
-on a CPU than a one-dimensional convolution and needs no change of layout between blocks.
+Shapes: B batch, S samples, T steps, C channels. Everything here keeps channels last, (B, T, C). A
+strided convolution is then a sum of plain matrix products over views of its input: several times
+faster on a CPU than a one-dimensional convolution, and without a change of layout between blocks.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from models.config import Wav2Vec2Config
 
-NORM_EPS = 1e-5  # of every norm in the network (R)
+NORM_EPS = 1e-5  # in every norm of the network (R)
 
 
 class FeatureEncoder(nn.Module):
-    """Seven convolutions with GELU; the waveform comes in as (B, S) and leaves as (B, T, C)."""
+    """Seven convolutions with GELU; waveforms (B, S) become features (B, T, C)."""
 
     def __init__(self, config: Wav2Vec2Config) -> None:
         super().__init__()
@@ -38,28 +38,27 @@ class FeatureEncoder(nn.Module):
         self.layers: Sequence[ConvBlock] = nn.ModuleList(blocks)  # type: ignore[assignment]
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """(B, S) waveforms, (B,) samples in each -> (B, T, C); frames past an utterance's own hold no meaning.
+        """(B, S) waveforms, (B,) samples in each -> (B, T, C).
 
-        T is the number of frames of the longest utterance in `lengths`.
+        T is the number of frames of the longest utterance. The values of padding frames are
+        meaningless.
         """
         frames = [int(lengths.max())]
         for layer in self.layers:
             frames.append(layer.frames(frames[-1]))
         moments = None
-        if (
-            self.config.conv_norm == "group"
-        ):  # over all samples: fitting may cut some that no frame of the end needs
+        if self.config.conv_norm == "group":
+            # Before fitting, which may cut samples that frames of the first block still see.
             moments = self.layers[0].moments(waveforms, lengths)
         x = _fit(waveforms, self._exact_samples(frames[-1])).unsqueeze(-1)
-        x = x.to(
-            self.layers[0].conv.weight.dtype
-        )  # the waveform itself stays float32 for its statistics
+        # The waveform itself stays float32 for its statistics.
+        x = x.to(self.layers[0].conv.weight.dtype)
         for layer in self.layers:
             x = layer(x, moments)
         return x
 
     def _exact_samples(self, frames: int) -> int:
-        """Samples for which every block's input splits into whole strides (see `ConvBlock.convolve`)."""
+        """Samples for which every block's input is whole strides (see `ConvBlock.convolve`)."""
         for layer in reversed(self.layers):
             frames = layer.steps_for(frames)
         return frames
@@ -76,7 +75,7 @@ class ConvBlock(nn.Module):
         self.chunks = -(-self.kernel // self.stride)  # strides that one kernel spans
 
     def frames(self, steps: int) -> int:
-        """Whole outputs that `steps` input steps give."""
+        """Outputs that `steps` input steps give."""
         return max((steps - self.kernel) // self.stride + 1, 0)
 
     def steps_for(self, frames: int) -> int:
@@ -84,7 +83,10 @@ class ConvBlock(nn.Module):
         return self.stride * (frames + self.chunks - 1)
 
     def forward(self, x: Tensor, moments: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """(B, steps, C_in) -> (B, frames, C_out); a group norm needs the `moments` of the waveforms."""
+        """(B, steps, C_in) -> (B, frames, C_out).
+
+        moments: mean and covariance of the waveforms' frames; needed by a group norm only.
+        """
         if isinstance(self.norm, nn.GroupNorm):
             assert moments is not None
             return _gelu(self._group_normed(x, *moments))
@@ -96,8 +98,9 @@ class ConvBlock(nn.Module):
     def convolve(self, x: Tensor) -> Tensor:
         """(B, stride · (T + chunks - 1), C_in) -> (B, T, C_out).
 
-        Read as (B, T + chunks - 1, stride · C_in), rows of one stride each, an output is the sum over the strides
-        that its kernel spans of one row times that part of the kernel: no frame is ever copied.
+        The input is read as (B, T + chunks - 1, stride · C_in): one row for each stride. A kernel
+        spans `chunks` rows, and an output is the sum of these rows, each times its part of the
+        kernel. No frame is ever copied.
         """
         batch, steps, channels = x.shape
         rows = x.reshape(batch, steps // self.stride, self.stride * channels)
@@ -117,9 +120,9 @@ class ConvBlock(nn.Module):
         return y if self.conv.bias is None else y + self.conv.bias.to(y.dtype)
 
     def moments(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, S), (B,) -> the mean (B, k) and covariance (B, k, k) of the frames the kernel sees, in float64.
+        """(B, S), (B,) -> mean (B, k) and covariance (B, k, k) of the frames the kernel sees.
 
-        Only frames that lie whole within an utterance's own samples count.
+        In float64. Only frames that lie within an utterance's own samples count.
         """
         frames = waveforms.unfold(1, self.kernel, self.stride)  # (B, T, k)
         count = (lengths.to(frames.device, non_blocking=True) - self.kernel) // self.stride + 1
@@ -133,16 +136,17 @@ class ConvBlock(nn.Module):
     def _group_normed(self, x: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
         """The convolution of a one-channel input followed by its norm over time.
 
-        The mean and variance of w·f over frames f are w·m and w·Σ·w, of the frames' own mean m and covariance Σ.
-        So the norm becomes a scale of the kernel and a bias, for each utterance its own, and the large output is
-        written once. Padding has no part in m and Σ, so it cannot change a result.
+        With m and Σ the mean and covariance of the frames f, the mean and variance of w·f are w·m
+        and w·Σ·w. So the norm becomes a scale of the kernel and a bias, different for each
+        utterance, and the large output is written only once. Padding has no part in m and Σ, so it
+        cannot change a result.
         """
         assert isinstance(self.norm, nn.GroupNorm)
         with torch.autocast(x.device.type, enabled=False):
             kernel = self.conv.weight.squeeze(1).double()  # (C, k)
             variance = torch.einsum("ck,bkl,cl->bc", kernel, covariance, kernel).clamp(min=0)
             scale = self.norm.weight.double() / (variance + self.norm.eps).sqrt()  # (B, C)
-            # A bias of the convolution would shift every frame alike, and the norm takes that out again.
+            # A bias of the convolution would shift all frames alike, and the norm removes that.
             bias = self.norm.bias.double() - scale * (mean @ kernel.T)
             kernels = (kernel * scale.unsqueeze(-1)).transpose(1, 2)  # (B, k, C)
         frames = x.squeeze(-1).unfold(1, self.kernel, self.stride)  # (B, T, k)
@@ -155,5 +159,5 @@ def _fit(waveforms: Tensor, samples: int) -> Tensor:
 
 
 def _gelu(x: Tensor) -> Tensor:
-    """GELU, in place where no gradient is kept: the blocks' outputs are the largest tensors of the network."""
+    """GELU, in place without gradients: block outputs are the network's largest tensors."""
     return F.gelu(x) if torch.is_grad_enabled() else torch.ops.aten.gelu_(x)

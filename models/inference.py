@@ -1,4 +1,4 @@
-"""A trained network made ready to run: nothing that only training needs, weights in the precision of the run."""
+"""Prepares a trained network for inference: weight norm folded, weights in the run's precision."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from models.wav2vec2 import Wav2Vec2ForCTC
 def prepare_for_inference(
     network: Wav2Vec2ForCTC, device: torch.device, dtype: torch.dtype
 ) -> Wav2Vec2ForCTC:
-    """The same network in eval mode on `device`: weight norm folded, matrices in `dtype`.
+    """Put `network` on `device` in eval mode, fold its weight norm, convert its weights to `dtype`.
 
-    The norms' statistics, the waveform and the first convolution stay in float32 (see `FeatureEncoder`); the logits come
-    out in `dtype`. Changes `network` and returns it; it cannot be trained afterwards.
+    The statistics of the waveform stay in float32 or better (see `FeatureEncoder`); the logits have
+    type `dtype`. Changes `network` and returns it. It cannot be trained afterwards.
     """
     network = network.eval().requires_grad_(False).to(device)
     for module in network.modules():
