@@ -1,6 +1,7 @@
 """The losses of the paper, as functions of tensors (paper §3.2).
 
-Shapes: B utterances, N masked steps of the longest row, K distractors, F width of the comparison, G codebooks, V entries.
+Shapes: B utterances, N masked steps of the utterance that has most, K distractors, F width of the
+comparison, G codebooks, V entries.
 """
 
 from __future__ import annotations
@@ -19,29 +20,33 @@ Diversity = Literal["perplexity", "entropy"]
 
 @dataclass(frozen=True)
 class Contrast:
-    """What telling true latents from distractors came to."""
+    """The result of telling true latents from distractors."""
 
     loss: Tensor
     """L_m summed over the masked steps, in nats; a scalar."""
     correct: Tensor
-    """How many masked steps were told right; a scalar."""
+    """How many masked steps the true latent won; a scalar."""
 
 
 def sample_distractors(
     counts: Tensor, size: int, distractors: int, generator: torch.Generator | None = None
 ) -> Tensor:
-    """For each masked step, other masked steps of the same utterance, uniform, with replacement, never itself (P).
+    """Draw distractors for each masked step: other masked steps of the same utterance (P §3.2).
 
-    counts: (B,) masked steps of each utterance. Returns (B, size, K) int64 places among the masked steps of the row, on
-    the device of `counts`. The only masked step of an utterance has no other: its distractors are itself, which the loss
-    does not count.
+    Uniform, with replacement, never the step itself. The only masked step of an utterance gets
+    itself, which the loss does not count.
+
+    counts: (B,) masked steps of each utterance.
+    size: N, steps of a row in the result.
+    distractors: K.
+
+    Returns (B, N, K) int64 places among the masked steps of the row, on the device of `counts`.
     """
     device = counts.device
     draws = torch.rand(len(counts), size, distractors, generator=generator, device=device)
     others = (counts - 1).clamp(min=0)[:, None, None]
-    places = torch.minimum(
-        (draws * others).long(), (others - 1).clamp(min=0)
-    )  # rounding may not reach the end
+    # draws < 1, but their product may be rounded up to `others`.
+    places = torch.minimum((draws * others).long(), (others - 1).clamp(min=0))
     own = torch.arange(size, device=device)[None, :, None]
     places = places + (places >= own).long()
     return torch.minimum(places, (counts - 1).clamp(min=0)[:, None, None])
@@ -53,22 +58,28 @@ def contrastive_loss(
     distractors: Tensor,
     valid: Tensor,
     *,
-    temperature: float = 0.1,
+    temperature: float,
     codes: Tensor | None = None,
 ) -> Contrast:
-    """L_m: which of 1 + K latents is the one behind the mask, by cosine similarity (P §3.2, eq. 3).
+    """L_m: find the latent behind the mask among 1 + K, by cosine similarity (P §3.2, eq. 3).
 
-    context, targets: (B, N, F) at the masked steps. distractors: (B, N, K) from `sample_distractors`.
-    valid: (B, N) true where a row has a step. temperature: κ. codes: (B, N, G) the entries behind quantized targets.
-    A distractor with the codes of the positive is the positive, so it does not count (R); a step left without any
-    distractor has loss 0 and counts as told wrong, or a collapsed codebook would look perfect.
+    context, targets: (B, N, F) at the masked steps.
+    distractors: (B, N, K) from `sample_distractors`.
+    valid: (B, N) true where a row has a step.
+    temperature: κ.
+    codes: (B, N, G) the entries behind quantized targets.
+
+    A distractor with the codes of the positive is the positive, so it does not count (R). A step
+    without any distractor left has loss 0 and counts as wrong: otherwise a collapsed codebook would
+    look perfect.
     """
     with torch.autocast(context.device.type, enabled=False):
         context, targets = (
             F.normalize(context.float(), dim=-1),
             F.normalize(targets.float(), dim=-1),
         )
-        # All pairs of an utterance by one product, K of them picked: K vectors of width F a step would be far larger.
+        # All pairs of an utterance by one product, then K of them for each step: copying K vectors
+        # of width F for each step would take far more memory.
         similarity = context @ targets.transpose(1, 2) / temperature  # (B, N, N)
         positive = similarity.diagonal(dim1=1, dim2=2).unsqueeze(-1)  # (B, N, 1)
         negative = similarity.gather(2, distractors)  # (B, N, K)
@@ -87,10 +98,14 @@ def contrastive_loss(
 
 
 def diversity_loss(logits: Tensor, definition: Diversity = "perplexity") -> Tensor:
-    """L_d of (N, G, V) quantizer logits: low where a batch uses all entries of every codebook alike; a scalar.
+    """L_d of (N, G, V) quantizer logits: low if a batch uses all entries of a codebook equally.
 
-    The distributions are softmaxes without Gumbel noise or temperature, averaged over the N steps. `perplexity` (R, the
-    default everywhere): (GV - Σ_g exp H(p̄_g)) / GV, in [0, 1). `entropy` (P §3.2, eq. 4): Σ_g -H(p̄_g) / GV.
+    p̄_g is the softmax of codebook g without Gumbel noise or temperature, averaged over N steps.
+
+    definition: `perplexity` (R, the default everywhere) is (GV - Σ_g exp H(p̄_g)) / GV, in [0, 1);
+    `entropy` (P §3.2, eq. 4) is Σ_g -H(p̄_g) / GV.
+
+    Returns a scalar.
     """
     probabilities = logits.float().softmax(-1)
     size = logits.shape[-2] * logits.shape[-1]
@@ -101,7 +116,10 @@ def diversity_loss(logits: Tensor, definition: Diversity = "perplexity") -> Tens
 
 
 def feature_penalty(features: Tensor, valid: Tensor) -> Tensor:
-    """L_f: the mean square of the feature encoder's output (B, T, C), before its norm, over valid (B, T) frames (R)."""
+    """L_f: the mean square of the feature encoder's output before its norm (R).
+
+    features: (B, T, C). valid: (B, T), true for the frames that count.
+    """
     squares = features.float().square().mean(-1)
     return squares.masked_fill(~valid, 0.0).sum() / valid.sum()
 
@@ -120,7 +138,7 @@ class _ScaledGradient(torch.autograd.Function):
 
 
 def scale_gradient(x: Tensor, scale: float) -> Tensor:
-    """`x` as it is, its gradient times `scale` (γ, P App. B: into the feature encoder)."""
+    """Return `x`; its gradient is multiplied by `scale` (γ into the feature encoder, P App. B)."""
     if scale == 1.0:
         return x
     scaled: Tensor = _ScaledGradient.apply(x, scale)

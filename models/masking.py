@@ -1,4 +1,4 @@
-"""Span masks over time and over channels: a pure function of shape, lengths and generator (paper §3.1, App. B)."""
+"""Span masks over time and over channels (paper §3.1, App. B)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SpanMask:
-    """How training hides parts of the input (paper §3.1; fine-tuning: App. B)."""
+    """Which parts of the input training hides (paper §3.1; fine-tuning: App. B)."""
 
     time_probability: float
     """Share of frames that start a masked span, p. fairseq's `mask_prob` is p · M."""
@@ -30,13 +30,18 @@ def sample_spans(
     span: int,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Draw starts without replacement and mask the `span` positions from each; spans may overlap.
+    """Draw starts without replacement and mask `span` positions from each; spans may overlap.
 
-    lengths: (B,) valid positions of each row. size: positions of a row, N.
+    A row's expected number of starts is probability · length, rounded up or down at random, so that
+    short rows are masked as much as long ones. A row with a valid position has at least one start.
+
+    lengths: (B,) valid positions of each row.
+    size: N, positions of a row in the result.
     probability: share of the valid positions that start a span (0.065 for BASE pretraining).
-    Returns (B, N) bool on the device of `lengths`, true where masked; never true past a row's length, and a row
-    with any valid position keeps at least one start. A row's expected number of starts is probability · length:
-    the fraction is settled by a coin, so that short rows are masked as much as long ones.
+    span: positions.
+
+    Returns (B, N) bool on the device of `lengths`, true where masked, never past a row's length.
+    Raises ValueError for a probability outside 0 to 1 and a span below 1.
     """
     if not 0 <= probability <= 1:
         raise ValueError(f"a mask probability lies between 0 and 1, got {probability}")
@@ -49,12 +54,10 @@ def sample_spans(
         return torch.zeros(len(lengths), size, dtype=torch.bool, device=device)
     valid = torch.arange(size, device=device) < lengths[:, None]
     starts = (lengths * probability + coins).floor().clamp(min=1)
-    rank = (
-        keys.masked_fill(~valid, 2.0).argsort(1).argsort(1)
-    )  # valid positions first, in random order
+    # Valid positions get the first ranks, in random order.
+    rank = keys.masked_fill(~valid, 2.0).argsort(1).argsort(1)
     is_start = (rank < starts[:, None]) & valid
     reach = is_start.long().cumsum(1)
-    before = torch.nn.functional.pad(reach, (span, 0))[
-        :, :size
-    ]  # starts up to `span` positions earlier
+    # Starts up to `span` positions earlier: a position is masked if there are more by now.
+    before = torch.nn.functional.pad(reach, (span, 0))[:, :size]
     return (reach > before) & valid

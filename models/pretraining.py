@@ -1,7 +1,8 @@
-"""wav2vec 2.0 before it knows any text: the network with a quantizer and two projections (paper §2, §3).
+"""Self-supervised pretraining: the network with a quantizer and two projections (paper §2, §3).
 
-Shapes: B utterances, S samples, T frames, C encoder channels, F width of the comparison, G codebooks, V entries;
-n masked steps of the whole batch, N of its most masked utterance, K distractors.
+Shapes: B utterances, S samples, T frames, C encoder channels, F width of the comparison, G
+codebooks, V entries; n masked steps of the whole batch, N masked steps of the utterance that has
+most, K distractors.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Objective:
     """The self-supervised objective L = L_m + α·L_d + β·L_f (P §3.2)."""
 
     mask: SpanMask = SpanMask(time_probability=0.065)
-    """What is hidden: p and M (P §4.2)."""
+    """Which frames are hidden: p and M (P §4.2)."""
     distractors: int = 100
     """K (P §3.2)."""
     similarity_temperature: float = 0.1
@@ -41,7 +42,7 @@ class Objective:
     diversity_weight: float = 0.1
     """α (P §4.2)."""
     diversity: Diversity = "perplexity"
-    """Which of the two definitions of L_d (`diversity_loss`)."""
+    """The definition of L_d (see `diversity_loss`)."""
     penalty_weight: float = 10.0
     """β (P §4.2; R: 0 for LARGE)."""
     encoder_gradient: float = 0.1
@@ -50,14 +51,14 @@ class Objective:
 
 @dataclass(frozen=True)
 class MaskedSteps:
-    """Which frames of a batch are hidden, and which of them are held against which."""
+    """The hidden frames of a batch, and the distractors of each."""
 
     mask: Tensor
     """(B, T) bool, true where hidden."""
     frames: Tensor
     """(n,) int64: the hidden frames as places in (B · T)."""
     slots: Tensor
-    """(n,) int64: where each goes in (B · N)."""
+    """(n,) int64: the place of each in (B · N)."""
     valid: Tensor
     """(B, N) bool: true where a row has a step."""
     distractors: Tensor
@@ -65,7 +66,10 @@ class MaskedSteps:
 
     @classmethod
     def draw(cls, frames: Tensor, objective: Objective, generator: torch.Generator) -> MaskedSteps:
-        """frames: (B,) valid frames of each utterance. All on the CPU, where the sizes that follow from it are known."""
+        """Draw a mask and distractors on the CPU, where the sizes of the results are needed.
+
+        frames: (B,) valid frames of each utterance.
+        """
         mask = sample_spans(
             frames,
             int(frames.max()),
@@ -87,7 +91,7 @@ class MaskedSteps:
         return len(self.frames)
 
     def to(self, device: torch.device) -> MaskedSteps:
-        """The same on a device, without waiting for it."""
+        """Copy to a device without waiting for it."""
         return MaskedSteps(
             *(getattr(self, item.name).to(device, non_blocking=True) for item in fields(self))
         )
@@ -95,7 +99,7 @@ class MaskedSteps:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network says of the masked steps of a batch."""
+    """The network's output for the masked steps of a batch."""
 
     context: Tensor
     """(n, F): projected context vectors."""
@@ -104,11 +108,11 @@ class Prediction:
     penalty: Tensor
     """L_f; a scalar."""
     quantized: tuple[Quantized, ...]
-    """What each quantizer chose: of the targets first, then of the inputs; empty where both are continuous."""
+    """The choices of each quantizer: targets first, then inputs; empty if both are continuous."""
 
 
 class Wav2Vec2ForPretraining(nn.Module):
-    """`Wav2Vec2`, and what its context vectors are compared with at the masked steps."""
+    """`Wav2Vec2` with the targets that its context vectors are compared with at masked steps."""
 
     def __init__(self, config: Wav2Vec2Config) -> None:
         super().__init__()
@@ -135,10 +139,15 @@ class Wav2Vec2ForPretraining(nn.Module):
         encoder_gradient: float = 1.0,
         kept_blocks: Sequence[bool] | None = None,
     ) -> Prediction:
-        """(B, S), (B,) on the CPU, what is hidden -> context and targets at the n hidden frames.
+        """Context and targets at the n hidden frames.
 
-        temperature, noise: of the Gumbel softmax, noise for the targets (n, G, V) and for quantized inputs
-        (B · T, G, V); see `GumbelQuantizer`. kept_blocks: see `Wav2Vec2`.
+        waveforms: (B, S) at 16 kHz.
+        lengths: (B,) samples of each, on the CPU.
+        steps: the hidden frames.
+        temperature: that of the Gumbel softmax, see `GumbelQuantizer`.
+        noise: Gumbel noise for the targets (n, G, V) and for quantized inputs (B · T, G, V).
+        encoder_gradient: γ, the scale of the gradient into the feature encoder.
+        kept_blocks: see `Wav2Vec2`.
         """
         net = self.wav2vec2
         frames = net.frame_lengths(lengths)
@@ -149,8 +158,10 @@ class Wav2Vec2ForPretraining(nn.Module):
         normed = net.feature_norm(features)
         inputs, chosen = net.inputs(normed, temperature, noise[1])
         context = net.contextualise(net.hide(inputs, steps.mask), frames, kept_blocks)
+        # (B, T, D) -> (n, F)
         context = self.context_projection(context.flatten(0, 1).index_select(0, steps.frames))
-        latent = normed.flatten(0, 1).index_select(0, steps.frames)  # of the unmasked features
+        # (B, T, C) -> (n, C), from the features before masking
+        latent = normed.flatten(0, 1).index_select(0, steps.frames)
         latent = F.dropout(latent, self.config.quantizer_dropout, self.training)
         quantized = () if chosen is None else (chosen,)
         if self.config.quantized_targets:
@@ -165,7 +176,7 @@ class Losses:
 
     contrast: Contrast
     diversity: Tensor
-    """L_d, the mean over the quantizers; 0 where everything is continuous."""
+    """L_d, the mean over the quantizers; 0 without any."""
     penalty: Tensor
     """L_f."""
     total: Tensor
@@ -175,7 +186,10 @@ class Losses:
 def pretraining_losses(
     prediction: Prediction, steps: MaskedSteps, objective: Objective, targets: bool
 ) -> Losses:
-    """L and its parts. targets: whether the first of `prediction.quantized` is of the targets."""
+    """L and its parts.
+
+    targets: whether the targets are quantized, so that `prediction.quantized` begins with theirs.
+    """
     rows, slots = steps.valid.shape
     codes = None
     if targets:
@@ -197,7 +211,10 @@ def pretraining_losses(
 
 
 def codebook_use(quantized: Quantized) -> dict[str, Tensor]:
-    """How much of the codebooks a batch uses, summed over them: by what was chosen, and by what was likely (R)."""
+    """How much of the codebooks a batch uses, as perplexities summed over the codebooks (R).
+
+    `code_perplexity` counts the chosen entries, `prob_perplexity` averages their probabilities.
+    """
     entries = quantized.logits.shape[-1]
     return {
         "code_perplexity": code_perplexities(quantized.codes, entries).sum(),
@@ -206,6 +223,6 @@ def codebook_use(quantized: Quantized) -> dict[str, Tensor]:
 
 
 def _spread(flat: Tensor, slots: Tensor, rows: int, size: int) -> Tensor:
-    """(n, ...) of all utterances one after the other -> (B, N, ...) by utterance, zero where a row has none."""
+    """(n, ...), all utterances one after the other -> (B, N, ...), padded with zeros."""
     padded = flat.new_zeros(rows * size, *flat.shape[1:])
     return padded.index_copy(0, slots, flat).unflatten(0, (rows, size))

@@ -44,12 +44,17 @@ class Wav2Vec2(nn.Module):
         mask: SpanMask | None = None,
         kept_blocks: Sequence[bool] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """(B, S) float waveforms at 16 kHz, (B,) samples in each -> (B, T, D), (B,) frames in each.
+        """Context vectors (B, T, D) and the number of frames of each utterance (B,).
 
-        lengths: best on the CPU, where reading them makes nobody wait for a GPU; the frames come back on its device.
-        mask: spans drawn from torch's own generator. kept_blocks: which Transformer blocks run; by default LayerDrop
-        draws them in training. What lies past an utterance's own samples never changes its result. Raises ValueError
-        for an utterance too short for one frame.
+        Padding never changes the result of an utterance.
+
+        waveforms: (B, S) floats at 16 kHz.
+        lengths: (B,) samples of each. Best on the CPU, where reading them does not wait for a GPU;
+        the frames come back on the same device.
+        mask: spans to hide, drawn from torch's global generator.
+        kept_blocks: which Transformer blocks run; by default LayerDrop draws them in training.
+
+        Raises ValueError for an utterance too short for one frame.
         """
         frames = self.frame_lengths(lengths)
         x, _ = self.inputs(self.feature_norm(self.encode(waveforms, lengths)))
@@ -58,7 +63,7 @@ class Wav2Vec2(nn.Module):
         return self.contextualise(x, frames, kept_blocks), frames
 
     def encode(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """(B, S) -> (B, T, C): the latent features z."""
+        """(B, S) waveforms, (B,) samples of each -> (B, T, C): the latent features z."""
         if self.config.normalize_waveform:
             waveforms = normalize(waveforms, lengths)
         return self.feature_encoder(waveforms, lengths)
@@ -66,9 +71,10 @@ class Wav2Vec2(nn.Module):
     def inputs(
         self, normed: Tensor, temperature: float | None = None, noise: Tensor | None = None
     ) -> tuple[Tensor, Quantized | None]:
-        """(B, T, C) normalised features -> (B, T, D) in the width of the context network.
+        """(B, T, C) normalised features -> (B, T, D), the input of the context network.
 
-        Quantized first where the configuration says so (P §5.4, an ablation): then also what was chosen.
+        The second result is the quantizer's choice, None unless the configuration quantizes the
+        inputs (an ablation, P §5.4). temperature, noise: see `GumbelQuantizer`.
         """
         quantized = None
         if self.config.quantized_inputs:
@@ -81,7 +87,7 @@ class Wav2Vec2(nn.Module):
     def spans(
         self, frames: Tensor, mask: SpanMask, device: torch.device
     ) -> tuple[Tensor, Tensor | None]:
-        """Draw what is hidden: (B, T) frames, and (B, D) channels if any."""
+        """Draw a mask of frames (B, T), and one of channels (B, D) if channels are masked."""
         size, width = int(frames.max()), self.config.width
         hidden = sample_spans(
             frames, size, probability=mask.time_probability, span=mask.time_span
@@ -95,26 +101,30 @@ class Wav2Vec2(nn.Module):
         return hidden, gone.to(device)
 
     def hide(self, x: Tensor, frames: Tensor, channels: Tensor | None = None) -> Tensor:
-        """(B, T, D) with masked (B, T) frames replaced by the trained vector and masked (B, D) channels by zero."""
+        """Replace masked frames of (B, T, D) by the trained vector, and masked channels by zero.
+
+        frames: (B, T) bool. channels: (B, D) bool.
+        """
         x = torch.where(frames.unsqueeze(-1), self.mask_vector.to(x.dtype), x)
         return x if channels is None else x.masked_fill(channels.unsqueeze(1), 0.0)
 
     def contextualise(
         self, x: Tensor, frames: Tensor, kept_blocks: Sequence[bool] | None = None
     ) -> Tensor:
-        """(B, T, D), (B,) frames in each -> (B, T, D): the context vectors c."""
+        """(B, T, D), (B,) frames of each -> (B, T, D): the context vectors c."""
         full = bool((frames == x.shape[1]).all())
         return self.context_network(
             x, None if full else frames_valid(frames, x.shape[1], x.device), kept_blocks
         )
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
-        """(B,) samples -> (B,) frames; ValueError for an utterance without any."""
+        """(B,) samples -> (B,) frames. Raises ValueError for an utterance without any."""
         frames = self.config.frame_lengths(lengths)
         if bool((frames < 1).any()):
             shortest = int(lengths.min())
             raise ValueError(
-                f"an utterance of {shortest} samples is too short: the model needs {self.config.receptive_field}"
+                f"an utterance of {shortest} samples is too short: "
+                f"the model needs {self.config.receptive_field}"
             )
         return frames
 
@@ -138,18 +148,18 @@ class Wav2Vec2ForCTC(nn.Module):
         mask: SpanMask | None = None,
         kept_blocks: Sequence[bool] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """(B, S), (B,) -> logits (B, T, V), (B,) frames in each; see `Wav2Vec2.forward`."""
+        """Logits (B, T, V) and the number of frames of each (B,); see `Wav2Vec2.forward`."""
         states, frames = self.wav2vec2(waveforms, lengths, mask, kept_blocks)
         return self.output(F.dropout(states, self.config.final_dropout, self.training)), frames
 
 
 def frames_valid(lengths: Tensor, size: int, device: torch.device) -> Tensor:
-    """(B,) -> (B, size) bool on `device`: true for the frames (or samples) that an utterance has."""
+    """(B,) lengths -> (B, size) bool on `device`, false for padding frames (or samples)."""
     return torch.arange(size, device=device) < lengths.to(device, non_blocking=True)[:, None]
 
 
 def normalize(waveforms: Tensor, lengths: Tensor) -> Tensor:
-    """Each utterance of (B, S) to zero mean and unit variance over its own samples, zero past them (R)."""
+    """Scale each utterance of (B, S) to zero mean and unit variance (R); padding becomes zero."""
     valid = frames_valid(lengths, waveforms.shape[1], waveforms.device)
     count = lengths.to(waveforms.device, non_blocking=True)[:, None]
     centred = (waveforms - (waveforms * valid).sum(1, keepdim=True) / count) * valid

@@ -1,4 +1,4 @@
-"""The encoder's matrix products and folded norm against the convolutions and norms they stand for."""
+"""The encoder's matrix products and folded norm against plain convolutions and norms."""
 
 from dataclasses import replace
 

@@ -32,10 +32,9 @@ def test_a_distractor_of_the_same_codes_does_not_count():
     context, targets = torch.randn(1, 3, 4), torch.randn(1, 3, 4)
     distractors = torch.tensor([[[1, 2], [0, 2], [0, 1]]])
     valid = torch.ones(1, 3, dtype=torch.bool)
-    codes = torch.tensor(
-        [[[0, 1], [0, 1], [1, 0]]]
-    )  # the first two steps share an entry of both codebooks
-    found = contrastive_loss(context, targets, distractors, valid, codes=codes)
+    # The first two steps share an entry of both codebooks.
+    codes = torch.tensor([[[0, 1], [0, 1], [1, 0]]])
+    found = contrastive_loss(context, targets, distractors, valid, temperature=0.1, codes=codes)
     by_hand = 0.0
     for step in range(3):
         others = {2} if step < 2 else {0, 1}
@@ -49,7 +48,12 @@ def test_without_any_distractor_left_the_loss_is_zero_and_nothing_is_right():
     distractors = torch.tensor([[[1, 2], [0, 2], [0, 1]]])
     valid = torch.ones(1, 3, dtype=torch.bool)
     found = contrastive_loss(
-        context, context.detach(), distractors, valid, codes=torch.zeros(1, 3, 2, dtype=torch.long)
+        context,
+        context.detach(),
+        distractors,
+        valid,
+        temperature=0.1,
+        codes=torch.zeros(1, 3, 2, dtype=torch.long),
     )
     assert found.loss.item() == 0 and found.correct.item() == 0
     found.loss.backward()
@@ -60,9 +64,11 @@ def test_steps_that_a_row_does_not_have_do_not_count():
     context, targets = torch.randn(2, 4, 5), torch.randn(2, 4, 5)
     distractors = torch.randint(0, 2, (2, 4, 6))
     valid = torch.tensor([[True, True, False, False], [True, True, True, True]])
-    both = contrastive_loss(context, targets, distractors, valid)
-    first = contrastive_loss(context[:1, :2], targets[:1, :2], distractors[:1, :2], valid[:1, :2])
-    second = contrastive_loss(context[1:], targets[1:], distractors[1:], valid[1:])
+    both = contrastive_loss(context, targets, distractors, valid, temperature=0.1)
+    first = contrastive_loss(
+        context[:1, :2], targets[:1, :2], distractors[:1, :2], valid[:1, :2], temperature=0.1
+    )
+    second = contrastive_loss(context[1:], targets[1:], distractors[1:], valid[1:], temperature=0.1)
     torch.testing.assert_close(both.loss, first.loss + second.loss)
 
 
@@ -108,7 +114,7 @@ def test_both_definitions_of_diversity_by_hand():
 
 @pytest.mark.parametrize("definition", ["perplexity", "entropy"])
 def test_a_codebook_that_has_collapsed_keeps_finite_gradients(definition):
-    """A probability that is zero to the last digit has an infinite logarithm, but no part in the entropy."""
+    """The logarithm of a probability of exactly zero is infinite, its part of the entropy zero."""
     logits = torch.full((10, 2, 8), -200.0)
     logits[..., 0] = 0.0
     logits.requires_grad_()

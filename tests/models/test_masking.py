@@ -23,7 +23,7 @@ def test_about_half_of_a_long_utterance_is_masked_in_spans_as_long_as_the_paper_
 
 
 def test_the_rule_by_hand():
-    """Every masked frame lies within `span` frames of the start before it, and the starts are as many as asked."""
+    """Runs are whole spans or two that overlap, and there are as many starts as asked for."""
     generator = torch.Generator().manual_seed(3)
     mask = sample_spans(torch.tensor([100]), 100, probability=0.02, span=7, generator=generator)
     assert all(run % 7 == 0 or run <= 14 for run in spans(mask[0])) and 7 <= mask.sum() <= 3 * 7

@@ -1,4 +1,4 @@
-"""Options that change how pretraining runs, not what it computes; transformers is in tests/oracles."""
+"""Options that change how pretraining runs but not its results (tests/oracles checks these)."""
 
 from dataclasses import replace
 
@@ -57,9 +57,8 @@ def test_running_blocks_again_in_the_backward_pass_changes_nothing(dropout):
 def test_compiled_blocks_change_nothing_beyond_rounding():
     from w2v2cli.training.optimization import compile_blocks
 
-    def compiled(
-        network,
-    ):  # captured and differentiated as for any backend; inductor itself takes a minute here
+    def compiled(network):
+        # Captured and differentiated as for any backend; inductor itself takes a minute here.
         compile_blocks(network, backend="aot_eager")
 
     config = replace(

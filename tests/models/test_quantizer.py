@@ -35,7 +35,7 @@ def test_the_choice_is_hard_with_noise_and_temperature():
 
 
 def test_straight_through_gradient_is_that_of_the_soft_choice():
-    """Forward the hard choice, backward d/dlogits of softmax((logits + noise) / τ) · codebook (paper §2)."""
+    """Backward is d/dlogits of softmax((logits + noise) / τ) · codebook (paper §2)."""
     q = quantizer()
     x = torch.randn(4, 6, dtype=torch.float32, requires_grad=True)
     noise = gumbel_noise((4, 2, 5), torch.Generator().manual_seed(2))

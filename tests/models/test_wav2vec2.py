@@ -1,4 +1,4 @@
-"""The network as a whole: padding, masking, gradients, and what runs in production against what was trained."""
+"""The network as a whole: padding, masking, gradients, and the form prepared for inference."""
 
 import copy
 from dataclasses import replace
@@ -47,7 +47,7 @@ def test_padding_never_changes_a_result(model):
     lengths = [9000, 400, 5123, 720, 8999]
     waveforms = [torch.randn(length) * 0.1 + 0.05 for length in lengths]
     alone = [model(w[None], torch.tensor([len(w)]))[0][0] for w in waveforms]
-    for fill in (0.0, 1e3):  # what lies in the padding is nobody's business
+    for fill in (0.0, 1e3):  # the content of the padding does not matter
         for order in ([0, 1, 2, 3, 4], [4, 1], [2, 3, 0]):
             batch = torch.full((len(order), 9500), fill)
             for row, i in enumerate(order):

@@ -21,7 +21,8 @@ sys.meta_path.insert(0, Gone())
 
 
 def findings(*, script: str = "") -> tuple[int, dict[str, dict]]:
-    program = f"import sys\n{script}\nsys.argv = ['w2v2', 'doctor', '--json']\nfrom w2v2cli.app import main\nmain()"
+    program = f"import sys\n{script}\nsys.argv = ['w2v2', 'doctor', '--json']\n"
+    program += "from w2v2cli.app import main\nmain()"
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
     )
