@@ -8,18 +8,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DecodingWeights:
-    """score = acoustic + lm_weight · LM + word_score · words + unk_score · unknown words + sil_score · boundary frames.
+    """The weights of the score that a search maximises:
 
-    The defaults are the paper's before tuning (§4.4: LM weight 2, word insertion -1). A search without a lexicon has no
-    words to count: it leaves out `word_score` and `unk_score`.
+    acoustic + lm_weight * LM + word_score * words + unk_score * unknown words
+    + sil_score * boundary frames
+
+    The defaults are the paper's before tuning (section 4.4: LM weight 2, word insertion -1). A
+    search without a lexicon counts no words: it leaves out `word_score` and `unk_score`.
     """
 
     lm_weight: float = 2.0
     word_score: float = -1.0
     unk_score: float = -math.inf
-    """Added, instead of `word_score`, for each word outside the lexicon; minus infinity forbids them."""
+    """Added for each word outside the lexicon, in place of `word_score`; -inf forbids them."""
     sil_score: float = 0.0
-    """Added for each frame that the path gives to the word boundary."""
+    """Added for each frame of the path whose symbol is the word boundary."""
 
     def __post_init__(self) -> None:
         for flag, value in (
@@ -33,20 +36,21 @@ class DecodingWeights:
             raise ValueError(f"--lm-weight must be 0 or more, got {self.lm_weight:g}.")
         if math.isnan(self.unk_score) or self.unk_score == math.inf:
             raise ValueError(
-                f"--unk-score must be a number, or -inf to forbid unknown words; got {self.unk_score}."
+                "--unk-score must be a number, or -inf to forbid unknown words; "
+                f"got {self.unk_score}."
             )
 
 
 @dataclass(frozen=True)
 class BeamOptions:
-    """How wide a beam search looks."""
+    """How many hypotheses a beam search keeps and returns."""
 
     width: int = 500
     """Hypotheses kept after each frame."""
     tokens: int | None = None
-    """Best symbols of a frame that are tried; None tries all."""
+    """Likeliest symbols of a frame that are tried; None tries all."""
     threshold: float = 50.0
-    """A hypothesis whose score lies further below the best is dropped."""
+    """Largest distance to the best score; hypotheses further below it are dropped."""
     nbest: int = 1
     """Hypotheses returned for each utterance."""
 

@@ -1,4 +1,4 @@
-"""What a search finds."""
+"""The results of a search: hypotheses and their words."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Word:
-    """A word and where it was heard."""
+    """A word and its place in the utterance."""
 
     text: str
     start: int
     """First frame of its first symbol."""
     end: int
-    """Frame after its last one."""
+    """Frame after its last symbol."""
     confidence: float
-    """Geometric mean of the posterior of the word's symbols on their frames, in [0, 1]."""
+    """Geometric mean of the probabilities of the word's symbols on their frames, in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One reading of an utterance, its acoustic and language model parts kept apart."""
+    """One reading of an utterance, with its acoustic and language model scores apart."""
 
     words: tuple[Word, ...]
     symbols: tuple[int, ...]
     """The path with repeats and blanks removed."""
     frames: tuple[int, ...]
-    """The frame at which each of `symbols` begins."""
+    """The first frame of each of `symbols`."""
     acoustic_score: float
     """Sum of log-probabilities along the path, natural log."""
     lm_score: float
     """log p of the language model, unweighted, in the model's own base (KenLM: 10)."""
     score: float
-    """What the search maximised: see `lm.decoding.DecodingWeights`."""
+    """The score that the search maximised; `lm.decoding.DecodingWeights` has the formula."""
 
     @property
     def text(self) -> str:

@@ -1,7 +1,10 @@
-"""n-best lists scored again with another language model: score = acoustic + lm_weight · LM + word_score · words + hot words.
+"""n-best lists scored again with another language model.
 
-All hypotheses of all utterances go through the model together, a word at a time. A beginning that several share is one
-row, whichever utterances they belong to. Boundary frames are not scored again, and every word counts alike.
+score = acoustic + lm_weight * LM + word_score * words + bonuses of hot words
+
+All hypotheses of all utterances go through the model together, one word at a time. Hypotheses with
+the same beginning share a row of the model's batch. Boundary frames are not scored again, and
+unknown words count like others.
 """
 
 from __future__ import annotations
@@ -14,13 +17,11 @@ import numpy as np
 
 from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis
-from lm.language_model import LanguageModel, LanguageModelError
-
-UNK = "<unk>"
+from lm.language_model import UNK, LanguageModel, LanguageModelError
 
 
 def lm_scores(nbests: Sequence[Sequence[Hypothesis]], lm: LanguageModel[Any]) -> list[list[float]]:
-    """log p of each hypothesis of each list, in the base of `lm`; a text that several have is scored once.
+    """log p of each hypothesis of each list, in the base of `lm`. Equal texts are scored once.
 
     Raises LanguageModelError when `lm` has no index for a word and none for <unk>.
     """
@@ -40,9 +41,10 @@ def ranked(
     first_pass_weight: float = 0.0,
     hotwords: Mapping[str, float] | None = None,
 ) -> list[Hypothesis]:
-    """The hypotheses of one utterance, best first by their new scores; equal ones keep their order.
+    """The hypotheses of one utterance with new scores, best first; ties keep their order.
 
-    `lm_score` becomes that of `scores`; first_pass_weight adds so much of the language model score that the search gave.
+    scores: the new `lm_score` of each. first_pass_weight: weight of the old one in the new score.
+    hotwords: bonuses by word.
     """
     bonus = (hotwords or {}).get
     found = [
@@ -61,11 +63,15 @@ def ranked(
 
 
 def sentence_scores(lm: LanguageModel[Any], sentences: Sequence[Sequence[int]]) -> list[float]:
-    """log p of each sentence, its end included; equal states of equal length are one row of a call."""
+    """log p of each sentence, its end included, in the base of `lm`.
+
+    Sentences with equal states and the same next word share a row of the call.
+    """
     states: list[Hashable] = list(lm.start(len(sentences)))
     totals = np.zeros(len(sentences))
     for place in range(max(map(len, sentences), default=0)):
         going = [i for i, sentence in enumerate(sentences) if len(sentence) > place]
+        # (sentences that go on,) -> (distinct pairs of a state and a word,)
         asked = [(states[i], sentences[i][place]) for i in going]
         pairs = list(dict.fromkeys(asked))
         scores, after = lm.score([state for state, _ in pairs], [word for _, word in pairs])

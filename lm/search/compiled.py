@@ -40,7 +40,7 @@ class ArpaFile:
     """The automaton, once it is open."""
 
     def open(self, words: Sequence[str]) -> list[str]:
-        """See `ModelFile`. Raises SearchError for a binary file, else what `open_automaton` does."""
+        """See `ModelFile`. Raises SearchError for a binary file, else like `open_automaton`."""
         if not is_arpa(self.path) and self.path.is_file():
             with self.path.open("rb") as file:
                 if file.read(7).lstrip()[:1] != b"\\":

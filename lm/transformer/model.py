@@ -34,7 +34,7 @@ def open_transformer_lm(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-    cache_gb: float = 2.0,
+    cache_gb: float,
     upper: bool = True,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> TransformerLM:
@@ -45,7 +45,7 @@ def open_transformer_lm(
     """
     checkpoint = read_transformer(path, upper=upper, warn=warn)
     network = build_transformer(checkpoint).to(device, dtype)
-    return TransformerLM(network, checkpoint.dictionary, words, cache_gb)
+    return TransformerLM(network, checkpoint.dictionary, words, cache_gb=cache_gb)
 
 
 class TransformerLM:
@@ -63,7 +63,8 @@ class TransformerLM:
         network: TransformerNetwork,
         dictionary: Dictionary,
         words: Sequence[str] | None = None,
-        cache_gb: float = 2.0,
+        *,
+        cache_gb: float,
     ) -> None:
         """network: on its device and in its dtype.
 

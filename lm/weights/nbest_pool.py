@@ -1,9 +1,10 @@
-"""What other weights would find, predicted from what searches have found: no search is run.
+"""What a search with other weights would find, predicted from what searches have found.
 
-A search at some weights leaves, for each utterance, its best hypotheses with their parts: acoustic score, LM score, words,
-frames of silence. At other weights the score of each is a sum of four products. The best of all that earlier searches
-left is a prediction of what a search would find there; it is wrong where that search would have found another hypothesis
-that none of the earlier ones kept. Och (2003), "Minimum Error Rate Training in Statistical Machine Translation".
+A search leaves, for each utterance, its best hypotheses with their parts: acoustic score, LM score,
+words, frames of silence. At other weights the score of each is a sum of four products. The best of
+all kept hypotheses predicts the result of a search there. The prediction is wrong where that search
+would find a hypothesis that no earlier one kept.
+Och (2003), "Minimum Error Rate Training in Statistical Machine Translation".
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ import numpy as np
 from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis
 
-FINEST = 1e-3  # a silence score nearer to 0 does not tell how many frames it was paid for
+FINEST = 1e-3  # with a silence score nearer to 0 the frames cannot be computed from the score
 
 
 @dataclass(frozen=True)
 class Parts:
-    """A hypothesis as far as weights matter."""
+    """The parts of a hypothesis that weights multiply."""
 
     text: str
     acoustic: float
     lm: float
     words: int
     silence: int = 0
-    """Frames given to the word boundary; 0 where the search's silence score was, and it was not tuned."""
+    """Frames of the word boundary; 0 where the search's silence score was 0."""
 
     def score(self, weights: DecodingWeights) -> float:
-        """At these weights."""
+        """The score at these weights."""
         return (
             self.acoustic
             + weights.lm_weight * self.lm
@@ -41,7 +42,7 @@ class Parts:
 
 
 def parts_of(hypothesis: Hypothesis, weights: DecodingWeights) -> Parts:
-    """Of a hypothesis found by a search with these weights."""
+    """The parts of a hypothesis that a search with these weights found."""
     parts = Parts(
         hypothesis.text, hypothesis.acoustic_score, hypothesis.lm_score, len(hypothesis.words)
     )
@@ -52,17 +53,14 @@ def parts_of(hypothesis: Hypothesis, weights: DecodingWeights) -> Parts:
 
 
 class HypothesisPool:
-    """For each utterance every hypothesis that was found so far.
-
-    Utterances may consist of segments that are searched apart: each has a pool of its own.
-    """
+    """All hypotheses found so far, by segment of audio that is searched by itself."""
 
     def __init__(self, segments: int) -> None:
         self._found: list[dict[tuple[str, int], Parts]] = [{} for _ in range(segments)]
         self._table: np.ndarray | None = None
 
     def add(self, segment: int, found: Iterable[Parts]) -> None:
-        """What a search left of a segment; of one text the likeliest path is kept."""
+        """Add what a search found in a segment; of equal texts the likeliest path is kept."""
         pool = self._found[segment]
         for parts in found:
             key = (parts.text, parts.silence)
@@ -72,11 +70,14 @@ class HypothesisPool:
 
     @property
     def size(self) -> int:
-        """Hypotheses in all."""
+        """Number of hypotheses of all segments."""
         return sum(map(len, self._found))
 
     def best(self, weights: DecodingWeights) -> list[str]:
-        """The text of each segment's best hypothesis at these weights; empty where nothing was ever found."""
+        """The text of each segment's best hypothesis at these weights.
+
+        It is empty for a segment in which nothing was found.
+        """
         if not self._found:
             return []
         table = self._columns()
@@ -88,7 +89,7 @@ class HypothesisPool:
         return [self._texts[winner] for winner in winners]
 
     def _columns(self) -> np.ndarray:
-        """(hypotheses, 4) parts, segment after segment; an order that does not depend on who was found first."""
+        """(hypotheses, 4) parts, segment after segment, in an order independent of discovery."""
         if self._table is None:
             lists = [
                 sorted(pool.values(), key=lambda p: (p.text, p.silence)) or [Parts("", 0.0, 0.0, 0)]

@@ -1,7 +1,7 @@
-"""Bayesian search over DecodingWeights: which to try next, and the loop that tries them. The objective is passed in.
+"""Bayesian search over DecodingWeights: which points to try next.
 
-Points are proposed in batches of fixed size, and batch k is a function of (seed, k, points and values of the batches
-before): whoever computes it, however often the run was stopped, however many processes share the work, it is the same.
+Points are proposed in batches of fixed size. Batch k is a function of the seed, of k, and of the
+points and values of earlier batches: it is the same in every process, and after any interruption.
 Baevski et al. (2020), appendix B: 128 trials, LM weight in [0, 5], word insertion in [-5, 5].
 """
 
@@ -21,23 +21,24 @@ Point = tuple[float, ...]  # LM weight, word score, and silence score where it i
 
 BATCH = 8  # points proposed at once
 FIRST = ((0.4, 0.4, 0.9), (0.2, 0.6, 1.0), (0.7, 0.5, 0.75))
-"""Shares of the bounds where every search begins: (2, -1), which the paper uses before tuning, a light and a heavy LM."""
-DIGITS = 4  # of a coordinate: enough, and the table shows what was tried
-SAMPLES = 4000  # at which the acquisition function is looked at
+"""The first points, as shares of the bounds: (2, -1), the paper's before tuning; a light LM; a
+heavy one."""
+DIGITS = 4  # of a coordinate, so that tables show exactly what was tried
+SAMPLES = 4000  # points at which the acquisition function is evaluated
 
 
 class TuningError(ValueError):
-    """A search for weights that cannot be carried out as it was asked for."""
+    """A tuning run that cannot be carried out as asked."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """The box that is searched."""
+    """The box that is searched: (low, high) of each weight. Raises TuningError for an empty one."""
 
     lm_weight: tuple[float, float] = (0.0, 5.0)
     word_score: tuple[float, float] = (-5.0, 5.0)
     sil_score: tuple[float, float] | None = None
-    """None leaves the silence score at 0."""
+    """None to keep the silence score at 0."""
 
     def __post_init__(self) -> None:
         for flag, (low, high) in self._named():
@@ -56,11 +57,11 @@ class Bounds:
         return tuple(side for _, side in self._named())
 
     def weights(self, point: Point) -> DecodingWeights:
-        """A point as a search takes it."""
+        """The weights that a point stands for."""
         return DecodingWeights(point[0], point[1], sil_score=point[2] if len(point) > 2 else 0.0)
 
     def at(self, shares: Iterable[float]) -> Point:
-        """The point at these shares, in [0, 1], of the sides."""
+        """The point at these shares, in [0, 1], along the sides of the box."""
         sides = self.sides
         return tuple(
             round(low + share * (high - low), DIGITS)
@@ -80,10 +81,12 @@ def propose(
     values: Sequence[float] = (),
     size: int = BATCH,
 ) -> list[Point]:
-    """The `size` points of batch number `batch`, given all points of the batches before and what they came to.
+    """The `size` points of batch number `batch`.
 
-    Batch 0 is the starting points, then random ones. Later ones ask scikit-optimize for the expected improvement under a
-    Gaussian process, each point of a batch taken to have come to the lowest value so far (constant liar). Lower is better.
+    points, values: all points of earlier batches and their values; lower is better.
+    Batch 0 has the starting points, then random ones. Later batches take the expected improvement
+    under a Gaussian process (scikit-optimize); within a batch, points without a value count as the
+    lowest value so far (constant liar).
     """
     generator = np.random.default_rng([seed, batch])
     if batch == 0 or len(set(points)) < 2:
@@ -91,16 +94,15 @@ def propose(
         spread = _latin(generator, size, len(bounds.sides))
         return [*start, *(bounds.at(shares) for shares in spread)][:size]
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # a length scale at its bound, a dependency's future: nothing the user could mend
+        # A length scale at its bound, a deprecation in a dependency: the user can mend neither.
+        warnings.simplefilter("ignore")
         optimizer = _optimizer(bounds, generator)
         optimizer.tell([list(point) for point in points], [float(value) for value in values])
         proposed = optimizer.ask(n_points=size, strategy="cl_min")
     tried = set(points)
     found: list[Point] = []
     for point in (tuple(round(float(x), DIGITS) for x in point) for point in proposed):
-        while point in tried:  # rounded onto one that is known already
+        while point in tried:  # rounding made it equal to one that is known already
             point = bounds.at(generator.random(len(bounds.sides)))
         tried.add(point)
         found.append(point)
@@ -108,18 +110,21 @@ def propose(
 
 
 def batches(trials: int) -> int:
-    """How many batches hold so many trials."""
+    """The number of batches that hold `trials` trials."""
     return -(-trials // BATCH)
 
 
 def _latin(generator: np.random.Generator, count: int, sides: int) -> np.ndarray:
-    """(count, sides) shares, each side cut in `count` parts with one point in each (McKay et al., 1979)."""
+    """(count, sides) shares: each side is cut in `count` parts with one point in each.
+
+    Latin hypercube sampling, McKay et al. (1979).
+    """
     strata = np.stack([generator.permutation(count) for _ in range(sides)], 1)
     return (strata + generator.random((count, sides))) / count
 
 
 def _optimizer(bounds: Bounds, generator: np.random.Generator) -> Any:
-    """scikit-optimize's, knowing nothing yet; told everything at once it fits once, whatever the number of points."""
+    """An empty scikit-optimize optimizer. Told all points in one call, it fits only once."""
     from skopt import Optimizer
     from skopt.learning import GaussianProcessRegressor
     from skopt.learning.gaussian_process.kernels import ConstantKernel, Matern

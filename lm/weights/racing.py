@@ -1,14 +1,16 @@
-"""When a search of weights may stop early: it cannot, or almost surely does not, come near the best ones known.
+"""Early stopping of a trial of weights that cannot, or almost surely does not, beat the best one.
 
 Utterances are searched in a random order, drawn anew for each race. Two tests look at each of them:
 
-- the bound: errors only grow, so once they exceed the rival's total, the whole will too. This is certain.
-- the bet: a gambler who believes the candidate to be worse bets, before each utterance, a share of what he has on the
-  difference to the rival's errors on it. If the candidate is in truth as good as the rival (or better), his capital is a
-  supermartingale: that it ever reaches 1/alpha has probability alpha at most (Ville, 1939). Then the race stops. The bound
-  holds for any number of looks and any distribution of errors, over the random orders of these very utterances: bets follow
-  the sampling without replacement of Waudby-Smith and Ramdas (2024), "Estimating means of bounded random variables by
-  betting".
+- the bound: errors only grow. Once they exceed the rival's total, the candidate cannot win. This is
+  certain.
+- the bet: a gambler who believes that the candidate is worse bets a share of his capital, before
+  each utterance, on the difference to the rival's errors on it. If the candidate is as good as the
+  rival, or better, the capital is a supermartingale: it ever reaches 1/alpha with a probability of
+  at most alpha (Ville, 1939). There the race stops. The bound on this error holds for any number of
+  looks and any distribution of errors, over the random orders of these very utterances. Bets follow
+  the sampling without replacement of Waudby-Smith and Ramdas (2024), "Estimating means of bounded
+  random variables by betting".
 """
 
 from __future__ import annotations
@@ -23,21 +25,22 @@ import numpy as np
 Verdict = Literal["bound", "bet"]
 
 BOLDEST = 0.75  # share of the largest bet that could never ruin the gambler
-CAUTION = 4.0  # utterances' worth of a wide guess in the variance, before any were seen
+CAUTION = 4.0  # utterances that the prior guess of the variance counts for
 
 
 @dataclass
 class Race:
-    """Candidate against rival, utterance by utterance; `rival` are the rival's errors in the order of the race."""
+    """A candidate against a rival, utterance by utterance."""
 
     rival: Sequence[int]
+    """The rival's errors on each utterance, in the order of the race."""
     alpha: float
-    """Probability, at most, that a candidate as good as the rival is stopped by the bet."""
+    """Largest probability that the bet stops a candidate which is as good as the rival."""
     errors: int = 0
     verdict: Verdict | None = None
-    """Why the race is over; None while it runs."""
+    """The test that ended the race; None while it runs."""
     done: int = 0
-    """Utterances so far."""
+    """Number of utterances so far."""
     _sum: int = 0
     _squares: int = 0
     _log_capital: float = 0.0
@@ -46,11 +49,13 @@ class Race:
         if not 0 < self.alpha < 1:
             raise ValueError(f"A race's error rate must lie between 0 and 1, got {self.alpha}.")
         reversed_maxima = np.maximum.accumulate(np.asarray(self.rival, np.int64)[::-1])
-        self._largest = reversed_maxima[::-1]  # of the rival's errors from each utterance on
+        self._largest = reversed_maxima[
+            ::-1
+        ]  # largest error count of the rival from each utterance on
         self._total = int(np.sum(self.rival))
 
     def add(self, errors: int) -> Verdict | None:
-        """The candidate's errors on the next utterance; the verdict, once there is one."""
+        """Add the candidate's errors on the next utterance; return the verdict, if there is one."""
         difference = int(errors) - int(self.rival[self.done])
         if self.verdict is None:
             self._bet(difference)
@@ -66,27 +71,32 @@ class Race:
         return self.verdict
 
     def _bet(self, difference: int) -> None:
-        """Win or lose on one utterance.
+        """Update the capital by one utterance.
 
-        If both totals were equal, the differences still to come would have the mean `even`; if the candidate is better,
-        a smaller one. None lies below minus the largest number of errors that the rival still has to make.
+        If both totals are equal in the end, the differences still to come have the mean `even`; if
+        the candidate is better, a smaller mean. None of them lies below minus the largest number of
+        errors that the rival makes on an utterance still to come.
         """
         even = -self._sum / (len(self.rival) - self.done)
         worst = -int(self._largest[self.done]) - even
         mean, variance = self._guess()
         if mean <= even or worst >= 0:
-            return  # nothing speaks for a bet; or nothing can be lost any more, and the bound will say so
+            # There is no reason to bet; or nothing can be lost, and the bound decides.
+            return
         edge = mean - even
         share = min(edge / (variance + edge * edge), BOLDEST / -worst)
         self._log_capital += math.log1p(share * (difference - even))
 
     def _guess(self) -> tuple[float, float]:
-        """What the next difference will be like: mean and variance of those seen, and a little caution."""
+        """A guess at the next difference: mean and cautious variance of those seen."""
         mean = self._sum / max(self.done, 1)
         variance = max(self._squares - self.done * mean * mean, 0.0)
         return mean, (variance + CAUTION) / (self.done + CAUTION)
 
 
 def spent(alpha: float, race: int) -> float:
-    """The share of an error rate that race number `race`, from 0, may use: all of them, however many, stay below `alpha`."""
+    """The part of the error rate `alpha` that race number `race`, from 0, may use.
+
+    The parts of any number of races add up to less than `alpha` (a Basel series).
+    """
     return alpha * 6 / (math.pi**2 * (race + 1) ** 2)

@@ -55,7 +55,7 @@ def transformer(tmp_path):
     save_transformer(
         path, TransformerCheckpoint(network.config, dictionary, network_weights(network))
     )
-    return path, TransformerLM(network, dictionary, ["A", "B", "XX"])
+    return path, TransformerLM(network, dictionary, ["A", "B", "XX"], cache_gb=1.0)
 
 
 def test_score_with_an_ngram_model(tmp_path, text):

@@ -10,13 +10,13 @@ from lm.decoding import BeamOptions, DecodingWeights
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"beam": 0}, "--beam must be at least 1, got 0."),
-        ({"beam": -5}, "--beam must be at least 1, got -5."),
+        ({"width": 0}, "--beam must be at least 1, got 0."),
+        ({"width": -5}, "--beam must be at least 1, got -5."),
         ({"nbest": 0}, "--nbest must be at least 1, got 0."),
-        ({"beam_tokens": 0}, "--beam-tokens must be at least 1, got 0."),
-        ({"beam_threshold": 0}, "--beam-threshold must be above 0, got 0."),
-        ({"beam_threshold": math.nan}, "--beam-threshold must be above 0, got nan."),
-        ({"beam": 5, "nbest": 6}, "--nbest 6 asks for more than --beam 5 keeps."),
+        ({"tokens": 0}, "--beam-tokens must be at least 1, got 0."),
+        ({"threshold": 0}, "--beam-threshold must be above 0, got 0."),
+        ({"threshold": math.nan}, "--beam-threshold must be above 0, got nan."),
+        ({"width": 5, "nbest": 6}, "--nbest 6 asks for more than --beam 5 keeps."),
     ],
 )
 def test_beams_that_make_no_sense(options, sentence):

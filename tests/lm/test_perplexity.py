@@ -53,7 +53,9 @@ def test_of_an_ngram_model(tmp_path):
 def test_of_a_transformer():
     torch.manual_seed(0)
     network = TransformerNetwork(tiny(6)).initialize()
-    model = TransformerLM(network, Dictionary((*SPECIALS, "A", "B")), ["A", "B", "XX"])
+    model = TransformerLM(
+        network, Dictionary((*SPECIALS, "A", "B")), ["A", "B", "XX"], cache_gb=1.0
+    )
     expected, of_unknown = 0.0, 0.0
     for sentence in SENTENCES:
         tokens = [END, *({"A": 4, "B": 5, "XX": 3}[word] for word in sentence), END]
@@ -72,7 +74,9 @@ def test_of_a_transformer():
 def test_of_nothing_and_of_words_it_was_not_told_of():
     assert math.isnan(Perplexity().including)
     torch.manual_seed(0)
-    model = TransformerLM(TransformerNetwork(tiny(5)).initialize(), Dictionary((*SPECIALS, "A")))
+    model = TransformerLM(
+        TransformerNetwork(tiny(5)).initialize(), Dictionary((*SPECIALS, "A")), cache_gb=1.0
+    )
     assert perplexity(model, []) == Perplexity()
     with pytest.raises(LanguageModelError, match="The word 'B' is not among the words"):
         perplexity(model, [["A", "B"]])

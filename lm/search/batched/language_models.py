@@ -17,7 +17,8 @@ from lm.language_model import UNK, LanguageModel, LanguageModelError, Lookahead,
 
 
 class WordTensors(Protocol):
-    """The verbs in tensors: (P,) int64 states and words, (P,) float64 scores in the model's base."""
+    """The verbs in tensors: (P,) int64 states and words, (P,) float64 scores in the base of the
+    model."""
 
     def begin(self) -> None:
         """Forget the states of the last search."""

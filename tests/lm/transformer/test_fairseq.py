@@ -246,7 +246,7 @@ def test_a_fairseq_checkpoint_computes_what_fairseq_does(folder, layout, setting
 
 def test_the_three_verbs_on_a_fairseq_checkpoint(folder):
     weights = fairseq_weights()
-    model = open_transformer_lm(write(folder, weights), ["WORD0", "WORD50", "word0"])
+    model = open_transformer_lm(write(folder, weights), ["WORD0", "WORD50", "word0"], cache_gb=1.0)
     scores, states = model.score(model.start(3), [0, 1, 2])
     begin = reference(weights, torch.tensor([2]))[0]
     assert scores == pytest.approx(

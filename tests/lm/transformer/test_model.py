@@ -65,13 +65,13 @@ def step(model, sentences, order=None):
 
 
 def test_word_by_word_equals_the_whole_sentence(network, sentences):
-    model = TransformerLM(network, DICTIONARY)
+    model = TransformerLM(network, DICTIONARY, cache_gb=1.0)
     for scores, sentence in zip(step(model, sentences), sentences, strict=True):
         assert scores == pytest.approx(full(network, sentence), abs=1e-4)
 
 
 def test_rows_of_different_lengths_share_a_forward(network, sentences):
-    model = TransformerLM(network, DICTIONARY)
+    model = TransformerLM(network, DICTIONARY, cache_gb=1.0)
     states = model.start(len(sentences))
     for place in range(20):  # histories of all lengths, no forward of a row with another
         for row, sentence in enumerate(sentences):
@@ -85,7 +85,7 @@ def test_rows_of_different_lengths_share_a_forward(network, sentences):
 
 
 def test_whole_sentences_at_once(network, sentences):
-    model = TransformerLM(network, DICTIONARY)
+    model = TransformerLM(network, DICTIONARY, cache_gb=1.0)
     for scores, sentence in zip(model.score_sentences(sentences), sentences, strict=True):
         assert scores == pytest.approx(full(network, sentence), abs=1e-4)
     assert model.score_sentences([]) == []
@@ -95,7 +95,7 @@ def test_eviction_changes_nothing(network, sentences):
     width, blocks = network.config.width, network.config.blocks
     row = 4 * (2 * blocks + 1) * width + 4 * len(network.config.bands)
     plenty, little = (
-        TransformerLM(network, DICTIONARY),
+        TransformerLM(network, DICTIONARY, cache_gb=1.0),
         TransformerLM(network, DICTIONARY, cache_gb=65 * row / 1e9),
     )
     for one, other in zip(step(plenty, sentences), step(little, sentences), strict=True):
@@ -115,7 +115,7 @@ def test_eviction_changes_nothing(network, sentences):
 
 
 def test_a_history_is_computed_once(network):
-    model = TransformerLM(network, DICTIONARY)
+    model = TransformerLM(network, DICTIONARY, cache_gb=1.0)
     start = model.start()[0]
     scores, states = model.score([start] * 6, [5, 9, 5, 5, 700, 9])
     assert (model.rows, model.forwards) == (1, 1)
@@ -129,7 +129,9 @@ def test_a_history_is_computed_once(network):
 
 
 def test_probabilities_of_all_continuations_sum_to_one(network):
-    model = TransformerLM(network, DICTIONARY, words=[*DICTIONARY.words, "NOBODY KNOWS"])
+    model = TransformerLM(
+        network, DICTIONARY, words=[*DICTIONARY.words, "NOBODY KNOWS"], cache_gb=1.0
+    )
     states = model.score(model.start(2), [3, 1400])[1]
     for state in states:
         scores, _ = model.score([state] * WORDS, [*range(WORDS - 4), WORDS - 4, 0, 0, 0])
@@ -146,7 +148,7 @@ def test_probabilities_of_all_continuations_sum_to_one(network):
 
 
 def test_an_unknown_word_is_unk_with_its_own_probability(network):
-    model = TransformerLM(network, DICTIONARY, words=["W7", "STRANGE", "OTHER"])
+    model = TransformerLM(network, DICTIONARY, words=["W7", "STRANGE", "OTHER"], cache_gb=1.0)
     scores, states = model.score(model.start(3), [0, 1, 2])
     with torch.no_grad():
         log_probs = network.softmax.log_probs(network(torch.tensor([[END]]))[0])[0]
@@ -163,7 +165,7 @@ def test_an_unknown_word_is_unk_with_its_own_probability(network):
 
 def test_a_history_longer_than_the_network_reads(network):
     """Only its last words count from there: 32 of 64 positions."""
-    model = TransformerLM(network, DICTIONARY)
+    model = TransformerLM(network, DICTIONARY, cache_gb=1.0)
     sentence = list(range(100, 200))
     found = step(model, [sentence])[0]
     assert found[:64] == pytest.approx(full(network, sentence)[:64], abs=1e-4)
@@ -175,7 +177,7 @@ def test_a_history_longer_than_the_network_reads(network):
 
 
 def test_what_is_forgotten_is_computed_again(network, sentences):
-    model = TransformerLM(network, DICTIONARY)
+    model = TransformerLM(network, DICTIONARY, cache_gb=1.0)
     expected = step(model, sentences)
     kept = model.score(model.start(), [sentences[0][0]])[1]
     model.retain(kept)
@@ -209,7 +211,7 @@ def test_random_use_equals_the_full_forward(network):
 
 
 def test_expected_histories_go_with_a_forward_that_must_run(network):
-    model = TransformerLM(network, DICTIONARY)
+    model = TransformerLM(network, DICTIONARY, cache_gb=1.0)
     _, states = model.score(model.start(3), [1, 2, 3])
     model.expect(states)
     assert (model.forwards, model.rows) == (1, 1)  # nothing at once
@@ -243,7 +245,7 @@ def test_expected_histories_give_way_where_there_is_no_room(network):
 
 
 def test_half_precision_comes_near(network, sentences):
-    half = TransformerLM(copy.deepcopy(network).to(torch.bfloat16), DICTIONARY)
+    half = TransformerLM(copy.deepcopy(network).to(torch.bfloat16), DICTIONARY, cache_gb=1.0)
     for scores, sentence in zip(step(half, sentences), sentences, strict=True):
         assert scores.dtype == np.float64
         assert np.abs(scores - full(network, sentence)).mean() < 0.1
@@ -258,19 +260,19 @@ def test_a_cache_without_room_for_one_history_is_refused(network):
 
 
 def test_nothing_asked_nothing_done(network):
-    model = TransformerLM(network, DICTIONARY)
+    model = TransformerLM(network, DICTIONARY, cache_gb=1.0)
     scores, states = model.score([], [])
     assert (scores.tolist(), states, model.finish([]).tolist(), model.forwards) == ([], [], [], 0)
 
 
 def test_the_ends_that_make_the_tree_of_histories_grow_are_scored(network):
-    model = TransformerLM(network, DICTIONARY)
+    model = TransformerLM(network, DICTIONARY, cache_gb=1.0)
     room = model._tree.room  # of which the root has one
     words = list(range(room // 2 + 10))
     _, states = model.score(model.start(len(words)), words)
     ends = model.finish(states)
     assert model._tree.room > room
     assert np.isfinite(ends).all()
-    again = TransformerLM(network, DICTIONARY)
+    again = TransformerLM(network, DICTIONARY, cache_gb=1.0)
     _, some = again.score(again.start(3), words[-3:])
     assert again.finish(some) == pytest.approx(ends[-3:], abs=1e-5)

@@ -80,8 +80,16 @@ def _open(file: Path, words: Sequence[str], upper: bool, device: str) -> Knowing
         return _open_ngram(file, words)
     from lm.transformer.model import open_transformer_lm
     from w2v2cli.recognition.devices import resolve_device
+    from w2v2cli.recognition.options import DecodingOptions
 
-    return open_transformer_lm(file, words, device=resolve_device(device), upper=upper, warn=say)
+    return open_transformer_lm(
+        file,
+        words,
+        device=resolve_device(device),
+        upper=upper,
+        warn=say,
+        cache_gb=DecodingOptions.lm_cache_gb,
+    )
 
 
 def _open_ngram(file: Path, words: Sequence[str]) -> KnowingModel:

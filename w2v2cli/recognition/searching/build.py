@@ -76,7 +76,7 @@ def open_language_model(
     *,
     cache: Path,
     device: str,
-    lm_cache_gb: float,
+    lm_cache_gb: float | None,
     words: Sequence[str] | None = None,
     warn: Warn = lambda sentence: None,
 ) -> Any:
@@ -212,13 +212,14 @@ class _TransformerFile:
 
 
 def _transformer(
-    checkpoint: Any, words: Sequence[str], device: torch.device, cache_gb: float
+    checkpoint: Any, words: Sequence[str], device: torch.device, cache_gb: float | None
 ) -> TransformerLM:
     from lm.transformer.checkpoint import build_transformer
     from lm.transformer.model import TransformerLM
 
+    assert cache_gb is not None
     network = build_transformer(checkpoint).to(device)
-    return TransformerLM(network, checkpoint.dictionary, words, cache_gb)
+    return TransformerLM(network, checkpoint.dictionary, words, cache_gb=cache_gb)
 
 
 def _pass_on(warnings: Sequence[str], warn: Warn) -> None:

@@ -80,7 +80,7 @@ class DeviceSearch:
         return future
 
     def wait_until_ready(self) -> None:
-        """Return once lexicon and language model are read. Raises SearchFailed if they cannot be."""
+        """Wait until lexicon and language model are read. Raises SearchFailed if they are not."""
         self._ready.wait()
         if self._failure is not None:
             raise SearchFailed(self._failure)

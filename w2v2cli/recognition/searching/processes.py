@@ -149,7 +149,7 @@ class SearchPool:
         return future
 
     def wait_until_ready(self) -> None:
-        """Return once lexicon and language model are read. Raises SearchFailed if they cannot be."""
+        """Wait until lexicon and language model are read. Raises SearchFailed if they are not."""
         if self.spec.engine != "greedy":
             self._ready.wait()
             if self._failure is not None:

@@ -120,7 +120,7 @@ class RescoringPool:
         return future
 
     def wait_until_ready(self) -> None:
-        """Return once both language models are read. Raises SearchFailed if one cannot be."""
+        """Wait until both language models are read. Raises SearchFailed if one is not."""
         self.inner.wait_until_ready()
         self._ready.wait()
         if self._failure is not None:

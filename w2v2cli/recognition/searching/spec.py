@@ -43,8 +43,8 @@ class SearchSpec:
     """Whether `lm` is a word Transformer."""
     device: str = "cpu"
     """Where the batched engine and Transformers run."""
-    lm_cache_gb: float = 2.0
-    """Memory for a Transformer's keys and values, in 10^9 bytes."""
+    lm_cache_gb: float | None = None
+    """Memory for a Transformer's keys and values, in 10^9 bytes; None where there is none."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """The checkpoint's metadata: it may name the labels' units and hold the word-piece model."""
 
@@ -55,7 +55,7 @@ class SearchSpec:
 
     @property
     def writes_phones(self) -> bool:
-        """Whether hypotheses are phones: the model's units are, and no lexicon makes words of them."""
+        """Whether hypotheses are phones: those of a phone model without a lexicon."""
         return self.vocabulary.units == "phones" and self.lexicon is None and not self.spell_words
 
 
@@ -80,4 +80,4 @@ class Searches(Protocol):
         """
 
     def wait_until_ready(self) -> None:
-        """Return once lexicon and language model are read. Raises SearchFailed if they cannot be."""
+        """Wait until lexicon and language model are read. Raises SearchFailed if they are not."""

@@ -213,7 +213,7 @@ def test_a_transformer_is_fused_in_the_first_pass(lexicon):
     torch.manual_seed(0)
     dictionary = Dictionary((*SPECIALS, *WORDS, *(f"W{i}" for i in range(1493))))
     model = TransformerLM(
-        TransformerNetwork(tiny(1500)).initialize(), dictionary, [*WORDS, "<unk>"]
+        TransformerNetwork(tiny(1500)).initialize(), dictionary, [*WORDS, "<unk>"], cache_gb=1.0
     )
     weights, emission = DecodingWeights(0.7, 0.2), random_emission(6, 4)
     search = BatchedSearch(prepare(SMALL, lexicon), model, weights, BeamOptions(500, None, 1e6))

@@ -106,7 +106,7 @@ def test_an_n_gram_gives_what_the_compiled_search_gives(spec, emissions):
 
 def test_a_transformer_with_any_memory_for_its_cache(spec, emissions, transformer, lexicon):
     spec = replace(spec, lm=transformer, lexicon=lexicon, spell_words=False, transformer=True)
-    model = open_transformer_lm(transformer, [*WORDS, "<unk>"])
+    model = open_transformer_lm(transformer, [*WORDS, "<unk>"], cache_gb=1.0)
     alone = BatchedSearch(
         prepare(VOCABULARY, Lexicon.read(lexicon, VOCABULARY)), model, spec.weights, spec.options
     )
@@ -120,7 +120,7 @@ def test_a_transformer_with_any_memory_for_its_cache(spec, emissions, transforme
 
 def test_a_transformers_own_words_are_spelled(spec, transformer):
     with DeviceSearch(
-        replace(spec, lm=transformer, transformer=True), (told := []).append
+        replace(spec, lm=transformer, transformer=True, lm_cache_gb=1.0), (told := []).append
     ) as search:
         search.wait_until_ready()
         [emission] = Simulation(VOCABULARY, mistaken=0.0)(["FIVE SIX"])
