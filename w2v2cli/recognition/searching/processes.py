@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
+from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
@@ -31,6 +32,18 @@ Found = list[Hypothesis]
 _Task = tuple[np.ndarray, DecodingWeights, "Future[Found]"]
 
 
+def _import_path() -> list[str]:
+    """This process's import path, for a server that must find the same packages.
+
+    The user's working directory must not shadow them with a folder named `models` or `lm`. In
+    `sys.path` it is the empty string where code has no file, as in a notebook, and the process may
+    have changed it since. What was imported from there is the folder of these packages.
+    """
+    root = str(Path(__file__).parents[3])
+    absolute = [folder for folder in sys.path if folder]
+    return absolute if root in absolute else [folder or root for folder in sys.path]
+
+
 class SearchFailed(UserError):
     """A search could not be set up, or broke down."""
 
@@ -39,8 +52,7 @@ class SearchPool:
     """A context manager that searches emissions in `workers` processes.
 
     Entering it returns at once: the server process reads lexicon and language model meanwhile. The
-    best path is so cheap that it runs in this process. Enter it in a thread that outlives it: on
-    Linux the processes end with that thread.
+    best path is so cheap that it runs in this process.
     """
 
     def __init__(
@@ -69,22 +81,7 @@ class SearchPool:
         if self.spec.engine == "greedy":
             return self
         ours, theirs = socket.socketpair()
-        # The child gets this process's import path: a folder named `models` or `lm` in the user's
-        # working directory must not shadow the packages.
-        start = (
-            f"import sys; sys.path[:] = {sys.path!r}; "
-            "from w2v2cli.recognition.searching.server import main; "
-            f"main({theirs.fileno()}, {os.getpid()})"
-        )
-        with interrupts_held():
-            self._server = subprocess.Popen(
-                [sys.executable, "-c", start],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                # It will fork, so it must stay a single thread.
-                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-            )
+        self._start_server(theirs)
         theirs.close()
         self._control = ours
         self._messages = Connection(os.dup(ours.fileno()))
@@ -98,6 +95,40 @@ class SearchPool:
             thread.start()
         return self
 
+    def _start_server(self, theirs: socket.socket) -> None:
+        """Start the server in a thread that lives until the pool is closed.
+
+        On Linux the server ends with the thread that started it, and the thread that entered the
+        pool may end before its owner does: that of a web server's request, for one.
+        """
+        start = (
+            f"import sys; sys.path[:] = {_import_path()!r}; "
+            "from w2v2cli.recognition.searching.server import main; "
+            f"main({theirs.fileno()}, {os.getpid()})"
+        )
+        started: Future[subprocess.Popen[bytes]] = Future()
+        self._ended = threading.Event()
+
+        def hold() -> None:
+            try:
+                with interrupts_held():
+                    server = subprocess.Popen(
+                        [sys.executable, "-c", start],
+                        pass_fds=[theirs.fileno()],
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        # It will fork, so it must stay a single thread.
+                        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+                    )
+            except BaseException as error:
+                started.set_exception(error)
+            else:
+                started.set_result(server)
+                self._ended.wait()
+
+        threading.Thread(target=hold, name="search-server", daemon=True).start()
+        self._server = started.result()
+
     def __exit__(self, *_: object) -> None:
         """End every process at once; unfinished searches fail."""
         with self._lock:
@@ -106,6 +137,7 @@ class SearchPool:
             return
         self._server.kill()
         self._server.wait()
+        self._ended.set()
         with self._lock:
             for pid in self._pids:
                 with contextlib.suppress(ProcessLookupError):

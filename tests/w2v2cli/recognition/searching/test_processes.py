@@ -243,6 +243,30 @@ def test_the_end_of_the_parent_is_the_end_of_all(tmp_path, how):
     assert parent.communicate()[1] == ""  # nobody shows a traceback
 
 
+def test_the_thread_that_entered_a_pool_may_end_before_it(spec):
+    """On Linux a process can be made to end with the thread, not the process, that started it."""
+    pool = SearchPool(spec, workers=1)
+    thread = threading.Thread(target=lambda: pool.__enter__().wait_until_ready())
+    thread.start()
+    thread.join()
+    time.sleep(0.2)  # for the kernel's signal
+    try:
+        assert pool.submit(saying("ONE TWO")).result(PATIENCE)[0].text == "ONE TWO"
+    finally:
+        pool.__exit__(None, None, None)
+
+
+def test_the_server_imports_from_where_this_process_did(spec, tmp_path, monkeypatch):
+    """Code without a file has the working directory, as '', in front of its import path."""
+    for name in ("lm", "w2v2cli"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('the wrong package')")
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    monkeypatch.chdir(tmp_path)
+    with SearchPool(spec, workers=1) as pool:
+        assert pool.submit(saying("ONE TWO")).result(PATIENCE)[0].text == "ONE TWO"
+
+
 def test_one_pool_serves_several_weights_at_once(spec):
     emission = saying("ONE TWO TWO")
     weights = [DecodingWeights(w, s) for w, s in ((1.0, 0.0), (0.0, -3.0), (2.5, 4.0))]
