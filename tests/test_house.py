@@ -68,7 +68,6 @@ WIDE_FILES: set[str] = {
     "w2v2cli/app.py",
     "w2v2cli/commands/doctor.py",
     "w2v2cli/commands/flags.py",
-    "w2v2cli/commands/lm/train.py",
     "w2v2cli/errors.py",
     "w2v2cli/recognition/acoustic_model.py",
     "w2v2cli/recognition/output.py",

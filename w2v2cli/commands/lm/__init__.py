@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import typer
 
 from w2v2cli.commands.lm.build import build as _build
@@ -9,9 +11,14 @@ from w2v2cli.commands.lm.info import info as _info
 from w2v2cli.commands.lm.score import score as _score
 from w2v2cli.commands.lm.train import train as _train
 from w2v2cli.commands.variadic import variadic
+from w2v2cli.help import one_line_paragraphs
 
 app = typer.Typer(help="Build and train language models, and look into them.", no_args_is_help=True)
-app.command("build", cls=variadic("--prune"))(_build)
 app.command("train")(_train)
-app.command("info")(_info)
-app.command("score")(_score)
+for name, command, parser in (
+    ("build", _build, variadic("--prune")),
+    ("info", _info, None),
+    ("score", _score, None),
+):
+    page = one_line_paragraphs(inspect.getdoc(command) or "")
+    app.command(name, cls=parser, help=page)(command)

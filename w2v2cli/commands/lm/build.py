@@ -9,16 +9,13 @@ from typing import Annotated
 
 import typer
 
-from w2v2cli.commands.lm.inputs import Normalize, user_errors
+from w2v2cli.commands.lm.inputs import Normalize, Texts, user_errors
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError, exits
 
 
 def build(
-    texts: Annotated[
-        list[Path],
-        typer.Argument(help="Texts, .txt or .txt.gz, or folders of them.", metavar="TEXT"),
-    ],
+    texts: Texts,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="ARPA file to write; .gz compresses it.")
     ],
@@ -45,7 +42,9 @@ def build(
     The figures are those of lmplz, but for blank lines, which lmplz counts as empty sentences. Text
     and counts are held in memory.
 
-    Example: w2v2 lm build --order 4 --prune 0 0 1 1 text.txt -o lm.arpa.gz
+    Example:
+
+      w2v2 lm build --order 4 --prune 0 0 1 1 text.txt -o lm.arpa.gz
     """
     with exits():
         from lm.ngram.arpa import write_arpa

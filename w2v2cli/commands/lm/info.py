@@ -13,7 +13,17 @@ from w2v2cli.errors import UserError, exits
 
 
 def info(path: LmFile) -> None:
-    """Print the kind and the size of a language model."""
+    """Print what a language model file holds.
+
+    For an n-gram model: the number of n-grams of each order, and whether unknown words have a
+    probability. For a Transformer: its architecture, words, softmax and longest history.
+
+    Examples:
+
+      w2v2 lm info transformer
+
+      w2v2 lm info lm.arpa.gz
+    """
     with exits():
         file = lm_file(path)
         if file.suffix in TRANSFORMER_NAMES:

@@ -13,6 +13,10 @@ from w2v2cli.errors import UsageError, UserError
 
 TRANSFORMER_NAMES = (".safetensors", ".pt")
 
+Texts = Annotated[
+    list[Path],
+    typer.Argument(help="Texts: any UTF-8 files, or folders of .txt and .txt.gz.", metavar="TEXT"),
+]
 LmFile = Annotated[
     str,
     typer.Argument(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def score(
     path: LmFile,
-    text: Annotated[Path, typer.Argument(help="A text, .txt or .txt.gz.")],
+    text: Annotated[Path, typer.Argument(help="A UTF-8 text, .gz if compressed.", metavar="TEXT")],
     normalize: Normalize = False,
     upper: Annotated[
         bool,
@@ -45,6 +45,10 @@ def score(
 
     The end of a sentence is predicted and counts like a word. An unknown word is scored as <unk>,
     whichever word it is.
+
+    Example:
+
+      w2v2 lm score 4gram held-out.txt
     """
     with exits():
         from lm.perplexity import Perplexity, score_text
