@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -44,8 +45,14 @@ class Recognizer:
         Raises UserError and UsageError when something cannot be opened.
         """
         self.options = options
-        self._open = ExitStack()
-        self._pipeline: Pipeline = self._open.enter_context(open_pipeline(options, warn))
+        sentences: list[str] = []
+        with ExitStack() as opening:
+            pipeline = opening.enter_context(open_pipeline(options, sentences.append))
+            for sentence in sentences:  # in the caller's thread: a callback may raise
+                warn(sentence)
+            self._open = opening.pop_all()
+        self._pipeline: Pipeline = pipeline
+        self._end = weakref.finalize(self, self._open.close)
 
     def __enter__(self) -> Recognizer:
         return self
@@ -55,7 +62,7 @@ class Recognizer:
 
     def close(self) -> None:
         """End the search processes. A second call does nothing."""
-        self._open.close()
+        self._end()
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -1,0 +1,197 @@
+"""Models by name, transcription, evaluation and tuning, as Python calls them."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import fields
+from difflib import get_close_matches
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from w2v2cli.commands.reporting import fetching
+from w2v2cli.data.corpora.catalogue import find_splits
+from w2v2cli.errors import UserError
+from w2v2cli.recognition.evaluating import evaluate_corpora
+from w2v2cli.recognition.options import TESTING, TRANSCRIBING, TUNING, Beams, DecodingOptions
+from w2v2cli.recognition.recognizer import Recognizer
+from w2v2cli.recognition.resolving import RecognitionOptions, resolve
+from w2v2cli.recognition.scoring.results import Evaluation
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from w2v2cli.recognition.tuning.metric import Metric
+    from w2v2cli.recognition.tuning.session import TuningResult
+
+Name = str | PathLike[str]
+log = logging.getLogger("w2v2")
+
+
+def load(
+    model: Name = "demo", *, warn: Callable[[str], None] | None = None, **options: Any
+) -> Recognizer:
+    """Open a model, and a language model and a search with it, ready to transcribe.
+
+    model: a name (`w2v2 model list`), a folder or a checkpoint file; fetched where needed.
+    options: fields of `DecodingOptions`: lm, lexicon, beam, lm_weight, hotwords, device, ...
+    warn: called with a sentence about lexicon or language model; Python warnings by default.
+
+    The search runs in processes of its own, which end with the result's `close` or context and
+    with this process. On Linux they also end with the thread that called `load`. Raises UsageError
+    for options that are wrong in themselves or together, UserError for files that are.
+    """
+    settings = _resolved(_options(model, options), TRANSCRIBING)
+    return Recognizer(settings, warn or _warn)
+
+
+def evaluate(
+    data: Name | None = None,
+    *,
+    split: str | None = None,
+    model: Name = "demo",
+    lm: str = "4gram",
+    output: Name | None = None,
+    skip_existing: bool = False,
+    warn: Callable[[str], None] | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    **options: Any,
+) -> list[Evaluation]:
+    """The errors of a model on a corpus: WER, CER, by speaker, utterance by utterance.
+
+    data: a corpus, or with `split` the folder that LibriSpeech was unpacked in.
+    split: dev-clean, dev-other, test-clean, test-other, or all (four evaluations).
+    output: .jsonl file that gets reference, hypothesis and errors of each utterance.
+    skip_existing: leave out utterances that `output` has already.
+    options: further fields of `DecodingOptions`. The beam is the paper's for tests by default.
+    on_progress: called with utterances done and their total.
+
+    An utterance that cannot be transcribed is in `failures` and not counted. Raises UsageError and
+    UserError.
+    """
+    settings = _resolved(_options(model, {"lm": lm, **options}), TESTING)
+    done = evaluate_corpora(
+        settings,
+        find_splits(split, _path(data)),
+        output=_path(output),
+        skip_existing=skip_existing,
+        warn=warn or _warn,
+        on_progress=on_progress,
+    )
+    if done is None:
+        return []  # another rank has the result
+    if done.shortfall is not None:
+        raise UserError(done.shortfall)
+    return done.evaluations
+
+
+def tune(
+    data: Name | None = None,
+    *,
+    split: str | None = None,
+    model: Name = "demo",
+    lm: str = "4gram",
+    trials: int = 128,
+    lm_weight: tuple[float, float] = (0.0, 5.0),
+    word_score: tuple[float, float] = (-5.0, 5.0),
+    sil_score: tuple[float, float] | None = None,
+    metric: Metric = "wer",
+    exact: bool = False,
+    seed: int = 0,
+    study: Name | None = None,
+    keep: bool = True,
+    warn: Callable[[str], None] | None = None,
+    on_progress: Callable[..., None] = lambda done, total, label="": None,
+    **options: Any,
+) -> TuningResult:
+    """Find the LM weight and word score with the fewest errors on a corpus (paper §4.4).
+
+    data, split: as in `evaluate`; LibriSpeech's dev-other by default.
+    lm_weight, word_score, sil_score: lowest and highest value to try; the silence score stays 0
+    by default.
+    exact: search every trial in full instead of predicting most of them.
+    study: folder of the trials; the same call continues what an earlier one began.
+    keep: store the weights, so that `load`, `evaluate` and the commands use them from then on.
+
+    Raises UsageError and UserError.
+    """
+    from lm.weights.proposals import Bounds, TuningError
+    from w2v2cli.errors import UsageError
+    from w2v2cli.recognition.tuning.session import tune_corpus, untuned
+    from w2v2cli.recognition.tuning.trials import TuningOptions
+
+    try:
+        bounds = Bounds(lm_weight, word_score, sil_score)
+        how = TuningOptions(trials, bounds, seed, exact or options.get("rescore") is not None)
+    except TuningError as error:
+        raise UsageError(str(error)) from None
+    asked = untuned(_options(model, {"lm": lm, **options}), bounds)
+    corpora = find_splits(split or (None if data else "dev-other"), _path(data))
+    if len(corpora) > 1:
+        raise UsageError(f"split={split!r} names {len(corpora)} splits: tune on one.")
+    return tune_corpus(
+        _resolved(asked, TUNING),
+        corpora[0],
+        how,
+        metric=metric,
+        study=_path(study),
+        keep=keep,
+        warn=warn or _warn,
+        on_progress=on_progress,
+    )
+
+
+def load_checkpoint(model: Name) -> nn.Module:
+    """The network of a checkpoint as a plain torch module, in eval mode, float32, on the CPU.
+
+    `models.wav2vec2.Wav2Vec2ForCTC` for a model that recognises (its output symbols are
+    `load(model).labels`), `models.pretraining.Wav2Vec2ForPretraining` for one that is only
+    pretrained. Both take (B, S) waveforms at 16 kHz and (B,) lengths in samples. Raises UserError.
+    """
+    from models.checkpoint import build_ctc, check_weights
+    from models.importers.reader import read_model
+    from models.pretraining import Wav2Vec2ForPretraining
+    from w2v2cli.data.locations import resolve_model
+
+    with fetching() as on_fetch:
+        path = resolve_model(fspath(model), on_fetch).path
+    try:
+        checkpoint = read_model(path)
+        if checkpoint.labels is not None:
+            return build_ctc(checkpoint)
+        pretrained = Wav2Vec2ForPretraining(checkpoint.config)
+        check_weights(checkpoint.weights, pretrained)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    pretrained.load_state_dict(checkpoint.weights)
+    return pretrained.eval()
+
+
+def _options(model: Name, options: dict[str, Any]) -> DecodingOptions:
+    names = [item.name for item in fields(DecodingOptions)]
+    for name in options:
+        if name not in names:
+            near = get_close_matches(name, names, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise TypeError(f"There is no option {name!r}{hint}")
+    paths = {
+        name: Path(options[name])
+        for name in ("lexicon", "hotwords")
+        if isinstance(options.get(name), str)
+    }
+    return DecodingOptions(**{"model": fspath(model), **options, **paths})
+
+
+def _resolved(options: DecodingOptions, beams: Beams) -> RecognitionOptions:
+    with fetching() as on_fetch:
+        return resolve(options, beams, note=log.info, on_fetch=on_fetch)
+
+
+def _path(value: Name | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, stacklevel=4)
