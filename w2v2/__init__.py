@@ -17,10 +17,6 @@ from typing import TYPE_CHECKING, Any
 from w2v2cli import __version__ as __version__
 
 if TYPE_CHECKING:
-    from w2v2cli.training.runs.finetune import finetune
-    from w2v2cli.training.runs.pretrain import pretrain
-    from w2v2cli.training.runs.result import RunResult
-
     from w2v2.recognition import evaluate, load, load_checkpoint, tune
     from w2v2cli.errors import UsageError, UserError
     from w2v2cli.recognition.options import DecodingOptions
@@ -28,6 +24,9 @@ if TYPE_CHECKING:
     from w2v2cli.recognition.scoring.results import Evaluation
     from w2v2cli.recognition.transcript import Segment, TimedWord, Transcript
     from w2v2cli.recognition.tuning.session import TuningResult
+    from w2v2cli.training.runs.finetune import finetune
+    from w2v2cli.training.runs.pretrain import pretrain
+    from w2v2cli.training.runs.result import RunResult
 
 __all__ = [
     "DecodingOptions",
