@@ -117,23 +117,14 @@ def tune(
 
     Raises UsageError and UserError.
     """
-    from lm.weights.proposals import Bounds, TuningError
-    from w2v2cli.errors import UsageError
-    from w2v2cli.recognition.tuning.session import tune_corpus, untuned
-    from w2v2cli.recognition.tuning.trials import TuningOptions
+    from w2v2cli.recognition.tuning.options import TuningOptions
+    from w2v2cli.recognition.tuning.session import corpus_to_tune, tune_corpus, untuned
 
-    try:
-        bounds = Bounds(lm_weight, word_score, sil_score)
-        how = TuningOptions(trials, bounds, seed, exact or options.get("rescore") is not None)
-    except TuningError as error:
-        raise UsageError(str(error)) from None
-    asked = untuned(_options(model, {"lm": lm, **options}), bounds)
-    corpora = find_splits(split or (None if data else "dev-other"), _path(data))
-    if len(corpora) > 1:
-        raise UsageError(f"split={split!r} names {len(corpora)} splits: tune on one.")
+    how = TuningOptions(trials, lm_weight, word_score, sil_score, exact, seed)
+    asked = untuned(_options(model, {"lm": lm, **options}), how)
     return tune_corpus(
         _resolved(asked, TUNING),
-        corpora[0],
+        corpus_to_tune(split, _path(data)),
         how,
         metric=metric,
         study=_path(study),
