@@ -1,4 +1,4 @@
-"""What a search keeps of its files: the second use finds what the first did, and nothing that happens to it matters."""
+"""Searches with a cache find what they find without it, whatever happens to the cache."""
 
 import os
 import subprocess

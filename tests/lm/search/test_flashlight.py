@@ -90,7 +90,7 @@ def only(search: FlashlightSearch, emission: np.ndarray):
 
 
 def alignments(emission, weights) -> dict[str, float]:
-    """Every collapsed text and the score of its best path: log-probabilities, and sil_score for frames of the boundary.
+    """Every collapsed text and the score of its best path, with sil_score for boundary frames.
 
     A boundary on the first frame is none: it goes on with the silence before the utterance.
     """
@@ -108,7 +108,7 @@ def alignments(emission, weights) -> dict[str, float]:
 
 
 def by_enumeration(emission, lexicon, weights, lm_path) -> list[tuple[float, tuple[str, ...]]]:
-    """(score, words) of every word sequence whose words are in the lexicon and all end in a boundary, best first."""
+    """(score, words) of all sequences of lexicon words that end in a boundary, best first."""
     spelled: dict[str, list[str]] = {}
     for word, spellings in lexicon.spellings.items():
         for spelling in spellings:

@@ -61,7 +61,8 @@ def test_a_folder_that_cannot_be_written_costs_no_search(lexicon, tmp_path):
     flat, told = kept_lexicon("hash", SMALL, tmp_path / "file" / "kept", lambda: lexicon)
     assert same(flat, FlatLexicon.of(lexicon))
     assert told == [
-        f"The lexicon cannot be kept in {tmp_path / 'file' / 'kept'} (Not a directory): it is spelled anew each time."
+        f"The lexicon cannot be kept in {tmp_path / 'file' / 'kept'} (Not a directory): "
+        "it is spelled anew each time."
     ]
 
 

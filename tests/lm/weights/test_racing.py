@@ -43,7 +43,7 @@ def test_a_point_as_good_or_better_is_rarely_stopped(extra):
 
 
 def test_heavy_tails_do_not_fool_it():
-    """Where the candidate is better nearly everywhere but for a few utterances, or the other way about."""
+    """The rival errs often in a few utterances, the candidate once in many; or the reverse."""
     generator = np.random.default_rng(2)
     alpha, races, stopped = 0.1, 400, 0
     rival = np.zeros(UTTERANCES, int)

@@ -1,4 +1,4 @@
-"""The batched search against everything it could have found, against flashlight, and its n-gram against KenLM."""
+"""The batched search against enumeration and flashlight, and its n-gram against KenLM."""
 
 import itertools
 import math

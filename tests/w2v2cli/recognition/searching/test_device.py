@@ -58,9 +58,14 @@ def _one_thread():
 def spec(tmp_path):
     (tmp_path / "lm.arpa").write_text(ARPA)
     return SearchSpec(
-        CHARACTERS, "batched", tmp_path / "lm.arpa", spell_words=True, weights=DecodingWeights(1.0, 0.0),
-        options=BeamOptions(width=20), cache=tmp_path / "cache",
-    )  # fmt: skip
+        CHARACTERS,
+        "batched",
+        tmp_path / "lm.arpa",
+        spell_words=True,
+        weights=DecodingWeights(1.0, 0.0),
+        options=BeamOptions(width=20),
+        cache=tmp_path / "cache",
+    )
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ ngram 2=1
 
 \\end\\
 """
-PATIENCE = 10.0  # seconds; everything ends within two, but tests also run on machines with better things to do
+PATIENCE = 10.0  # seconds; everything ends within two where the machine is not busy
 VOCABULARY = Vocabulary.from_labels(CHARACTERS)
 
 
@@ -102,7 +102,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(spec):
         assert {future.result(timeout=20)[0].text for future in futures} == {"TWO ONE"}
 
 
-# An emission that says nothing in particular and a beam that misses none of it: minutes of searching.
+# Noise, and a beam that keeps all of its readings: minutes of searching.
 FLAT = np.random.default_rng(0).normal(-3.5, 0.1, (50_000, 32)).astype(np.float32)
 SLOW = BeamOptions(width=5000, threshold=1e6)
 

@@ -22,7 +22,8 @@ FIRST, SECOND = DecodingWeights(1.0, 0.0), DecodingWeights(2.0, 0.7)
 def arpa(path, scores) -> LmLocation:
     lines = "\n".join(f"{score}\t{word}" for word, score in zip(WORDS, scores, strict=True))
     path.write_text(
-        f"\\data\\\nngram 1={len(WORDS) + 3}\n\n\\1-grams:\n-3\t<unk>\n0\t<s>\n-1\t</s>\n{lines}\n\n\\end\\\n"
+        f"\\data\\\nngram 1={len(WORDS) + 3}\n\n"
+        f"\\1-grams:\n-3\t<unk>\n0\t<s>\n-1\t</s>\n{lines}\n\n\\end\\\n"
     )
     return LmLocation(str(path), path, None, "arpa")
 
@@ -31,9 +32,14 @@ def arpa(path, scores) -> LmLocation:
 def spec(tmp_path):
     first = arpa(tmp_path / "first.arpa", [-1.0] * len(WORDS))
     return SearchSpec(
-        CHARACTERS, "compiled", first.path, spell_words=True, weights=FIRST, options=BeamOptions(50, nbest=6),
+        CHARACTERS,
+        "compiled",
+        first.path,
+        spell_words=True,
+        weights=FIRST,
+        options=BeamOptions(50, nbest=6),
         cache=tmp_path / "cache",
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
