@@ -19,7 +19,6 @@ FULLEST_FOLDER = 14  # modules; __init__.py and __main__.py hold almost nothing
 
 # What still breaks a rule. An entry that no longer does must go: the tests fail until it has.
 LONG_FUNCTIONS: set[str] = {
-    "w2v2cli/commands/evaluate.py:evaluate",
     "w2v2cli/commands/transcribe.py:transcribe",
 }
 WIDE_FILES: set[str] = {

@@ -42,6 +42,7 @@ WRONG = [
     (["transcribe", "a.wav", "--lm", "no/such.arpa"], "Error: There is no language model at no/such.arpa."),
     (["transcribe", "a.wav", "--lexicon", "no.txt"], "Error: There is no lexicon at no.txt."),
     (["transcribe", "a.wav", "--workers", "-1"], "Error: --workers cannot be negative, got -1."),
+    (["eval", "--split", "all", "--seed", "-1"], "Error: Invalid value for '--seed': "),
     (["eval"], "Error: Name a --split of LibriSpeech, or a corpus by --data."),
     (["eval", "--split", "test"], "Error: --split takes dev-clean, dev-other, test-clean, test-other or all, got 'test'."),
     (["lm", "build", "a.txt", "-o", "a.arpa", "--order", "0"], "Error: --order must be at least 1, got 0."),

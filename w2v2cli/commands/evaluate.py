@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from w2v2cli.commands.flags import Data, takes
+from w2v2cli.commands.protocol import paper_protocol
 from w2v2cli.commands.reporting import counting, fetching, warn
-from w2v2cli.console import progress, say
+from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.options import TESTING, DecodingOptions
 
@@ -20,33 +21,44 @@ if TYPE_CHECKING:
     from w2v2cli.recognition.resolving import RecognitionOptions
 
 
-@takes(
-    DecodingOptions,
-    without=["nbest"],
-    help={
-        "beam": "Hypotheses kept after each frame: more is slower, with fewer errors. "
-        f"Default: {TESTING.ngram}, with a Transformer {TESTING.transformer}."
-    },
-    lm="4gram",
+BEAM = (
+    "Hypotheses kept after each frame: more is slower, with fewer errors. "
+    f"Default: {TESTING.ngram}, with a Transformer {TESTING.transformer}."
 )
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="LibriSpeech split: dev-clean, dev-other, test-clean, test-other, or all four."
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write reference, hypothesis and errors of each utterance to this .jsonl file."
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(min=0, help="Random seed of the confidence intervals and of --protocol's tuning."),
+]
+Protocol = Annotated[
+    Literal["paper"] | None,
+    typer.Option(
+        help="paper: tune on dev-other, test on the four splits, and print the paper's table "
+        "with a row for each language model up to --lm."
+    ),
+]
+
+
+@takes(DecodingOptions, without=["nbest"], help={"beam": BEAM}, lm="4gram")
 def evaluate(
     options: DecodingOptions,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="LibriSpeech split: dev-clean, dev-other, test-clean, test-other, or all four."
-        ),
-    ] = None,
+    split: Split = None,
     data: Data = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout instead of tables.")
     ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write reference, hypothesis and errors of each utterance to this .jsonl file."
-        ),
-    ] = None,
+    output: Output = None,
     skip_existing: Annotated[
         bool,
         typer.Option("--skip-existing", help="Skip utterances that --output already has."),
@@ -54,17 +66,8 @@ def evaluate(
     worst: Annotated[
         int, typer.Option(min=0, help="Number of worst utterances shown with their alignment.")
     ] = 5,
-    seed: Annotated[
-        int,
-        typer.Option(help="Random seed of the confidence intervals and of --protocol's tuning."),
-    ] = 0,
-    protocol: Annotated[
-        Literal["paper"] | None,
-        typer.Option(
-            help="paper: tune on dev-other, test on the four splits, and print the paper's table "
-            "with a row for each language model up to --lm."
-        ),
-    ] = None,
+    seed: Seed = 0,
+    protocol: Protocol = None,
     trials: Annotated[int, typer.Option(help="Pairs of weights that --protocol tries.")] = 128,
 ) -> None:
     """Transcribe a corpus and count the errors: WER, CER, by speaker, and the worst utterances.
@@ -79,23 +82,36 @@ def evaluate(
         for flag, value in {"--split": split, "--output": output}.items():
             if value is not None:
                 raise UsageError(f"--protocol paper decides on {flag} itself: leave it out.")
-        _protocol(options, data, trials, seed, as_json)
+        paper_protocol(options, data, trials, seed, as_json)
         return
     if split is None and data is None:
         raise UsageError("Name a --split of LibriSpeech, or a corpus by --data.")
     if skip_existing and output is None:
         raise UsageError("--skip-existing looks for utterances in --output: name a file.")
+    settings = _resolved(options)
+    done = _evaluated(settings, split, data, output, skip_existing)
+    if done is not None:  # the first rank reports
+        _report(done, settings, as_json, worst, seed)
+
+
+def _evaluated(
+    settings: RecognitionOptions,
+    split: str | None,
+    data: Path | None,
+    output: Path | None,
+    skip_existing: bool,
+) -> Evaluated | None:
+    """Evaluate, with the corpora's notes and the progress on stderr."""
     from w2v2cli.data.corpora.catalogue import find_splits
     from w2v2cli.processes import Ranks
     from w2v2cli.recognition.evaluating import evaluate_corpora
 
-    settings = _resolved(options)
     corpora = find_splits(split, data)
     for corpus in corpora:
         if corpus.note:
             Ranks.from_environment().say(f"Note: {corpus.note}")
     with counting("Evaluating") as on_progress:
-        done = evaluate_corpora(
+        return evaluate_corpora(
             settings,
             corpora,
             output=output,
@@ -103,8 +119,6 @@ def evaluate(
             warn=warn,
             on_progress=on_progress,
         )
-    if done is not None:  # the first rank reports
-        _report(done, settings, as_json, worst, seed)
 
 
 def _resolved(options: DecodingOptions) -> RecognitionOptions:
@@ -134,23 +148,3 @@ def _report(
         raise UserError(
             f"{len(failed)} utterances could not be transcribed and are not counted (see above)."
         )
-
-
-def _protocol(
-    options: DecodingOptions, data: Path | None, trials: int, seed: int, as_json: bool
-) -> None:
-    """Run the paper's protocol and print its table."""
-    from w2v2cli.recognition.tuning.options import TuningOptions
-    from w2v2cli.recognition.tuning.protocol import protocol_settings, run_protocol
-    from w2v2cli.recognition.tuning.protocol_report import print_protocol, protocol_json
-
-    tuning = TuningOptions(trials, seed=seed)
-    with fetching() as on_fetch:
-        settings = protocol_settings(options, tuning, on_fetch)
-    with progress("Protocol") as on_progress:
-        rows = run_protocol(settings, data, tuning, note=say, warn=warn, on_progress=on_progress)
-    if as_json:
-        report = protocol_json(rows, trials, seed)
-        sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    else:
-        print_protocol(rows)
