@@ -7,25 +7,12 @@ import pytest
 import torch
 
 from lm.language_model import LanguageModelError
-from lm.ngram.arpa import ArpaError, write_arpa
+from lm.ngram.arpa import ArpaError
 from lm.ngram.arpa_automaton import read_automaton
 from lm.ngram.arrays import NgramTensors, from_compiled, kept_automaton
 from lm.ngram.automaton import automaton_file
-from lm.ngram.kneser_ney import count_ngrams, estimate
 
-TEXT = [
-    line.split()
-    for line in ("the cat sat", "the cat ran on", "a dog sat on the cat", "on and on the dog ran")
-    * 3
-]
 WORDS = ["the", "cat", "on", "never-heard"]
-
-
-@pytest.fixture
-def arpa(tmp_path):
-    path = tmp_path / "lm.arpa"
-    write_arpa(estimate(count_ngrams(TEXT, 3)), path)
-    return path
 
 
 def scores(automaton) -> list[float]:

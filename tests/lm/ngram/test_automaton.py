@@ -9,24 +9,10 @@ import numpy as np
 import pytest
 
 from lm.language_model import LanguageModelError
-from lm.ngram.arpa import ArpaError, write_arpa
+from lm.ngram.arpa import ArpaError, read_unigrams
 from lm.ngram.automaton import CompiledNgramLM, automaton_file
 from lm.ngram.kenlm import NgramLM
-from lm.ngram.kneser_ney import count_ngrams, estimate
 from lm.rescoring import sentence_scores
-
-TEXT = [
-    line.split()
-    for line in ("the cat sat", "the cat ran on", "a dog sat on the cat", "on and on the dog ran")
-    * 3
-]
-
-
-@pytest.fixture
-def arpa(tmp_path):
-    path = tmp_path / "lm.arpa"
-    write_arpa(estimate(count_ngrams(TEXT, 3)), path)
-    return path
 
 
 def compare(path, cache, sentences) -> None:
@@ -50,7 +36,7 @@ def compare(path, cache, sentences) -> None:
 
 
 def test_it_scores_as_kenlm(arpa, tmp_path):
-    words = sorted({word for line in TEXT for word in line})
+    words = sorted(read_unigrams(arpa))
     draw = random.Random(0)
     compare(
         arpa, tmp_path / "cache", [draw.choices(words, k=draw.randint(0, 8)) for _ in range(300)]

@@ -12,7 +12,13 @@ from w2v2cli.commands.lm.inputs import Normalize, Texts
 from w2v2cli.commands.reporting import report_end, training
 from w2v2cli.commands.training_flags import BATCHES, TrainingFlags
 
-Recipe = Literal["paper", "small", "demo", "tiny"]
+Recipe = Annotated[
+    Literal["paper", "small", "demo", "tiny"],
+    typer.Option(
+        help="Size of the network and its schedule: paper (562 M parameters), small (trains in "
+        "hours on a GPU), demo (in an hour on a CPU core) or tiny (for tests)."
+    ),
+]
 SHOWN = ("loss", "perplexity", "learning_rate", "gradient_norm", "words_per_second")
 
 
@@ -27,13 +33,7 @@ def train(
     valid: Annotated[
         Path, typer.Option(help="Held-out text or folder; must not be among TEXT.", metavar="TEXT")
     ],
-    recipe: Annotated[
-        Recipe,
-        typer.Option(
-            help="Size of the network and its schedule: paper (562 M parameters), small (trains "
-            "in hours on a GPU), demo (in an hour on a CPU core) or tiny (for tests)."
-        ),
-    ] = "small",
+    recipe: Recipe = "small",
     normalize: Normalize = True,
     peak_lr: Annotated[
         float | None, typer.Option(help="Peak learning rate. Default: the recipe's.")
