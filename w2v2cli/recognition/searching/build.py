@@ -108,31 +108,30 @@ def open_language_model(
 
 
 def _compiled(spec: SearchSpec, warn: Warn) -> Search:
-    from lm.search.compiled import ArpaFile, CompiledSearch
+    from lm.search.compiled import CompiledSearch
 
     lexicon = _lexicon(spec, warn)
-    assert lexicon is not None and spec.cache is not None
-    file = None if spec.lm is None else ArpaFile(spec.lm, spec.cache)
-    setup = prepare(spec.vocabulary, lexicon, file, spec.hotwords)
-    _pass_on(setup.warnings, warn)
-    model = None if file is None else file.model
-    return CompiledSearch(setup, model, spec.weights, spec.options)
+    assert lexicon is not None
+    search = CompiledSearch.open(
+        spec.vocabulary, spec.weights, spec.options, lexicon, spec.lm, spec.cache, spec.hotwords
+    )
+    _pass_on(search.setup.warnings, warn)
+    return search
 
 
 def _flashlight(spec: SearchSpec, warn: Warn) -> Search:
-    from lm.search.flashlight import (
-        MOST_HOMOPHONES,
-        FlashlightSearch,
-        KenlmFile,
-        import_flashlight,
-    )
+    from lm.search.flashlight import FlashlightSearch
 
-    import_flashlight()
-    lexicon = _lexicon(spec, warn)
-    file = None if spec.lm is None else KenlmFile(spec.lm)
-    setup = prepare(spec.vocabulary, lexicon, file, spec.hotwords, MOST_HOMOPHONES)
-    _pass_on(setup.warnings, warn)
-    return FlashlightSearch(setup, file, spec.weights, spec.options)
+    search = FlashlightSearch.open(
+        spec.vocabulary,
+        spec.weights,
+        spec.options,
+        _lexicon(spec, warn),
+        spec.lm,
+        spec.hotwords,
+    )
+    _pass_on(search.setup.warnings, warn)
+    return search
 
 
 def _lexicon(spec: SearchSpec, warn: Warn) -> FlatLexicon | Lexicon | None:
