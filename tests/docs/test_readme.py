@@ -1,6 +1,9 @@
 """The README's figures are computed or stand in docs/benchmarks.md; what it prints is printed."""
 
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,3 +59,38 @@ def test_figures_of_speed_are_those_of_the_benchmarks():
         assert f"| {theirs} |" in measured and f"| {own} |" in measured, what
         quotient = float(own) / float(theirs)
         assert float(ratio) == pytest.approx(max(quotient, 1 / quotient), abs=0.06), what
+
+
+def printed(code):
+    """What Python prints when it runs code in the root of the repository."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def block_after(text):
+    """The indented block that follows a text of the README, without its indentation."""
+    lines = README.split(text)[1].lstrip("\n").splitlines()
+    block = [line[4:] for line in lines[: lines.index("")] if line.startswith("    ")]
+    return "\n".join(block) + "\n"
+
+
+def test_the_python_block_prints_what_it_says():
+    code = README.split("```python\n")[1].split("```")[0]
+    number = r"\d+\.\d+"
+    found, expected = printed(code), block_after(code + "```")
+    assert re.sub(number, "#", found) == re.sub(number, "#", expected)
+    said = [float(value) for value in re.findall(number, expected)]
+    # The last digit of a confidence is the processor's.
+    assert [float(value) for value in re.findall(number, found)] == pytest.approx(said, abs=0.001)
+
+
+def test_the_demo_prints_what_it_says():
+    shown = block_after("prints beside it what was said:\n")
+    call, words, _, truth = shown.splitlines()
+    arguments = shlex.split(call.removeprefix("+ w2v2 "))
+    assert call.startswith("+ w2v2 transcribe ")
+    code = f"import sys; sys.argv[1:] = {arguments}; from w2v2cli.app import main; main()"
+    assert printed(code) == f"{words}\n"
+    transcripts = ROOT / "w2v2cli" / "shipped" / "recordings" / "transcripts.tsv"
+    assert f"\t{truth}\n" in transcripts.read_text(encoding="utf-8")
