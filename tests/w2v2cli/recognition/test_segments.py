@@ -11,7 +11,7 @@ BLANK, BOUNDARY, LETTER = 0, 1, 2
 
 @pytest.mark.parametrize("seconds", [0.01, 5, 39.9, 40.1, 61.7, 200.3])
 def test_kept_frames_are_those_of_the_whole_each_once(seconds):
-    """Samples numbered from 0 tell which frame is which: a frame begins at its number times the stride."""
+    """Samples are numbered, so a frame's first sample is its own number times the stride."""
     config, samples = base(), int(seconds * 16_000)
     numbered = np.arange(samples, dtype=np.float64)
     chunks = (numbered[i : i + 70_001] for i in range(0, samples, 70_001))
@@ -31,7 +31,7 @@ def emission(path) -> np.ndarray:
 
 
 def speech(words: int, seed: int = 0) -> list[int]:
-    """Words of letters and blanks, a boundary and some blanks after each; 50 frames are a second."""
+    """Words of letters and blanks, each followed by a boundary and blanks; 50 frames a second."""
     draw = np.random.default_rng(seed)
     path: list[int] = []
     for _ in range(words):
