@@ -70,7 +70,7 @@ def main() -> None:
             code = app(args=args, prog_name="w2v2", standalone_mode=False)
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            # All our processes have ended by now. Taking torch apart would take seconds, for nothing.
+            # All our processes have ended. Taking torch apart would take seconds, for nothing.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(INTERRUPTED)

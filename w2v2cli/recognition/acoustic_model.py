@@ -21,7 +21,7 @@ BATCH_SECONDS = {"cpu": 1.0, "cuda": 320.0}  # a CPU is busy with one utterance,
 
 @dataclass(frozen=True)
 class AcousticModel:
-    """A CTC model ready to run: its weights lie on `device` in `dtype`, its log-probabilities come back in float32."""
+    """A CTC model that is ready to run: its weights are on `device` in `dtype`."""
 
     network: Wav2Vec2ForCTC
     device: torch.device
@@ -31,14 +31,18 @@ class AcousticModel:
     def load(
         cls, checkpoint: Checkpoint, device: str = "auto", precision: Precision = "auto"
     ) -> AcousticModel:
-        """Put a checkpoint on a device (`auto`, `cpu`, `cuda`, `cuda:1`) in a precision; UsageError when it has none."""
+        """Put a checkpoint on a device (`auto`, `cpu`, `cuda`, `cuda:1`) in a precision.
+
+        Raises UsageError for a device or precision that this machine does not have, CheckpointError
+        for a checkpoint without an output layer.
+        """
         place = resolve_device(device)
         dtype = resolve_precision(precision, place)
         return cls(prepare_for_inference(build_ctc(checkpoint), place, dtype), place, dtype)
 
     @property
     def batch_seconds(self) -> float:
-        """Audio in a batch when the caller names no figure."""
+        """Seconds of audio in a batch where the user names no number."""
         return BATCH_SECONDS.get(self.device.type, BATCH_SECONDS["cuda"])
 
     def log_probs(self, waveforms: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Where transcripts go: stdout, or a file for each recording."""
+"""Files of transcripts: their names, and writing them whole."""
 
 from __future__ import annotations
 
@@ -6,32 +6,28 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from storage.whole import write_whole
 from w2v2cli.data.audio import STDIN, Source
 from w2v2cli.errors import UserError
 
 
-def write_file(path: Path, text: str) -> None:
-    """Write text as `write_bytes` does, in UTF-8."""
-    write_bytes(path, text.encode())
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write `path` whole, making its folder; text in UTF-8.
 
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write `path`, beside it first and then renamed; UserError, the old file untouched, when the system cannot."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    Raises UserError when the system cannot; an old file is then left as it was.
+    """
     try:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_bytes(content)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def output_paths(sources: Iterable[Source], folder: Path, suffix: str) -> dict[Source, Path]:
-    """A file in `folder` for each source, named like it; two of one name keep apart by as much of their folders as
-    it takes."""
+    """A file in `folder` for each source, named after it.
+
+    Sources of one name are told apart by as many of their parent folders as it takes.
+    """
     names: dict[Source, str] = {}
     taken: dict[str, Source] = {}
     for source in sources:

@@ -108,7 +108,7 @@ class AcousticStage:
         return self.config.stride / SAMPLE_RATE
 
     def emissions(self, sources: Iterable[Recorded]) -> Iterator[Emitted]:
-        """The emissions of recordings, in the order of `sources`, in segments as a search gets them."""
+        """The emissions of recordings, in order, in the segments that a search would get."""
         for recording, segments in self.run(sources, lambda segment: segment):
             self.timings.audio += recording.samples / SAMPLE_RATE
             seconds = recording.samples / SAMPLE_RATE

@@ -1,4 +1,4 @@
-"""A thread that reads recordings ahead of the acoustic model, no further than a given amount of audio."""
+"""A thread that reads recordings ahead of the acoustic model, up to a given amount of audio."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.config import Wav2Vec2Config
 from w2v2cli.data.audio import AudioError, Recorded, stream
 from w2v2cli.recognition.segments import Window, windows
 
-CHUNK_SECONDS = 10.0  # decoded at a time
+CHUNK_SECONDS = 10.0  # audio decoded at a time
 
 
 @dataclass
@@ -22,14 +22,14 @@ class Recording:
 
     source: Recorded
     samples: int = 0
-    """At 16 kHz."""
+    """Samples read, at 16 kHz."""
     error: str | None = None
-    """Why it could not be read to its end."""
+    """Why it could not be read to its end; None where it could."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A window of a recording, the `index`-th; without one, the recording could not be read on."""
+    """The `index`-th window of a recording; None where the recording could not be read further."""
 
     recording: Recording
     index: int
@@ -37,15 +37,15 @@ class Job:
 
     @property
     def samples(self) -> int:
-        """Of the window."""
+        """Length of the window; 0 without one."""
         return 0 if self.window is None else len(self.window.samples)
 
 
 class Reader:
-    """Gives out the windows of all sources in order; a context manager that ends its thread."""
+    """An iterator over the windows of all sources; a context manager that ends its thread."""
 
     def __init__(self, sources: Iterable[Recorded], config: Wav2Vec2Config, ahead: int) -> None:
-        """ahead: samples that may lie ready before the thread waits."""
+        """ahead: samples that may be ready before the thread waits."""
         self._sources, self._config, self._ahead = sources, config, ahead
         self._jobs: queue.SimpleQueue[Job | BaseException | None] = queue.SimpleQueue()
         self._ready = 0  # samples in the queue
@@ -64,7 +64,7 @@ class Reader:
             self._room.notify_all()
 
     def next(self, wait: bool) -> Job | None:
-        """The next window; None when all have been given out or, unless it may wait, when none is ready."""
+        """The next window; None after the last one and, without `wait`, when none is ready."""
         if self._finished:
             return None
         try:
@@ -82,7 +82,7 @@ class Reader:
         return job
 
     def _read_all(self) -> None:
-        """The thread: whatever goes wrong with the program, not with a recording, is raised where jobs are taken."""
+        """The thread's work. A fault of the program is raised by `next`, in the other thread."""
         try:
             for source in self._sources:
                 for job in self._read(Recording(source)):
@@ -108,7 +108,7 @@ class Reader:
             yield chunk
 
     def _put(self, job: Job) -> bool:
-        """Queue a job once there is room; False when nobody wants it any more."""
+        """Queue a job once there is room. Returns False when the reader was stopped."""
         with self._room:
             self._room.wait_for(lambda: self._stopped or self._ready < self._ahead)
             self._ready += job.samples

@@ -252,7 +252,8 @@ def open_search(
         return search
     if spec.engine == "greedy":
         raise UsageError(
-            "--rescore needs hypotheses to choose from: name a language model (--lm) for the search."
+            "--rescore needs hypotheses to choose from: "
+            "name a language model (--lm) for the search."
         )
     from w2v2cli.recognition.searching.rescoring import RescoringPool
 

@@ -223,11 +223,9 @@ class Weighing:
                 f"{name.replace('_', ' ').replace('lm', 'LM')} {getattr(tuned.weights, name):g}"
                 for name in missing
             )
-            note(
-                f"Note: {values}, as tuned on {tuned.data} ({tuned.path}); "
-                f"{' and '.join(missing.values())} {'override' if len(missing) > 1 else 'overrides'}"
-                f" {'them' if len(missing) > 1 else 'it'}."
-            )
+            flags = " and ".join(missing.values())
+            override = "override them" if len(missing) > 1 else "overrides it"
+            note(f"Note: {values}, as tuned on {tuned.data} ({tuned.path}); {flags} {override}.")
         return self._filled(tuned.weights)
 
     def _filled(self, others: DecodingWeights) -> DecodingWeights:

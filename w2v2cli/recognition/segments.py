@@ -1,8 +1,8 @@
-"""From windows of a recording to segments that can be searched: joined without a seam, cut where nobody speaks.
+"""From windows of a recording to segments that are searched.
 
-A long recording is read in overlapping windows; only the frames of a window that have context on both sides are kept,
-so that the joined frames are those of one long utterance. They are then cut into segments that a beam search
-can hold, at the longest pause between two words.
+A long recording is read in overlapping windows. Only frames that have context on both sides are
+kept, so the joined frames are those of one long utterance. They are then cut into segments that a
+beam search can hold, at the longest pause between two words.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import numpy as np
 
 from models.config import SAMPLE_RATE, Wav2Vec2Config
 
-WHOLE_SECONDS = (
-    40.0  # a recording up to this long is one window and one segment; LibriSpeech's longest is 35 s
-)
+# A recording up to this length is one window and one segment; LibriSpeech's longest has 35 s.
+WHOLE_SECONDS = 40.0
 WINDOW_SECONDS = 30.0
 CONTEXT_SECONDS = 3.0  # at each edge of a window; its frames there are dropped
 SHORTEST_SEGMENT_SECONDS = 8.0
@@ -24,21 +23,21 @@ SHORTEST_SEGMENT_SECONDS = 8.0
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of a recording, and which of its frames are kept."""
+    """A stretch of a recording, and the range of its frames that are kept."""
 
     samples: np.ndarray  # (S,) float32 at 16 kHz
     keep_from: int
-    """First frame kept, of the window's own."""
+    """First frame kept, counted from the window's start."""
     keep_to: int | None
     """Frame after the last one kept; None keeps all."""
     last: bool
-    """Whether the recording ends with it."""
+    """Whether the recording ends with this window."""
 
 
 def windows(chunks: Iterator[np.ndarray], config: Wav2Vec2Config) -> Iterator[Window]:
-    """Cut a stream of samples into windows whose kept frames follow each other without gap or overlap.
+    """Cut a stream of samples into windows whose kept frames follow each other without a gap.
 
-    Holds at most `WHOLE_SECONDS` and one chunk. A recording up to that length comes whole.
+    Memory holds at most `WHOLE_SECONDS` and one chunk. A recording up to that length is one window.
     """
     stride = config.stride
     whole = int(WHOLE_SECONDS * SAMPLE_RATE)
@@ -63,12 +62,12 @@ class Segment:
     """A stretch of a recording's frames that is searched as one utterance."""
 
     start: int
-    """First frame, of the recording's."""
+    """First frame, counted from the recording's start."""
     emission: np.ndarray  # (T, V) float32 log-probabilities
 
 
 class Segmenter:
-    """Joins the kept frames of a recording's windows, in order, and gives out segments as soon as they are certain."""
+    """Joins the kept frames of a recording's windows; yields segments once they are certain."""
 
     def __init__(self, frame_rate: float, blank: int, word_boundary: int | None) -> None:
         """frame_rate: frames per second of the emissions."""
@@ -80,7 +79,10 @@ class Segmenter:
         self.pending: list[np.ndarray] = []
 
     def add(self, emission: np.ndarray, last: bool) -> Iterator[Segment]:
-        """Take (T, V) more frames; yields the segments that are complete, all of them with the last window."""
+        """Take (T, V) further frames, and yield the segments that are complete.
+
+        last: whether these frames end the recording; then every segment is complete.
+        """
         self.pending.append(emission)
         frames = np.concatenate(self.pending)
         while len(frames) > self.whole:
@@ -94,10 +96,11 @@ class Segmenter:
                 yield Segment(self.start, frames)
 
     def cut(self, frames: np.ndarray) -> int:
-        """Where (T, V) frames are best cut: in the middle of the longest pause that lies between two words.
+        """The frame at which to cut (T, V) frames: the middle of the longest pause between words.
 
-        A pause is a run of frames whose best symbol is the blank or the word boundary; it lies between words
-        when the boundary is among them. Where no word ends, the longest run of blanks has to do.
+        A pause is a run of frames whose best symbol is the blank or the word boundary. It lies
+        between words if the boundary is among them. Where no word ends, the longest run of blanks
+        is cut; where there is no blank either, nothing is.
         """
         best = frames.argmax(1)
         silent = (best == self.blank) | (best == self.word_boundary)
@@ -110,6 +113,6 @@ class Segmenter:
         first, end = max(between or runs, key=lambda run: run[1] - run[0])
         if not between:
             return (first + end) // 2
-        # After the boundary symbol: before it stands the end of a word, after it the next one may begin.
+        # After the boundary symbol: before it is the end of a word, after it the next may begin.
         boundary = first + int(np.flatnonzero(best[first:end] == self.word_boundary)[-1]) + 1
         return max(boundary, (first + end) // 2)

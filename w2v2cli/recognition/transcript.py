@@ -1,4 +1,4 @@
-"""What was said in a recording, and the formats it is written in."""
+"""What was said in a recording, and the formats that it is written in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CUE_SECONDS = 7.0
 
 @dataclass(frozen=True)
 class TimedWord:
-    """A word, when it was said (seconds from the recording's start), and how sure the model is, in [0, 1]."""
+    """A word, its times in seconds from the recording's start, its confidence in [0, 1]."""
 
     text: str
     start: float
@@ -29,7 +29,7 @@ class TimedWord:
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another reading of a segment."""
+    """Another hypothesis for a segment."""
 
     text: str
     acoustic_score: float
@@ -45,11 +45,11 @@ class Segment:
     end: float
     words: tuple[TimedWord, ...]
     acoustic_score: float
-    """Natural log, of the path."""
+    """Log-probability of the path (natural log)."""
     lm_score: float
-    """Of the language model, unweighted: log10 of an n-gram, natural log of a Transformer."""
+    """Unweighted score of the language model: log10 of an n-gram, natural log of a Transformer."""
     score: float
-    """What the search maximised."""
+    """The weighted sum that the search maximised."""
     alternatives: tuple[Alternative, ...] = ()
     """The rest of the n-best list."""
 
@@ -81,7 +81,10 @@ class Transcript:
 def segment_from(
     hypotheses: Sequence[Hypothesis], *, start: float, frame_seconds: float, frames: int
 ) -> Segment:
-    """The segment that an n-best list describes; `start` is the time of its first frame, `frames` their number."""
+    """The segment of an n-best list, best hypothesis first.
+
+    start: time of its first frame, in seconds. frames: number of its frames.
+    """
     best = hypotheses[0]
     words = tuple(
         TimedWord(
@@ -103,8 +106,9 @@ def segment_from(
 def render(transcript: Transcript, form: Format, timestamps: Timestamps = "segment") -> str:
     """A transcript as the text of a file in `form`, with a line break at its end.
 
-    txt: one line. json: one indented object. jsonl: one object on one line. srt, vtt: subtitles, a cue for each word or for
-    each stretch that fits a screen. tsv: start, end (milliseconds), text under a heading.
+    txt: one line. json: an indented object. jsonl: an object on one line. srt, vtt: subtitles, a
+    cue for each word or for each stretch that fits a screen. tsv: start, end (milliseconds) and
+    text under a heading.
     """
     writers: dict[str, Callable[[Transcript, Timestamps], str]] = {
         "txt": lambda t, _: t.text + "\n",
@@ -118,7 +122,7 @@ def render(transcript: Transcript, form: Format, timestamps: Timestamps = "segme
 
 
 def as_json(transcript: Transcript) -> dict[str, Any]:
-    """A transcript as plain values, the text of the whole and of each segment beside their parts."""
+    """A transcript as plain values, with the text of the whole and of each segment."""
     plain = asdict(transcript)
     for segment, values in zip(transcript.segments, plain["segments"], strict=True):
         values["text"] = segment.text
@@ -131,7 +135,7 @@ def as_json(transcript: Transcript) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Cue:
-    """What stands on the screen for a while; times in seconds."""
+    """One entry of a subtitle file; times in seconds."""
 
     start: float
     end: float
@@ -139,7 +143,7 @@ class Cue:
 
 
 def cues(transcript: Transcript, timestamps: Timestamps) -> Iterator[Cue]:
-    """A cue for each word, or for as many words of a segment as fit two lines and seven seconds."""
+    """A cue for each word, or for as many words of a segment as fit two lines and 7 seconds."""
     for segment in transcript.segments:
         pending: list[TimedWord] = []
         for word in segment.words:
@@ -192,7 +196,7 @@ def _clock(seconds: float, decimal: str) -> str:
 
 
 def _two_lines(text: str) -> str:
-    """Broken at the space nearest the middle when it is too long for one line."""
+    """The text, broken at the space nearest its middle if it is too long for one line."""
     if len(text) <= LINE_CHARACTERS:
         return text
     spaces = [i for i, character in enumerate(text) if character == " "]

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -197,9 +197,17 @@ class SearchPool:
         if outcome == "failed":
             self._failure = message
         elif not self._closed:
-            for sentence in message:
-                self.warn(sentence)
+            self._failure = self._warned(message)
         self._ready.set()
+
+    def _warned(self, sentences: Sequence[str]) -> str | None:
+        """Pass warnings on; what the callback raises must not leave others waiting for ever."""
+        try:
+            for sentence in sentences:
+                self.warn(sentence)
+        except Exception as error:
+            return f"The callback for warnings failed: {type(error).__name__}: {error}"
+        return None
 
     def _feed(self) -> None:
         """Run a thread: keep one worker busy, and replace it if it dies."""

@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from w2v2cli.console import stdout_console
-from w2v2cli.recognition.output import write_bytes, write_file
+from w2v2cli.recognition.output import write_file
 from w2v2cli.recognition.tuning.session import TuningResult
 from w2v2cli.recognition.tuning.trials import Trial
 
@@ -98,7 +98,7 @@ def write_report(result: TuningResult) -> list[Path]:
     drawing, folder = draw_surface(result), result.study
     written = []
     if drawing is not None:
-        write_bytes(folder / "surface.png", drawing)
+        write_file(folder / "surface.png", drawing)
         written.append(folder / "surface.png")
     write_file(folder / "surface.html", _page(result, drawing))
     return [*written, folder / "surface.html"]

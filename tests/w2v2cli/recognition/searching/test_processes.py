@@ -286,3 +286,17 @@ def test_one_pool_serves_several_weights_at_once(spec):
         )
         assert best.score == pytest.approx(parts, abs=1e-4)
     assert found[:3] == found[3:6]
+
+
+def test_a_callback_that_raises_leaves_nobody_waiting(spec, tmp_path):
+    (tmp_path / "lexicon.txt").write_text("ONE\tO N E |\nÉTÉ\tÉ T É |\n")
+
+    def refuse(sentence: str) -> None:
+        raise RuntimeError("not this one")
+
+    with SearchPool(replace(spec, lexicon=tmp_path / "lexicon.txt"), 1, refuse) as pool:
+        asked = pool.submit(saying("ONE"))
+        with pytest.raises(SearchFailed, match="RuntimeError: not this one"):
+            asked.result(timeout=30)
+        with pytest.raises(SearchFailed, match="RuntimeError: not this one"):
+            pool.wait_until_ready()

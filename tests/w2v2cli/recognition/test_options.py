@@ -1,0 +1,133 @@
+"""What a user asks for, and which weights and beams count."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+
+from lm.decoding import DecodingWeights
+from w2v2cli.data.locations import resolve_lm, resolve_model
+from w2v2cli.errors import UsageError
+from w2v2cli.help import Help
+from w2v2cli.recognition.options import TESTING, TRANSCRIBING, TUNING, DecodingOptions, choices
+from w2v2cli.recognition.resolving import resolve
+from w2v2cli.recognition.tuning.kept import keep_tuned, rescored
+
+ASKED = DecodingOptions(lm="4gram")
+
+
+@pytest.fixture
+def tuned(tmp_path, monkeypatch):
+    """Weights that tuning stored for the shipped model and its 4-gram."""
+    monkeypatch.setenv("W2V2_HOME", str(tmp_path / "home"))
+    model = resolve_model("demo")
+    lm = resolve_lm("4gram", model)
+    weights = DecodingWeights(1.25, 0.5, sil_score=-0.75)
+    keep_tuned(model, lm, weights, {"data": "dev-other"})
+    return model, lm
+
+
+def test_every_option_has_its_help_and_its_default():
+    hints = get_type_hints(DecodingOptions, include_extras=True)
+    for field in fields(DecodingOptions):
+        [about] = [item for item in get_args(hints[field.name]) if isinstance(item, Help)]
+        assert about.text.endswith("."), field.name
+    assert DecodingOptions() == DecodingOptions(model="demo", lm="none")
+    assert choices(DecodingOptions)["precision"] == ("auto", "fp32", "bf16", "fp16")
+
+
+@pytest.mark.parametrize(
+    ("beams", "kind", "width"),
+    [
+        (TRANSCRIBING, "arpa", 500),
+        (TESTING, "arpa", 1500),
+        (TESTING, "kenlm", 1500),
+        (TESTING, "transformer", 500),
+        (TUNING, "arpa", 500),
+        (TUNING, "transformer", 50),
+    ],
+)
+def test_the_papers_beams_stand_where_none_is_named(beams, kind, width):
+    assert beams.of(kind) == width
+
+
+def test_a_beam_given_by_hand_counts_zero_included():
+    assert resolve(replace(ASKED, beam=7), TESTING).beam.width == 7
+    assert resolve(ASKED, TESTING).beam.width == 1500
+    with pytest.raises(UsageError, match="--beam must be at least 1, got 0"):
+        resolve(replace(ASKED, beam=0), TESTING)
+
+
+def test_without_tuning_the_papers_weights_count(tmp_path, monkeypatch):
+    monkeypatch.setenv("W2V2_HOME", str(tmp_path))
+    notes = []
+    assert resolve(ASKED, note=notes.append).weights == DecodingWeights(2.0, -1.0)
+    transformer = resolve(replace(ASKED, lm="transformer"), note=notes.append)
+    assert transformer.weights == DecodingWeights(0.87, -1.0)
+    assert notes == []
+
+
+def test_tuned_weights_count_where_none_is_given(tuned):
+    notes = []
+    found = resolve(ASKED, note=notes.append).weights
+    assert (found.lm_weight, found.word_score, found.sil_score) == (1.25, 0.5, -0.75)
+    [note] = notes
+    assert note.startswith("Note: LM weight 1.25 and word score 0.5, as tuned on dev-other (")
+    assert note.endswith("--lm-weight and --word-score override them.")
+
+
+def test_a_weight_given_alone_keeps_the_other_tuned_one_and_says_so(tuned):
+    notes = []
+    found = resolve(replace(ASKED, lm_weight=3.0), note=notes.append).weights
+    assert (found.lm_weight, found.word_score) == (3.0, 0.5)
+    assert notes[0].startswith("Note: word score 0.5, as tuned on dev-other")
+    assert notes[0].endswith("--word-score overrides it.")
+
+
+def test_a_silence_score_of_zero_given_by_hand_counts(tuned):
+    assert resolve(replace(ASKED, sil_score=0.0)).weights.sil_score == 0.0
+    assert resolve(ASKED).weights.sil_score == -0.75
+
+
+def test_all_weights_given_need_no_note(tuned):
+    notes = []
+    given = replace(ASKED, lm_weight=0.0, word_score=0.0, sil_score=0.0)
+    assert resolve(given, note=notes.append).weights == DecodingWeights(0.0, 0.0)
+    assert notes == []
+
+
+def test_a_second_pass_has_weights_of_its_own(tuned):
+    model, first = tuned
+    second = resolve_lm("transformer", model)
+    kept = DecodingWeights(0.4, 0.1)
+    keep_tuned(model, second, kept, {"data": "dev-other"}, rescored(first))
+    notes = []
+    found = resolve(replace(ASKED, rescore="transformer"), note=notes.append)
+    assert found.weights.lm_weight == 1.25
+    assert found.rescore.weights == kept
+    assert notes[1].endswith("--rescore-lm-weight and --rescore-word-score override them.")
+
+
+WRONG = [
+    (
+        {"search": "fast"},
+        "--search takes auto, greedy, compiled, flashlight or batched, got 'fast'",
+    ),
+    ({"precision": "fp61"}, "--precision takes auto, fp32, bf16 or fp16, got 'fp61'"),
+    ({"search": "greedy", "lm": "4gram"}, "--search greedy uses no language model or lexicon"),
+    ({"search": "greedy", "nbest": 2}, "--search greedy finds one hypothesis, --nbest asks for 2"),
+    ({"hotwords": Path("words.txt")}, "--hotwords needs words to be found among"),
+    ({"rescore": "transformer"}, "--rescore needs hypotheses to score again"),
+    ({"lm": "4gram", "rescore_nbest": 0}, "--rescore-nbest must be at least 1, got 0"),
+    ({"lm_cache_gb": 0.0}, "--lm-cache-gb must be above 0, got 0"),
+    ({"batch_seconds": -1.0}, "--batch-seconds cannot be negative, got -1"),
+    ({"workers": -1}, "--workers cannot be negative, got -1"),
+]
+
+
+@pytest.mark.parametrize(("given", "sentence"), WRONG)
+def test_wrong_options_are_refused_in_a_sentence(given, sentence):
+    with pytest.raises(UsageError) as refused:
+        DecodingOptions(**given)
+    assert str(refused.value).startswith(sentence)
