@@ -15,7 +15,7 @@ from lm.language_model import LanguageModel, LanguageModelError, WholeSentences
 TOGETHER = 256  # sentences that are scored together
 
 
-class KnowingModel(LanguageModel[Any], Protocol):
+class VocabularyModel(LanguageModel[Any], Protocol):
     """A language model that can tell which words it has."""
 
     def knows(self, word: str) -> bool:
@@ -62,12 +62,12 @@ class Perplexity:
         )
 
 
-def perplexity(model: KnowingModel, sentences: Iterable[Sequence[str]]) -> Perplexity:
+def perplexity(model: VocabularyModel, sentences: Iterable[Sequence[str]]) -> Perplexity:
     """Sum up a text. Arguments and errors as those of `score_text`."""
     return sum(score_text(model, sentences), Perplexity())
 
 
-def score_text(model: KnowingModel, sentences: Iterable[Sequence[str]]) -> Iterator[Perplexity]:
+def score_text(model: VocabularyModel, sentences: Iterable[Sequence[str]]) -> Iterator[Perplexity]:
     """Yield the sums of each sentence, in order.
 
     model: `model.words` must hold every word of the text, known to the model or not. Raises
@@ -89,7 +89,7 @@ def score_text(model: KnowingModel, sentences: Iterable[Sequence[str]]) -> Itera
             yield Perplexity(1, len(sentence), len(unknown), total * to_nats, of_unknown * to_nats)
 
 
-def _scores(model: KnowingModel, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
+def _scores(model: VocabularyModel, sentences: Sequence[Sequence[int]]) -> list[np.ndarray]:
     """For each sentence the (words + 1,) log p of its words and its end, in the model's base."""
     if isinstance(model, WholeSentences):
         return model.score_sentences(sentences)

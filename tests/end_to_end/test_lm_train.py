@@ -7,8 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from typing import get_args
 
 import pytest
+
+from w2v2cli.commands.lm.train import Recipe
+from w2v2cli.training.recipes import LANGUAGE_MODELS
 
 WORDS = "the cat sat on a mat and dog ran to his old red house by blue sea".split()
 
@@ -81,3 +85,8 @@ def test_a_text_on_both_sides_is_refused(tmp_path):
         [sys.executable, "-m", "w2v2cli", *call], capture_output=True, text=True, timeout=60
     )
     assert result.returncode == 2 and "both trained on and validated on" in result.stderr
+
+
+def test_the_recipes_that_the_command_offers_are_those_there_are():
+    choices, _ = get_args(Recipe)
+    assert get_args(choices) == tuple(LANGUAGE_MODELS)

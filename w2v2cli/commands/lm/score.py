@@ -20,7 +20,7 @@ from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
-    from lm.perplexity import KnowingModel
+    from lm.perplexity import VocabularyModel
 
 
 def score(
@@ -78,7 +78,7 @@ def score(
         )
 
 
-def _open(file: Path, words: Sequence[str], upper: bool, device: str) -> KnowingModel:
+def _open(file: Path, words: Sequence[str], upper: bool, device: str) -> VocabularyModel:
     """Open a model of either kind for the words of a text."""
     if file.suffix not in TRANSFORMER_NAMES:
         return _open_ngram(file, words)
@@ -96,7 +96,7 @@ def _open(file: Path, words: Sequence[str], upper: bool, device: str) -> Knowing
     )
 
 
-def _open_ngram(file: Path, words: Sequence[str]) -> KnowingModel:
+def _open_ngram(file: Path, words: Sequence[str]) -> VocabularyModel:
     """Open an n-gram model by KenLM or, where Python is too new for it, by the compiled library."""
     from lm.native.library import is_built
     from lm.ngram.automaton import open_automaton
