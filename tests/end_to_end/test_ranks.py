@@ -95,14 +95,14 @@ def kill_rank_when(rank: int, sign, command, *args, environment) -> subprocess.C
 
 @pytest.fixture(scope="module")
 def alone(environment):
-    """What one process hears in each clip."""
+    """The text that one process finds in each clip."""
     result = call(W2V2, "transcribe", *CLIPS, environment=environment)
     assert result.returncode == 0
     return dict(zip([clip.stem for clip in CLIPS], result.stdout.splitlines(), strict=True))
 
 
 def test_two_ranks_print_what_one_prints_and_name_what_none_can_read(alone, environment, tmp_path):
-    (tmp_path / "text.wav").write_text("this is no recording")
+    (tmp_path / "text.wav").write_text("this is not a recording")
     inputs = [CLIPS[2], tmp_path / "text.wav", CLIPS[0], CLIPS[1]]
     result = call(TORCHRUN, "transcribe", *inputs, environment=environment)
     assert result.stdout.splitlines() == [alone[CLIPS[index].stem] for index in (2, 0, 1)]

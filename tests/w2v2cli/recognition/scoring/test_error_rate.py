@@ -69,14 +69,14 @@ def test_steps_of_phones():
 @pytest.mark.parametrize("seed", range(20))
 def test_phone_errors_are_the_edit_distance(seed):
     draw = random.Random(seed)
-    said, heard = ([draw.choice(PHONES) for _ in range(draw.randrange(15))] for _ in range(2))
-    a, b = fold(said, 39), fold(heard, 39)
+    spoken, written = ([draw.choice(PHONES) for _ in range(draw.randrange(15))] for _ in range(2))
+    a, b = fold(spoken, 39), fold(written, 39)
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
         above, row[0] = row[:], i
         for j, y in enumerate(b, 1):
             row[j] = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (x != y))
-    found = align_phones(said, heard).words
+    found = align_phones(spoken, written).words
     assert (found.errors, found.reference) == (row[-1], len(a))
 
 

@@ -28,7 +28,7 @@ SPOKEN = Utterance("a", Path("a.wav"), "SHE", "s1", phones=("h#", "sh", "ix", "q
 
 
 def pipeline(spec: SearchSpec, *texts: str):
-    """One that hears `texts`."""
+    """A pipeline that finds `texts`."""
     outcomes = [
         SimpleNamespace(transcript=SimpleNamespace(text=text), error=None) for text in texts
     ]

@@ -243,7 +243,7 @@ def test_no_plan_is_a_sentence(tmp_path, monkeypatch):
         pass
 
 
-def test_sigterm_is_heard_only_where_it_may_be():
+def test_sigterm_interrupts_only_where_it_may():
     """Between rows it waits: a file being written is written."""
     assert threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
