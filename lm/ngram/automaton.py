@@ -54,9 +54,7 @@ class CompiledNgramLM:
         self._close = weakref.finalize(self, library.lm_close, self.handle)
         facts = np.zeros(7, np.uint64)
         library.lm_facts(self.handle, pointer(facts))
-        self.order, _, self.states, self.ngrams, self._begin, self._end, unknown = (
-            int(fact) for fact in facts
-        )
+        *_, self._begin, self._end, unknown = (int(fact) for fact in facts)
         self.has_unknown = bool(unknown)
         """Whether the ARPA file gives <unk> a probability."""
         self.words = words
