@@ -284,5 +284,8 @@ def _write_transcripts(readings: Sequence[Reading], folder: Path) -> None:
         speaker, chapter, _ = reading.id.split("-")
         listing = folder / speaker / chapter / f"{speaker}-{chapter}.trans.txt"
         lines.setdefault(listing, []).append(f"{reading.id} {reading.text}\n")
-    for listing, rows in lines.items():
-        write_whole(listing, "".join(rows))
+    try:
+        for listing, rows in lines.items():
+            write_whole(listing, "".join(rows))
+    except OSError as error:
+        raise SynthesisError(f"{error.filename} cannot be written: {error.strerror}.") from None

@@ -161,6 +161,18 @@ def test_without_the_program(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+def test_transcripts_that_cannot_be_written(tmp_path, monkeypatch):
+    def write(path, content):
+        if path.name.endswith(".trans.txt"):
+            raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr(synthesis, "find_espeak", lambda: "espeak-ng")
+    monkeypatch.setattr(synthesis, "speak", lambda *_: np.zeros(1600, np.float32))
+    monkeypatch.setattr(synthesis, "write_whole", write)
+    with pytest.raises(SynthesisError, match=r"1000-1.trans.txt cannot be written: Read-only"):
+        synthesize(TEXT, tmp_path, 1)
+
+
 def test_texts_and_numbers_that_are_none(espeak, tmp_path):
     with pytest.raises(SynthesisError, match="holds no words"):
         plan("... !", 1, None, 0)
