@@ -39,6 +39,9 @@ class NgramLM:
             self._model: Any = kenlm.Model(str(path), config)
         except OSError as error:
             raise LanguageModelError(why_unreadable(path, str(error))) from None
+        except UnicodeDecodeError as error:  # KenLM quotes the file, which is not text
+            message = error.object.decode(errors="replace")
+            raise LanguageModelError(why_unreadable(path, message)) from None
         if words is None and not is_arpa(path):
             raise LanguageModelError(
                 f"{path} does not list its words as an ARPA file does: pass them too."

@@ -75,18 +75,23 @@ def load_transformer(path: Path) -> TransformerCheckpoint:
         ) from None
     if not isinstance(header, dict):
         raise LanguageModelError(f"{path} holds tensors but is not a language model of w2v2.")
-    if header["format_version"] > FORMAT_VERSION:
-        raise LanguageModelError(
-            f"{path} has format {header['format_version']}, this w2v2 reads up to "
-            f"{FORMAT_VERSION}: update w2v2."
+    try:
+        version, settings = header["format_version"], header["config"]
+        if version > FORMAT_VERSION:
+            raise LanguageModelError(
+                f"{path} has format {version}, this w2v2 reads up to {FORMAT_VERSION}: update w2v2."
+            )
+        if DICTIONARY not in tensors:
+            raise LanguageModelError(f"{path} does not hold the words of its language model.")
+        symbols = tensors.pop(DICTIONARY).numpy().tobytes().decode().split("\n")
+        return TransformerCheckpoint(
+            _config(settings, path),
+            Dictionary(symbols),
+            {name: tensor.float() for name, tensor in tensors.items()},
+            header.get("metadata", {}),
         )
-    if DICTIONARY not in tensors:
-        raise LanguageModelError(f"{path} does not hold the words of its language model.")
-    symbols = tensors.pop(DICTIONARY).numpy().tobytes().decode().split("\n")
-    weights = {name: tensor.float() for name, tensor in tensors.items()}
-    return TransformerCheckpoint(
-        _config(header["config"], path), Dictionary(symbols), weights, header.get("metadata", {})
-    )
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise LanguageModelError(f"{path} has a damaged header ({error!r}).") from None
 
 
 def build_transformer(checkpoint: TransformerCheckpoint) -> TransformerNetwork:

@@ -202,7 +202,14 @@ def test_damaged_files_are_refused_in_a_sentence(checkpoint, tmp_path):
         LanguageModelError, match="holds tensors but is not a language model of w2v2"
     ):
         load_transformer(path)
-    header = {"w2v2_lm": json.dumps({"format_version": 9})}
+    for wrong in ({}, {"format_version": 1}, {"format_version": 1, "config": {"width": "wide"}}):
+        words = torch.tensor(list(b"a"), dtype=torch.uint8)
+        safetensors.torch.save_file(
+            {"dictionary": words}, path, metadata={"w2v2_lm": json.dumps(wrong)}
+        )
+        with pytest.raises(LanguageModelError, match="has a damaged header"):
+            load_transformer(path)
+    header = {"w2v2_lm": json.dumps({"format_version": 9, "config": {}})}
     safetensors.torch.save_file({"a": torch.ones(2)}, path, metadata=header)
     with pytest.raises(
         LanguageModelError, match="has format 9, this w2v2 reads up to 1: update w2v2"
