@@ -23,7 +23,6 @@ CODE_LINE = re.compile(r"^    .*$|^```.*?^```$", re.M | re.S)
 IN_LINE = re.compile(r"`(w2v2 [^`]+)`", re.S)
 MODULE = re.compile(r"python -m ((?:benchmarks|scripts)\.[a-z_]+)")
 WRITTEN_BY_A_SCRIPT = ROOT / "docs" / "commands.md"
-TO_COME: set[str] = set()
 
 
 def name(path):
@@ -52,8 +51,6 @@ def test_links_lead_somewhere(page):
             continue
         file, _, anchor = link.partition("#")
         target = page.parent / file if file else page
-        if name(target.resolve()) in TO_COME:
-            continue
         assert target.exists(), f"{name(page)} links to {link}"
         assert not anchor or anchor in anchors(target), f"{name(page)} links to {link}"
 

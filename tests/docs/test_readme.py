@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-import w2v2
 from models.config import PRESETS
 from models.pretraining import Wav2Vec2ForPretraining
 from models.wav2vec2 import Wav2Vec2ForCTC
@@ -77,8 +76,6 @@ def block_after(text):
 
 
 def test_the_python_block_prints_what_it_says():
-    if not hasattr(w2v2, "load"):
-        pytest.skip("w2v2.load is to come")
     code = README.split("```python\n")[1].split("```")[0]
     number = r"\d+\.\d+"
     found, expected = printed(code), block_after(code + "```")
