@@ -151,7 +151,7 @@ def test_wrong_calls_of_the_protocol(w2v2, options, told):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--search", "compiled", "--lm", "LM"], "--search compiled cannot ask a Transformer"),
+        (["--search", "compiled", "--lm", "LM"], "--search compiled cannot use a Transformer"),
         (["--rescore", "LM"], "--rescore needs hypotheses to score again"),
         (["--lm", "4gram", "--rescore", "gone.pt"], "There is no language model at gone.pt"),
         (["--lm", "4gram", "--lm-cache-gb", "0"], "--lm-cache-gb must be above 0, got 0"),
