@@ -4,12 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from w2v2cli import processes
 from w2v2cli.errors import UsageError
 from w2v2cli.processes import Ranks, cores_of, interrupts_held, usable_cores
+
+CORPUS = str(Path(processes.__file__).parent / "shipped" / "corpus" / "dev-clean")
 
 
 def environment(rank=None, world=None, local=None, local_world=None):
@@ -65,10 +68,14 @@ def test_a_broken_environment_is_one_sentence(given, message):
     [
         ["transcribe", "a.wav"],
         ["eval", "--split", "dev-clean"],
+        ["pretrain", CORPUS, "-o", "RUN", "--recipe", "small"],
+        ["finetune", CORPUS, "-o", "RUN", "--recipe", "demo"],
     ],
     ids=lambda args: args[0],
 )
-def test_a_command_that_shares_its_work_says_it(given, args):
+def test_a_command_that_shares_its_work_says_it(given, args, tmp_path):
+    """WORLD_SIZE without RANK ended training in a KeyError."""
+    args = [str(tmp_path / "run") if arg == "RUN" else arg for arg in args]
     result = subprocess.run(
         [sys.executable, "-m", "w2v2cli", *args],
         capture_output=True,
