@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 
 NAMED = 5  # recordings that a message lists before it only counts
 
+Form = Annotated[
+    Literal["txt", "json", "jsonl", "srt", "vtt", "tsv"],
+    typer.Option("--format", help="Format of the transcripts."),
+]
+SkipExisting = Annotated[
+    bool,
+    typer.Option(
+        "--skip-existing",
+        help="Skip recordings that already have an output file in --output-dir.",
+    ),
+]
+
 
 @takes(
     DecodingOptions,
@@ -35,10 +47,7 @@ def transcribe(
             help="Recordings, folders, patterns, or - for stdin.", metavar="FILES|DIRS|-"
         ),
     ],
-    form: Annotated[
-        Literal["txt", "json", "jsonl", "srt", "vtt", "tsv"],
-        typer.Option("--format", help="Format of the transcripts."),
-    ] = "txt",
+    form: Form = "txt",
     output_dir: Annotated[
         Path | None,
         typer.Option(
@@ -49,13 +58,7 @@ def transcribe(
         Literal["segment", "word"],
         typer.Option(help="In srt, vtt and tsv: one entry per segment or per word."),
     ] = "segment",
-    skip_existing: Annotated[
-        bool,
-        typer.Option(
-            "--skip-existing",
-            help="Skip recordings that already have an output file in --output-dir.",
-        ),
-    ] = False,
+    skip_existing: SkipExisting = False,
 ) -> None:
     """Transcribe recordings: text on stdout, one line for each, in the order given.
 
