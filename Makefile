@@ -30,6 +30,7 @@ check: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.emissions
 	$(BIN)/python -m benchmarks.search
+	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.cold_start
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.loader
