@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +34,9 @@ STARTING: dict[LmKind, tuple[float, float]] = {
     "kenlm": (2.0, -1.0),
     "transformer": (0.87, -1.0),
 }
+
+
+SPOKEN = {"lm_weight": "LM weight", "word_score": "word score", "sil_score": "silence score"}
 
 
 @dataclass(frozen=True)
@@ -208,23 +211,20 @@ class Weighing:
         """
         from w2v2cli.recognition.tuning.kept import BEAM, find_tuned
 
-        missing = {
-            name: f"--{self.prefix}{name.replace('_', '-')}"
-            for name in ("lm_weight", "word_score")
-            if getattr(self, name) is None
-        }
-        if not missing and self.sil_score is not None:
-            return self.starting
-        tuned = find_tuned(model, self.lm, search or BEAM)
+        names = ["lm_weight", "word_score"] if self.prefix else list(SPOKEN)
+        missing = [name for name in names if getattr(self, name) is None]
+        tuned = find_tuned(model, self.lm, search or BEAM) if missing else None
         if tuned is None:
             return self.starting
-        if missing:
-            values = " and ".join(
-                f"{name.replace('_', ' ').replace('lm', 'LM')} {getattr(tuned.weights, name):g}"
-                for name in missing
+        counting = [
+            name for name in missing if name != "sil_score" or tuned.weights.sil_score != 0.0
+        ]
+        if counting:
+            values = _listed(
+                [f"{SPOKEN[name]} {getattr(tuned.weights, name):g}" for name in counting]
             )
-            flags = " and ".join(missing.values())
-            override = "override them" if len(missing) > 1 else "overrides it"
+            flags = _listed([f"--{self.prefix}{name.replace('_', '-')}" for name in counting])
+            override = "override them" if len(counting) > 1 else "overrides it"
             note(f"Note: {values}, as tuned on {tuned.data} ({tuned.path}); {flags} {override}.")
         return self._filled(tuned.weights)
 
@@ -238,6 +238,11 @@ class Weighing:
             return replace(others, **given)
         except ValueError as error:
             raise UsageError(str(error)) from None
+
+
+def _listed(items: Sequence[str]) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def _hotwords(path: Path) -> dict[str, float]:

@@ -73,16 +73,24 @@ def test_tuned_weights_count_where_none_is_given(tuned):
     found = resolve(ASKED, note=notes.append).weights
     assert (found.lm_weight, found.word_score, found.sil_score) == (1.25, 0.5, -0.75)
     [note] = notes
-    assert note.startswith("Note: LM weight 1.25 and word score 0.5, as tuned on dev-other (")
-    assert note.endswith("--lm-weight and --word-score override them.")
+    values = "LM weight 1.25, word score 0.5 and silence score -0.75"
+    assert note.startswith(f"Note: {values}, as tuned on dev-other (")
+    assert note.endswith("--lm-weight, --word-score and --sil-score override them.")
 
 
 def test_a_weight_given_alone_keeps_the_other_tuned_one_and_says_so(tuned):
     notes = []
     found = resolve(replace(ASKED, lm_weight=3.0), note=notes.append).weights
     assert (found.lm_weight, found.word_score) == (3.0, 0.5)
-    assert notes[0].startswith("Note: word score 0.5, as tuned on dev-other")
-    assert notes[0].endswith("--word-score overrides it.")
+    assert notes[0].startswith("Note: word score 0.5 and silence score -0.75, as tuned on")
+    assert notes[0].endswith("--word-score and --sil-score override them.")
+
+
+def test_a_tuned_silence_score_that_counts_alone_is_told(tuned):
+    notes = []
+    found = resolve(replace(ASKED, lm_weight=3.0, word_score=0.0), note=notes.append).weights
+    assert found.sil_score == -0.75
+    assert notes[0].startswith("Note: silence score -0.75, as tuned on dev-other")
 
 
 def test_a_silence_score_of_zero_given_by_hand_counts(tuned):
