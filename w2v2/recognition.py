@@ -40,8 +40,8 @@ def load(
     warn: called with a sentence about lexicon or language model; Python warnings by default.
 
     The search runs in processes of its own, which end with the result's `close` or context and
-    with this process. On Linux they also end with the thread that called `load`. Raises UsageError
-    for options that are wrong in themselves or together, UserError for files that are.
+    with this process. Raises UsageError for options that are wrong in themselves or together,
+    UserError for files that cannot be used.
     """
     settings = _resolved(_options(model, options), TRANSCRIBING)
     return Recognizer(settings, warn or _warn)

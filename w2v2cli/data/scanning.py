@@ -21,7 +21,7 @@ from w2v2cli.data.corpora.manifest import write_fairseq, write_jsonl
 from w2v2cli.data.corpora.readers import list_corpus
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UsageError, UserError
-from w2v2cli.processes import interrupts_held
+from w2v2cli.processes import interrupts_held, main_module_hidden
 
 MANIFESTS = (".jsonl", ".tsv")
 FEW = 200  # recordings whose headers one process reads before others have started
@@ -146,16 +146,17 @@ def _looked_at(
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent)
     try:
         chunks = (paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK))
-        with interrupts_held():
+        with interrupts_held(), main_module_hidden():
             waiting: list[Future[list[tuple[Path, Facts | str]]]] = [
                 pool.submit(_look_at_all, chunk, hashed, decoded)
                 for chunk in islice(chunks, 4 * jobs)
             ]
         while waiting:
             yield from waiting.pop(0).result()
-            waiting += [
-                pool.submit(_look_at_all, chunk, hashed, decoded) for chunk in islice(chunks, 1)
-            ]
+            with main_module_hidden():
+                waiting += [
+                    pool.submit(_look_at_all, chunk, hashed, decoded) for chunk in islice(chunks, 1)
+                ]
     except BrokenProcessPool:
         raise UserError(
             "A process that read recordings was killed; is there enough memory? "

@@ -30,7 +30,7 @@ from w2v2cli.data.scanning import OnProgress, end_with_parent, length, scan
 from w2v2cli.data.shards.index import ShardError, ShardIndex, Strings, Texts, index_path
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
-from w2v2cli.processes import interrupts_held
+from w2v2cli.processes import interrupts_held, main_module_hidden
 
 PLAIN = re.compile(r"[A-Za-z0-9_-]{1,60}")  # ids that serve as keys unchanged
 SHARD_BYTES = 1e9  # of a shard, where no size is asked for
@@ -237,7 +237,7 @@ def _write_all(parts: Sequence[ShardPlan], jobs: int, on_count: Callable[[int], 
     counts = context.RawArray("q", len(parts) + 1)  # recordings done of each shard; last: stop
     pool = ProcessPoolExecutor(jobs, context, initializer=_share, initargs=(counts,))
     try:
-        with interrupts_held():
+        with interrupts_held(), main_module_hidden():
             waiting = {pool.submit(_write, part, number) for number, part in enumerate(parts)}
         while waiting:
             ended, waiting = wait(waiting, POLL, FIRST_COMPLETED)
