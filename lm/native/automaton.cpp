@@ -15,8 +15,9 @@ namespace w2v2 {
 namespace {
 
 constexpr char kMagic[8] = {'w', '2', 'v', '2', 'l', 'm', '0', '1'};
-constexpr float kMissingUnknown = -100.0f;  // what KenLM gives unknown words where the model says nothing of them
-constexpr int kLongest = 15;                // words in an n-gram
+// log10 p of unknown words in a model without <unk>, as in KenLM.
+constexpr float kMissingUnknown = -100.0f;
+constexpr int kLongest = 15;  // words in an n-gram
 constexpr uint64_t kMostSlots = uint64_t(1) << 33;
 
 uint64_t slots_for(uint64_t count) {
@@ -37,7 +38,7 @@ void part_sizes(const Header& h, uint64_t sizes[6]) {
   sizes[5] = h.text_bytes;
 }
 
-// Digits, a point, an exponent: what ARPA files hold, at several times the speed of strtof.
+// Parse digits, a point and an exponent, as ARPA files have them; several times faster than strtof.
 bool parse_number(std::string_view text, float* value) {
   size_t at = 0;
   bool negative = false;
@@ -80,13 +81,15 @@ bool parse_number(std::string_view text, float* value) {
   if (at != text.size()) return false;
   double result = double(digits);
   if (digits != 0 && exponent != 0)
-    result = exponent < 0 && exponent >= -22 ? result / std::pow(10.0, -exponent) : result * std::pow(10.0, exponent);
+    result = exponent < 0 && exponent >= -22 ? result / std::pow(10.0, -exponent)
+                                             : result * std::pow(10.0, exponent);
   *value = float(negative ? -result : result);
   return true;
 }
 
 std::string_view trimmed(std::string_view line) {
-  while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t')) line.remove_suffix(1);
+  while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t'))
+    line.remove_suffix(1);
   while (!line.empty() && (line.front() == ' ' || line.front() == '\t')) line.remove_prefix(1);
   return line;
 }
@@ -176,16 +179,19 @@ struct ArpaReader::Parts {
 
   bool count_line(std::string_view content) {
     if (content.empty()) return counts.empty() ? true : reserve();
-    if (content.front() == '\\') return counts.empty() ? fail("is cut short: its header names no n-grams")
-                                                       : reserve() && heading(content);
+    if (content.front() == '\\')
+      return counts.empty() ? fail("is cut short: its header names no n-grams")
+                            : reserve() && heading(content);
     const size_t equals = content.find('=');
     const bool begins = content.substr(0, 6) == "ngram " && equals != std::string_view::npos;
     uint64_t number = 0, count = 0;
     if (!begins || !whole_number(trimmed(content.substr(6, equals - 6)), &number) ||
         !whole_number(trimmed(content.substr(equals + 1)), &count) || number != counts.size() + 1)
       return fail("has a line in its header that is none: " + quoted(content));
-    if (number > kLongest) return fail("has n-grams of more than " + std::to_string(kLongest) + " words");
-    if (count > kMostSlots / 4) return fail("has a count in its header that cannot be: " + quoted(content));
+    if (number > kLongest)
+      return fail("has n-grams of more than " + std::to_string(kLongest) + " words");
+    if (count > kMostSlots / 4)
+      return fail("has a count in its header that cannot be: " + quoted(content));
     counts.push_back(count);
     return true;
   }
@@ -200,7 +206,7 @@ struct ArpaReader::Parts {
     return true;
   }
 
-  // The header is read: tables begin small and grow, for a header may lie.
+  // The header is read. Its counts may be wrong, so tables begin small and grow.
   bool reserve() {
     text_ends.reserve(size_t(std::min<uint64_t>(counts[0] + 1, 1 << 20)));
     uint64_t promised = 1;
@@ -274,10 +280,11 @@ struct ArpaReader::Parts {
       place = Place::kDone;
       return true;
     }
-    const std::string wanted = order == counts.size() ? "\\end\\" : "\\" + std::to_string(order + 1) + "-grams:";
+    const std::string wanted =
+        order == counts.size() ? "\\end\\" : "\\" + std::to_string(order + 1) + "-grams:";
     if (content != wanted)
-      return fail("should go on with " + wanted + " in line " + std::to_string(line_number) + " but has " +
-                  quoted(content) + ": its counts are wrong");
+      return fail("should go on with " + wanted + " in line " + std::to_string(line_number) +
+                  " but has " + quoted(content) + ": its counts are wrong");
     ++order;
     read = 0;
     if (counts[order - 1] > 0) place = Place::kGrams;
@@ -289,8 +296,10 @@ struct ArpaReader::Parts {
     if (!whole.empty() && whole.back() == '\r') whole.remove_suffix(1);
     const size_t first = whole.find_first_of("\t ");
     float log_prob = 0.0f, backoff = 0.0f;
-    if (first == std::string_view::npos || !parse_number(whole.substr(0, first), &log_prob)) return bad(whole);
-    if (!(log_prob <= 0.0f)) return fail("has a log-probability above 0 in line " + std::to_string(line_number));
+    if (first == std::string_view::npos || !parse_number(whole.substr(0, first), &log_prob))
+      return bad(whole);
+    if (!(log_prob <= 0.0f))
+      return fail("has a log-probability above 0 in line " + std::to_string(line_number));
     std::string_view names[kLongest];
     std::string_view rest = whole.substr(first + 1);
     for (size_t i = 0; i < order; ++i) {
@@ -301,14 +310,15 @@ struct ArpaReader::Parts {
     }
     rest = trimmed(rest);
     if (!rest.empty() && !parse_number(rest, &backoff)) return bad(whole);
-    if (!(order == 1 ? unigram(names[0], log_prob, backoff) : longer(names, log_prob, backoff))) return false;
+    if (!(order == 1 ? unigram(names[0], log_prob, backoff) : longer(names, log_prob, backoff)))
+      return false;
     if (++read == counts[order - 1]) place = Place::kHeading;
     return true;
   }
 
   bool bad(std::string_view line) {
-    return fail("promises " + std::to_string(counts[order - 1]) + " " + std::to_string(order) + "-grams, but after " +
-                std::to_string(read) + " comes " + quoted(line));
+    return fail("promises " + std::to_string(counts[order - 1]) + " " + std::to_string(order) +
+                "-grams, but after " + std::to_string(read) + " comes " + quoted(line));
   }
 
   bool unigram(std::string_view name, float log_prob, float backoff) {
@@ -335,10 +345,12 @@ struct ArpaReader::Parts {
       if (arc == nullptr) return true;  // no history leads here, as in KenLM
       context = arc->target;
     }
-    if (model.find(context, word) != nullptr) return fail("has one n-gram twice, in line " + std::to_string(line_number));
+    if (model.find(context, word) != nullptr)
+      return fail("has one n-gram twice, in line " + std::to_string(line_number));
     uint32_t shorter = suffixes[context];
     const Arc* arc;
-    while ((arc = model.find(shorter, word)) == nullptr && shorter != 0) shorter = suffixes[shorter];
+    while ((arc = model.find(shorter, word)) == nullptr && shorter != 0)
+      shorter = suffixes[shorter];
     const uint32_t suffix = arc == nullptr ? 0 : arc->target;
     extended[context] = true;
     const bool highest = order == counts.size();
@@ -353,8 +365,9 @@ struct ArpaReader::Parts {
       kept.clear();
       if (!line(last)) return false;
     }
-    if (place != Place::kDone) return fail(counts.empty() ? "is no ARPA file: it does not begin with \\data\\"
-                                                          : "does not end with \\end\\: it is cut short");
+    if (place != Place::kDone)
+      return fail(counts.empty() ? "is no ARPA file: it does not begin with \\data\\"
+                                 : "does not end with \\end\\: it is cut short");
     if (!has_unknown) add_arc({0, kUnknown, 1, kMissingUnknown});
     view();
     shorten();
@@ -371,7 +384,7 @@ struct ArpaReader::Parts {
     return true;
   }
 
-  // Histories that no n-gram goes on from are the next shorter one: nothing that comes can tell them apart.
+  // A history that no longer n-gram extends is replaced by its suffix: no word tells them apart.
   void shorten() {
     std::vector<uint32_t> same(backoffs.size());
     for (uint32_t i = 0; i < same.size(); ++i)  // a suffix has fewer words, so it comes first
@@ -427,7 +440,8 @@ bool ArpaReader::write(const char* path) {
     if (fine && gap > 0) fine = std::fwrite(zeros, gap, 1, file) == 1;
   }
   const int wrote = errno;
-  if (std::fclose(file) != 0 || !fine) return parts.fail(std::string("cannot be cached: ") + std::strerror(wrote));
+  if (std::fclose(file) != 0 || !fine)
+    return parts.fail(std::string("cannot be cached: ") + std::strerror(wrote));
   return true;
 }
 
@@ -437,12 +451,13 @@ std::unique_ptr<MappedAutomaton> MappedAutomaton::open(const char* path, std::st
     *error = std::strerror(errno);
     return nullptr;
   }
-  struct stat status {};
+  struct stat status{};
   ::fstat(file, &status);
   std::unique_ptr<MappedAutomaton> mapped(new MappedAutomaton());
   mapped->size_ = size_t(status.st_size);
-  void* memory = mapped->size_ < padded(sizeof(Header)) ? MAP_FAILED
-                                                         : ::mmap(nullptr, mapped->size_, PROT_READ, MAP_SHARED, file, 0);
+  void* memory = mapped->size_ < padded(sizeof(Header))
+                     ? MAP_FAILED
+                     : ::mmap(nullptr, mapped->size_, PROT_READ, MAP_SHARED, file, 0);
   ::close(file);
   if (memory == MAP_FAILED) {
     *error = "it is cut short";

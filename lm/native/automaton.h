@@ -1,8 +1,9 @@
-// An n-gram model as a backoff automaton: one file of flat arrays that is mapped into memory and read where it lies.
+// An n-gram model as a backoff automaton: one file of flat arrays that is mapped into memory.
 //
-// States are contexts: 0 is the empty one, 1 + w that of the single word w, then longer n-grams in the order of the ARPA
-// file. An arc (state, word) holds log10 p(word | state) and the state after it; a state without an arc for a word adds its
-// backoff weight and asks the state of the next shorter context. Words are numbered in the order of the file, <unk> first.
+// States are contexts: 0 is the empty one, 1 + w that of the single word w, then longer n-grams in
+// the order of the ARPA file. An arc (state, word) holds log10 p(word | state) and the state that
+// follows. A state without an arc for a word adds its backoff weight and asks the state of the next
+// shorter context. Words are numbered in the order of the file, <unk> first.
 #pragma once
 
 #include <cstddef>
@@ -57,7 +58,7 @@ struct Automaton {
   const uint32_t* suffixes = nullptr;    // [states], the state of the next shorter context
   const uint64_t* text_ends = nullptr;   // [words]
   const uint32_t* word_table = nullptr;  // [word_slots]
-  const char* text = nullptr;            // the words one after the other
+  const char* text = nullptr;            // all words, concatenated
 
   const Arc* find(uint32_t state, uint32_t word) const {
     const uint64_t mask = header.arc_slots - 1;
@@ -68,7 +69,7 @@ struct Automaton {
     }
   }
 
-  // log10 p(word | state), added up in float as KenLM does, and the state after it.
+  // log10 p(word | state), summed in float as KenLM does; sets `next` to the state that follows.
   float score(uint32_t state, uint32_t word, uint32_t* next) const {
     float weights[16];
     int count = 0;

@@ -91,7 +91,7 @@ void w2v2_lm_score(const void* lm, const uint32_t* states, const uint32_t* words
   for (uint64_t i = 0; i < count; ++i) scores[i] = model.score(states[i], words[i], &after[i]);
 }
 
-// lm: null for none. lm_words, bonuses: [words], bonuses may be null. The rest: `LexiconTrie::build`.
+// lm: null for none. lm_words, bonuses: [words]; bonuses may be null. Rest: `LexiconTrie::build`.
 void* w2v2_engine_new(const void* lm, const uint32_t* lm_words, uint64_t words,
                       const float* bonuses, const int32_t* symbols, const uint64_t* ends,
                       const int32_t* spelled, const float* scores, uint64_t spellings) {

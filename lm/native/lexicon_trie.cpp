@@ -31,7 +31,9 @@ LexiconTrie LexiconTrie::build(const int32_t* symbols, const uint64_t* ends, con
     return std::lexicographical_compare(symbols + begin_of(a), symbols + ends[a],
                                         symbols + begin_of(b), symbols + ends[b]);
   });
-  const auto length_of = [&](uint64_t place) { return ends[order[place]] - begin_of(order[place]); };
+  const auto length_of = [&](uint64_t place) {
+    return ends[order[place]] - begin_of(order[place]);
+  };
   LexiconTrie trie;
   std::vector<Span> spans{{0, count, 0}};  // a queue: breadth first puts siblings side by side
   trie.symbols.push_back(-1);
@@ -51,7 +53,9 @@ LexiconTrie LexiconTrie::build(const int32_t* symbols, const uint64_t* ends, con
     if (bonuses != nullptr) trie.best_bonus.push_back(bonus);
     trie.first_child.push_back(uint32_t(spans.size()));
     while (at < span.end) {  // one child for each next symbol
-      const auto symbol_of = [&](uint64_t place) { return symbols[begin_of(order[place]) + span.depth]; };
+      const auto symbol_of = [&](uint64_t place) {
+        return symbols[begin_of(order[place]) + span.depth];
+      };
       const int32_t symbol = symbol_of(at);
       uint64_t end = at + 1;
       while (end < span.end && symbol_of(end) == symbol) ++end;

@@ -7,7 +7,8 @@
 namespace w2v2 {
 
 struct LexiconTrie {
-  std::vector<int32_t> symbols;       // [nodes], the symbol that leads to a node; -1 for the root, node 0
+  std::vector<int32_t>
+      symbols;  // [nodes], the symbol that leads to a node; -1 for the root, node 0
   std::vector<uint32_t> first_child;  // [nodes + 1]
   std::vector<float> best_score;      // [nodes], best unigram score at or below; 0 at the root
   std::vector<float> best_bonus;      // [nodes], best bonus at or below, at least 0; may be empty

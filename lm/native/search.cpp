@@ -175,8 +175,8 @@ class Decoder {
          options_.blank, -1, from.parent, true});
   }
 
-  // Add what goes a symbol deeper into a word. The score trades the look-ahead of the node it leaves
-  // for that of the child: inside a word, `lm` counts the best unigram that is still reachable.
+  // Add what goes a symbol deeper into a word. The score trades the look-ahead of the node it
+  // leaves for the child's: inside a word, `lm` counts the best unigram that is still reachable.
   void children(const Hypothesis& from, const float* frame) {
     const float ahead = trie_.best_score[from.node];
     const uint32_t end = trie_.first_child[from.node + 1];
@@ -303,8 +303,8 @@ class Decoder {
   // End the sentence: for hypotheses between two words where there are any, else for all.
   void finish() {
     begin_candidates();
-    const bool whole = std::any_of(beam_.begin(), beam_.end(),
-                                   [](const Hypothesis& h) { return h.node == 0; });
+    const bool whole =
+        std::any_of(beam_.begin(), beam_.end(), [](const Hypothesis& h) { return h.node == 0; });
     for (const Hypothesis& from : beam_) {
       if (whole && from.node != 0) continue;
       const float lm = histories_.end_score(from.history);

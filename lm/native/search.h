@@ -1,8 +1,8 @@
-// The lexicon beam search of flashlight-text: the same hypotheses, scores and pruning, in flat arrays.
+// The lexicon beam search of flashlight-text: same hypotheses, scores and pruning, in flat arrays.
 //
-// Two hypotheses are the same when they agree in (words so far, trie node, last symbol, whether the
-// last frame was a blank); of those the better one is kept. The words so far are a node of a tree that
-// grows as words end; each of its nodes holds the language model's state.
+// Two hypotheses are the same when they agree in (words so far, trie node, last symbol, whether
+// the last frame was a blank); of those the better one is kept. The words so far are a node of a
+// tree that grows as words end; each of its nodes holds the language model's state.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,8 @@ struct Engine {
   LexiconTrie trie;
 };
 
-// (T, V) log-probabilities -> up to `nbest` hypotheses, best first. They differ in their words where
-// unknown words are forbidden; else several may have the same words and differ in unknown spellings.
+// (T, V) log-probabilities -> up to `nbest` hypotheses, best first. Where unknown words are
+// forbidden they differ in their words; else some may only differ in the letters of unknown ones.
 std::vector<Found> search(const Engine& engine, const Options& options, const float* emissions,
                           int32_t frames, int32_t symbols);
 
