@@ -1,0 +1,79 @@
+"""Transcribing and evaluating as functions, without a command around them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from w2v2cli.data.corpora.catalogue import find_splits
+from w2v2cli.data.locations import SHIPPED
+from w2v2cli.errors import UsageError
+from w2v2cli.recognition.evaluating import evaluate_corpora
+from w2v2cli.recognition.options import DecodingOptions
+from w2v2cli.recognition.resolving import resolve
+from w2v2cli.recognition.transcribing import Writing, transcribe_recordings
+
+CLIPS = sorted((SHIPPED / "recordings").glob("*.flac"))
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return resolve(DecodingOptions(device="cpu"))
+
+
+def test_transcripts_go_to_the_stream_in_order_and_failures_are_counted(settings, tmp_path):
+    (tmp_path / "no.wav").write_bytes(b"")
+    written, counted = [], []
+    inputs = [str(CLIPS[1]), str(tmp_path / "no.wav"), str(CLIPS[0])]
+    done = transcribe_recordings(
+        settings,
+        inputs,
+        Writing(form="jsonl"),
+        write=written.append,
+        on_progress=lambda *count: counted.append(count),
+    )
+    assert done.total == 3 and done.missing == []
+    assert done.failed == [f"{tmp_path / 'no.wav'} is an empty file."]
+    assert [Path(line.split('"')[3]) for line in written] == [CLIPS[1], CLIPS[0]]
+    assert counted == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_an_output_folder_gets_a_file_each_and_existing_ones_are_skipped(settings, tmp_path):
+    how = Writing("srt", "word", tmp_path / "out", skip_existing=True)
+    inputs = [str(path) for path in CLIPS[:2]]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / f"{CLIPS[0].stem}.srt").write_text("mine\n")
+    written = []
+    done = transcribe_recordings(settings, inputs, how, write=written.append)
+    assert (done.total, done.failed, written) == (1, [], [])
+    assert (tmp_path / "out" / f"{CLIPS[0].stem}.srt").read_text() == "mine\n"
+    assert "-->" in (tmp_path / "out" / f"{CLIPS[1].stem}.srt").read_text()
+
+
+def test_stdin_cannot_be_shared_among_ranks(settings, monkeypatch):
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="- is stdin, which 2 ranks cannot share"):
+        transcribe_recordings(settings, ["-"], Writing(), write=print)
+
+
+def test_an_evaluation_goes_on_from_the_rows_it_has(settings, tmp_path):
+    corpus, output = tmp_path / "corpus", tmp_path / "rows.jsonl"
+    shutil.copytree(SHIPPED / "corpus" / "dev-other", corpus)
+    splits = find_splits(None, corpus)
+    total = len(splits[0].utterances)
+    first = evaluate_corpora(settings, splits, output=output)
+    lines = output.read_text().splitlines()
+    assert len(lines) == total and first.shortfall is None
+    output.write_text("".join(f"{line}\n" for line in lines[:-2]))
+    counted = []
+    again = evaluate_corpora(
+        settings,
+        splits,
+        output=output,
+        skip_existing=True,
+        on_progress=lambda *count: counted.append(count),
+    )
+    assert counted == [(1, 2), (2, 2)]
+    assert again.evaluations[0].words == first.evaluations[0].words
+    assert len(output.read_text().splitlines()) == total
