@@ -73,7 +73,7 @@ def transcribe(
 
       w2v2 transcribe FOLDER --format srt --output-dir subs --model base-960h --lm 4gram
 
-      ffmpeg -i talk.m4a -f wav - | w2v2 transcribe -
+      cat talk.m4a | w2v2 transcribe -
 
       torchrun --nproc-per-node 2 --no-python w2v2 transcribe FOLDER --output-dir text
     """

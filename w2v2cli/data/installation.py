@@ -8,6 +8,17 @@ from dataclasses import dataclass
 
 FREE_GB = 5.0  # with less, a published model and the LibriSpeech 4-gram may not fit
 
+# FFmpeg's names of the codecs that recordings come in, and ours.
+CODECS = {
+    "mp3": "MP3",
+    "aac": "AAC",
+    "opus": "Opus",
+    "vorbis": "Vorbis",
+    "wmav2": "WMA",
+    "amrnb": "AMR",
+    "ac3": "AC-3",
+}
+
 # Packages whose module has another name.
 MODULES = {"flashlight-text": "flashlight.lib.text.decoder", "scikit-optimize": "skopt"}
 
@@ -32,7 +43,7 @@ def installation_findings() -> list[Finding]:
     broken = {finding.what for finding in findings if not finding.fine}
     if "torch" not in broken:
         findings += _devices()
-    if "soundfile" not in broken:
+    if not broken & {"soundfile", "av"}:
         findings.append(_audio_formats())
     return findings + _files()
 
@@ -129,13 +140,18 @@ def _cpu_has(flag: str) -> bool:
 
 
 def _audio_formats() -> Finding:
+    """The formats that can be read: PCM and FLAC by libsndfile, all others by FFmpeg."""
+    import av
     import soundfile
 
-    wanted = {"WAV", "FLAC", "OGG", "MP3", "AIFF"}
-    found = wanted & set(soundfile.available_formats())
-    lacking = f"; missing: {', '.join(sorted(wanted - found))}" if wanted - found else ""
-    mend = f"{sys.executable} -m pip install --upgrade soundfile" if lacking else ""
-    return Finding("audio formats", ", ".join(sorted(found)) + lacking, not lacking, mend)
+    lacking = {"WAV", "FLAC", "AIFF"} - set(soundfile.available_formats())
+    lacking |= set(CODECS) - av.codecs_available
+    version = ".".join(map(str, av.library_versions["libavcodec"]))
+    found = f"WAV, FLAC, AIFF; {', '.join(CODECS.values())} by libavcodec {version}"
+    if lacking:
+        found += f"; missing: {', '.join(sorted(lacking))}"
+    mend = f"{sys.executable} -m pip install --upgrade soundfile av" if lacking else ""
+    return Finding("audio formats", found, not lacking, mend)
 
 
 def _files() -> list[Finding]:

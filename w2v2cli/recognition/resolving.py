@@ -121,9 +121,7 @@ class RecognitionOptions:
             transformer=self.lm.kind == "transformer",
             device=self.device,
             lm_cache_gb=self.lm_cache_gb,
-            metadata={
-                k: v for k, v in (metadata or {}).items() if k in ("units", "pieces", "normalizer")
-            },
+            metadata={k: v for k, v in (metadata or {}).items() if k in ("units", "pieces")},
         )
         if not self.hotwords:
             return spec

@@ -236,7 +236,7 @@ def broken(kind, tmp_path):
         ("no channels", "is not audio that can be read"),
         ("nan", r"NaN or infinite, the first at 0\.000 s"),
         ("infinite", r"NaN or infinite, the first at 0\.500 s"),
-        ("m4a", r"not audio that can be read: .*; convert it first: ffmpeg -i a\.m4a a\.flac"),
+        ("m4a", "is not audio that can be read"),
         ("raw", "is not audio that can be read"),
         ("link", "cannot be opened: No such file"),
         ("parent", "cannot be opened: Not a directory"),
@@ -304,9 +304,15 @@ def test_a_wav_from_a_pipe_does_not_know_its_length(tmp_path, placeholder):
     assert len(read_audio(write(tmp_path / "a.wav", bytes(data)))) == 8000
 
 
-def test_a_wav_whose_header_promises_more_is_read_as_far_as_it_goes(tmp_path):
-    """Programs that write WAV into a pipe cannot know its length and promise anything."""
-    assert len(read_audio(half_of(tmp_path / "a.wav"))) == pytest.approx(80_000, abs=50)
+def test_a_wav_cut_short_is_told_from_a_whole_one_and_what_is_there_comes_first(tmp_path):
+    got = []
+    with pytest.raises(
+        AudioError,
+        match=r"a\.wav is cut short: it holds 5\.0 s of 10\.0 s that its header promises\.$",
+    ):
+        for piece in stream_audio(half_of(tmp_path / "a.wav"), 1.0):
+            got.append(piece)  # noqa: PERF402
+    assert sum(map(len, got)) == pytest.approx(80_000, abs=50)
 
 
 @contextmanager

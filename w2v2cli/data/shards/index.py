@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from storage.whole import write_whole
-from w2v2cli.data.audio import SUFFIXES
+from w2v2cli.data.audio import SUFFIXES, VIDEOS
 from w2v2cli.errors import UserError
 
 VERSION = "1"
@@ -214,9 +214,10 @@ def list_members(shard: Path, file: IO[bytes]) -> dict[str, Fields]:
 
 def audio_of(fields: Fields) -> tarfile.TarInfo | None:
     """The recording among the members of one key; None where there is none."""
-    return next(
-        (info for name, info in fields.items() if f".{name.rpartition('.')[2]}" in SUFFIXES), None
-    )
+    found = {f".{name.rpartition('.')[2]}": info for name, info in reversed(fields.items())}
+    suffixes = [suffix for suffix in reversed(found) if suffix in SUFFIXES]
+    suffixes.sort(key=VIDEOS.__contains__)  # sound beside a video is meant to be heard
+    return found[suffixes[0]] if suffixes else None
 
 
 def id_and_text(key: str, fields: Fields, file: IO[bytes]) -> tuple[str, str | None]:

@@ -11,15 +11,18 @@ import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import soundfile
 
 from models.config import SAMPLE_RATE
-from w2v2cli.data.audio import SEEKABLE, UNKNOWN_LENGTH
+from w2v2cli.data.audio import AudioError, part_of
+from w2v2cli.data.decoding.decoder import check_header, mono, pieces
+from w2v2cli.data.decoding.opening import PCM, decoder_of
+from w2v2cli.data.decoding.sound_file import SEEKABLE, UNKNOWN_LENGTH, reason_of
 from w2v2cli.data.resampling import resampled, resampled_length
 from w2v2cli.data.shards.index import (
     ShardError,
@@ -140,11 +143,14 @@ def _decoded(
             raise ShardError(f"{shard} is cut short: it ends inside {member}.")
         part = _TarMember(file, offset, size)
         stream = io.BytesIO(block[HEADER:]) if size <= WHOLE else io.BufferedReader(part, 1 << 16)
-        with soundfile.SoundFile(stream) as sound:
-            found = _part(sound, start, samples)
+        found = _part(stream, member, start, samples)
     except soundfile.LibsndfileError as error:
-        reason = str(error.error_string).removeprefix("Error : ").rstrip(".")
-        raise ShardError(f"{shard}: {member} cannot be decoded: {reason}.") from None
+        raise ShardError(f"{shard}: {member} cannot be decoded: {reason_of(error)}.") from None
+    except AudioError as error:
+        if part.trouble is None:
+            reason = str(error).removeprefix(f"{member} ")
+            raise ShardError(f"{shard}: {member} cannot be decoded: it {reason}") from None
+        found = np.zeros(0, np.float32)
     except OSError as error:
         raise ShardError(f"{shard} cannot be read at {member}: {error.strerror}.") from None
     if part.trouble is not None:
@@ -175,18 +181,26 @@ def _check_header(block: bytes, shard: Path, member: str) -> None:
         )
 
 
-def _part(sound: soundfile.SoundFile, start: int, samples: int) -> np.ndarray:
-    if sound.samplerate == SAMPLE_RATE and sound.format in SEEKABLE:
-        if start:
-            sound.seek(min(start, sound.frames))
-        return _mono(sound.read(samples, dtype="float32", always_2d=True))
-    whole = list(resampled([_mono(sound.read(dtype="float32", always_2d=True))], sound.samplerate))
-    return np.concatenate([np.zeros(0, np.float32), *whole])[start : start + samples]
+def _part(stream: IO[bytes], member: str, start: int, samples: int) -> np.ndarray:
+    """A part of a recording; of PCM and FLAC at 16 kHz in one read."""
+    if not _is_pcm(stream):
+        with closing(decoder_of(stream, member)) as decoder:
+            check_header(decoder, member)
+            return part_of(decoder, member, start, samples)
+    with soundfile.SoundFile(stream) as sound:
+        if sound.samplerate == SAMPLE_RATE and sound.format in SEEKABLE:
+            if start:
+                sound.seek(min(start, sound.frames))
+            return mono(sound.read(samples, dtype="float32", always_2d=True))
+        whole = mono(sound.read(dtype="float32", always_2d=True))
+        joined = [np.zeros(0, np.float32), *resampled([whole], sound.samplerate)]
+    return np.concatenate(joined)[start : start + samples]
 
 
-def _mono(samples: np.ndarray) -> np.ndarray:
-    channels = samples.shape[1]  # (S, C) -> (S,)
-    return samples[:, 0] if channels == 1 else samples @ np.full(channels, 1 / channels, np.float32)
+def _is_pcm(stream: IO[bytes]) -> bool:
+    begin = stream.read(4)
+    stream.seek(0)
+    return begin in PCM
 
 
 class _TarMember(io.RawIOBase):
@@ -276,11 +290,17 @@ def _built(shard: Path, size: int) -> ShardIndex:
 
 def _measured(part: _TarMember) -> int:
     """Samples of a recording at 16 kHz; 0 where it cannot be read."""
+    stream = io.BufferedReader(part, 1 << 14)
     try:
-        with soundfile.SoundFile(io.BufferedReader(part, 1 << 14)) as sound:
+        if not _is_pcm(stream):
+            with closing(decoder_of(stream, "")) as decoder:
+                check_header(decoder, "")
+                frames = sum(len(piece) for piece in pieces(decoder, ""))
+                return resampled_length(frames, decoder.rate)
+        with soundfile.SoundFile(stream) as sound:
             frames = sound.frames
             if frames == UNKNOWN_LENGTH or sound.format not in SEEKABLE:
                 frames = sum(len(block) for block in sound.blocks(1 << 16))
             return resampled_length(frames, sound.samplerate)
-    except soundfile.LibsndfileError:
+    except (soundfile.LibsndfileError, AudioError, OSError):
         return 0

@@ -280,6 +280,30 @@ def encoded(samples, format, rate=16_000):
     return buffer.getvalue()
 
 
+def test_compressed_recordings_in_a_shard_of_somebody_else(tmp_path):
+    """MP3 and the sound of a video, but not of a video that has its sound beside it."""
+    content = {"one.mp3": encoded(noise(0.5), "MP3"), "two.opus": opus(noise(0.7))}
+    members = [("three.mp4", b"no film"), ("three.wav", encoded(noise(0.2), "WAV"))]
+    tar_of(tmp_path / "a.tar", [*content.items(), *members, ("bad.m4a", b"\0\0\0\x1cftypM4A ")])
+    recordings = ShardRecordings(tmp_path)
+    assert list(recordings.ids) == ["one", "two", "three", "bad"]
+    for index, (name, data) in enumerate(content.items()):
+        (tmp_path / name).write_bytes(data)
+        whole = read_audio(tmp_path / name)
+        assert recordings.lengths[index] == len(whole)
+        np.testing.assert_array_equal(recordings.read(index), whole)
+        np.testing.assert_array_equal(recordings.read(index, 1000, 500), whole[1000:1500])
+    assert recordings.lengths[2:].tolist() == [3200, 0]
+    with pytest.raises(ShardError, match=r"a\.tar: bad\.m4a cannot be decoded: it is not audio"):
+        recordings.read(3)
+
+
+def opus(samples):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, 16_000, format="OGG", subtype="OPUS")
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
 def test_a_shard_of_somebody_else_is_indexed_in_one_pass(tmp_path, format):
     waves = [noise(0.3), noise(0.5), noise(0.7, 44_100, 2), noise(0.4, 8_000)]

@@ -1,0 +1,1 @@
+"""Decoders of audio files: libsndfile for PCM and FLAC, PyAV for everything else."""

@@ -1,0 +1,93 @@
+"""What a decoder is, and its output checked and averaged to mono piece by piece.
+
+Shapes: S samples, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from w2v2cli.data.decoding.source import AudioError
+
+SLOWEST, FASTEST = 1_000, 768_000  # Hz; a rate outside comes from a damaged header
+
+
+class Damage(Exception):
+    """Raised by a decoder that cannot go on; the message is the reason."""
+
+
+class Decoder(Protocol):
+    """An open recording at its own rate."""
+
+    rate: int
+    """Hz."""
+    channels: int
+    frames: int | None
+    """Samples of one channel, exact; None where only decoding tells."""
+    promised: int | None
+    """Samples of one channel that the header promises; None where it promises nothing."""
+    estimate: int | None
+    """About as many samples of one channel; None where nothing is known."""
+    tolerance: float
+    """Seconds by which the promise may exceed what is there."""
+    seekable: bool
+    """Whether `seek` is exact to the sample."""
+
+    def seek(self, frame: int) -> int:
+        """Go to a sample; returns its number. Raises Damage."""
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """The samples (S, C) float32 from here to the end. Raises Damage."""
+
+    def close(self) -> None:
+        """Free the decoder. The stream that it reads stays open."""
+
+
+def check_header(decoder: Decoder, name: str) -> None:
+    """Raise AudioError for a header that makes no sense."""
+    if decoder.channels < 1:
+        raise AudioError(f"{name} has no channel.")
+    if not SLOWEST <= decoder.rate <= FASTEST:
+        raise AudioError(
+            f"{name} says it has {decoder.rate} samples a second; {SLOWEST} to "
+            f"{FASTEST} can be read."
+        )
+    if decoder.frames == 0:
+        raise AudioError(f"{name} holds no samples.")
+
+
+def pieces(decoder: Decoder, name: str, done: int = 0) -> Iterator[np.ndarray]:
+    """The average of the channels, (S,) float32 at the file's own rate, checked piece by piece.
+
+    done: frames before the decoder's position. Raises AudioError for samples that are not finite,
+    and at the end for a file that breaks off or holds less than its header promises.
+    """
+    rate, promised = decoder.rate, decoder.promised
+    of = "" if promised is None else f" of {promised / rate:.1f} s"
+    try:
+        for block in decoder.blocks():
+            finite = np.isfinite(block).all(axis=1)
+            if not finite.all():
+                at = (done + int(finite.argmin())) / rate
+                raise AudioError(
+                    f"{name} holds samples that are NaN or infinite, the first at {at:.3f} s."
+                )
+            done += len(block)
+            yield mono(block)
+    except Damage as damage:
+        raise AudioError(f"{name} breaks off after {done / rate:.1f} s{of}: {damage}.") from None
+    if not done:
+        raise AudioError(f"{name} holds no samples.")
+    if promised is not None and done < promised - rate * decoder.tolerance:
+        raise AudioError(
+            f"{name} is cut short: it holds {done / rate:.1f} s{of} that its header promises."
+        )
+
+
+def mono(samples: np.ndarray) -> np.ndarray:
+    """The average of the channels: (S, C) -> (S,)."""
+    channels = samples.shape[1]
+    return samples[:, 0] if channels == 1 else samples @ np.full(channels, 1 / channels, np.float32)
