@@ -10,6 +10,7 @@ BASE would pad, and padding changes its results). Prints medians and ratios.
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import statistics
 import subprocess
@@ -26,6 +27,7 @@ from rich.table import Table
 
 from models.checkpoint import Checkpoint
 from models.importers.huggingface import read_huggingface
+from models.importers.labels import STANDARD
 from w2v2cli.data.audio import find_recordings, probe, read_audio
 from w2v2cli.data.batching import batches_by_length
 from w2v2cli.recognition.acoustic_model import AcousticModel
@@ -135,6 +137,9 @@ def main() -> None:
 
     torch.manual_seed(0)
     Wav2Vec2ForCTC(Wav2Vec2Config(vocab_size=32)).save_pretrained(args.folder)
+    vocabulary = {label: i for i, label in enumerate(STANDARD)}
+    (args.folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (args.folder / "preprocessor_config.json").write_text('{"do_normalize": false}')
     audio = sum(probe(path).seconds for path in files)
     table = Table(
         title=f"BASE, {FILES} recordings, {audio:.0f} s, {torch.get_num_threads()} threads"

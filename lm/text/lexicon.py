@@ -38,7 +38,7 @@ class Lexicon:
                 "(--lexicon), or search without a language model (--lm none)."
             )
         if vocabulary.units == "characters":
-            return cls._built(((word, tuple(word)) for word in words), vocabulary)
+            return cls._built(((word, vocabulary.symbols_of(word)) for word in words), vocabulary)
         if (model := vocabulary.piece_model) is None:
             raise LexiconError(
                 "Words cannot be cut into pieces: the model that cuts them is not in the "

@@ -6,8 +6,9 @@ The first of the word pieces of a word begins with a mark.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -24,6 +25,7 @@ CHARACTERS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQ
 BLANKS = ("<blank>", "<blk>", "[PAD]", "<pad>", "<s>", "-", "")
 BOUNDARIES = ("|", "<space>", " ")
 UNKNOWN = ("<unk>", "[UNK]")
+SPECIAL = ("blank", "word_boundary", "unknown")  # in the metadata: their indices
 BRACKETS = (("<", ">"), ("[", "]"))  # around names of symbols that spell nothing
 
 
@@ -81,7 +83,11 @@ class Vocabulary:
     def from_metadata(cls, labels: Sequence[str], metadata: Mapping[str, Any]) -> Vocabulary:
         """The vocabulary of a checkpoint, from its labels and what `metadata` stored there.
 
-        Raises ValueError for unknown units, a damaged piece model, and labels as in `from_labels`.
+        A checkpoint whose special symbols have other names than those known here stores their
+        indices: `blank`, `word_boundary`, `unknown`.
+
+        Raises ValueError for unknown units, a damaged piece model, an index that is not a label's,
+        and labels as in `from_labels`.
         """
         units, pieces = metadata.get("units"), metadata.get("pieces")
         if units is not None and units not in get_args(Units):
@@ -89,15 +95,28 @@ class Vocabulary:
                 f"The units of a checkpoint must be one of {', '.join(get_args(Units))}, "
                 f"got {units!r}."
             )
-        return cls.from_labels(
-            labels, None, units, None if pieces is None else PieceModel.from_text(pieces)
-        )
+        special = _special(labels, metadata)
+        if units is None and special:
+            named = {special.get("blank"), special.get("unknown")}
+            others = [label for i, label in enumerate(labels) if i not in named]
+            bounded = special.get("word_boundary") is not None
+            units = "characters" if bounded else units_of(others)
+        model = None if pieces is None else PieceModel.from_text(pieces)
+        vocabulary = cls.from_labels(labels, special.pop("blank", None), units, model)
+        return replace(vocabulary, **special)
 
     @property
-    def metadata(self) -> dict[str, str]:
+    def metadata(self) -> dict[str, Any]:
         """Values that a checkpoint stores with the labels, for `from_metadata`."""
         pieces = {} if self.piece_model is None else {"pieces": self.piece_model.as_text()}
-        return {"units": self.units, **pieces}
+        special = {name: getattr(self, name) for name in SPECIAL}
+        try:
+            by_name = Vocabulary.from_labels(self.symbols, units=self.units)
+        except ValueError:  # none of the labels is known for a blank
+            return {"units": self.units, **pieces, **special}
+        if all(getattr(by_name, name) == index for name, index in special.items()):
+            special = {}
+        return {"units": self.units, **pieces, **special}
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -113,6 +132,12 @@ class Vocabulary:
         return frozenset(
             symbol for symbol in self.symbols if symbol not in special and not _is_name(symbol)
         )
+
+    @cached_property
+    def _longer(self) -> re.Pattern[str] | None:
+        """Finds the symbols of a word where some have several characters; None if none has."""
+        longer = sorted((s for s in self.letters if len(s) > 1), key=len, reverse=True)
+        return re.compile("|".join([*map(re.escape, longer), "."]), re.DOTALL) if longer else None
 
     @cached_property
     def phone_set(self) -> PhoneSet | None:
@@ -142,12 +167,15 @@ class Vocabulary:
     def symbols_of(self, word: str) -> tuple[str, ...]:
         """The symbols that would spell a word: its characters, its pieces, or the phones it lists.
 
+        Where symbols have several characters, the longest one that fits is taken, from left to
+        right, as transformers does.
+
         Raises SpellingError for pieces without their model.
         """
         if self.units == "phones":
             return tuple(word.split())
         if self.units == "characters":
-            return tuple(word)
+            return tuple(word) if self._longer is None else tuple(self._longer.findall(word))
         if self.piece_model is None:
             raise SpellingError(
                 f"{word!r} cannot be cut into pieces: the model that cuts them is not in the "
@@ -189,6 +217,18 @@ class Vocabulary:
         if self.units == "pieces":
             return words_of(parts)
         return " ".join((" " if self.units == "phones" else "").join(parts).split())
+
+
+def _special(labels: Sequence[str], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The indices of special symbols that a checkpoint's metadata gives. Raises ValueError."""
+    special = {name: metadata[name] for name in SPECIAL if name in metadata}
+    for name, index in special.items():
+        if index is not None and not (isinstance(index, int) and 0 <= index < len(labels)):
+            raise ValueError(
+                f"The {name} of a checkpoint must be the index of one of its {len(labels)} labels, "
+                f"got {index!r}."
+            )
+    return special
 
 
 def units_of(labels: Sequence[str]) -> Units:

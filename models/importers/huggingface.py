@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from models.checkpoint import PRETRAINING_PREFIXES, Checkpoint, CheckpointError
-from models.config import SAMPLE_RATE, Wav2Vec2Config, base
+from models.config import SAMPLE_RATE, Wav2Vec2Config
+from models.importers.huggingface_config import family_prefix, json_object, network_config
 from models.importers.key_table import to_ours, to_theirs, with_parts
-from models.importers.labels import LabelsError, huggingface_labels
+from models.importers.tokenizer import LabelsError, huggingface_outputs
 from models.importers.weights import load_weights
 from storage.tensors import save_tensors
 from storage.whole import whole_file
 
 POSITION = "wav2vec2.encoder.pos_conv_embed.conv"
 BLOCK = "wav2vec2.encoder.layers.{i}"
+BLANKS = ("<pad>", "[PAD]", "<blank>", "-")
+HEADS = ("lm_head.", "quantizer.", "project_")
 OUR_BLOCK = "wav2vec2.context_network.blocks.{i}"
 KEYS = (
     *with_parts(
@@ -63,33 +66,47 @@ KEYS = (
 def read_huggingface(folder: Path) -> Checkpoint:
     """Read the folder of a `Wav2Vec2ForCTC`, `Wav2Vec2ForPreTraining` or `Wav2Vec2Model`.
 
+    HuBERT, UniSpeech and UniSpeech-SAT are the same network: their CTC models and those without a
+    head are read alike.
+
     Raises CheckpointError with a sentence that says what is wrong with it.
     """
-    settings = _json(folder / "config.json")
-    if settings.get("model_type") != "wav2vec2":
-        raise CheckpointError(
-            f"{folder} holds a {settings.get('model_type')!r} model, not wav2vec2."
-        )
-    weights = _weights(folder)
-    if not any(name.startswith("wav2vec2.") for name in weights):
-        heads = ("lm_head.", "quantizer.", "project_")
-        weights = {
-            name if name.startswith(heads) else f"wav2vec2.{name}": w for name, w in weights.items()
-        }
-    ours = to_ours(weights, KEYS, folder)
-    if "quantizer.codebook" in ours:
-        # (1, GV, d/G) -> (GV, d/G)
-        ours["quantizer.codebook"] = ours["quantizer.codebook"].squeeze(0)
+    settings = json_object(folder / "config.json")
+    prefix = family_prefix(settings, folder)
     try:
-        config = _config(settings, folder)
-        labels = huggingface_labels(folder) if "output.weight" in ours else None
-    except LabelsError as error:
-        raise CheckpointError(str(error)) from None
+        config = network_config(settings, folder)
+    except CheckpointError:
+        raise
     except (ValueError, TypeError) as error:
         raise CheckpointError(
             f"{folder / 'config.json'} configures a network that cannot be: {error}."
         ) from None
-    return Checkpoint(config, ours, labels, {"source": f"Hugging Face folder {folder.name}"})
+    ours = to_ours(_with_our_prefix(_weights(folder), prefix), KEYS, folder)
+    if "quantizer.codebook" in ours:
+        # (1, GV, d/G) -> (GV, d/G)
+        ours["quantizer.codebook"] = ours["quantizer.codebook"].squeeze(0)
+    # transformers leaves the vector out of models that it never masks: training would start it.
+    ours.setdefault("wav2vec2.mask_vector", torch.zeros(config.width))
+    labels: tuple[str, ...] | None = None
+    metadata: dict[str, Any] = {}
+    if "output.weight" in ours:
+        try:
+            labels, metadata = huggingface_outputs(folder)
+        except LabelsError as error:
+            raise CheckpointError(str(error)) from None
+    source = {"source": f"Hugging Face folder {folder.name}"}
+    return Checkpoint(config, ours, labels, source | metadata)
+
+
+def _with_our_prefix(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Weights with the prefix of wav2vec2, which a model without a head leaves out."""
+    bare = not any(name.startswith(prefix) for name in weights)
+    return {
+        f"wav2vec2.{name.removeprefix(prefix)}"
+        if name.startswith(prefix) or (bare and not name.startswith(HEADS))
+        else name: tensor
+        for name, tensor in weights.items()
+    }
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
@@ -106,45 +123,13 @@ def _weights(folder: Path) -> dict[str, Tensor]:
 
 def _sharded_weights(listing: Path) -> dict[str, Tensor]:
     """The weights of all the files that an index names, in the index's own folder."""
-    files = _json(listing).get("weight_map")
+    files = json_object(listing).get("weight_map")
     if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
         raise CheckpointError(f"{listing} does not say which file holds which weight.")
     weights: dict[str, Tensor] = {}
     for file in sorted(set(files.values())):
         weights |= load_weights(listing.parent / Path(file).name)
     return weights
-
-
-def _config(settings: dict[str, Any], folder: Path) -> Wav2Vec2Config:
-    """Their configuration as ours; a missing value is that of BASE, as in transformers."""
-    default = base()
-    channels, kernels, strides = zip(*default.conv_layers, strict=True)
-    layers = zip(
-        settings.get("conv_dim", channels),
-        settings.get("conv_kernel", kernels),
-        settings.get("conv_stride", strides),
-        strict=True,
-    )
-    processor = folder / "preprocessor_config.json"
-    normalize = _json(processor).get("do_normalize", True) if processor.is_file() else False
-    return replace(
-        default,
-        conv_layers=tuple(layers),
-        conv_bias=settings.get("conv_bias", False),
-        conv_norm=settings.get("feat_extract_norm", "group"),
-        normalize_waveform=normalize,
-        width=settings.get("hidden_size", default.width),
-        ffn_width=settings.get("intermediate_size", default.ffn_width),
-        num_layers=settings.get("num_hidden_layers", default.num_layers),
-        num_heads=settings.get("num_attention_heads", default.num_heads),
-        norm_order="pre" if settings.get("do_stable_layer_norm", False) else "post",
-        position_kernel=settings.get("num_conv_pos_embeddings", default.position_kernel),
-        position_groups=settings.get("num_conv_pos_embedding_groups", default.position_groups),
-        codebooks=settings.get("num_codevector_groups", default.codebooks),
-        codebook_entries=settings.get("num_codevectors_per_group", default.codebook_entries),
-        codebook_width=settings.get("codevector_dim", default.codebook_width),
-        target_width=settings.get("proj_codevector_dim", default.target_width),
-    )
 
 
 def write_huggingface(checkpoint: Checkpoint, folder: Path) -> None:
@@ -165,12 +150,16 @@ def write_huggingface(checkpoint: Checkpoint, folder: Path) -> None:
         if not name.startswith(PRETRAINING_PREFIXES)
     }
     theirs = to_theirs(weights, KEYS)
-    labels = list(checkpoint.labels)
+    labels = _their_labels(checkpoint)
+    tokens = _tokenizer(labels, checkpoint.metadata)
     files = {
-        "config.json": _their_config(checkpoint.config, labels),
+        "config.json": {
+            **_their_config(checkpoint.config, len(labels)),
+            "pad_token_id": labels.index(tokens["pad_token"]),
+        },
         "vocab.json": {label: i for i, label in enumerate(labels)},
         "preprocessor_config.json": _preprocessor(checkpoint.config),
-        "tokenizer_config.json": _tokenizer(labels),
+        "tokenizer_config.json": tokens,
     }
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as renames:  # in the reverse of the order in which they are entered
@@ -195,7 +184,7 @@ def _preprocessor(config: Wav2Vec2Config) -> dict[str, Any]:
     }
 
 
-def _their_config(config: Wav2Vec2Config, labels: list[str]) -> dict[str, Any]:
+def _their_config(config: Wav2Vec2Config, outputs: int) -> dict[str, Any]:
     channels, kernels, strides = (list(values) for values in zip(*config.conv_layers, strict=True))
     return {
         "architectures": ["Wav2Vec2ForCTC"],
@@ -225,38 +214,37 @@ def _their_config(config: Wav2Vec2Config, labels: list[str]) -> dict[str, Any]:
         "num_codevectors_per_group": config.codebook_entries,
         "codevector_dim": config.codebook_width,
         "proj_codevector_dim": config.target_width,
-        "vocab_size": len(labels),
-        "pad_token_id": _blank(labels),
+        "vocab_size": outputs,
         "ctc_loss_reduction": "mean",
         "ctc_zero_infinity": True,
     }
 
 
-def _tokenizer(labels: list[str]) -> dict[str, Any]:
+def _their_labels(checkpoint: Checkpoint) -> list[str]:
+    """The labels, with the word boundary as `|`: transformers 5 forgets a delimiter of its own."""
+    labels = list(checkpoint.labels or ())
+    boundary = checkpoint.metadata.get("word_boundary")
+    if "|" not in labels and isinstance(boundary, int) and 0 <= boundary < len(labels):
+        labels[boundary] = "|"
+    return labels
+
+
+def _tokenizer(labels: list[str], metadata: dict[str, Any]) -> dict[str, Any]:
+    """The tokenizer's settings: special labels by what the metadata says, else by name."""
+    blank, boundary, unknown = (
+        labels[i] if isinstance(i := metadata.get(name), int) and 0 <= i < len(labels) else None
+        for name in ("blank", "word_boundary", "unknown")
+    )
+    if blank is None:
+        blank = next((name for name in BLANKS if name in labels), labels[0])
+    if boundary is None and metadata.get("word_boundary", "|") is not None:
+        boundary = "|"
     return {
         "tokenizer_class": "Wav2Vec2CTCTokenizer",
-        "pad_token": labels[_blank(labels)],
+        "pad_token": blank,
         "bos_token": "<s>",
         "eos_token": "</s>",
-        "unk_token": "<unk>",
-        "word_delimiter_token": "|",
+        "unk_token": "<unk>" if unknown is None else unknown,
+        "word_delimiter_token": boundary,
         "do_lower_case": False,
     }
-
-
-def _blank(labels: list[str]) -> int:
-    return next(
-        (labels.index(name) for name in ("<pad>", "[PAD]", "<blank>", "-") if name in labels), 0
-    )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
-        raise CheckpointError(f"{path} is not JSON: {error}.") from None
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} is not a JSON object.")
-    return values

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from argparse import Namespace
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from models.config import Wav2Vec2Config, base, large, large_lv60k
 from models.importers.fairseq import KEYS as FAIRSEQ
+from models.importers.labels import STANDARD
 from models.wav2vec2 import Wav2Vec2ForCTC
 
 REDUCED: dict[str, Any] = {
@@ -64,6 +67,14 @@ def transformers_ctc(config: Wav2Vec2Config) -> Any:
 
     torch.manual_seed(0)
     return shaken(Theirs(transformers_config(config)).eval())
+
+
+def save_ctc(model: Any, folder: Path, normalize: bool = False, **options: Any) -> None:
+    """Save transformers' network with the published alphabet and the extractor's settings."""
+    model.save_pretrained(folder, **options)
+    vocabulary = {label: i for i, label in enumerate(STANDARD)}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (folder / "preprocessor_config.json").write_text(json.dumps({"do_normalize": normalize}))
 
 
 def torchaudio_model(config: Wav2Vec2Config) -> Any:

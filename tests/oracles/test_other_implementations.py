@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from oracles.peers import VARIANTS, torchaudio_model, transformers_ctc
+from oracles.peers import VARIANTS, save_ctc, torchaudio_model, transformers_ctc
 
 from models.checkpoint import build_ctc
 from models.config import base
@@ -16,7 +16,7 @@ def config(request):
 
 
 def ours_from_transformers(theirs, folder):
-    theirs.save_pretrained(folder)
+    save_ctc(theirs, folder)
     return build_ctc(read_huggingface(folder))
 
 

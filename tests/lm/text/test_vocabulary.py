@@ -104,3 +104,23 @@ def test_vocabularies_that_make_no_sense():
         Vocabulary.from_labels(("<pad>", "a", "a"))
     with pytest.raises(SpellingError, match="no 'É' to spell 'CAFÉ' with"):
         Vocabulary.from_labels(CHARACTERS).spell("CAFÉ")
+
+
+def test_a_checkpoint_that_names_its_special_symbols_is_believed():
+    labels = ("PAD", "a", "ng", "UNK", "WORD")
+    metadata = {"blank": 0, "word_boundary": 4, "unknown": 3}
+    vocabulary = Vocabulary.from_metadata(labels, metadata)
+    assert vocabulary.units == "characters" and vocabulary.letters == {"a", "ng"}
+    assert vocabulary.text([1, 2, 4, 3, 2]) == "ang ng"
+    assert vocabulary.metadata == {"units": "characters", **metadata}
+    without = Vocabulary.from_metadata(labels[:4], {**metadata, "word_boundary": None})
+    assert without.units == "phones" and without.word_boundary is None
+    for wrong in ({"blank": 5}, {"blank": "PAD"}, {"word_boundary": -1}):
+        with pytest.raises(ValueError, match="must be the index of one of its 5 labels"):
+            Vocabulary.from_metadata(labels, {**metadata, **wrong})
+
+
+def test_metadata_names_special_symbols_only_where_their_names_do_not():
+    assert Vocabulary.from_labels(CHARACTERS).metadata == {"units": "characters"}
+    published = {"blank": 0, "word_boundary": 4, "unknown": 3}
+    assert Vocabulary.from_metadata(CHARACTERS, published) == Vocabulary.from_labels(CHARACTERS)

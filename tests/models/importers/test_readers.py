@@ -1,6 +1,5 @@
 """Files as other programs write them: every layout, and every way in which they can be wrong."""
 
-import json
 import os
 import pickle
 import shutil
@@ -16,6 +15,7 @@ import torch
 from oracles.peers import (
     VARIANTS,
     fairseq_file,
+    save_ctc,
     torchaudio_model,
     transformers_config,
     transformers_ctc,
@@ -159,7 +159,8 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path):
 @pytest.mark.parametrize("weights", ["safetensors", "bin", "old weight norm", "sharded"])
 def test_hugging_face_folders(config, weights, tmp_path):
     theirs = transformers_ctc(config)
-    theirs.save_pretrained(tmp_path, max_shard_size="200KB" if weights == "sharded" else "5GB")
+    shard = "200KB" if weights == "sharded" else "5GB"
+    save_ctc(theirs, tmp_path, config.normalize_waveform, max_shard_size=shard)
     if weights in ("bin", "old weight norm"):
         (tmp_path / "model.safetensors").unlink()
         state = theirs.state_dict()
@@ -171,9 +172,6 @@ def test_hugging_face_folders(config, weights, tmp_path):
             for new, old in renamed.items():
                 state = {name.replace(new, old): tensor for name, tensor in state.items()}
         torch.save(state, tmp_path / "pytorch_model.bin")
-    (tmp_path / "preprocessor_config.json").write_text(
-        json.dumps({"do_normalize": config.normalize_waveform})
-    )
     checkpoint = read_model(tmp_path)
     assert architecture(checkpoint.config) == architecture(config)
     assert checkpoint.labels == STANDARD
@@ -310,7 +308,7 @@ DAMAGES = [(name, damage) for name, damages in FOLDER_DAMAGE.items() for damage 
 
 @pytest.mark.parametrize(("name", "damage"), DAMAGES, ids=[f"{n}-{d!r}" for n, d in DAMAGES])
 def test_a_damaged_folder_is_refused_in_a_sentence(name, damage, tmp_path):
-    transformers_ctc(VARIANTS["base"]).save_pretrained(tmp_path)
+    save_ctc(transformers_ctc(VARIANTS["base"]), tmp_path)
     if name.startswith(("model", "pytorch")):
         (tmp_path / "model.safetensors").unlink()
     (tmp_path / name).write_bytes(damage)
@@ -414,7 +412,7 @@ def test_an_error_while_writing_leaves_the_old_model(tmp_path, monkeypatch):
 
 
 def test_a_folder_without_weights(tmp_path):
-    transformers_ctc(VARIANTS["base"]).save_pretrained(tmp_path)
+    save_ctc(transformers_ctc(VARIANTS["base"]), tmp_path)
     shutil.move(tmp_path / "model.safetensors", tmp_path / "elsewhere")
     with pytest.raises(CheckpointError, match=r"neither model.safetensors nor pytorch_model.bin"):
         read_model(tmp_path)

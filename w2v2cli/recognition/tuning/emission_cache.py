@@ -30,6 +30,7 @@ from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
 
 if TYPE_CHECKING:
+    from lm.text.vocabulary import Vocabulary
     from w2v2cli.recognition.acoustic_model import AcousticModel
 
 FRAMES, INDEX = "emissions.f16", "index.json"
@@ -131,7 +132,7 @@ def _write(
 
 def compute_emissions(
     model: AcousticModel,
-    labels: tuple[str, ...],
+    vocabulary: Vocabulary,
     utterances: Sequence[Utterance],
     batch_seconds: float = 0.0,
     on_progress: Callable[[int], None] = lambda done: None,
@@ -142,10 +143,9 @@ def compute_emissions(
 
     Raises UserError for an utterance that cannot be read.
     """
-    from lm.text.vocabulary import Vocabulary
     from w2v2cli.recognition.pipeline import AcousticStage
 
-    stage = AcousticStage(model, Vocabulary.from_labels(labels), batch_seconds)
+    stage = AcousticStage(model, vocabulary, batch_seconds)
     sources = [utterance.recorded for utterance in utterances]
     emissions = zip(utterances, stage.emissions(sources), strict=True)
     for done, (utterance, emitted) in enumerate(emissions, 1):

@@ -32,6 +32,7 @@ from w2v2cli.recognition.tuning.study import Study
 from w2v2cli.recognition.tuning.trials import NBEST, Outcome, Tuning
 
 if TYPE_CHECKING:
+    from lm.text.vocabulary import Vocabulary
     from w2v2cli.console import Advance
 
 DATABASE = "study.sqlite"
@@ -153,7 +154,7 @@ def tune_corpus(
     searching = replace(settings, beam=replace(settings.beam, nbest=nbest))
     with open_search(searching, outputs.labels, outputs.metadata, warn, keep=True) as pool:
         hashes = model_hash(settings.model.path), corpus_hash(corpus.utterances)
-        speech, precision = _emissions(settings, outputs.labels, corpus, hashes, on_progress)
+        speech, precision = _emissions(settings, pool.vocabulary, corpus, hashes, on_progress)
         identity = _identity(settings, options, references, hashes, precision)
         folder = study or home() / "studies" / hash_of(json.dumps(identity))[:16]
         with Study(folder / DATABASE, identity) as record:
@@ -224,7 +225,7 @@ def _second_pass(how: Rescoring, first: DecodingWeights) -> dict[str, Any]:
 
 def _emissions(
     settings: RecognitionOptions,
-    labels: tuple[str, ...],
+    vocabulary: Vocabulary,
     corpus: CorpusSplit,
     hashes: tuple[str, str],
     on_progress: Advance,
@@ -240,10 +241,10 @@ def _emissions(
         total = len(corpus.utterances)
         computed = compute_emissions(
             load_acoustic_model(settings),
-            labels,
+            vocabulary,
             corpus.utterances,
             settings.batch_seconds,
             lambda done: on_progress(done, total, "Acoustic model"),
         )
-        kept = keep_emissions(folder, computed, len(labels))
+        kept = keep_emissions(folder, computed, len(vocabulary.symbols))
     return kept, f"{precision} on {device.type}"

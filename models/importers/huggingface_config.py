@@ -1,0 +1,140 @@
+"""The settings of a folder of transformers as our configuration, or the reason why they cannot be.
+
+A setting without a place in our network is refused by name, never left out.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from models.checkpoint import CheckpointError
+from models.config import SAMPLE_RATE, Wav2Vec2Config, base
+
+# The model types that are this network, and the prefix of their weights.
+FAMILIES = {
+    "wav2vec2": "wav2vec2.",
+    "hubert": "hubert.",
+    "unispeech": "unispeech.",
+    "unispeech-sat": "unispeech_sat.",
+}
+
+# Relatives of other architectures, and what sets them apart.
+RELATIVES = {
+    "wavlm": "its attention has gated relative position biases",
+    "wav2vec2-conformer": "its blocks are Conformers, with convolutions and relative positions",
+    "wav2vec2-bert": "its input is a spectrogram and its blocks are Conformers",
+    "sew": "it squeezes the frames before the Transformer and stretches them after it",
+    "sew-d": "it squeezes the frames, and its attention is DeBERTa's",
+    "data2vec-audio": "its positions come from several convolutions with norms",
+}
+
+# Settings that change the network, what they are in ours, and transformers' names for the same.
+FIXED: dict[str, tuple[Any, ...]] = {
+    "hidden_act": ("gelu", "gelu_python"),
+    "feat_extract_activation": ("gelu", "gelu_python"),
+    "layer_norm_eps": (1e-5,),
+    "feat_proj_layer_norm": (True,),
+    "conv_pos_batch_norm": (False,),
+    "add_adapter": (False,),
+    "adapter_attn_dim": (None,),
+}
+REASONS = {
+    "add_adapter": "a convolutional adapter after the Transformer",
+    "adapter_attn_dim": "attention adapters, as MMS has",
+}
+
+
+def family_prefix(settings: dict[str, Any], folder: Path) -> str:
+    """The prefix of the weights' names. Raises CheckpointError for another architecture."""
+    kind = settings.get("model_type")
+    if isinstance(kind, str) and kind in RELATIVES:
+        raise CheckpointError(
+            f"{folder} holds a {kind!r} model, which is not the network of wav2vec 2.0: "
+            f"{RELATIVES[kind]}."
+        )
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise CheckpointError(f"{folder} holds a {kind!r} model, not wav2vec2.")
+    return FAMILIES[kind]
+
+
+def network_config(settings: dict[str, Any], folder: Path) -> Wav2Vec2Config:
+    """Their configuration as ours; a missing value is that of BASE, as in transformers.
+
+    Raises CheckpointError for a setting that our network has no place for and for a damaged file,
+    ValueError or TypeError for values that make no network.
+    """
+    _check_fixed(settings, folder)
+    default = base()
+    channels, kernels, strides = zip(*default.conv_layers, strict=True)
+    layers = zip(
+        settings.get("conv_dim", channels),
+        settings.get("conv_kernel", kernels),
+        settings.get("conv_stride", strides),
+        strict=True,
+    )
+    return replace(
+        default,
+        conv_layers=tuple(layers),
+        conv_bias=settings.get("conv_bias", False),
+        conv_norm=settings.get("feat_extract_norm", "group"),
+        normalize_waveform=_normalize(folder),
+        width=settings.get("hidden_size", default.width),
+        ffn_width=settings.get("intermediate_size", default.ffn_width),
+        num_layers=settings.get("num_hidden_layers", default.num_layers),
+        num_heads=settings.get("num_attention_heads", default.num_heads),
+        norm_order="pre" if settings.get("do_stable_layer_norm", False) else "post",
+        position_kernel=settings.get("num_conv_pos_embeddings", default.position_kernel),
+        position_groups=settings.get("num_conv_pos_embedding_groups", default.position_groups),
+        codebooks=settings.get("num_codevector_groups", default.codebooks),
+        codebook_entries=settings.get("num_codevectors_per_group", default.codebook_entries),
+        codebook_width=settings.get("codevector_dim", default.codebook_width),
+        target_width=settings.get("proj_codevector_dim", default.target_width),
+    )
+
+
+def _check_fixed(settings: dict[str, Any], folder: Path) -> None:
+    for name, values in FIXED.items():
+        value = settings.get(name, values[0])
+        if value not in values:
+            reason = f" ({REASONS[name]})" if name in REASONS else ""
+            raise CheckpointError(
+                f"{folder / 'config.json'} sets {name} to {value!r}{reason}, and w2v2 reads "
+                f"networks with {values[0]!r} only."
+            )
+
+
+def _normalize(folder: Path) -> bool:
+    """Whether waveforms are scaled, from the feature extractor's settings.
+
+    transformers 5 writes them into processor_config.json, older ones into
+    preprocessor_config.json; the newer file counts where both are there.
+    """
+    path = folder / "processor_config.json"
+    extractor = json_object(path).get("feature_extractor") if path.is_file() else None
+    if extractor is None:
+        path = folder / "preprocessor_config.json"
+        extractor = json_object(path) if path.is_file() else {}
+    if not isinstance(extractor, dict):
+        raise CheckpointError(f"{path} has a feature_extractor that is not a JSON object.")
+    rate = extractor.get("sampling_rate", SAMPLE_RATE)
+    if rate != SAMPLE_RATE:
+        raise CheckpointError(
+            f"{path} sets sampling_rate to {rate!r}, and w2v2 reads models for {SAMPLE_RATE} Hz."
+        )
+    return bool(extractor.get("do_normalize", True))
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises CheckpointError."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
+        raise CheckpointError(f"{path} is not JSON: {error}.") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} is not a JSON object.")
+    return values

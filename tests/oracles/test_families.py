@@ -1,0 +1,150 @@
+"""Networks of the hub's families, at a few thousand weights: read alike, or refused by name."""
+
+import json
+
+import pytest
+import torch
+from oracles.peers import save_ctc, shaken
+
+from models.checkpoint import CheckpointError, build_ctc
+from models.importers.huggingface import read_huggingface
+from models.importers.huggingface_config import RELATIVES
+from models.pretraining import Wav2Vec2ForPretraining
+
+CONVOLUTIONS = {
+    "conv_dim": (24,) * 7,
+    "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
+    "conv_stride": (5, 2, 2, 2, 2, 2, 2),
+}
+SMALL = {
+    **CONVOLUTIONS,
+    "vocab_size": 32,
+    "hidden_size": 48,
+    "intermediate_size": 80,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+}
+STABLE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
+FAMILIES = ["Hubert", "UniSpeech", "UniSpeechSat"]  # other names for the same network
+SHAPES = {  # the proportions of the published models
+    "XLS-R 300M": {**STABLE, "hidden_size": 64, "num_attention_heads": 16},
+    "XLS-R 1B": {
+        **STABLE, "hidden_size": 80, "num_attention_heads": 16, "intermediate_size": 320,
+        "num_hidden_layers": 4,
+    },
+    "XLS-R 2B": {**STABLE, "hidden_size": 120, "num_attention_heads": 8, "num_hidden_layers": 5},
+    "base": {},
+    "large": {"hidden_size": 64, "num_attention_heads": 16},
+    "never masked": {"mask_time_prob": 0.0, "mask_feature_prob": 0.0},
+    "odd": {
+        "feat_extract_norm": "layer", "num_attention_heads": 3, "num_conv_pos_embeddings": 19,
+        "conv_dim": (16, 24, 20), "conv_kernel": (12, 5, 4), "conv_stride": (6, 4, 2),
+    },
+}  # fmt: skip
+
+
+def random_ctc(family, **settings):
+    import transformers
+
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{family}Config")(**{**SMALL, **settings})
+    return shaken(getattr(transformers, f"{family}ForCTC")(config).eval())
+
+
+ALL = [("Wav2Vec2", name) for name in SHAPES]
+ALL += [(name, shape) for name in FAMILIES for shape in ("base", "XLS-R 300M", "never masked")]
+
+
+@pytest.mark.parametrize(("family", "shape"), ALL)
+@torch.inference_mode()
+def test_logits_equal_those_of_transformers(family, shape, tmp_path):
+    theirs = random_ctc(family, **SHAPES[shape])
+    save_ctc(theirs, tmp_path)
+    ours = build_ctc(read_huggingface(tmp_path))
+    for samples in (8000, 15_999):
+        waveform = torch.randn(2, samples)
+        found = ours(waveform, torch.tensor([samples] * 2))[0]
+        torch.testing.assert_close(found, theirs(waveform).logits, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["Wav2Vec2", *FAMILIES])
+def test_a_network_without_its_head_is_pretrained(family, tmp_path):
+    theirs = random_ctc(family)
+    getattr(theirs, theirs.base_model_prefix).save_pretrained(tmp_path)
+    with_head = tmp_path / "head"
+    save_ctc(theirs, with_head)
+    bare, whole = read_huggingface(tmp_path), read_huggingface(with_head)
+    assert bare.labels is None and bare.weights.keys() < whole.weights.keys()
+    assert all(torch.equal(whole.weights[name], bare.weights[name]) for name in bare.weights)
+
+
+@pytest.mark.parametrize("shape", [SHAPES["base"], SHAPES["XLS-R 1B"]], ids=["base", "XLS-R"])
+def test_pretraining_folders_are_read_with_their_quantizer(shape, tmp_path):
+    from transformers import Wav2Vec2Config
+    from transformers import Wav2Vec2ForPreTraining as Theirs
+
+    settings = {**SMALL, **shape}
+    codes = {"num_codevectors_per_group": 12, "codevector_dim": 40, "proj_codevector_dim": 36}
+    Theirs(Wav2Vec2Config(**settings, **codes)).save_pretrained(tmp_path)
+    checkpoint = read_huggingface(tmp_path)
+    network = Wav2Vec2ForPretraining(checkpoint.config)
+    network.load_state_dict(checkpoint.weights)
+    assert checkpoint.weights["quantizer.codebook"].shape == (24, 20)
+    assert checkpoint.labels is None
+
+
+@pytest.mark.parametrize("extractor", ["preprocessor_config.json", "processor_config.json"])
+@pytest.mark.parametrize("normalize", [True, False, None])
+def test_waveforms_are_scaled_as_the_extractor_says(extractor, normalize, tmp_path):
+    """transformers 5 writes a section of the one file, transformers 4 the other file."""
+    save_ctc(random_ctc("Wav2Vec2"), tmp_path, normalize=not normalize)
+    settings = {} if normalize is None else {"do_normalize": normalize}
+    section = settings if extractor.startswith("pre") else {"feature_extractor": settings}
+    (tmp_path / extractor).write_text(json.dumps(section))
+    assert read_huggingface(tmp_path).config.normalize_waveform == (normalize is not False)
+
+
+def test_without_the_extractors_settings_waveforms_are_scaled_as_in_transformers(tmp_path):
+    random_ctc("Wav2Vec2").wav2vec2.save_pretrained(tmp_path)
+    assert read_huggingface(tmp_path).config.normalize_waveform
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "message"),
+    [
+        ("Wav2Vec2", {"hidden_act": "relu"}, "hidden_act to 'relu'"),
+        ("Wav2Vec2", {"feat_extract_activation": "gelu_new"}, "feat_extract_activation to"),
+        ("Wav2Vec2", {"layer_norm_eps": 1e-3}, "layer_norm_eps to 0.001"),
+        ("Wav2Vec2", {"add_adapter": True}, "add_adapter to True .a convolutional adapter"),
+        ("Wav2Vec2", {**STABLE, "adapter_attn_dim": 16}, "adapter_attn_dim to 16 .attention"),
+        ("Hubert", {"feat_proj_layer_norm": False}, "feat_proj_layer_norm to False"),
+        ("Hubert", {"conv_pos_batch_norm": True}, "conv_pos_batch_norm to True"),
+    ],
+)
+def test_settings_without_a_place_here_are_refused_by_name(family, settings, message, tmp_path):
+    save_ctc(random_ctc(family, **settings), tmp_path)
+    with pytest.raises(CheckpointError, match=message):
+        read_huggingface(tmp_path)
+
+
+def test_another_sampling_rate_is_refused(tmp_path):
+    save_ctc(random_ctc("Wav2Vec2"), tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"sampling_rate": 8000}')
+    with pytest.raises(CheckpointError, match="sampling_rate to 8000, and w2v2 reads .* 16000 Hz"):
+        read_huggingface(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "family",
+    ["WavLM", "Wav2Vec2Conformer", "Wav2Vec2Bert", "SEW", "SEWD", "Data2VecAudio"],
+)
+def test_relatives_with_another_architecture_are_refused_with_the_reason(family, tmp_path):
+    import transformers
+
+    config = getattr(transformers, f"{family}Config")()
+    config.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="not the network of wav2vec 2.0: it") as caught:
+        read_huggingface(tmp_path)
+    assert RELATIVES[config.model_type] in str(caught.value)
