@@ -10,9 +10,10 @@ import soundfile
 from safetensors import safe_open
 
 from w2v2cli.data.audio import SUFFIXES
+from w2v2cli.data.corpora import metadata
 from w2v2cli.data.corpora.catalogue import MINIATURE, TRAINING_NAMES
 from w2v2cli.data.corpora.held_out import split_of
-from w2v2cli.data.corpora.readers import read_corpus
+from w2v2cli.data.corpora.readers import LISTS, read_corpus
 from w2v2cli.data.scanning import scan_corpus
 from w2v2cli.data.shards.index import index_path
 from w2v2cli.data.shards.writer import shard_corpora
@@ -40,7 +41,7 @@ def recording(path, seconds=1.0):
 
 
 def test_jsonl(tmp_path):
-    [manifest] = examples("JSONL manifests")
+    manifest, nemo = examples("JSONL manifests")
     for name in ("a.flac", "b.wav", "c.flac"):
         recording(tmp_path / "audio" / name)
     (tmp_path / "m.jsonl").write_text(manifest)
@@ -49,8 +50,86 @@ def test_jsonl(tmp_path):
     assert (cut.id, cut.path, cut.start, cut.samples) == ("a_0001", a.path, 8000, 4000)
     assert (b.id, b.text, b.seconds, b.samples) == ("b", "THREE", 0.5, None)
     assert (c.id, c.text, c.phones) == ("c", None, ("h#", "sh", "iy", "h#"))
-    used = {key for line in manifest.splitlines() for key in json.loads(line)}
+    used = {key for line in (manifest + nemo).splitlines() for key in json.loads(line)}
     assert used == set(first_cells("JSONL manifests"))
+
+
+def test_nemo(tmp_path):
+    _, nemo = examples("JSONL manifests")
+    recording(tmp_path / "ann" / "talk.wav", 1.5)
+    recording(tmp_path / "bob" / "talk.wav")
+    (tmp_path / "m.json").write_text(nemo)
+    found = read_corpus(tmp_path / "m.json")
+    assert [(u.text, u.start, u.samples) for u in found] == [
+        ("one", 8000, 12_000),
+        ("two", 20_000, 4000),
+        ("three", 0, 16_000),
+    ]
+    assert all(f"`{u.id}`" in section("JSONL manifests") for u in found)
+
+
+def test_common_voice(tmp_path):
+    [listing] = examples("Common Voice")
+    rows = [line.split("\t") for line in listing.splitlines()][1:]
+    for _, name, *_ in rows:
+        recording(tmp_path / "clips" / name)
+    (tmp_path / "train.tsv").write_text(listing, encoding="utf-8")
+    found = read_corpus(tmp_path)
+    assert [[u.speaker, u.path.name, u.text] for u in found] == [row[:3] for row in rows]
+
+
+def test_ljspeech(tmp_path):
+    [listing] = examples("LJSpeech")
+    for name in ("LJ001-0001", "LJ001-0002"):
+        recording(tmp_path / "wavs" / f"{name}.wav")
+    (tmp_path / "metadata.csv").write_text(listing)
+    assert [u.text for u in read_corpus(tmp_path)] == [
+        "Printing, in fourteen fifty",
+        'in being "comparatively" modern.',
+    ]
+
+
+def test_audiofolder(tmp_path):
+    [listing] = examples("AudioFolder")
+    for name in ("ann", "bob"):
+        recording(tmp_path / name / "one.wav")
+    (tmp_path / "metadata.csv").write_text(listing)
+    assert [(u.id, u.text, u.speaker) for u in read_corpus(tmp_path)] == [
+        ("ann/one", "Well, one", "7"),
+        ("bob/one", "two", "8"),
+    ]
+    named = re.findall(r"`(\w+)`", section("AudioFolder").split("The text is the first of")[1])
+    assert named == [*metadata.TEXTS, *metadata.SPEAKERS]
+
+
+def test_multilingual_librispeech(tmp_path):
+    [listing] = examples("Multilingual LibriSpeech")
+    for line in listing.splitlines():
+        speaker, book, _ = line.split("_")
+        recording(tmp_path / "audio" / speaker / book / f"{line.split()[0]}.flac")
+    (tmp_path / "transcripts.txt").write_text(listing, encoding="utf-8")
+    found = read_corpus(tmp_path)
+    assert [f"{u.id}\t{u.text}" for u in found] == listing.splitlines()
+
+
+def test_kaldi(tmp_path):
+    for name, content in zip(
+        ("wav.scp", "segments", "text", "utt2spk"), examples("Kaldi"), strict=True
+    ):
+        (tmp_path / name).write_text(content)
+    for name in "ab":
+        recording(tmp_path / "audio" / f"{name}.wav")
+    found = read_corpus(tmp_path)
+    assert [(u.id, u.text, u.speaker, u.start, u.samples) for u in found] == [
+        ("ann-1", "one", "ann", 4000, 8000),
+        ("ann-2", "two", "ann", 12_000, None),
+        ("bob-1", "three", "bob", 0, 8000),
+    ]
+
+
+def test_the_lists_that_make_a_folder_a_corpus():
+    told = section("Corpora by path").split("make a folder a corpus are")[1].split("where")[0]
+    assert re.findall(r"`([^`]+)`", told) == list(LISTS)
 
 
 def test_fairseq(tmp_path):

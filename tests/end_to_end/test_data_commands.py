@@ -151,6 +151,34 @@ def test_a_wrong_call_is_one_sentence(args, message, code):
     assert (result.stdout, result.returncode) == ("", code)
 
 
+def test_scan_of_a_kaldi_directory(tmp_path):
+    folder = tmp_path / "data" / "train"
+    folder.mkdir(parents=True)
+    for name in "ab":
+        soundfile.write(tmp_path / f"{name}.wav", np.zeros(8000), 8000)
+    (folder / "wav.scp").write_text("ra a.wav\nrb b.wav\n")
+    (folder / "segments").write_text("x ra 0.25 0.75\ny ra 0.75 -1\nz rb 0 1.01\n")
+    (folder / "text").write_text("x Çağrı, ışık\ny two\nz three\n", encoding="utf-8")
+    (folder / "utt2spk").write_text("x ann\ny ann\nz bob\n")
+    result = w2v2("scan", folder, "-o", tmp_path / "m.jsonl", "--no-hash")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr == f"{tmp_path / 'm.jsonl'}: 3 recordings, 0.00 hours, 2 speakers.\n"
+    found = read_corpus(tmp_path / "m.jsonl")
+    assert [(u.id, u.text, u.speaker, u.start, u.samples) for u in found] == [
+        ("x", "Çağrı, ışık", "ann", 4000, 8000),
+        ("y", "two", "ann", 12_000, 4000),
+        ("z", "three", "bob", 0, 16_000),
+    ]
+    (tmp_path / "b.wav").unlink()
+    result = w2v2("scan", folder, "-o", tmp_path / "m.jsonl", "--no-hash")
+    assert result.returncode == 1 and "1 of 3 recordings cannot be read" in result.stderr
+    assert "b.wav" in result.stderr
+    (folder / "wav.scp").write_text("ra cat a.wav |\n")
+    result = w2v2("scan", folder, "-o", tmp_path / "m.jsonl")
+    assert result.returncode == 1 and result.stderr.count("\n") == 1
+    assert "line 1: ra is a command (cat a.wav |), which w2v2 does not run" in result.stderr
+
+
 def test_prepare_from_an_address_an_archive_and_a_tree(server, tmp_path):
     url, served = server
     split_archive(served / "dev-clean.tar.gz", "dev-clean")

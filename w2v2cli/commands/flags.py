@@ -20,7 +20,8 @@ Data = Annotated[
     Path | None,
     typer.Option(
         help="With --split: the folder LibriSpeech was unpacked in. Without: your corpus, a "
-        "folder with *.trans.txt or transcripts.tsv, a fairseq .tsv or a JSONL manifest."
+        "folder or list in LibriSpeech's layout, Common Voice's, LJSpeech's, Kaldi's, NeMo's or "
+        "another of docs/data.md."
     ),
 ]
 

@@ -1,38 +1,64 @@
-"""Manifests: our JSONL, and fairseq's `.tsv` with a `.wrd` or `.ltr` beside it."""
+"""Manifests: our JSONL, NeMo's, and fairseq's `.tsv` with a `.wrd` or `.ltr` beside it."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from models.config import SAMPLE_RATE
 from storage.whole import whole_file
-from w2v2cli.data.utterance import CorpusError, Utterance, read_lines, speaker_of
+from w2v2cli.data.utterance import (
+    CorpusError,
+    Utterance,
+    ids_of,
+    numbered_lines,
+    read_lines,
+    speaker_of,
+    trimmed_to_files,
+)
 from w2v2cli.errors import UserError
 
 RECORDING_KEYS = ("audio_filepath", "audio", "path")  # the first that a row has names the file
+LONGEST = 1e9  # seconds; a larger value, infinity or NaN is a fault of the manifest
+Row = tuple[int, dict[str, Any]]  # the number of a line, and its object
 
 
 def read_jsonl(path: Path) -> Iterator[Utterance]:
-    """Read a manifest with one JSON object per line.
+    """Read a manifest with one JSON object per line: ours, or NeMo's.
 
     A row needs `audio_filepath` (or `audio`, or `path`), absolute or relative to the manifest's
-    folder. Optional: `id` (default: the file's name without suffix), `text`, `speaker`,
-    `duration` (seconds), `samples` and `start` (counted at 16 kHz), `phones` (separated by
-    spaces). Other keys are ignored. Raises CorpusError with the number of the line that is wrong.
+    folder. Optional: `id`, `text`, `speaker`, `duration` (seconds), `samples` and `start` (counted
+    at 16 kHz), `offset` (seconds; with it `duration` is the length of the cut), `phones` (separated
+    by spaces). Other keys are ignored. The default of `id` is the file's name without suffix; where
+    several rows would share it, see `_told_apart`. Raises CorpusError with the number of the line
+    that is wrong.
     """
-    for number, line in enumerate(read_lines(path), 1):
+    rows = list(_rows(path))
+    read = [_utterance(row, path.parent, f"{path}, line {number}") for number, row in rows]
+    unnamed = [index for index, (_, row) in enumerate(rows) if row.get("id") is None]
+    _refuse_repeats(path, rows, read, unnamed)
+    named = _told_apart(read, unnamed)
+    cut = {index for index, (_, row) in enumerate(rows) if row.get("offset") is not None}
+    trimmed = iter(trimmed_to_files([named[index] for index in sorted(cut)]))
+    for index, utterance in enumerate(named):
+        yield next(trimmed) if index in cut else utterance
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    for number, line in numbered_lines(path):
         where = f"{path}, line {number}"
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise CorpusError(f"{where} is not JSON: {error}.") from None
         if not isinstance(row, dict):
             raise CorpusError(f"{where} should be a JSON object: {line[:40]!r}.")
-        yield _utterance(row, path.parent, where)
+        yield number, row
 
 
 def _utterance(row: dict[str, Any], folder: Path, where: str) -> Utterance:
@@ -43,14 +69,75 @@ def _utterance(row: dict[str, Any], folder: Path, where: str) -> Utterance:
     if text is not None and not isinstance(text, str):
         raise CorpusError(f"{where}: text should be a string, got {text!r}.")
     recording = folder / str(name)  # an absolute name stays what it is
-    identity = str(row.get("id", recording.stem))
+    identity = recording.stem if row.get("id") is None else str(row["id"])
     speaker = str(row["speaker"]) if row.get("speaker") is not None else speaker_of(identity)
-    samples, start = _count(row, "samples", where), _count(row, "start", where) or 0
+    start, samples = _cut(row, where)
     seconds = _seconds(row, "duration", where)
     if seconds is None and samples is not None:
         seconds = samples / SAMPLE_RATE
     phones = tuple(str(row["phones"]).split()) if row.get("phones") else None
     return Utterance(identity, recording, text, speaker, seconds, samples, start, phones)
+
+
+def _cut(row: dict[str, Any], where: str) -> tuple[int, int | None]:
+    """First sample and number of samples, from `start` and `samples` or `offset` and `duration`."""
+    samples, start = _count(row, "samples", where), _count(row, "start", where) or 0
+    offset = _seconds(row, "offset", where)
+    if offset is None:
+        return start, samples
+    if row.get("start") is not None:
+        raise CorpusError(f"{where} has both start and offset: keep one of them.")
+    start = round(offset * SAMPLE_RATE)
+    duration = _seconds(row, "duration", where)
+    if samples is None and duration is not None:
+        samples = round((offset + duration) * SAMPLE_RATE) - start
+        if not samples:
+            raise CorpusError(f"{where}: duration should be above 0, got {duration!r}.")
+    return start, samples
+
+
+def _refuse_repeats(
+    path: Path, rows: list[Row], utterances: list[Utterance], unnamed: Sequence[int]
+) -> None:
+    seen: dict[tuple[Path, int, int | None], int] = {}
+    for index in unnamed:
+        utterance, number = utterances[index], rows[index][0]
+        first = seen.setdefault((utterance.path, utterance.start, utterance.samples), number)
+        if first != number:
+            raise CorpusError(
+                f"{path}, line {number} lists what line {first} lists already, {utterance.path}: "
+                "remove one, or give each an id."
+            )
+
+
+def _told_apart(utterances: list[Utterance], unnamed: Sequence[int]) -> list[Utterance]:
+    """The utterances, those of rows without `id` renamed where their file's name is not enough.
+
+    unnamed: indices of these rows. Where an id is not theirs alone, they are called by their path
+    below the folder that all of them share, without suffix; where several are cuts of one file,
+    also by the cut's start and end in milliseconds: `SPEAKER/a_1250-3500`.
+    """
+    counts = Counter(utterance.id for utterance in utterances)
+    clashing = [index for index in unnamed if counts[utterances[index].id] > 1]
+    if not clashing:
+        return utterances
+    paths = {index: os.path.abspath(utterances[index].path) for index in clashing}
+    top = os.path.commonpath([os.path.dirname(path) for path in paths.values()])
+    files = sorted(set(paths.values()))
+    ids = dict(
+        zip(files, ids_of([Path(os.path.relpath(f, top)).as_posix() for f in files]), strict=True)
+    )
+    pieces = Counter(paths.values())
+    found = list(utterances)
+    for index, path in paths.items():
+        utterance, name = utterances[index], ids[path]
+        if pieces[path] > 1:
+            name = f"{name}_{utterance.start * 1000 // SAMPLE_RATE}-"
+            if utterance.samples is not None:
+                end = utterance.start + utterance.samples
+                name += str(end * 1000 // SAMPLE_RATE)
+        found[index] = replace(utterance, id=name)
+    return found
 
 
 def _count(row: dict[str, Any], key: str, where: str) -> int | None:
@@ -63,7 +150,7 @@ def _count(row: dict[str, Any], key: str, where: str) -> int | None:
 def _seconds(row: dict[str, Any], key: str, where: str) -> float | None:
     value = row.get(key)
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if value is not None and (not number or value < 0):
+    if value is not None and (not number or not 0 <= value < LONGEST):
         raise CorpusError(f"{where}: {key} should be seconds, got {value!r}.")
     return value
 
