@@ -1,14 +1,16 @@
 """One spelling for all English text, for training language models and for computing error rates.
 
 The result has the letters A to Z, apostrophes inside words and single spaces, as the transcripts of
-LibriSpeech.
+LibriSpeech. `normalizers` has those of other languages.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 _APOSTROPHES = str.maketrans({c: "'" for c in "’‘ʼ＇`´"})
 _NUMBER = re.compile(r"([£$€]?)(\d+(?:,\d{3})+|\d+)(?:\.(\d+))?(st|nd|rd|th)?\b", re.IGNORECASE)
@@ -16,7 +18,11 @@ _ELSE = re.compile(r"[^A-Z' ]+")
 _STRAY = re.compile(r"(?<![A-Z])'+|'+(?![A-Z])")  # an apostrophe that is not inside a word
 _TITLES = {"MR": "MISTER", "MRS": "MISSUS", "DR": "DOCTOR", "ST": "SAINT"}
 _TITLE = re.compile(r"\b(MR|MRS|DR|ST)\.(?=\s)")
-_SYMBOLS = {"&": " AND ", "%": " PERCENT ", "Æ": "AE", "Œ": "OE", "ß": "SS"}
+_SYMBOLS = {"&": " AND ", "%": " PERCENT "}
+_LIGATURES = {"Æ": "AE", "æ": "AE", "Œ": "OE", "œ": "OE", "ß": "SS"}
+_SIGNS = re.compile("[&%]")
+_LIGATURE = re.compile("[ÆæŒœß]")
+_GAP = re.compile(r"\s+")
 _CURRENCY = {"£": " POUNDS", "$": " DOLLARS", "€": " EUROS"}
 
 _ONES = (
@@ -42,30 +48,137 @@ _ORDINALS = {
 }
 
 
-def normalize_text(text: str) -> str:
+def normalize_text(text: str, changes: Changes | None = None) -> str:
     """Normalise text: capitals, numbers in words, no accents and no punctuation.
 
     Apostrophes stay inside words. Normalised text is returned unchanged.
 
+    changes: gets what is dropped or rewritten; counting it takes several times as long.
+
     >>> normalize_text("It’s Mr. Dubois' 2nd café—well-known.")
     "IT'S MISTER DUBOIS SECOND CAFE WELL KNOWN"
     """
-    text = text.translate(_APOSTROPHES)
+    note = ignored if changes is None else changes.note
+    text = _by_character("apostrophe", text, text.translate(_APOSTROPHES), note)
     if not text.isascii():
-        for symbol in "ÆŒß":
-            text = text.replace(symbol, _SYMBOLS[symbol]).replace(symbol.lower(), _SYMBOLS[symbol])
+        text = _unaccented(text, note)
+    text = upper_case(text, note)
+    text = _replaced("symbol", _SIGNS, lambda match: _SYMBOLS[match[0]], text, note)
+    text = _replaced("title", _TITLE, lambda match: _TITLES[match[1]], text, note)
+    if any(c.isdigit() for c in text):
+        text = _replaced("number", _NUMBER, _spoken_number, text, note)
+    text = _replaced("character", _ELSE, lambda match: " ", text, note)
+    text = _replaced("apostrophe", _STRAY, lambda match: " ", text, note)
+    return single_spaces(text, note)
+
+
+@dataclass
+class Changes:
+    """What a normaliser dropped or rewrote, counted."""
+
+    counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """Number of changes by kind, characters before and characters after.
+
+    Of the characters of the text, those of all "before" are gone and those of all "after" are new.
+    The kinds are case, space, apostrophe, accent, composition, symbol, title, number, character,
+    hyphen, punctuation, invisible and mark.
+    """
+
+    def note(self, kind: str, before: str, after: str, count: int = 1) -> None:
+        """Count a change, unless it changes nothing."""
+        if before != after:
+            self.counts[kind, before, after] += count
+
+    def __bool__(self) -> bool:
+        return bool(self.counts)
+
+
+Note = Callable[[str, str, str], None]
+"""Called with the kind of a change and the characters before and after it."""
+
+
+def ignored(kind: str, before: str, after: str) -> None:
+    """Do nothing about a change."""
+
+
+def _unaccented(text: str, note: Note) -> str:
+    """Fold ligatures and what Unicode decomposes; drop the accents."""
+    text = _replaced("accent", _LIGATURE, lambda match: _LIGATURES[match[0]], text, note)
+    if note is ignored:
         decomposed = unicodedata.normalize("NFKD", text)
-        text = "".join(c for c in decomposed if not unicodedata.combining(c)).translate(
+        return "".join(c for c in decomposed if not unicodedata.combining(c)).translate(
             _APOSTROPHES
         )
-    text = text.upper()
-    for symbol in "&%":
-        text = text.replace(symbol, _SYMBOLS[symbol])
-    text = _TITLE.sub(lambda match: _TITLES[match[1]], text)
-    if any(c.isdigit() for c in text):
-        text = _NUMBER.sub(_spoken_number, text)
-    text = _STRAY.sub(" ", _ELSE.sub(" ", text))
-    return " ".join(text.split())
+    bare = []
+    for character in text:
+        if not character.isascii():
+            found = unicodedata.normalize("NFKD", character)
+            found = "".join(c for c in found if not unicodedata.combining(c))
+            found = found.translate(_APOSTROPHES)
+            note("accent", character, found)
+            character = found
+        bare.append(character)
+    return "".join(bare)
+
+
+def _replaced(
+    kind: str,
+    pattern: re.Pattern[str],
+    replacement: Callable[[re.Match[str]], str],
+    text: str,
+    note: Note,
+) -> str:
+    if note is ignored:
+        return pattern.sub(replacement, text)
+
+    def noted(match: re.Match[str]) -> str:
+        after = replacement(match)
+        note(kind, match[0], after)
+        return after
+
+    return pattern.sub(noted, text)
+
+
+def _by_character(kind: str, before: str, after: str, note: Note) -> str:
+    """Note the characters that differ in two texts of one length; return the second."""
+    if note is not ignored and before != after:
+        for old, new in zip(before, after, strict=True):
+            note(kind, old, new)
+    return after
+
+
+def upper_case(text: str, note: Note = ignored) -> str:
+    """Return a text in capitals; `note` is called with each character that changes."""
+    return _in_case(text, text.upper(), str.upper, note)
+
+
+def lower_case(text: str, note: Note = ignored) -> str:
+    """Return a text in small letters; `note` is called with each character that changes."""
+    return _in_case(text, text.lower(), str.lower, note)
+
+
+def _in_case(text: str, changed: str, change: Callable[[str], str], note: Note) -> str:
+    if note is not ignored and text != changed:
+        at = 0
+        for character in text:
+            # Whole text counts: a sigma that ends a word differs, and is as long as the other.
+            length = len(change(character))
+            note("case", character, changed[at : at + length])
+            at += length
+    return changed
+
+
+def single_spaces(text: str, note: Note = ignored) -> str:
+    """Return the words of a text with single spaces between them."""
+    joined = " ".join(text.split())
+    if note is not ignored and joined != text:
+        outer = text.strip()
+        lead = text.index(outer) if outer else len(text)
+        note("space", text[:lead], "")
+        note("space", text[lead + len(outer) :], "")
+        for gap in _GAP.findall(outer):
+            note("space", gap, " ")
+    return joined
 
 
 def _spoken_number(match: re.Match[str]) -> str:

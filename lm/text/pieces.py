@@ -10,7 +10,7 @@ import base64
 import binascii
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -71,14 +71,16 @@ class PieceModel:
             ) from None
 
 
-def train_pieces(texts: Iterable[str], size: int) -> PieceModel:
+def train_pieces(
+    texts: Iterable[str], size: int, normalize: Callable[[str], str] = normalize_text
+) -> PieceModel:
     """Learn a model of `size` pieces, every character among them, from transcripts.
 
-    texts: transcripts, which `normalize_text` spells. The result depends on the texts alone. Raises
+    texts: transcripts, which `normalize` spells. The result depends on the texts alone. Raises
     PiecesError for a size that the texts do not allow, and where sentencepiece is not installed.
     """
     sentencepiece = import_sentencepiece()
-    sentences = [text for text in map(normalize_text, texts) if text]
+    sentences = [text for text in map(normalize, texts) if text]
     if not sentences:
         raise PiecesError("There is no text to learn word pieces from.")
     least = len(set("".join(sentences)) - {" "}) + 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from lm.text.normalization import normalize_text
+from lm.text.normalizers import Normalizer
 from lm.text.phones import PhoneError, PhoneSet, fold, phone_set
 from lm.text.pieces import MARK, PieceModel, words_of
 
@@ -27,6 +27,7 @@ BOUNDARIES = ("|", "<space>", " ")
 UNKNOWN = ("<unk>", "[UNK]")
 SPECIAL = ("blank", "word_boundary", "unknown")  # in the metadata: their indices
 BRACKETS = (("<", ">"), ("[", "]"))  # around names of symbols that spell nothing
+ENGLISH = frozenset("'ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 class SpellingError(ValueError):
@@ -49,6 +50,8 @@ class Vocabulary:
     """The kind of the symbols."""
     piece_model: PieceModel | None = field(default=None, compare=False, repr=False)
     """The model that cuts words into pieces; restoring words from pieces does not need it."""
+    normalizer: Normalizer = Normalizer()
+    """How transcripts are spelled; phones are not normalised."""
 
     @classmethod
     def from_labels(
@@ -57,10 +60,12 @@ class Vocabulary:
         blank: int | None = None,
         units: Units | None = None,
         piece_model: PieceModel | None = None,
+        normalizer: Normalizer | None = None,
     ) -> Vocabulary:
         """Find the special symbols by their names in Hugging Face, fairseq and torchaudio.
 
         blank: its index, where the checkpoint names it. units: None to find them by `units_of`.
+        normalizer: None takes `english` for the letters A to Z, and `basic` for other characters.
         Raises ValueError for labels without a blank or with duplicates.
         """
         labels = tuple(labels)
@@ -77,7 +82,8 @@ class Vocabulary:
             )
         units = units or units_of(labels)
         boundary = _first(labels, BOUNDARIES) if units == "characters" else None
-        return cls(labels, blank, boundary, _first(labels, UNKNOWN), units, piece_model)
+        found = cls(labels, blank, boundary, _first(labels, UNKNOWN), units, piece_model)
+        return replace(found, normalizer=normalizer or _normalizer_of(found))
 
     @classmethod
     def from_metadata(cls, labels: Sequence[str], metadata: Mapping[str, Any]) -> Vocabulary:
@@ -103,20 +109,30 @@ class Vocabulary:
             units = "characters" if bounded else units_of(others)
         model = None if pieces is None else PieceModel.from_text(pieces)
         vocabulary = cls.from_labels(labels, special.pop("blank", None), units, model)
-        return replace(vocabulary, **special)
+        vocabulary = replace(vocabulary, **special)
+        spelled = metadata.get("normalizer")
+        normalizer = None if spelled is None else Normalizer.from_metadata(spelled)
+        return replace(vocabulary, normalizer=normalizer or _normalizer_of(vocabulary))
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Values that a checkpoint stores with the labels, for `from_metadata`."""
-        pieces = {} if self.piece_model is None else {"pieces": self.piece_model.as_text()}
+        """Values that a checkpoint stores with the labels, for `from_metadata`.
+
+        The normaliser is among them unless the labels tell it.
+        """
+        values: dict[str, Any] = {"units": self.units}
+        if self.piece_model is not None:
+            values["pieces"] = self.piece_model.as_text()
+        if self.normalizer != _normalizer_of(self):
+            values["normalizer"] = self.normalizer.metadata
         special = {name: getattr(self, name) for name in SPECIAL}
         try:
             by_name = Vocabulary.from_labels(self.symbols, units=self.units)
         except ValueError:  # none of the labels is known for a blank
-            return {"units": self.units, **pieces, **special}
+            return values | special
         if all(getattr(by_name, name) == index for name, index in special.items()):
-            special = {}
-        return {"units": self.units, **pieces, **special}
+            return values
+        return values | special
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -147,7 +163,7 @@ class Vocabulary:
     def transcript_ids(self, transcript: str | Sequence[str]) -> tuple[int, ...]:
         """The symbol indices of a transcript.
 
-        transcript: text, which `normalize_text` spells; or phones, in one string or several, which
+        transcript: text, which the normaliser spells; or phones, in one string or several, which
         are folded to those of the model where both are TIMIT's.
 
         In characters a word boundary follows every word, the last one too, as in fairseq's `.ltr`
@@ -157,7 +173,7 @@ class Vocabulary:
         if self.units == "phones":
             return self._ids(self._folded(parts), " ".join(parts))
         end = () if self.word_boundary is None else (self.word_boundary,)
-        words = normalize_text(" ".join(parts)).split()
+        words = self.normalizer(" ".join(parts)).split()
         return tuple(i for word in words for i in (*self.spell(word), *end))
 
     def spell(self, word: str) -> tuple[int, ...]:
@@ -244,6 +260,16 @@ def units_of(labels: Sequence[str]) -> Units:
         len(label) > 1 and label not in special and not _is_name(label) for label in labels
     )
     return "phones" if longer and _first(labels, BOUNDARIES) is None else "characters"
+
+
+def _normalizer_of(vocabulary: Vocabulary) -> Normalizer:
+    """The normaliser of a checkpoint that names none."""
+    letters = vocabulary.letters
+    if vocabulary.units != "characters" or {letter.upper() for letter in letters} <= ENGLISH:
+        return Normalizer()
+    small = any(letter != letter.upper() for letter in letters)
+    large = any(letter != letter.lower() for letter in letters)
+    return Normalizer("basic", "keep" if small and large else "upper" if large else "lower")
 
 
 def _is_name(symbol: str) -> bool:

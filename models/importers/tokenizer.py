@@ -67,6 +67,12 @@ def huggingface_outputs(folder: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
     }
 
 
+def vocabulary_labels(path: Path) -> tuple[str, ...]:
+    """The labels of a `vocab.json` alone, by their numbers. Raises LabelsError, OSError."""
+    ids = _vocabulary(path, None)
+    return tuple(sorted(ids, key=ids.__getitem__))
+
+
 def _pad_token_id(config: dict[str, Any], count: int) -> int | None:
     number = config.get("pad_token_id")
     return number if isinstance(number, int) and 0 <= number < count else None

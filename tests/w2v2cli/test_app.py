@@ -162,7 +162,7 @@ OPTIONS = {
     "log-every tensorboard dry-run speed",
     "finetune": "output model recipe valid lm lexicon seeds peak-lr shards data updates seed set "
     "batch-seconds total-batch-hours accumulate loader-workers precision device compile "
-    "recompute log-every tensorboard dry-run speed",
+    "recompute log-every tensorboard dry-run speed alphabet normalizer case language",
     "plot": "output",
     "lm train": "output valid recipe normalize updates peak-lr seed set batch-words accumulate "
     "precision device compile log-every tensorboard",

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from w2v2cli.help import Help
 
 PretrainingRecipe = Literal["base-960", "large-960", "large-lv60k", "ablation", "small"]
-BATCHES, RUN = "Batches", "Run"  # headings of --help
+BATCHES, RUN, TEXT = "Batches", "Run", "Text"  # headings of --help
 
 
 @dataclass(frozen=True)
@@ -209,6 +209,37 @@ class _Finetuning:
         int,
         Help("Train N times with different seeds and keep the best by validation (paper: 3)."),
     ] = 1
+    alphabet: Annotated[
+        str | None,
+        Help(
+            "Characters of the output layer: auto (those of the transcripts; the published English "
+            "symbols where the letters are among A to Z), english, checkpoint (those of --model), "
+            "or a file with a symbol on each line. Default: auto.",
+            TEXT,
+            metavar="NAME",
+        ),
+    ] = None
+    normalizer: Annotated[
+        Literal["auto", "english", "basic", "none"] | None,
+        Help(
+            "How transcripts are spelled: english (A to Z, numbers in words), basic (any language: "
+            "Unicode NFC, one case, no punctuation) or none. Default: english for the English "
+            "alphabet, else basic.",
+            TEXT,
+        ),
+    ] = None
+    case: Annotated[
+        Literal["auto", "upper", "lower", "keep"] | None,
+        Help("Case of the letters. Default: that of the alphabet, else lower.", TEXT),
+    ] = None
+    language: Annotated[
+        str | None,
+        Help(
+            "Language of the transcripts; tr and az (Turkish, Azeri) tell i from ı in both cases.",
+            TEXT,
+            metavar="TAG",
+        ),
+    ] = None
     peak_lr: Annotated[
         list[float] | None,
         Help(
@@ -222,3 +253,12 @@ class _Finetuning:
 @dataclass(frozen=True)
 class FinetuneFlags(AudioTrainingFlags, _Finetuning):
     """The options of `w2v2 finetune`, in the order of its help."""
+
+    def _more(self) -> dict[str, Any]:
+        text = {
+            "alphabet": self.alphabet,
+            "normalizer": self.normalizer,
+            "case": self.case,
+            "language": self.language,
+        }
+        return super()._more() | text

@@ -121,7 +121,9 @@ class RecognitionOptions:
             transformer=self.lm.kind == "transformer",
             device=self.device,
             lm_cache_gb=self.lm_cache_gb,
-            metadata={k: v for k, v in (metadata or {}).items() if k in ("units", "pieces")},
+            metadata={
+                k: v for k, v in (metadata or {}).items() if k in ("units", "pieces", "normalizer")
+            },
         )
         if not self.hotwords:
             return spec

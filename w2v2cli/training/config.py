@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from lm.text.normalizers import Normalizer
 from lm.text.vocabulary import Units
 from models.masking import SpanMask
 from models.pretraining import Objective
@@ -139,11 +140,23 @@ class FinetuneConfig(AudioRunConfig):
     """Classes that TIMIT's 61 phones are folded to in training, 39 or 48; scoring uses 39."""
     pieces: int = 1000
     """Number of word pieces learned from the transcripts, where `units` is `pieces`."""
+    alphabet: str = "auto"
+    """Characters of the output layer: `auto` finds those of the transcripts, `english` is the
+    published layout, `checkpoint` that of the model to start from; or a file of symbols."""
+    normalizer: Literal["auto", "english", "basic", "none"] = "auto"
+    """How transcripts are spelled (`lm.text.normalizers`); `auto` takes `english` for the English
+    alphabet and `basic` for others."""
+    case: Literal["auto", "upper", "lower", "keep"] = "auto"
+    """Case of the letters; `auto` takes the alphabet's, else small letters."""
+    language: str = ""
+    """Language tag; `tr` and `az` have letter cases of their own."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.phones not in (39, 48):
             raise ValueError(f"phones are folded to 39 or 48, got {self.phones}")
+        if self.normalizer == "english" and self.case in ("lower", "keep"):
+            Normalizer("english", self.case)  # says what contradicts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,8 @@ FREE = {
     "total_batch_hours",
     "validate_every",
 }
+# Settings that older runs did not write down, with the values they had.
+LATER = {"alphabet": "auto", "normalizer": "auto", "case": "auto", "language": ""}
 
 
 def _ignored(_: object) -> None:
@@ -116,6 +118,7 @@ def check_settings(folder: Path, config: RunConfig, write: bool) -> None:
     before = read_json(
         path, ["kind"], "the same call then continues the run, without comparing settings"
     )
+    before = {**LATER, **before}
     other = [name for name in settings if name not in FREE and settings[name] != before.get(name)]
     if other:
         shown = "; ".join(

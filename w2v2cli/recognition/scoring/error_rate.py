@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import jiwer
@@ -81,9 +81,14 @@ class Alignment:
         ]
 
 
-def align(reference: str, hypothesis: str) -> Alignment:
-    """Normalise both texts (`lm.text.normalization`) and count their differences."""
-    reference, hypothesis = normalize_text(reference), normalize_text(hypothesis)
+def align(
+    reference: str, hypothesis: str, normalize: Callable[[str], str] = normalize_text
+) -> Alignment:
+    """Normalise both texts and count their differences.
+
+    normalize: a normaliser of `lm.text.normalizers`; English by default.
+    """
+    reference, hypothesis = normalize(reference), normalize(hypothesis)
     if not reference:
         words = ErrorCounts(insertions=len(hypothesis.split()))
         return Alignment(reference, hypothesis, words, ErrorCounts(insertions=len(hypothesis)))

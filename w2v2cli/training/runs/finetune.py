@@ -13,7 +13,7 @@ from lm.decoding import BeamOptions, DecodingWeights
 from lm.text.vocabulary import Vocabulary
 from models.config import PRESETS
 from models.importers.reader import read_model
-from w2v2cli.data.dataset import labelled
+from w2v2cli.data.dataset import LeftOut, labelled
 from w2v2cli.data.locations import resolve_lm, resolve_model
 from w2v2cli.data.recordings import Recordings
 from w2v2cli.errors import UsageError, UserError
@@ -26,6 +26,7 @@ from w2v2cli.training.config import FinetuneConfig, changed
 from w2v2cli.training.metrics import Progress
 from w2v2cli.training.recipes import FINETUNING
 from w2v2cli.training.run_folder import Callbacks, train
+from w2v2cli.training.runs.alphabet import alphabet_lines
 from w2v2cli.training.runs.dry_run import A100, DryRun, batch_description, dry_run
 from w2v2cli.training.runs.result import RunResult, result_of
 from w2v2cli.training.runs.selection import run_all
@@ -37,9 +38,14 @@ from w2v2cli.training.runs.sources import (
     path_of,
     text_of,
 )
-from w2v2cli.training.runs.vocabulary import keep_vocabulary, vocabulary_of
+from w2v2cli.training.runs.vocabulary import (
+    keep_vocabulary,
+    metadata_of,
+    vocabulary_of,
+)
 from w2v2cli.training.stream import audio_stream
 from w2v2cli.training.tasks.finetuning import Finetuning, Start, build, regularised
+from w2v2cli.training.tasks.output_layer import rows_line
 
 
 def finetune(
@@ -115,10 +121,13 @@ def finetuning_dry_run(
     if names or shards:
         phones = config.units == "phones"
         source, _ = labelled_recordings(names, shards, None, path_of(data), phones)
-    symbols = config.pieces + 1  # as many as word pieces will be, which need transcripts to learn
+    symbols: int | Sequence[str] = (
+        config.pieces + 1
+    )  # as many as word pieces will be, which need transcripts to learn
     if source is not None or config.units != "pieces":
-        vocabulary = vocabulary_of(config, source.texts if source is not None else ())
-        symbols = len(vocabulary.symbols)
+        texts = source.texts if source is not None else ()
+        vocabulary = vocabulary_of(config, texts, start=start.labels)
+        symbols = vocabulary.symbols
         if source is not None:
             fastest = max(config.speeds)
             learned, _ = labelled(source, vocabulary.transcript_ids, start.config, fastest)
@@ -146,9 +155,11 @@ def read_start(name: str) -> Start:
         return Start(PRESETS[preset](), None)
     try:
         checkpoint = read_model(resolve_model(name).path)
+        if checkpoint.labels is not None:
+            Vocabulary.from_labels(checkpoint.labels)  # says what is wrong with them
     except ValueError as error:
         raise UserError(str(error)) from error
-    return Start(checkpoint.config, checkpoint.weights)
+    return Start(checkpoint.config, checkpoint.weights, checkpoint.labels)
 
 
 @dataclass(frozen=True)
@@ -194,14 +205,14 @@ class _Job:
     ) -> RunResult:
         """Carry out one run in a folder."""
         start = read_start(self.model)
-        vocabulary = vocabulary_of(config, self.train.texts, folder)
+        vocabulary = vocabulary_of(config, self.train.texts, folder, start.labels)
         if collectives.first:
             keep_vocabulary(vocabulary, folder)
         spell, fastest = vocabulary.transcript_ids, max(config.speeds)
         learned, left_out = labelled(self.train, spell, start.config, fastest)
         held_out, also_left_out = labelled(self.valid, spell, start.config)
         if collectives.first:
-            for line in described([*left_out, *also_left_out]):
+            for line in self._lines(start, vocabulary, [*left_out, *also_left_out]):
                 callbacks.note(line)
         for what, kept in (("train", learned), ("validate", held_out)):
             if not len(kept):
@@ -214,12 +225,32 @@ class _Job:
                 f"validating on {len(held_out)}."
             )
             callbacks.note(f"Batch: {batch_description(config, collectives.world, learned)}.")
-        metadata = {**self.metadata, "started_from": self.model, "seed": config.seed}
+        metadata = {
+            **self.metadata,
+            **metadata_of(vocabulary),
+            "started_from": self.model,
+            "seed": config.seed,
+        }
         with self.validation.searches(self.model, vocabulary, callbacks.warn) as pool:
             task = Finetuning(config, start, vocabulary, held_out, pool, metadata)
-            network = build(start, config, len(vocabulary.symbols))
+            network = build(start, config, vocabulary.symbols)
             stream = audio_stream(config, learned, collectives)
             outcome = train(
                 network, task, config, stream, folder, collectives, callbacks, self.tensorboard
             )
         return result_of(outcome, folder, task.judged_by)
+
+    def _lines(
+        self, start: Start, vocabulary: Vocabulary, left_out: Sequence[LeftOut]
+    ) -> Iterator[str]:
+        """Yield lines about the alphabet, the output layer and what is not trained on."""
+        yield from alphabet_lines(
+            vocabulary,
+            [*self.train.ids, *self.valid.ids],
+            [*self.train.texts, *self.valid.texts],
+        )
+        if start.labels is not None:
+            line = rows_line(start.labels, vocabulary.symbols, self.model)
+            if line is not None:
+                yield line
+        yield from described(left_out)

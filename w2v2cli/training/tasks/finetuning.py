@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lm.search.greedy import greedy_search
+from lm.text.normalizers import Normalizer
 from lm.text.vocabulary import Vocabulary
 from models.checkpoint import Checkpoint, save_checkpoint
 from models.config import Wav2Vec2Config
@@ -24,6 +25,7 @@ from w2v2cli.recognition.devices import dtype_named
 from w2v2cli.recognition.scoring.error_rate import ErrorCounts, align, align_phones, total
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import FinetuneConfig
+from w2v2cli.training.tasks.output_layer import continued, rows_by_label
 from w2v2cli.training.tasks.protocol import Draws, Prepared
 
 if TYPE_CHECKING:
@@ -38,7 +40,9 @@ class Start:
 
     config: Wav2Vec2Config
     weights: dict[str, Tensor] | None
-    """None draws them at random. An output layer of another size is drawn anew."""
+    """None draws them at random. An output layer without labels is drawn anew."""
+    labels: tuple[str, ...] | None = None
+    """Labels of the output layer in `weights`; its rows are kept by label."""
 
 
 def regularised(config: Wav2Vec2Config, run: FinetuneConfig) -> Wav2Vec2Config:
@@ -53,19 +57,25 @@ def regularised(config: Wav2Vec2Config, run: FinetuneConfig) -> Wav2Vec2Config:
     )
 
 
-def build(start: Start, run: FinetuneConfig, labels: int) -> Wav2Vec2ForCTC:
+def build(start: Start, run: FinetuneConfig, labels: int | Sequence[str]) -> Wav2Vec2ForCTC:
     """Return the network a run begins with; new weights are drawn from the run's seed.
 
-    labels: size of the output layer. Raises UserError where weights are missing.
+    labels: those of the output layer, or its size where they are not known yet. Raises UserError
+    where weights are missing.
     """
     torch.manual_seed(run.seed)
-    model = Wav2Vec2ForCTC(regularised(start.config, run), labels)
+    size = labels if isinstance(labels, int) else len(labels)
+    model = Wav2Vec2ForCTC(regularised(start.config, run), size)
     if start.weights is None:
         return model
     own = model.state_dict()
     weights = {name: start.weights[name] for name in own if name in start.weights}
-    if weights.get("output.weight", own["output.weight"]).shape != own["output.weight"].shape:
-        del weights["output.weight"], weights["output.bias"]
+    if "output.weight" in weights:
+        rows: list[int | None] = [None] * size
+        if start.labels is not None and not isinstance(labels, int):
+            rows = rows_by_label(start.labels, labels)
+        for name in ("output.weight", "output.bias"):
+            weights[name] = continued(own[name], weights[name], rows)
     missing = [name for name in own if name not in weights and not name.startswith("output.")]
     if missing:
         raise UserError(
@@ -161,7 +171,7 @@ class Finetuning:
         return (
             phone_error_rate(found[""], collectives)
             if self.vocabulary.units == "phones"
-            else _error_rates(found, collectives)
+            else _error_rates(found, self.vocabulary.normalizer, collectives)
         )
 
     def _emissions(
@@ -229,12 +239,12 @@ def phone_error_rate(found: list[tuple[str, str]], collectives: Collectives) -> 
 
 
 def _error_rates(
-    found: Mapping[str, list[tuple[str, str]]], collectives: Collectives
+    found: Mapping[str, list[tuple[str, str]]], spell: Normalizer, collectives: Collectives
 ) -> dict[str, float]:
     """Return word and character error rates over all ranks, for each search that was run."""
     rates: dict[str, float] = {}
     for suffix, pairs in found.items():
-        aligned = [align(reference, hypothesis) for reference, hypothesis in pairs]
+        aligned = [align(reference, hypothesis, spell) for reference, hypothesis in pairs]
         counts = (total(a.words for a in aligned), total(a.characters for a in aligned))
         mine = torch.tensor([_errors_and_length(c) for c in counts], dtype=torch.float32)
         summed = collectives.total(mine).tolist()
