@@ -30,7 +30,7 @@ RUN pip install --no-cache-dir . && w2v2 doctor
 
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/w2v2 /opt/w2v2
-ENV PATH=/opt/w2v2/bin:$PATH W2V2_HOME=/store
+ENV PATH=/opt/w2v2/bin:$PATH W2V2_HOME=/store HF_HOME=/store/huggingface
 RUN useradd --create-home listener && mkdir /store /work && chown listener /store /work
 USER listener
 WORKDIR /work

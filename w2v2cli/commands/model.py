@@ -18,23 +18,29 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List, inspect, convert and verify acoustic models.", no_args_is_help=True)
 
 NAMED = typer.Argument(
-    help="A name (w2v2 model list), a folder or a file.", metavar="NAME|PATH", show_default=False
+    help="A name (w2v2 model list), a repository of the hub (org/name), a folder or a file.",
+    metavar="NAME|REPOSITORY|PATH",
+    show_default=False,
 )
 
 
 @app.command("list")
 def names() -> None:
-    """List the names that --model takes, and say which models are on this machine."""
+    """List the names that --model takes, and say which models are on this machine.
+
+    It takes any other repository of the hub too, as org/name or org/name@revision; those of
+    wav2vec 2.0 that are on this machine follow the names.
+    """
     with exits():
-        from storage.home import home
-        from w2v2cli.data.locations import PUBLISHED, WEIGHTS
+        from w2v2cli.data.hub import whole_models
+        from w2v2cli.data.locations import PUBLISHED, found_here
 
         typer.echo("demo                   ships with w2v2")
         for name, repository in PUBLISHED.items():
-            folder = home() / "models" / name
-            here = any((folder / file).is_file() for file in WEIGHTS)
-            where = "on this machine" if here else "fetched when asked for"
+            where = "on this machine" if found_here(name) else "fetched when asked for"
             typer.echo(f"{name:<22} {where}: {repository}")
+        for name in sorted(whole_models() - {*PUBLISHED.values()}):
+            typer.echo(f"{name:<22} on this machine")
 
 
 @app.command()
@@ -59,6 +65,7 @@ def _facts(location: ModelLocation, checkpoint: Checkpoint) -> dict[str, Any]:
     config, labels = checkpoint.config, checkpoint.labels
     return {
         "path": str(location.path),
+        **({} if location.commit is None else {"commit": location.commit}),
         "parameters": sum(tensor.numel() for tensor in checkpoint.weights.values()),
         "encoder": f"{len(config.conv_layers)} convolutions, {config.conv_norm} norm, "
         f"a frame every {config.stride} samples",
@@ -121,15 +128,16 @@ def verify(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A published model. Default: all fetched models and language models.",
+            help="A published model, or a repository of the hub (org/name). "
+            "Default: all fetched models and language models.",
             metavar="[NAME]",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Compare fetched files with the SHA-256 recorded when they were fetched.
+    """Compare fetched files with the hashes that the hub stated, or that were recorded.
 
-    Prints one line a file: ok, NO for one that differs or is missing, -- for one without a recorded
+    Prints one line a file: ok, NO for one that differs or is missing, -- for one without a known
     hash. Exit code 1 when a file differs or is missing.
     """
     with exits():

@@ -13,7 +13,7 @@ from w2v2cli.console import Advance, progress, say
 from w2v2cli.processes import Ranks
 
 if TYPE_CHECKING:
-    from w2v2cli.data.locations import OnProgress
+    from w2v2cli.data.hub import OnProgress
     from w2v2cli.training.metrics import Progress
     from w2v2cli.training.runs.result import RunResult
 

@@ -167,7 +167,11 @@ class _Pretraining:
         str | None, Help("Corpus to validate on. Default: one recording in a hundred.")
     ] = None
     model: Annotated[
-        str | None, Help("Pretrained checkpoint to start from. Default: random weights.")
+        str | None,
+        Help(
+            "Pretrained model to start from: a name, a repository of the Hugging Face hub "
+            "(org/name), a folder or a file. Default: random weights."
+        ),
     ] = None
     peak_lr: Annotated[float | None, Help("Peak learning rate. Default: the recipe's.")] = None
 
@@ -180,7 +184,11 @@ class PretrainFlags(AudioTrainingFlags, _Pretraining):
 @dataclass(frozen=True)
 class _Finetuning:
     model: Annotated[
-        str, Help("Checkpoint to start from, or random weights: base-config, demo-config, ...")
+        str,
+        Help(
+            "Model to start from: a name, a repository of the Hugging Face hub (org/name), a "
+            "folder or a file. Or random weights: base-config, demo-config, ..."
+        ),
     ] = "demo-config"
     recipe: Annotated[
         str,

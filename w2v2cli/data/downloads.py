@@ -1,7 +1,7 @@
 """Downloads: resumed where they broke off, checked, and renamed into place when complete.
 
 A file's size must be the one the caller knows, else the server's (Content-Length, X-Linked-Size).
-Its SHA-256 must be the one the caller knows, else the one Hugging Face states for large files.
+Its SHA-256 must be the one the caller knows, else the one that a mirror on the hub states.
 The file's own hash is recorded beside it, so that `verification` finds later changes on disk.
 """
 
@@ -58,6 +58,12 @@ class Wanted:
     """Bytes that it must have; None takes the server's word."""
     sha256: str | None = None
     """Hash that it must have; None takes the server's, if it states one (Hugging Face does)."""
+
+
+def offline() -> bool:
+    """Whether the user forbade the network, by W2V2_OFFLINE or HF_HUB_OFFLINE."""
+    values = (os.environ.get(name, "").lower() for name in ("W2V2_OFFLINE", "HF_HUB_OFFLINE"))
+    return any(value not in ("", "0", "false", "no", "off") for value in values)
 
 
 def fetch(wanted: Wanted, on_progress: OnProgress = lambda done, total: None) -> Path:

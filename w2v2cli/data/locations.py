@@ -1,7 +1,8 @@
 """Names that resolve to files: models and language models, shipped, fetched or the user's own.
 
-Fetched files go to $W2V2_HOME (`storage.home`): models/NAME/ as their repository has them, and
-lm/. Their hashes are not known here; `downloads` describes what is checked instead.
+Models come from the Hugging Face hub (`hub`), into its own cache; LibriSpeech's language models go
+to $W2V2_HOME/lm (`storage.home`). Their hashes are not known here; `downloads` describes what is
+checked instead.
 """
 
 from __future__ import annotations
@@ -10,18 +11,25 @@ import difflib
 import gzip
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from storage.home import home
-from w2v2cli.data.downloads import NotThere, Wanted, fetch
+from w2v2cli.data.downloads import Wanted, fetch, offline
+from w2v2cli.data.hub import (
+    WEIGHTS,
+    OnProgress,
+    Repository,
+    cached_repository,
+    fetch_repository,
+    parse_repository,
+)
 from w2v2cli.errors import UsageError, UserError
 
 Family = Literal["demo", "librispeech"]
 LmKind = Literal["arpa", "kenlm", "transformer"]
-OnProgress = Callable[[str, int, int | None], None]  # file name, bytes on disk, bytes in all
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
 DEMO_MODEL = SHIPPED / "demo.safetensors"
@@ -29,14 +37,13 @@ DEMO_LM = SHIPPED / "demo-4gram.arpa.gz"
 DEMO_TRANSFORMER = SHIPPED / "demo-transformer.safetensors"
 DEMO_LEXICON = SHIPPED / "demo-lexicon.txt.gz"
 
-HUGGING_FACE = "https://huggingface.co"
 LIBRISPEECH_LM = "https://www.openslr.org/resources/11/4-gram.arpa.gz"
 # A .dict of the same name lies beside it.
 LIBRISPEECH_TRANSFORMER = (
     "https://dl.fbaipublicfiles.com/wav2letter/sota/2019/lm/lm_librispeech_word_transformer.pt"
 )
 
-PUBLISHED = {  # name: repository on Hugging Face
+PUBLISHED = {  # name: repository on the hub
     "base": "facebook/wav2vec2-base",
     "base-100h": "facebook/wav2vec2-base-100h",
     "base-960h": "facebook/wav2vec2-base-960h",
@@ -48,8 +55,7 @@ PUBLISHED = {  # name: repository on Hugging Face
 }
 LM_NAMES = ("none", "4gram", "transformer")
 TRANSFORMERS = (".safetensors", ".pt")  # our own files, and fairseq's
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that a repository has
-SMALL_FILES = ("config.json", "preprocessor_config.json", "vocab.json")
+SMALL_FILES = ("config.json", "preprocessor_config.json", "vocab.json")  # beside the weights
 PRETRAINED = frozenset({"base", "large", "large-lv60k"})  # only these may lack a vocab.json
 PATH_SUFFIXES = (".pt", ".bin", ".safetensors", ".arpa", ".gz", ".binary", ".klm")
 ARPA_START, KENLM_START = b"\\data\\", b"mmap lm http://kheafield.com/code"
@@ -64,7 +70,9 @@ class ModelLocation:
     path: Path
     """A file, or a folder as Hugging Face has it."""
     family: Family | None
-    """Whose language models belong to it; None for a file or folder of the user's own."""
+    """Whose language models belong to it; None for any model that is neither shipped nor named."""
+    commit: str | None = None
+    """Commit of the hub's repository; None for a model that is not in the hub's cache."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +89,6 @@ class LmLocation:
     """Format of the file at `path`."""
 
 
-def offline() -> bool:
-    """Whether the user forbade the network, by W2V2_OFFLINE or HF_HUB_OFFLINE."""
-    values = (os.environ.get(name, "").lower() for name in ("W2V2_OFFLINE", "HF_HUB_OFFLINE"))
-    return any(value not in ("", "0", "false", "no", "off") for value in values)
-
-
 def model_names() -> list[str]:
     """The names that `--model` knows."""
     return ["demo", *PUBLISHED]
@@ -97,21 +99,56 @@ def resolve_model(
 ) -> ModelLocation:
     """Find a model, fetching it if necessary.
 
-    name: one of `model_names()`, a published model's Hugging Face repository, a folder or a file.
-    A known name goes before a path of the same name (`./base` is the path).
+    name: one of `model_names()`, a folder, a file, or a repository of the hub. `@revision` after a
+    name or a repository takes that branch, tag or commit. A known name goes before a path of the
+    same spelling (`./base` is the path), a path before a repository.
 
     Raises UsageError, with the nearest names, for an unknown one, UserError (DownloadError
     included) where a model cannot be fetched.
     """
-    name = next((known for known, repository in PUBLISHED.items() if repository == name), name)
     if name == "demo":
         return ModelLocation(name, _shipped(DEMO_MODEL), "demo")
-    if name in PUBLISHED:
-        return ModelLocation(name, _published(name, on_progress), "librispeech")
     path = Path(name).expanduser()
-    if path.exists():
+    if name not in PUBLISHED and path.exists():
         return ModelLocation(name, path, None)
-    raise UsageError(_unknown("model", name, model_names()))
+    repository = named_repository(name)
+    if repository is None:
+        raise UsageError(_unknown("model", name, model_names(), "a repository of the hub, "))
+    known = next((known for known in PUBLISHED if PUBLISHED[known] == repository.name), None)
+    if known is None:
+        folder = fetch_repository(repository, on_progress)
+        return ModelLocation(name, folder, None, folder.name)
+    name = known if repository.revision is None else f"{known}@{repository.revision}"
+    if repository.revision is None and (kept := kept_folder(known)) is not None:
+        return ModelLocation(name, kept, "librispeech")
+    folder = fetch_repository(repository, on_progress)
+    return ModelLocation(name, folder, "librispeech", folder.name)
+
+
+def named_repository(name: str) -> Repository | None:
+    """The repository that a name means: one of PUBLISHED, or `org/name`, each with `@revision`."""
+    known = name.partition("@")[0]
+    if known in PUBLISHED:
+        return parse_repository(PUBLISHED[known] + name.removeprefix(known))
+    return None if Path(name).suffix in PATH_SUFFIXES else parse_repository(name)
+
+
+def kept_folder(name: str) -> Path | None:
+    """The folder where an earlier version, or the user, put a published model; None without one.
+
+    Such a folder serves when it has the weights and every small file that the model needs.
+    """
+    folder = home() / "models" / name
+    needed = [file for file in SMALL_FILES if file != "vocab.json" or name not in PRETRAINED]
+    has_weights = any((folder / file).is_file() for file in WEIGHTS)
+    return folder if has_weights and all((folder / f).is_file() for f in needed) else None
+
+
+def found_here(name: str) -> bool:
+    """Whether a published model can be used without the network."""
+    return (
+        kept_folder(name) is not None or cached_repository(Repository(PUBLISHED[name])) is not None
+    )
 
 
 def resolve_lm(
@@ -185,15 +222,15 @@ def _lists_words(path: Path) -> bool:
     return start.startswith(ARPA_START)
 
 
-def _unknown(what: str, name: str, names: Sequence[str]) -> str:
-    """The message for a name or path that leads nowhere."""
+def _unknown(what: str, name: str, names: Sequence[str], more: str = "") -> str:
+    """The message for a name or path that leads nowhere; `more` ends the list of the names."""
     if os.sep in name or Path(name).suffix in PATH_SUFFIXES:
         return f"There is no {what} at {name}."
     near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
     return f"There is no {what} {name!r}; " + (
         f"did you mean {' or '.join(near)}?"
         if near
-        else f"there are {', '.join(names)}, or a path."
+        else f"there are {', '.join(names)}, {more}or a path."
     )
 
 
@@ -203,37 +240,6 @@ def _shipped(path: Path) -> Path:
             f"The file {path.name} that ships with w2v2 is missing: install w2v2 again."
         )
     return path
-
-
-def _published(name: str, on_progress: OnProgress) -> Path:
-    """The folder of a published model, completed if necessary."""
-    folder = home() / "models" / name
-    server = (os.environ.get("HF_ENDPOINT") or HUGGING_FACE).rstrip("/")
-    root = f"{server}/{PUBLISHED[name]}/resolve/main"
-    small = [file for file in SMALL_FILES if file != "vocab.json" or name not in PRETRAINED]
-    missing = [file for file in small if not (folder / file).is_file()]
-    if any((folder / file).is_file() for file in WEIGHTS):
-        if not missing:
-            return folder
-    else:
-        missing.append(" or ".join(WEIGHTS))
-    if offline():
-        raise UserError(
-            f"{name} is incomplete on this machine and the network is off: fetch "
-            f"{', '.join(missing)} from {root} and put it into {folder}."
-        )
-    for file in SMALL_FILES:
-        try:
-            _get(root, folder, file, on_progress)
-        except NotThere:
-            if file in small:
-                raise
-    if not (folder / WEIGHTS[1]).is_file():
-        try:
-            _get(root, folder, WEIGHTS[0], on_progress)
-        except NotThere:
-            _get(root, folder, WEIGHTS[1], on_progress)
-    return folder
 
 
 def _librispeech_lm(on_progress: OnProgress) -> Path:

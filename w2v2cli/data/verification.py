@@ -1,4 +1,8 @@
-"""Fetched models and language models, compared with the hashes recorded when they were fetched."""
+"""Fetched models and language models, compared with the hashes stated or recorded for them.
+
+The hub states the hash of each file, and its cache is named by them. For what comes from elsewhere,
+and for models that an earlier version fetched, the hash was recorded beside the file.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,17 @@ from pathlib import Path
 from storage.hashing import file_hash
 from storage.home import home
 from w2v2cli.data.downloads import RECORDED
-from w2v2cli.data.locations import PRETRAINED, PUBLISHED, SMALL_FILES, WEIGHTS
+from w2v2cli.data.hub import (
+    WEIGHTS,
+    Repository,
+    cached_folder,
+    cached_models,
+    cached_repository,
+    differing_hash,
+    repository_of,
+    stated_hash,
+)
+from w2v2cli.data.locations import PRETRAINED, PUBLISHED, SMALL_FILES, named_repository
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.help import refusal
 
@@ -21,31 +35,44 @@ class FileCheck:
     """One file and how it compares."""
 
     path: Path
-    """Relative to the folder of everything that is fetched."""
+    """Relative to the folder of all models, or to that of everything that is fetched; of a
+    repository, its name, its commit and the file."""
     fine: bool | None
     """False for a file that differs or is missing, None for one without a recorded hash."""
     finding: str
 
 
 def fetched_files(name: str | None = None) -> list[Path]:
-    """The files of a published model that is on this machine, or of all models and language models.
+    """The files of a model that is on this machine, or of all models and language models.
+
+    name: a published model or a repository of the hub, `@revision` included; None takes the models
+    of wav2vec 2.0 in the hub's cache, every commit of each.
 
     Includes files that are missing: those that the model needs and those with a recorded hash.
     Raises UsageError for a name that is never fetched, UserError for a model that is not here.
     """
-    if name is not None and name not in PUBLISHED:
+    repository = None if name is None else named_repository(name)
+    if name is not None and repository is None:
         if name == "demo":
             raise UsageError("demo ships with w2v2 and is not fetched: see w2v2 doctor.")
         raise UsageError(refusal("NAME", name, list(PUBLISHED)))
-    models = [model for model in PUBLISHED if name in (None, model)]
-    found = [path for model in models for path in _model_files(model)]
-    if name is not None and not found:
+    if repository is None:
+        older = [path for model in PUBLISHED for path in _older_files(model)]
+        cached = [path for _, folder in cached_models() for path in _cached_files(folder)]
+        return [*older, *cached, *_present(home() / "lm")]
+    known = [model for model in PUBLISHED if PUBLISHED[model] == repository.name]
+    found = [] if repository.revision else [path for m in known for path in _older_files(m)]
+    if (snapshot := cached_folder(repository)) is not None:
+        found += _cached_files(snapshot)
+    if not found:
         raise UserError(f"{name} is not on this machine: there is nothing to verify.")
-    return found if name is not None else [*found, *_present(home() / "lm")]
+    return found
 
 
 def check_file(path: Path) -> FileCheck:
-    """Hash a file and compare with the hash in `PATH.sha256`."""
+    """Hash a file and compare with the hash that the hub stated, or the one in `PATH.sha256`."""
+    if (name := repository_of(path)) is not None:
+        return _check_cached(path, Path(name) / path.parent.name[:8] / path.name)
     shown = path.relative_to(
         home() / "models" if path.is_relative_to(home() / "models") else home()
     )
@@ -62,6 +89,39 @@ def check_file(path: Path) -> FileCheck:
     if found != recorded:
         return FileCheck(shown, False, f"SHA-256 {found} instead of {recorded}")
     return FileCheck(shown, True, f"SHA-256 {found}")
+
+
+def _check_cached(path: Path, shown: Path) -> FileCheck:
+    """Compare a file in the hub's cache."""
+    stated = stated_hash(path)
+    try:
+        if stated is None:
+            return FileCheck(shown, None, f"SHA-256 {file_hash(path)}, the hub stated none")
+        found = differing_hash(path, stated)
+    except FileNotFoundError:
+        return FileCheck(shown, False, "missing")
+    except OSError as error:
+        return FileCheck(shown, False, f"cannot be read: {error.strerror}")
+    kind = "SHA-256" if len(stated) == 64 else "Git's SHA-1"
+    if found is not None:
+        return FileCheck(shown, False, f"{kind} {found} instead of {stated}")
+    return FileCheck(shown, True, f"{kind} {stated}")
+
+
+def _cached_files(folder: Path) -> list[Path]:
+    """The files of a commit in the hub's cache, those that lost their content included."""
+    return sorted(path for path in folder.iterdir() if path.is_symlink() or path.is_file())
+
+
+def _older_files(model: str) -> list[Path]:
+    """The files of a published model that an earlier version fetched into a folder of its own.
+
+    Those that are missing count only while the hub's cache does not have the model.
+    """
+    files = list(_model_files(model))
+    if cached_repository(Repository(PUBLISHED[model])) is not None:
+        files = [path for path in files if path.is_file()]
+    return files
 
 
 def _model_files(model: str) -> Iterator[Path]:

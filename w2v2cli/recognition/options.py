@@ -45,7 +45,11 @@ class DecodingOptions:
     """
 
     model: Annotated[
-        str, Help("Acoustic model: a name (see `w2v2 model list`), a folder or a checkpoint file.")
+        str,
+        Help(
+            "Acoustic model: a name (see `w2v2 model list`), a repository of the Hugging Face hub "
+            "(org/name, org/name@revision), a folder or a checkpoint file."
+        ),
     ] = "demo"
     lm: Annotated[
         str,

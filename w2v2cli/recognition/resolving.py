@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.native.library import is_built
 from storage.home import home
+from w2v2cli.data.hub import OnProgress
 from w2v2cli.data.locations import (
     LmKind,
     LmLocation,
     ModelLocation,
-    OnProgress,
     resolve_lm,
     resolve_model,
 )

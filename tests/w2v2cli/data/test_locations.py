@@ -1,4 +1,7 @@
-"""Names of models and language models, with a server that answers as Hugging Face and OpenSLR."""
+"""Names of models and language models, with a server that answers as OpenSLR does.
+
+Repositories of the hub are the subject of test_hub.py.
+"""
 
 import gzip
 import os
@@ -9,24 +12,18 @@ from pathlib import Path
 import pytest
 
 from storage.home import home
-from w2v2cli.data import downloads
 from w2v2cli.data import locations as store
-from w2v2cli.data.downloads import DownloadError
+from w2v2cli.data.downloads import offline
 from w2v2cli.data.locations import (
     LmLocation,
     ModelLocation,
     model_names,
-    offline,
     resolve_lm,
     resolve_model,
 )
 from w2v2cli.errors import UsageError, UserError
 
-REPOSITORY = "/facebook/wav2vec2-base-960h/resolve/main/"
-SMALL = {
-    name: f"{{{name}}}".encode()
-    for name in ("config.json", "preprocessor_config.json", "vocab.json")
-}
+SMALL = ("config.json", "preprocessor_config.json", "vocab.json")
 ARPA = b"\n\\data\\\nngram 1=3\n\n\\1-grams:\n-1\t<s>\t0\n-1\t</s>\n-1\tWORD\n\n\\end\\\n"
 OWN = ModelLocation("mine", Path("mine"), None)
 DEMO = ModelLocation("demo", Path("demo"), "demo")
@@ -56,90 +53,41 @@ def files(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     url = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("W2V2_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HF_ENDPOINT", url + "/")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("W2V2_LIBRISPEECH_LM", f"{url}/11/4-gram.arpa.gz")
-    monkeypatch.setattr(downloads, "FIRST_PAUSE", 0.001)
     yield files, asked
     server.shutdown()
     server.server_close()
 
 
-def have(files, *names, repository=REPOSITORY):
-    files.update({repository + name: SMALL.get(name, b"weights") for name in names})
+def put(name, *files):
+    """Files of a published model where an earlier version fetched them."""
+    folder = home() / "models" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        (folder / file).write_bytes(b"x")
+    return folder
 
 
-def names_in(folder):
-    return sorted(path.name for path in folder.iterdir() if path.suffix != ".sha256")
-
-
-def test_a_published_model_is_fetched_once(files):
-    served, asked = files
-    have(served, *SMALL, "model.safetensors")
-    seen = []
-    location = resolve_model(
-        "base-960h", lambda file, done, total: seen.append((file, done, total))
-    )
-    assert location == ModelLocation("base-960h", home() / "models" / "base-960h", "librispeech")
-    assert names_in(location.path) == [
-        "config.json",
-        "model.safetensors",
-        "preprocessor_config.json",
-        "vocab.json",
-    ]
-    assert (location.path / "vocab.json").read_bytes() == SMALL["vocab.json"]
-    assert seen[-1] == ("model.safetensors", 7, 7)
-    count = len(asked)
-    assert resolve_model("base-960h") == location
-    assert resolve_model("facebook/wav2vec2-base-960h").path == location.path
-    assert len(asked) == count
-
-
-def test_an_older_repository_has_only_the_bin(files):
-    have(files[0], *SMALL, "pytorch_model.bin")
+def test_what_an_earlier_version_fetched_is_still_found(files):
+    _, asked = files
+    folder = put("base-960h", *SMALL, "model.safetensors")
     location = resolve_model("base-960h")
-    assert (location.path / "pytorch_model.bin").read_bytes() == b"weights"
-
-
-def test_a_pretrained_model_may_lack_a_vocabulary_and_another_may_not(files):
-    repository = "/facebook/wav2vec2-large-lv60/resolve/main/"
-    have(
-        files[0],
-        "config.json",
-        "preprocessor_config.json",
-        "pytorch_model.bin",
-        repository=repository,
-    )
-    assert resolve_model("large-lv60k").path.name == "large-lv60k"
-    assert resolve_model("large-lv60k").family == "librispeech"
-    have(files[0], "config.json", "preprocessor_config.json", "pytorch_model.bin")
-    with pytest.raises(DownloadError, match=r"vocab\.json is not there \(the server says 404\)"):
-        resolve_model("base-960h")
-
-
-def test_offline_says_what_to_fetch_and_where_to_put_it(files, monkeypatch, tmp_path):
-    served, asked = files
-    monkeypatch.setenv("W2V2_OFFLINE", "1")
-    with pytest.raises(UserError) as caught:
-        resolve_model("base-960h")
-    message = str(caught.value)
-    for part in (
-        "config.json",
-        "vocab.json",
-        "model.safetensors or pytorch_model.bin",
-        REPOSITORY.rstrip("/"),
-    ):
-        assert part in message
-    folder = tmp_path / "home" / "models" / "base-960h"
-    assert message.endswith(f"put it into {folder}.")
-
-    folder.mkdir(parents=True)
-    for name in ("config.json", "preprocessor_config.json", "pytorch_model.bin"):
-        (folder / name).write_bytes(b"x")
-    with pytest.raises(UserError, match=r"the network is off: fetch vocab\.json from"):
-        resolve_model("base-960h")
-    (folder / "vocab.json").write_bytes(b"x")
-    assert resolve_model("base-960h").path == folder
+    assert location == ModelLocation("base-960h", folder, "librispeech")
+    assert resolve_model("facebook/wav2vec2-base-960h") == location
     assert asked == []
+
+
+def test_a_pretrained_model_may_lack_a_vocabulary_and_another_may_not(files, monkeypatch):
+    names = ("config.json", "preprocessor_config.json", "pytorch_model.bin")
+    folder = put("large-lv60k", *names)
+    assert resolve_model("large-lv60k") == ModelLocation("large-lv60k", folder, "librispeech")
+    monkeypatch.setenv("W2V2_OFFLINE", "1")
+    folder = put("base-960h", *names)
+    with pytest.raises(UserError, match="facebook/wav2vec2-base-960h is not on this machine"):
+        resolve_model("base-960h")
+    put("base-960h", "vocab.json")
+    assert resolve_model("base-960h").path == folder
 
 
 @pytest.mark.parametrize(
@@ -185,8 +133,9 @@ def test_a_known_name_goes_before_a_file_of_that_name(tmp_path, monkeypatch):
         ("base-960", r"There is no model 'base-960'; did you mean base-960h"),
         ("Large-LV60k-960h", r"did you mean large-lv60k-960h"),
         ("demos", r"did you mean demo\?"),
-        ("xyzzy", r"there are demo, base, base-100h, .*large-lv60k-960h-self, or a path\."),
-        ("folder/model", r"There is no model at folder/model\."),
+        ("xyzzy", r"there are demo, .*large-lv60k-960h-self, a repository of the hub, or a path\."),
+        ("a/folder/model", r"There is no model at a/folder/model\."),
+        ("folder/model.pt", r"There is no model at folder/model\.pt\."),
         ("model.pt", r"There is no model at model\.pt\."),
     ],
 )

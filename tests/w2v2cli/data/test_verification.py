@@ -1,4 +1,7 @@
-"""Fetched files compared with their recorded hashes; a local server answers like Hugging Face."""
+"""Files compared with the hashes recorded when they were fetched.
+
+Those that come from the hub are the subject of test_hub.py.
+"""
 
 import hashlib
 import os
@@ -8,7 +11,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from hub_server import HubServer
 
+from w2v2cli.data.downloads import Wanted, fetch
 from w2v2cli.data.locations import ModelLocation, resolve_lm, resolve_model
 from w2v2cli.data.verification import check_file, fetched_files
 from w2v2cli.errors import UsageError, UserError
@@ -25,7 +30,7 @@ ORDER = ["config.json", "model.safetensors", "preprocessor_config.json", "vocab.
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A store into which a model and a language model have been fetched."""
+    """A store into which an earlier version fetched a model, and this one a language model."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -42,11 +47,15 @@ def home(tmp_path, monkeypatch):
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("W2V2_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("HF_ENDPOINT", url)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("W2V2_LIBRISPEECH_LM", f"{url}/11/4-gram.arpa.gz")
     for name in ("W2V2_OFFLINE", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
-    resolve_model("base-960h")
+    folder = tmp_path / "home" / "models" / "base-960h"
+    folder.mkdir(parents=True)
+    for name in ORDER:
+        fetch(Wanted(f"{url}/{name}", folder / name))
     resolve_lm("4gram", ModelLocation("base-960h", tmp_path, "librispeech"))
     yield tmp_path / "home"
     server.shutdown()
@@ -71,7 +80,16 @@ def test_what_was_fetched_is_as_it_was(home):
     assert verify() == (0, [*expected, f"ok  lm/{lm}: SHA-256 {sha256(lm)}"], "")
 
 
-def test_a_changed_and_a_missing_file_are_named_and_the_exit_code_is_1(home):
+@pytest.fixture
+def hub(monkeypatch):
+    hub = HubServer()
+    hub.start()
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    yield hub
+    hub.stop()
+
+
+def test_a_changed_and_a_missing_file_are_named_and_the_exit_code_is_1(home, hub):
     folder = home / "models" / "base-960h"
     weights = bytearray(FILES["model.safetensors"])
     weights[500] ^= 1
@@ -88,8 +106,11 @@ def test_a_changed_and_a_missing_file_are_named_and_the_exit_code_is_1(home):
     ]
     assert stderr.startswith("Error: 2 of 4 files differ or are missing: ")
     (folder / "model.safetensors").unlink()
+    hub.publish("facebook/wav2vec2-base-960h", {name: FILES[name] for name in ORDER})
     resolve_model("base-960h")  # as the sentence says
-    assert [check_file(path).fine for path in fetched_files("base-960h")] == [True] * 4
+    checks = [check_file(path) for path in fetched_files("base-960h")]
+    assert [check.path.name for check in checks] == [ORDER[0], ORDER[2], *ORDER]
+    assert [check.fine for check in checks] == [True] * 6
 
 
 def test_missing_files_are_noticed_without_their_recorded_hash_too(home):

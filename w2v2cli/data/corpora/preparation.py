@@ -14,8 +14,7 @@ from w2v2cli.data.archives import is_archive, unpack, was_unpacked
 from w2v2cli.data.corpora.catalogue import TIMIT_NAMES, TRAINING_SPLITS, UNLABELLED, find_in_folders
 from w2v2cli.data.corpora.librilight import LIMITED
 from w2v2cli.data.corpora.readers import LIBRISPEECH_SPLITS
-from w2v2cli.data.downloads import Wanted, fetch
-from w2v2cli.data.locations import offline
+from w2v2cli.data.downloads import Wanted, fetch, offline
 from w2v2cli.data.scanning import Scan, scan, write_manifest
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UsageError, UserError

@@ -103,7 +103,10 @@ def keep_tuned(
 
 def _places(model: ModelLocation) -> list[Path]:
     """The files that may hold an entry; the first that can be written takes a new one."""
-    store = home() / "tuned" / f"{Path(model.name).stem or 'model'}.json"
+    tuned = home() / "tuned"
+    if model.commit is not None:  # the hub's cache is shared with others; any revision's entries
+        return [tuned / f"{model.name.partition('@')[0].replace('/', '--')}.json"]
+    store = tuned / f"{Path(model.name).stem or 'model'}.json"
     if model.family == "demo":
         return [store]
     folder = model.path if model.path.is_dir() else model.path.parent

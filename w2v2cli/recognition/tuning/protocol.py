@@ -29,7 +29,7 @@ from w2v2cli.recognition.tuning.session import (
 
 if TYPE_CHECKING:
     from w2v2cli.console import Advance
-    from w2v2cli.data.locations import OnProgress
+    from w2v2cli.data.hub import OnProgress
 
 
 @dataclass(frozen=True)

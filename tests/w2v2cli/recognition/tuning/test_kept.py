@@ -65,6 +65,16 @@ def test_the_shipped_models_entries_lie_in_the_home_folder(tmp_path, model, lm):
     assert not (model.path.parent / "tuned.json").exists()
 
 
+def test_the_entries_of_a_hubs_model_serve_every_name_of_the_same_weights(tmp_path, model, lm):
+    named = [
+        ModelLocation(f"org/name{at}", model.path, None, "c0ffee") for at in ("", "@main", "@v1.0")
+    ]
+    path = keep_tuned(named[0], lm, FOUND, {"data": "dev-other"})
+    assert path == tmp_path / "home" / "tuned" / "org--name.json"
+    assert [find_tuned(location, lm).weights for location in named] == [FOUND] * 3
+    assert not (model.path.parent / "tuned.json").exists()
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"tuned": 1}', '{"tuned": [1]}'])
 def test_a_damaged_file_is_a_sentence(model, lm, content):
     (model.path.parent / "tuned.json").write_text(content)
