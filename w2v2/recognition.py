@@ -11,6 +11,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lm.text.normalizers import NormalizerName
 from w2v2cli.commands.reporting import fetching
 from w2v2cli.data.corpora.catalogue import find_splits
 from w2v2cli.errors import UserError
@@ -55,6 +56,7 @@ def evaluate(
     lm: str = "4gram",
     output: Name | None = None,
     skip_existing: bool = False,
+    normalizer: NormalizerName | None = None,
     warn: Callable[[str], None] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     **options: Any,
@@ -65,6 +67,8 @@ def evaluate(
     split: dev-clean, dev-other, test-clean, test-other, or all (four evaluations).
     output: .jsonl file that gets reference, hypothesis and errors of each utterance.
     skip_existing: leave out utterances that `output` has already.
+    normalizer: how texts are spelled before they are compared: english, basic or none. By default
+        as the model was trained.
     options: further fields of `DecodingOptions`. The beam is the paper's for tests by default.
     on_progress: called with utterances done and their total.
 
@@ -77,6 +81,7 @@ def evaluate(
         find_splits(split, _path(data)),
         output=_path(output),
         skip_existing=skip_existing,
+        normalizer=normalizer,
         warn=warn or _warn,
         on_progress=on_progress,
     )

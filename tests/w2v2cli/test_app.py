@@ -148,7 +148,8 @@ OPTIONS = {
     "beam-threshold beam-tokens lm-weight word-score unk-score sil-score hotwords rescore "
     "rescore-nbest rescore-lm-weight rescore-word-score rescore-first-weight nbest device "
     "precision batch-seconds workers lm-cache-gb",
-    "eval": "split data model lm lexicon json output skip-existing worst seed protocol trials "
+    "eval": "split data model lm lexicon json output skip-existing normalizer worst seed protocol "
+    "trials "
     "search beam beam-threshold beam-tokens lm-weight word-score unk-score sil-score "
     "hotwords rescore rescore-nbest rescore-lm-weight rescore-word-score "
     "rescore-first-weight device precision batch-seconds workers lm-cache-gb",

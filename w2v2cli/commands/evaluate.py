@@ -41,6 +41,14 @@ Seed = Annotated[
     int,
     typer.Option(min=0, help="Random seed of the confidence intervals and of --protocol's tuning."),
 ]
+Normalizing = Annotated[
+    Literal["english", "basic", "none"] | None,
+    typer.Option(
+        help="How references and transcripts are spelled before they are compared: english (A to "
+        "Z, numbers in words), basic (any language: Unicode NFC, one case, no punctuation) or "
+        "none. Default: as the model was trained."
+    ),
+]
 Protocol = Annotated[
     Literal["paper"] | None,
     typer.Option(
@@ -66,6 +74,7 @@ def evaluate(
     worst: Annotated[
         int, typer.Option(min=0, help="Number of worst utterances shown with their alignment.")
     ] = 5,
+    normalizer: Normalizing = None,
     seed: Seed = 0,
     protocol: Protocol = None,
     trials: Annotated[int, typer.Option(help="Pairs of weights that --protocol tries.")] = 128,
@@ -79,7 +88,8 @@ def evaluate(
     Several processes share the corpus: torchrun --nproc-per-node 2 --no-python w2v2 eval ...
     """
     if protocol is not None:
-        for flag, value in {"--split": split, "--output": output}.items():
+        decided = {"--split": split, "--output": output, "--normalizer": normalizer}
+        for flag, value in decided.items():
             if value is not None:
                 raise UsageError(f"--protocol paper decides on {flag} itself: leave it out.")
         paper_protocol(options, data, trials, seed, as_json)
@@ -89,7 +99,7 @@ def evaluate(
     if skip_existing and output is None:
         raise UsageError("--skip-existing looks for utterances in --output: name a file.")
     settings = _resolved(options)
-    done = _evaluated(settings, split, data, output, skip_existing)
+    done = _evaluated(settings, split, data, output, skip_existing, normalizer)
     if done is not None:  # the first rank reports
         _report(done, settings, as_json, worst, seed)
 
@@ -100,6 +110,7 @@ def _evaluated(
     data: Path | None,
     output: Path | None,
     skip_existing: bool,
+    normalizer: Literal["english", "basic", "none"] | None,
 ) -> Evaluated | None:
     """Evaluate, with the corpora's notes and the progress on stderr."""
     from w2v2cli.data.corpora.catalogue import find_splits
@@ -116,6 +127,7 @@ def _evaluated(
             corpora,
             output=output,
             skip_existing=skip_existing,
+            normalizer=normalizer,
             warn=warn,
             on_progress=on_progress,
         )

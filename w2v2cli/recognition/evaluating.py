@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from lm.text.normalizers import NormalizerName
 from w2v2cli.data.corpora.catalogue import CorpusSplit
 from w2v2cli.errors import UserError
 from w2v2cli.processes import Ranks
@@ -65,6 +66,7 @@ def evaluate_corpora(
     *,
     output: Path | None = None,
     skip_existing: bool = False,
+    normalizer: NormalizerName | None = None,
     warn: Callable[[str], None] = lambda sentence: None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluated | None:
@@ -72,6 +74,7 @@ def evaluate_corpora(
 
     output: file that gets a line of JSON for each utterance.
     skip_existing: leave out utterances that `output` has, of the same settings.
+    normalizer: how references and transcripts are spelled; None takes the model's own way.
     warn: called with a sentence about the lexicon or the language model.
     on_progress: called with the number of utterances done and of all that were to do.
 
@@ -80,7 +83,7 @@ def evaluate_corpora(
     Raises UsageError and UserError.
     """
     ranks = Ranks.from_environment()
-    line = settings_line(options)
+    line = settings_line(options, normalizer)
     options = options_of(options, ranks)
     places = [Place(corpus, n) for corpus in corpora for n in range(len(corpus.utterances))]
     folder = temporary_folder(ranks) if ranks.several else None
@@ -98,7 +101,7 @@ def evaluate_corpora(
     with (
         stopping(ranks) as stop,
         sharing(ranks, folder, plan, stop, ScoredRow, keep=output is not None) as parts,
-        closing(_scored(parts, places, options, line, warn)) as own,
+        closing(_scored(parts, places, options, line, normalizer, warn)) as own,
     ):
         if not ranks.first:
             parts.contribute(own)
@@ -156,6 +159,7 @@ def _scored(
     places: Sequence[Place],
     options: RecognitionOptions,
     line: str,
+    normalizer: NormalizerName | None,
     warn: Callable[[str], None],
 ) -> Generator[tuple[int, ScoredRow], None, None]:
     """This rank's utterances, transcribed and scored, corpus by corpus."""
@@ -171,7 +175,8 @@ def _scored(
         for _, group in groupby(parts.mine, key=lambda index: id(places[index].corpus)):
             indices = list(group)
             numbers = [places[index].number for index in indices]
-            found = scored_rows(pipeline, places[indices[0]].corpus, numbers, line, parts.ranks)
+            corpus = places[indices[0]].corpus
+            found = scored_rows(pipeline, corpus, numbers, line, parts.ranks, normalizer)
             yield from zip(indices, found, strict=True)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from lm.text.normalizers import Normalizer, NormalizerName
 from lm.text.phones import PhoneError, fold
 from w2v2cli.data.corpora.catalogue import CorpusSplit
 from w2v2cli.data.utterance import Utterance
@@ -90,10 +91,15 @@ class Evaluation:
         return [scored for scored in ranked[:count] if scored.alignment.words.errors]
 
 
-def scoring(part: CorpusSplit, spec: SearchSpec) -> Callable[[Utterance, str], Alignment]:
+def scoring(
+    part: CorpusSplit, spec: SearchSpec, normalizer: NormalizerName | None = None
+) -> Callable[[Utterance, str], Alignment]:
     """A function that aligns an utterance of `part` with the text that the search found.
 
-    Raises UserError for utterances without a transcript, or without phones that can be folded.
+    normalizer: how both are spelled; None takes the model's own. Phones are not normalised.
+
+    Raises UserError for utterances without a transcript, or without phones that can be folded, and
+    where normalising leaves nothing of any reference.
     """
     what = "phones" if spec.writes_phones else "transcript"
     silent = [u.id for u in part.utterances if (u.phones if spec.writes_phones else u.text) is None]
@@ -103,7 +109,15 @@ def scoring(part: CorpusSplit, spec: SearchSpec) -> Callable[[Utterance, str], A
             f"{silent[0]} first."
         )
     if not spec.writes_phones:
-        return lambda utterance, text: align(utterance.text or "", text)
+        normalize = spec.vocabulary.normalizer
+        if normalizer is not None:
+            normalize = Normalizer.named(normalizer, language=normalize.language)
+        if not any(normalize(utterance.text or "") for utterance in part.utterances):
+            raise UserError(
+                f"{part.name}: the {normalize.name} normaliser leaves nothing of any reference, so "
+                "there is no error rate. Are they in another script? --normalizer basic keeps all."
+            )
+        return lambda utterance, text: align(utterance.text or "", text, normalize)
     timit = spec.vocabulary.phone_set is not None
     for utterance in part.utterances if timit else ():
         try:

@@ -18,6 +18,7 @@ from w2v2cli.recognition.scoring.results import Evaluation, Failure, Scored, Uni
 from w2v2cli.recognition.sharing.rank_files import leftover_lines
 
 if TYPE_CHECKING:
+    from lm.text.normalizers import NormalizerName
     from w2v2cli.data.corpora.catalogue import CorpusSplit
     from w2v2cli.processes import Ranks
     from w2v2cli.recognition.pipeline import Pipeline
@@ -89,16 +90,22 @@ class ScoredRow:
 
 
 def scored_rows(
-    pipeline: Pipeline, part: CorpusSplit, wanted: Sequence[int], settings: str, ranks: Ranks
+    pipeline: Pipeline,
+    part: CorpusSplit,
+    wanted: Sequence[int],
+    settings: str,
+    ranks: Ranks,
+    normalizer: NormalizerName | None = None,
 ) -> Iterator[ScoredRow]:
     """Transcribe and align utterances of a corpus, one row each in the order of `wanted`.
 
     wanted: indices into `part.utterances`.
     settings: the line that `--skip-existing` compares, see `settings_line`.
+    normalizer: see `scoring`.
 
     Raises UserError where the corpus has nothing to compare with.
     """
-    score = scoring(part, pipeline.pool.spec)
+    score = scoring(part, pipeline.pool.spec, normalizer)
     unit: Unit = "phones" if pipeline.pool.spec.writes_phones else "words"
     audio, began = pipeline.timings.audio, time.perf_counter()
     outcomes = pipeline.transcribe([part.utterances[number].recorded for number in wanted])
@@ -187,8 +194,8 @@ def _not_ours(path: Path) -> UserError:
     )
 
 
-def settings_line(options: RecognitionOptions) -> str:
-    """All settings that a hypothesis depends on, in one line."""
+def settings_line(options: RecognitionOptions, normalizer: NormalizerName | None = None) -> str:
+    """All settings that a hypothesis and its errors depend on, in one line."""
     beam, weights = options.beam, options.weights
     parts = [options.model.name, options.engine]
     if options.engine != "greedy":
@@ -210,7 +217,8 @@ def settings_line(options: RecognitionOptions) -> str:
             f"weight {second.weights.lm_weight:g}",
         ]
         parts += [f"word {second.weights.word_score:g}", f"first {second.first_pass_weight:g}"]
-    return ", ".join([*parts, f"precision {options.precision}"])
+    spelled = [] if normalizer is None else [f"normaliser {normalizer}"]
+    return ", ".join([*parts, f"precision {options.precision}", *spelled])
 
 
 def _written(counts: ErrorCounts) -> dict[str, int]:

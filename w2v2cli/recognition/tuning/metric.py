@@ -7,20 +7,26 @@ from typing import Literal
 
 import jiwer
 
-from lm.text.normalization import normalize_text
+from lm.text.normalizers import Normalizer
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.scoring.error_rate import align
 
 Metric = Literal["wer", "cer", "per"]
+ENGLISH = Normalizer()
 UNITS: dict[Metric, str] = {"wer": "words", "cer": "characters", "per": "phones"}
 
 
 class References:
     """The reference transcripts of a corpus, and the errors of hypotheses against them."""
 
-    def __init__(self, utterances: Sequence[Utterance], metric: Metric = "wer") -> None:
-        """Normalise the references.
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        metric: Metric = "wer",
+        normalize: Normalizer = ENGLISH,
+    ) -> None:
+        """Normalise the references; hypotheses are normalised as they come.
 
         With `per` a reference is the utterance's phones, else the symbols of its text, folded to
         39 if they are TIMIT's; hypotheses are symbols separated by spaces.
@@ -37,7 +43,8 @@ class References:
                 f"{len(silent)} utterances have no transcript to compare with, {silent[0]} first."
             )
         self.metric = metric
-        self._texts = [_spelled(utterance, metric) for utterance in utterances]
+        self._normalize = normalize
+        self._texts = [_spelled(utterance, metric, normalize) for utterance in utterances]
         self.lengths = [len(text) if metric == "cer" else len(text.split()) for text in self._texts]
         """Length of each reference, in the metric's units."""
         self._known: dict[tuple[int, str], int] = {}
@@ -72,13 +79,13 @@ class References:
                 return len(_phones(text.split()).split())
             output = jiwer.process_words(reference, _phones(text.split()))
             return output.substitutions + output.deletions + output.insertions
-        alignment = align(reference, text)
+        alignment = align(reference, text, self._normalize)
         return (alignment.words if self.metric == "wer" else alignment.characters).errors
 
 
-def _spelled(utterance: Utterance, metric: Metric) -> str:
+def _spelled(utterance: Utterance, metric: Metric, normalize: Normalizer) -> str:
     if metric != "per":
-        return normalize_text(utterance.text or "")
+        return normalize(utterance.text or "")
     return _phones(utterance.phones or (utterance.text or "").split())
 
 

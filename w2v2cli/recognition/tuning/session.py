@@ -148,8 +148,9 @@ def tune_corpus(
     options = options or TuningOptions()
     if settings.rescore is not None:
         options = replace(options, exact=True)
-    references = References(corpus.utterances, metric)
     outputs = model_outputs(settings.model.path)
+    vocabulary = settings.search_spec(outputs.labels, outputs.metadata).vocabulary
+    references = References(corpus.utterances, metric, vocabulary.normalizer)
     nbest = 1 if options.exact else min(NBEST, settings.beam.width)
     searching = replace(settings, beam=replace(settings.beam, nbest=nbest))
     with open_search(searching, outputs.labels, outputs.metadata, warn, keep=True) as pool:

@@ -77,6 +77,53 @@ def test_other_models_and_phones_made_into_words_are_scored_by_words():
         assert (result.unit, row["wer"], row["cer"], "per" in row) == ("words", 1.0, 1.0, False)
 
 
+BASIC = {"name": "basic", "case": "lower", "language": "tr"}
+CYRILLIC = ("<pad>", "|", *"абвгдежзийклмнопрстуфхцчшщъыьэюя")
+
+
+def scored(reference, hypothesis, spec, normalizer=None):
+    """The (word, character) errors of a hypothesis."""
+    part = CorpusSplit("own", (Utterance("a", Path("a.wav"), reference),))
+    found = pipeline(spec, hypothesis)
+    [row] = scored_rows(found, part, [0], "", Ranks(), normalizer)
+    return row.alignment.words.errors, row.alignment.characters.errors
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "spec", "wrong_words"),
+    [
+        ("Çağrı", "cagri", SearchSpec(("<pad>", "|", *"çağrıc"), "greedy"), 1),
+        ("Işık, İzmir!", "ışık izmir", SearchSpec(CHARACTERS, "greedy"), 0),
+        ("Işık!", "ışık", SearchSpec(CHARACTERS, "greedy", metadata={"normalizer": BASIC}), 0),
+        ("Işık!", "işik", SearchSpec(CHARACTERS, "greedy", metadata={"normalizer": BASIC}), 1),
+        ("Привет, мир", "совсем другое", SearchSpec(CYRILLIC, "greedy"), 2),
+        ("Привет, мир", "привет мир", SearchSpec(CYRILLIC, "greedy"), 0),
+        ("it’s 2", "IT'S TWO", SearchSpec(CHARACTERS, "greedy"), 0),
+    ],
+)
+def test_the_models_own_normaliser_spells_both(reference, hypothesis, spec, wrong_words):
+    words, characters = scored(reference, hypothesis, spec)
+    assert words == wrong_words and bool(characters) == bool(wrong_words)
+
+
+def test_another_normaliser_can_be_asked_for():
+    spec = SearchSpec(CHARACTERS, "greedy")
+    assert scored("Çağrı", "CAGRI", spec)[0] == 0
+    assert scored("Çağrı", "CAGRI", spec, "basic") == (1, 3)
+    assert scored("A, b", "a b", spec, "none") == (1, 2)
+    lines = {
+        settings_line(OPTIONS),
+        settings_line(OPTIONS, "basic"),
+        settings_line(OPTIONS, "none"),
+    }
+    assert len(lines) == 3
+
+
+def test_references_of_which_nothing_is_left_are_an_error():
+    with pytest.raises(UserError, match="own: the english normaliser leaves nothing"):
+        scored("Привет, мир", "", SearchSpec(CHARACTERS, "greedy"))
+
+
 def test_there_must_be_something_to_compare_with():
     phones = SearchSpec(phone_labels(39), "greedy")
     with pytest.raises(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lm.hypothesis import Hypothesis, Word
+from lm.text.normalizers import Normalizer
 from lm.weights.proposals import propose
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
@@ -127,6 +128,11 @@ def test_nothing_to_compare_with():
 def test_metrics():
     utterances = [Utterance("a", Path(), "ONE TWO", phones=("sil", "aa", "ao", "tcl", "t"))]
     assert References(utterances, "wer").errors(0, "ONE TOO") == 1
+    russian = [Utterance("a", Path(), "Привет, мир")]
+    basic = References(russian, "wer", Normalizer.named("basic"))
+    assert (basic.length, basic.errors(0, "привет мир"), basic.errors(0, "привет")) == (2, 0, 1)
+    with pytest.raises(UserError, match="hold no words"):
+        References(russian)
     assert (
         References(utterances, "cer").errors(0, "ONE TOO") == 1
         and References(utterances, "cer").length == 7
