@@ -36,6 +36,8 @@ STARTING: dict[LmKind, tuple[float, float]] = {
 }
 
 
+# What a checkpoint's metadata tells of its outputs (`Vocabulary.metadata`).
+OUTPUTS = ("units", "pieces", "normalizer", "blank", "word_boundary", "unknown")
 SPOKEN = {"lm_weight": "LM weight", "word_score": "word score", "sil_score": "silence score"}
 
 
@@ -121,9 +123,7 @@ class RecognitionOptions:
             transformer=self.lm.kind == "transformer",
             device=self.device,
             lm_cache_gb=self.lm_cache_gb,
-            metadata={
-                k: v for k, v in (metadata or {}).items() if k in ("units", "pieces", "normalizer")
-            },
+            metadata={k: v for k, v in (metadata or {}).items() if k in OUTPUTS},
         )
         if not self.hotwords:
             return spec

@@ -121,13 +121,13 @@ def finetuning_dry_run(
     if names or shards:
         phones = config.units == "phones"
         source, _ = labelled_recordings(names, shards, None, path_of(data), phones)
-    symbols: int | Sequence[str] = (
+    symbols: int | Vocabulary = (
         config.pieces + 1
     )  # as many as word pieces will be, which need transcripts to learn
     if source is not None or config.units != "pieces":
         texts = source.texts if source is not None else ()
-        vocabulary = vocabulary_of(config, texts, start=start.labels)
-        symbols = vocabulary.symbols
+        vocabulary = vocabulary_of(config, texts, start=start.vocabulary)
+        symbols = vocabulary
         if source is not None:
             fastest = max(config.speeds)
             learned, _ = labelled(source, vocabulary.transcript_ids, start.config, fastest)
@@ -155,11 +155,12 @@ def read_start(name: str) -> Start:
         return Start(PRESETS[preset](), None)
     try:
         checkpoint = read_model(resolve_model(name).path)
+        vocabulary = None
         if checkpoint.labels is not None:
-            Vocabulary.from_labels(checkpoint.labels)  # says what is wrong with them
+            vocabulary = Vocabulary.from_metadata(checkpoint.labels, checkpoint.metadata)
     except ValueError as error:
         raise UserError(str(error)) from error
-    return Start(checkpoint.config, checkpoint.weights, checkpoint.labels)
+    return Start(checkpoint.config, checkpoint.weights, vocabulary)
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ class _Job:
     ) -> RunResult:
         """Carry out one run in a folder."""
         start = read_start(self.model)
-        vocabulary = vocabulary_of(config, self.train.texts, folder, start.labels)
+        vocabulary = vocabulary_of(config, self.train.texts, folder, start.vocabulary)
         if collectives.first:
             keep_vocabulary(vocabulary, folder)
         spell, fastest = vocabulary.transcript_ids, max(config.speeds)
@@ -233,7 +234,7 @@ class _Job:
         }
         with self.validation.searches(self.model, vocabulary, callbacks.warn) as pool:
             task = Finetuning(config, start, vocabulary, held_out, pool, metadata)
-            network = build(start, config, vocabulary.symbols)
+            network = build(start, config, vocabulary)
             stream = audio_stream(config, learned, collectives)
             outcome = train(
                 network, task, config, stream, folder, collectives, callbacks, self.tensorboard
@@ -249,8 +250,8 @@ class _Job:
             [*self.train.ids, *self.valid.ids],
             [*self.train.texts, *self.valid.texts],
         )
-        if start.labels is not None:
-            line = rows_line(start.labels, vocabulary.symbols, self.model)
+        if start.vocabulary is not None:
+            line = rows_line(start.vocabulary, vocabulary, self.model)
             if line is not None:
                 yield line
         yield from described(left_out)

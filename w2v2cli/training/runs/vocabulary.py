@@ -30,13 +30,13 @@ def vocabulary_of(
     config: FinetuneConfig,
     texts: Iterable[str | None],
     folder: Path | None = None,
-    start: Sequence[str] | None = None,
+    start: Vocabulary | None = None,
 ) -> Vocabulary:
     """Return the characters that the configuration names, TIMIT's phones, or word pieces.
 
     texts: the transcripts, from which characters and pieces are learned.
     folder: the run's, whose own vocabulary is returned where it has one already.
-    start: labels of the checkpoint to start from.
+    start: symbols of the checkpoint to start from.
 
     Raises UserError where pieces cannot be learned, the alphabet cannot be read, or the kept
     vocabulary is damaged.
@@ -51,9 +51,7 @@ def vocabulary_of(
         raise UserError(str(error)) from error
 
 
-def _chosen(
-    config: FinetuneConfig, texts: Sequence[str], start: Sequence[str] | None
-) -> Vocabulary:
+def _chosen(config: FinetuneConfig, texts: Sequence[str], start: Vocabulary | None) -> Vocabulary:
     if config.units == "phones":
         labels = phone_labels(48 if config.phones == 48 else 39)
         return Vocabulary.from_labels(labels, units="phones")
@@ -69,22 +67,23 @@ def _chosen(
         normalizer = _of_texts(config, texts)
         labels = labels_for(texts, normalizer)
         return Vocabulary.from_labels(labels, units="characters", normalizer=normalizer)
-    vocabulary = Vocabulary.from_labels(_named(config, start), units="characters")
+    vocabulary = _named(config, start)
     return replace(vocabulary, normalizer=_of_alphabet(config, vocabulary))
 
 
-def _named(config: FinetuneConfig, start: Sequence[str] | None) -> Sequence[str]:
-    """Return the labels of an alphabet that is not taken from the transcripts."""
+def _named(config: FinetuneConfig, start: Vocabulary | None) -> Vocabulary:
+    """Return an alphabet that is not taken from the transcripts."""
     if config.alphabet == "english":
-        return STANDARD
+        return Vocabulary.from_labels(STANDARD, units="characters")
     if config.alphabet != "checkpoint":
-        return read_alphabet(Path(config.alphabet))
+        labels = read_alphabet(Path(config.alphabet))
+        return Vocabulary.from_labels(labels, units="characters")
     if start is None:
         raise UserError(
             "--alphabet checkpoint: the model to start from has no labels. Take auto, english or a "
             "file."
         )
-    if Vocabulary.from_labels(start).units != "characters":
+    if start.units != "characters":
         raise UserError("--alphabet checkpoint: the labels of the checkpoint are not characters.")
     return start
 

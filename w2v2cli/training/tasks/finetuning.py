@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,8 +41,8 @@ class Start:
     config: Wav2Vec2Config
     weights: dict[str, Tensor] | None
     """None draws them at random. An output layer without labels is drawn anew."""
-    labels: tuple[str, ...] | None = None
-    """Labels of the output layer in `weights`; its rows are kept by label."""
+    vocabulary: Vocabulary | None = None
+    """Symbols of the output layer in `weights`; its rows are kept by label."""
 
 
 def regularised(config: Wav2Vec2Config, run: FinetuneConfig) -> Wav2Vec2Config:
@@ -57,14 +57,14 @@ def regularised(config: Wav2Vec2Config, run: FinetuneConfig) -> Wav2Vec2Config:
     )
 
 
-def build(start: Start, run: FinetuneConfig, labels: int | Sequence[str]) -> Wav2Vec2ForCTC:
+def build(start: Start, run: FinetuneConfig, outputs: int | Vocabulary) -> Wav2Vec2ForCTC:
     """Return the network a run begins with; new weights are drawn from the run's seed.
 
-    labels: those of the output layer, or its size where they are not known yet. Raises UserError
+    outputs: symbols of the output layer, or its size where they are not known yet. Raises UserError
     where weights are missing.
     """
     torch.manual_seed(run.seed)
-    size = labels if isinstance(labels, int) else len(labels)
+    size = outputs if isinstance(outputs, int) else len(outputs.symbols)
     model = Wav2Vec2ForCTC(regularised(start.config, run), size)
     if start.weights is None:
         return model
@@ -72,8 +72,8 @@ def build(start: Start, run: FinetuneConfig, labels: int | Sequence[str]) -> Wav
     weights = {name: start.weights[name] for name in own if name in start.weights}
     if "output.weight" in weights:
         rows: list[int | None] = [None] * size
-        if start.labels is not None and not isinstance(labels, int):
-            rows = rows_by_label(start.labels, labels)
+        if start.vocabulary is not None and not isinstance(outputs, int):
+            rows = rows_by_label(start.vocabulary, outputs)
         for name in ("output.weight", "output.bias"):
             weights[name] = continued(own[name], weights[name], rows)
     missing = [name for name in own if name not in weights and not name.startswith("output.")]

@@ -11,17 +11,16 @@ from lm.text.vocabulary import Vocabulary
 NAMED = 20  # symbols that a sentence lists
 
 
-def rows_by_label(old: Sequence[str], new: Sequence[str]) -> list[int | None]:
-    """Return, for each new label, the index of the old one that it continues, or None.
+def rows_by_label(before: Vocabulary, after: Vocabulary) -> list[int | None]:
+    """Return, for each label of `after`, the index of the one that it continues, or None.
 
     Blank, word boundary and unknown symbol are found by what they are for, a letter by its label or
     else by that of the other case. Labels of other units (phones, pieces) continue nothing.
     """
-    before, after = Vocabulary.from_labels(old), Vocabulary.from_labels(new)
     if before.units != after.units:
-        return [None] * len(new)
+        return [None] * len(after.symbols)
     known = before.index
-    found = [known.get(label, _other_case(label, known)) for label in new]
+    found = [known.get(label, _other_case(label, known)) for label in after.symbols]
     for role in ("blank", "word_boundary", "unknown"):
         here, there = getattr(after, role), getattr(before, role)
         if here is not None:
@@ -41,11 +40,12 @@ def continued(output: Tensor, start: Tensor, rows: Sequence[int | None]) -> Tens
     return result
 
 
-def rows_line(old: Sequence[str], new: Sequence[str], model: str) -> str | None:
+def rows_line(before: Vocabulary, after: Vocabulary, model: str) -> str | None:
     """Return a sentence on which rows are kept; None where all labels are the same."""
-    if tuple(old) == tuple(new):
+    old, new = before.symbols, after.symbols
+    if old == new:
         return None
-    rows = rows_by_label(old, new)
+    rows = rows_by_label(before, after)
     fresh = [label for label, row in zip(new, rows, strict=True) if row is None]
     unused = [label for i, label in enumerate(old) if i not in set(rows)]
     line = f"Output layer: {len(new) - len(fresh)} of {len(new)} symbols keep their rows of {model}"

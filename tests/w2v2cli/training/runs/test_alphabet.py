@@ -3,7 +3,7 @@ import json
 import pytest
 
 from lm.text.normalizers import Normalizer
-from lm.text.vocabulary import SpellingError
+from lm.text.vocabulary import SpellingError, Vocabulary
 from models.importers.labels import STANDARD
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.training.config import changed
@@ -82,7 +82,9 @@ def test_digits_join_no_alphabet_but_one_that_lists_them(tmp_path):
 
 def test_alphabets_come_from_a_checkpoint_and_from_files(tmp_path):
     labels = ("[PAD]", "|", "a", "ç")
-    vocabulary = vocabulary_of(config(alphabet="checkpoint"), TURKISH, start=labels)
+    vocabulary = vocabulary_of(
+        config(alphabet="checkpoint"), TURKISH, start=Vocabulary.from_labels(labels)
+    )
     assert (vocabulary.symbols, str(vocabulary.normalizer)) == (labels, "basic")
     vocab = tmp_path / "vocab.json"
     vocab.write_text(json.dumps({label: i for i, label in enumerate(labels)}), encoding="utf-8")
