@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from storage.hashing import file_hash, hash_of, remembered_hash
-from w2v2cli.data.hub import WEIGHTS
+from w2v2cli.data.hub import WEIGHTS, wanted_files
 from w2v2cli.data.locations import SMALL_FILES
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
@@ -29,7 +29,8 @@ def model_hash(path: Path) -> str:
     weights = [path / name for name in WEIGHTS if (path / name).is_file()][:1]
     if not weights:  # split into several files
         weights = sorted(file for file in path.glob("*-of-*") if file.suffix in WEIGHT_SUFFIXES)
-    files = [*weights, *(path / name for name in SMALL_FILES if (path / name).is_file())]
+    names = dict.fromkeys((*SMALL_FILES, *wanted_files()))  # everything that decides what is heard
+    files = [*weights, *(path / name for name in names if (path / name).is_file())]
     return hash_of(*(f"{file.name} {content_hash(file)}" for file in files))
 
 

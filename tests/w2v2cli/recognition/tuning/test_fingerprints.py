@@ -1,5 +1,7 @@
 """Hashes of models by their content."""
 
+import pytest
+
 from w2v2cli.recognition.tuning.fingerprints import model_hash
 
 
@@ -22,4 +24,17 @@ def test_files_that_a_recogniser_does_not_read_do_not_count(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"the same weights in the other format")
     assert model_hash(tmp_path) == before
     (tmp_path / "vocab.json").write_text("[]")
+    assert model_hash(tmp_path) != before
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["preprocessor_config.json", "processor_config.json", "tokenizer_config.json", "vocab.json"],
+)
+def test_every_file_that_decides_what_is_heard_counts(tmp_path, name):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / name).write_text('{"do_normalize": true}')
+    before = model_hash(tmp_path)
+    (tmp_path / name).write_text('{"do_normalize": false}')
     assert model_hash(tmp_path) != before
