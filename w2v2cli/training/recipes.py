@@ -13,7 +13,7 @@ from models.config import SAMPLE_RATE
 from models.masking import SpanMask
 from models.pretraining import Objective
 from w2v2cli.training.config import FinetuneConfig, LmConfig, PretrainConfig
-from w2v2cli.training.schedule import Annealing, TriStage, warm_up_then_linear
+from w2v2cli.training.schedule import Annealing, Decay, TriStage, warm_up_then_linear
 
 
 def _hours(samples: float, devices: int, accumulate: int = 1) -> float:
@@ -135,10 +135,11 @@ def _finetuning(
     mask: SpanMask,
     batch: tuple[float, int, int],
     layer_drop: float,
+    decay: Decay,
 ) -> FinetuneConfig:
     samples, devices, accumulate = batch
     return FinetuneConfig(
-        schedule=TriStage(rate, updates),
+        schedule=TriStage(rate, updates, decay=decay),
         head_only_updates=head_only,
         mask=mask,
         layer_drop=layer_drop,
@@ -158,7 +159,10 @@ def _reference(
     batch: tuple[float, int, int],
     layer_drop: float = 0.1,
 ) -> FinetuneConfig:
-    """A row of R: its mask probabilities are p·M, with spans of 10 frames and of 64 channels."""
+    """A row of R: its mask probabilities are p·M, with spans of 10 frames and of 64 channels.
+
+    The learning rate falls exponentially, as fairseq's `tri_stage` makes it.
+    """
     return _finetuning(
         rate=rate,
         updates=updates,
@@ -166,6 +170,7 @@ def _reference(
         mask=SpanMask(time / 10, 10, channel / 64, 64),
         batch=batch,
         layer_drop=layer_drop,
+        decay="exponential",
     )
 
 
@@ -180,7 +185,7 @@ def _paper(
 ) -> FinetuneConfig:
     """A row of T's table in Appendix B: probabilities of span starts; the batch is R's.
 
-    The output layer alone learns in the first 10 k updates (P §4.3).
+    The output layer alone learns in the first 10 k updates, and the rate falls linearly (P §4.3).
     """
     return _finetuning(
         rate=rate,
@@ -189,6 +194,7 @@ def _paper(
         mask=SpanMask(time, 10, channel, 64),
         batch=batch,
         layer_drop=layer_drop,
+        decay="linear",
     )
 
 

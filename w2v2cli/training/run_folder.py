@@ -45,6 +45,7 @@ FREE = {
 }
 # Settings that older runs did not write down, with the values they had.
 LATER = {"alphabet": "auto", "normalizer": "auto", "case": "auto", "language": ""}
+LATER_IN_SCHEDULE = {"decay": "linear"}
 
 
 def _ignored(_: object) -> None:
@@ -119,6 +120,8 @@ def check_settings(folder: Path, config: RunConfig, write: bool) -> None:
         path, ["kind"], "the same call then continues the run, without comparing settings"
     )
     before = {**LATER, **before}
+    if isinstance(before.get("schedule"), dict):
+        before["schedule"] = {**LATER_IN_SCHEDULE, **before["schedule"]}
     other = [name for name in settings if name not in FREE and settings[name] != before.get(name)]
     if other:
         shown = "; ".join(

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from w2v2cli.errors import UsageError, UserError
@@ -34,3 +36,20 @@ def test_a_run_keeps_its_vocabulary(tmp_path):
     vocabulary = vocabulary_of(changed(CONFIG, {"units": "phones"}), [])
     keep_vocabulary(vocabulary, tmp_path)
     assert vocabulary_of(CONFIG, [], tmp_path).symbols == vocabulary.symbols
+
+
+def test_a_run_from_before_exponential_decays_has_a_linear_one(tmp_path):
+    for name, alike in (("paper-base-10h", True), ("base-10h", False)):
+        config = FINETUNING[name]()
+        folder = tmp_path / name
+        folder.mkdir()
+        check_settings(folder, config, write=True)
+        settings = json.loads((folder / "run.json").read_text())
+        del settings["schedule"]["decay"]
+        (folder / "run.json").write_text(json.dumps(settings))
+        if alike:
+            check_settings(folder, config, write=True)
+        else:
+            check_settings(folder, changed(config, {"schedule.decay": "linear"}), write=True)
+            with pytest.raises(UsageError, match="'decay': 'linear'} and is .*'exponential'"):
+                check_settings(folder, config, write=True)
