@@ -60,6 +60,7 @@ def _print_plan(flags: FinetuneFlags, corpora: list[str]) -> None:
         corpora,
         model=flags.model,
         recipe=flags.recipe,
+        valid=flags.valid,
         peak_lr=flags.peak_lr[0] if flags.peak_lr else None,
         shards=flags.shards,
         data=flags.data,

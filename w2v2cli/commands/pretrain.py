@@ -68,6 +68,7 @@ def _print_plan(flags: PretrainFlags, corpora: list[str]) -> None:
     plan = pretraining_dry_run(
         corpora,
         recipe=flags.recipe,
+        valid=flags.valid,
         shards=flags.shards,
         data=flags.data,
         settings=flags.changes(flags.peak_lr),

@@ -107,6 +107,7 @@ def finetuning_dry_run(
     *,
     model: str | Path = "demo-config",
     recipe: str = "demo",
+    valid: str | Path | None = None,
     peak_lr: float | None = None,
     shards: str | None = None,
     data: str | Path | None = None,
@@ -120,7 +121,7 @@ def finetuning_dry_run(
     source, learned = None, None
     if names or shards:
         phones = config.units == "phones"
-        source, _ = labelled_recordings(names, shards, None, path_of(data), phones)
+        source, _ = labelled_recordings(names, shards, text_of(valid), path_of(data), phones)
     symbols: int | Vocabulary = (
         config.pieces + 1
     )  # as many as word pieces will be, which need transcripts to learn

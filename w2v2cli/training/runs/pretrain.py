@@ -135,6 +135,7 @@ def pretraining_dry_run(
     corpora: Corpora = (),
     *,
     recipe: str = "base-960",
+    valid: str | Path | None = None,
     shards: str | None = None,
     data: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -146,7 +147,7 @@ def pretraining_dry_run(
     learned = None
     if names or shards:
         learned, _, _ = unlabelled_recordings(
-            names, shards, None, path_of(data), config.shortest_seconds
+            names, shards, text_of(valid), path_of(data), config.shortest_seconds
         )
     return dry_run(config, build(config), network_config(config), learned, speed)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from w2v2cli.errors import UsageError
-from w2v2cli.training.runs.finetune import finetune
+from w2v2cli.training.runs.finetune import finetune, finetuning_dry_run
 from w2v2cli.training.runs.pretrain import pretrain, pretraining_dry_run
 from w2v2cli.training.runs.sources import labelled_recordings
 
@@ -76,6 +76,22 @@ def test_a_dry_run_has_every_setting():
     plan = pretraining_dry_run(recipe="small", settings={"seed": 7})
     assert dict(plan.rows)["parameters"] == "3.5 M"
     assert dict(plan.settings)["seed"] == 7 and "  seed = 7" in plan.text().splitlines()
+
+
+def test_a_dry_run_counts_what_the_run_would_train_on(tmp_path):
+    """With --valid nothing of the corpora is held out but that corpus's own utterances."""
+    one = SMALL | {"schedule.updates": 1, "batch_seconds": 20.0}
+    tuning = {name: one[name] for name in ("schedule.updates", "batch_seconds", "precision")}
+    call = {"corpora": [CORPUS, CORPUS.with_name("test-clean")], "model": "tiny-config"}
+    call |= {"settings": tuning}
+    pre = {"corpora": CORPUS, "recipe": "small", "settings": one}
+    for valid in (CORPUS.with_name("test-other"), None):
+        notes = []
+        finetune(valid=valid, output=tmp_path / f"{valid is None}-f", note=notes.append, **call)
+        pretrain(valid=valid, output=tmp_path / f"{valid is None}-p", note=notes.append, **pre)
+        plans = finetuning_dry_run(valid=valid, **call), pretraining_dry_run(valid=valid, **pre)
+        trained = [int(n.split(" on ")[1].split()[0]) for n in notes if "validating" in n]
+        assert [int(dict(plan.rows)["data"].split()[0]) for plan in plans] == trained
 
 
 def test_wrong_calls_are_sentences(tmp_path):
