@@ -30,6 +30,7 @@ CallError = next(
     if issubclass(base, Exception) and base.__name__ == "ClickException"
 )
 
+EMPTY_OPTION = re.compile("--[a-z0-9-]+=")
 NOT_A_CHOICE = re.compile(r"'(?P<value>[^']*)' is not one of (?P<allowed>'.*')")
 
 app = typer.Typer(
@@ -65,6 +66,7 @@ app.command()(doctor)
 def main() -> None:
     """Run the program. A wrong call is answered in one line on stderr, with exit code 2."""
     args = sys.argv[1:]
+    _refuse_empty(args)
     try:
         with exits():  # help and completion write to pipes and disks too
             code = app(args=args, prog_name="w2v2", standalone_mode=False)
@@ -83,6 +85,19 @@ def main() -> None:
     except typer.Abort:
         sys.exit(INTERRUPTED)
     sys.exit(code)
+
+
+def _refuse_empty(args: list[str]) -> None:
+    """End a call with an empty argument, such as an unset variable of a shell.
+
+    As a path it would be the current folder.
+    """
+    for place, arg in enumerate(args):
+        if not arg or EMPTY_OPTION.fullmatch(arg):
+            name = arg.rstrip("=") or (args[place - 1] if place else "")
+            after = f" after {name}" if name else ""
+            sys.stderr.write(f"Error: The argument{after} is empty.\n")
+            sys.exit(2)
 
 
 def _sentence(error: Exception, args: list[str]) -> str:

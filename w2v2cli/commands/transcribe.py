@@ -89,7 +89,7 @@ def transcribe(
     how = Writing(form, timestamps, output_dir, skip_existing)
     with counting("Transcribing") as on_progress:
         done = transcribe_recordings(
-            settings, inputs, how, write=_write, warn=warn, on_progress=on_progress
+            settings, inputs, how, write=_write, warn=warn, note=say, on_progress=on_progress
         )
     if done is not None:
         _report(done, output_dir)

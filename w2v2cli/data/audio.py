@@ -5,17 +5,15 @@ Whole, in part, or as a stream in bounded memory. Shapes: S samples.
 
 from __future__ import annotations
 
-import glob
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from models.config import SAMPLE_RATE
 from w2v2cli.data.decoding.decoder import FASTEST, SLOWEST, Damage, Decoder, pieces
+from w2v2cli.data.decoding.folders import find_recordings
 from w2v2cli.data.decoding.opening import opened
 from w2v2cli.data.decoding.source import STDIN, SUFFIXES, VIDEOS, AudioError, Source, name_of
 from w2v2cli.data.resampling import resampled, resampled_length
@@ -235,38 +233,3 @@ def _gathered(found: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
             break
     if trouble is not None:
         raise trouble
-
-
-def find_recordings(inputs: Iterable[str | Path]) -> list[Source]:
-    """List files: those named, those in folders and their subfolders, those that match a pattern.
-
-    A folder's recordings (SUFFIXES) come in the order of their names; no file comes twice. Hidden
-    files and folders are skipped unless they are named. What does not exist, and a folder without
-    recordings, stays in the list: reading it raises the error that says so.
-    """
-    found: dict[Source, None] = {}
-    for item in map(str, inputs):
-        matches = [item]
-        if not os.path.lexists(item) and glob.has_magic(item):
-            matches = sorted(glob.glob(item, recursive=True)) or [item]
-        for match in matches:
-            found.update(dict.fromkeys(_within(Path(match)) or [Path(match)]))
-    return list(found)
-
-
-def _within(folder: Path) -> list[Path]:
-    """The recordings in a folder, and subfolders that cannot be listed; nothing for a file."""
-    files: list[Path] = []
-
-    def note(error: OSError) -> None:
-        if not isinstance(error, NotADirectoryError | FileNotFoundError):
-            files.append(Path(str(error.filename)))
-
-    for root, folders, names in os.walk(folder, onerror=note):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [
-            Path(root, n)
-            for n in names
-            if Path(n).suffix.lower() in SUFFIXES and not n.startswith(".")
-        ]
-    return sorted(files)

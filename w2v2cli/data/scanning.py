@@ -18,7 +18,7 @@ from models.config import SAMPLE_RATE
 from storage.hashing import file_hash
 from w2v2cli.data.audio import AudioError, measure, probe, read_audio
 from w2v2cli.data.corpora.manifest import write_fairseq, write_jsonl
-from w2v2cli.data.corpora.readers import list_corpus
+from w2v2cli.data.corpora.readers import Note, ignored, list_corpus
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.processes import interrupts_held, main_module_hidden
@@ -83,17 +83,19 @@ def scan_corpus(
     hashed: bool = True,
     decoded: bool = False,
     on_progress: OnProgress = lambda done, total: None,
+    note: Note = ignored,
 ) -> Scan:
     """Scan a corpus of any layout and write its manifest without what cannot be read.
 
-    corpus: what `read_corpus` takes. output: a .jsonl, or a .tsv for fairseq. The rest: see `scan`.
+    corpus: what `read_corpus` takes. output: a .jsonl, or a .tsv for fairseq.
+    note: see `read_corpus`. The rest: see `scan`.
 
     Raises UsageError for an output of another kind, CorpusError for a corpus that is missing or
     malformed, UserError where the manifest cannot be written.
     """
     if output.suffix not in MANIFESTS:
         raise UsageError(f"{output} should end in .jsonl, or in .tsv for fairseq.")
-    found = scan(list_corpus(corpus), jobs, hashed, decoded, on_progress)
+    found = scan(list_corpus(corpus, note), jobs, hashed, decoded, on_progress)
     write_manifest(found, output)
     return found
 

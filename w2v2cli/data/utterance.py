@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from w2v2cli.errors import UserError
 OVERSHOOT = 8000
 # Suffixes of formats whose length is known without decoding.
 MEASURED = frozenset(".flac .wav .wave .rf64 .w64 .aiff .aif .aifc .au .caf .sph".split())
+LONGEST = 1e9  # seconds; a larger value, infinity or NaN is a fault of the list
 FIRST_LINE = 2**16  # bytes of a file that are read to recognise its layout
 
 
@@ -108,6 +110,36 @@ def ids_of(names: Sequence[str]) -> list[str]:
     plain = [without_suffix(name) for name in names]
     counts = Counter(plain)
     return [name if counts[short] > 1 else short for name, short in zip(names, plain, strict=True)]
+
+
+def told_apart(utterances: list[Utterance], unnamed: Sequence[int]) -> list[Utterance]:
+    """The utterances, those renamed to which the name of their file alone gave the id.
+
+    unnamed: indices of these utterances. Where an id is not theirs alone, they are called by their
+    path below the folder that all of them share, without suffix; where several are cuts of one
+    file, also by the cut's start and end in milliseconds: `SPEAKER/a_1250-3500`.
+    """
+    counts = Counter(utterance.id for utterance in utterances)
+    clashing = [index for index in unnamed if counts[utterances[index].id] > 1]
+    if not clashing:
+        return utterances
+    paths = {index: os.path.abspath(utterances[index].path) for index in clashing}
+    top = os.path.commonpath([os.path.dirname(path) for path in paths.values()])
+    files = sorted(set(paths.values()))
+    ids = dict(
+        zip(files, ids_of([Path(os.path.relpath(f, top)).as_posix() for f in files]), strict=True)
+    )
+    pieces = Counter(paths.values())
+    found = list(utterances)
+    for index, path in paths.items():
+        utterance, name = utterances[index], ids[path]
+        if pieces[path] > 1:
+            name = f"{name}_{utterance.start * 1000 // SAMPLE_RATE}-"
+            if utterance.samples is not None:
+                end = utterance.start + utterance.samples
+                name += str(end * 1000 // SAMPLE_RATE)
+        found[index] = replace(utterance, id=name)
+    return found
 
 
 def without_suffix(name: str) -> str:

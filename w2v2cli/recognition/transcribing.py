@@ -62,12 +62,14 @@ def transcribe_recordings(
     *,
     write: Callable[[str], None],
     warn: Callable[[str], None] = lambda sentence: None,
+    note: Callable[[str], None] = lambda sentence: None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Transcribed | None:
     """Transcribe files, folders, patterns or stdin (`-`), in the order given.
 
     write: called with the text of each recording when there is no output folder.
     warn: called with a sentence about the lexicon or the language model.
+    note: called with a sentence that counts the files passed over in a folder.
     on_progress: called with the number of recordings done and of all.
 
     Under torchrun the ranks divide the recordings; the first one writes to the stream and returns
@@ -86,7 +88,7 @@ def transcribe_recordings(
         sharing(
             ranks,
             _meeting_folder(ranks, how),
-            lambda: _plan(inputs, ranks, how),
+            lambda: _plan(inputs, ranks, how, note),
             stop,
             TranscribedRow,
         ) as parts,
@@ -116,9 +118,11 @@ def _meeting_folder(ranks: Ranks, how: Writing) -> Path | None:
     return how.output_dir / f".ranks-{meeting_place(ranks)}"
 
 
-def _plan(inputs: Sequence[str], ranks: Ranks, how: Writing) -> WorkPlan:
+def _plan(
+    inputs: Sequence[str], ranks: Ranks, how: Writing, note: Callable[[str], None]
+) -> WorkPlan:
     """All recordings, and each rank's share of those still to do, divided by length."""
-    sources = find_recordings(inputs)
+    sources = find_recordings(inputs, note)
     left = list(range(len(sources)))
     if how.skip_existing and how.output_dir is not None:
         paths = output_paths(sources, how.output_dir, how.form)

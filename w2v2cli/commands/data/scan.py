@@ -43,7 +43,13 @@ def scan(
 
         with progress("scanning") as advance:
             found = scan_corpus(
-                corpus, output, jobs=workers, hashed=hash, decoded=decode, on_progress=advance
+                corpus,
+                output,
+                jobs=workers,
+                hashed=hash,
+                decoded=decode,
+                on_progress=advance,
+                note=say,
             )
         print_findings(found)
         readable, unreadable = len(found.utterances), len(found.failures)

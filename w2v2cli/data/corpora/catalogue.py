@@ -9,7 +9,14 @@ from pathlib import Path
 
 from storage.home import home
 from w2v2cli.data.corpora.librilight import LIMITED, limited_folders
-from w2v2cli.data.corpora.readers import LIBRISPEECH_SPLITS, CorpusError, Utterance, read_corpus
+from w2v2cli.data.corpora.readers import (
+    LIBRISPEECH_SPLITS,
+    CorpusError,
+    Note,
+    Utterance,
+    ignored,
+    read_corpus,
+)
 from w2v2cli.data.corpora.timit import SPLITS, find_timit
 from w2v2cli.data.locations import SHIPPED
 from w2v2cli.errors import UsageError
@@ -100,19 +107,24 @@ def data_roots(data: Path | None) -> list[Path]:
     return [*([Path(named)] if named else []), home() / "data", Path()]
 
 
-def find_training_corpus(name: str, data: Path | None = None) -> list[Utterance]:
+def find_training_corpus(
+    name: str, data: Path | None = None, note: Note = ignored
+) -> list[Utterance]:
     """The utterances of a corpus by path, or by one of TRAINING_NAMES; a known name goes first.
 
     A name is looked for below `data_roots(data)`: first as a manifest `manifests/NAME.jsonl`
-    (`w2v2 data prepare` writes it, with lengths), then in the corpus's own folders.
+    (`w2v2 data prepare` writes it, with lengths), then in the corpus's own folders. note: see
+    `read_corpus`.
 
     Raises CorpusError where no folder has it, UsageError for what is neither a name nor a path.
     """
+    if not name:
+        raise UsageError("The name of a corpus is empty: name one, or a folder.")
     if name not in TRAINING_NAMES:
         path = Path(name).expanduser()
         if not path.exists() and not path.suffix and len(path.parts) == 1:
             raise UsageError(f"There is no corpus {name!r}; {_nearest(name)}")
-        return read_corpus(path)
+        return read_corpus(path, note)
     roots = data_roots(data)
     for root in roots:
         found = _named(root, name)

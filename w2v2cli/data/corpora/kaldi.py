@@ -11,6 +11,7 @@ from pathlib import Path
 
 from models.config import SAMPLE_RATE
 from w2v2cli.data.utterance import (
+    LONGEST,
     CorpusError,
     Utterance,
     numbered_lines,
@@ -114,7 +115,8 @@ def _segments(
             ) from None
         if recording not in recordings:
             raise CorpusError(f"{where}: the recording {recording} is not in {LIST}.")
-        if start < 0 or (end != TO_THE_END and not first < last):
+        ends = end == TO_THE_END or first < last < LONGEST * SAMPLE_RATE
+        if not (0 <= start < LONGEST and ends):
             raise CorpusError(f"{where}: {name} should end after it starts, got {start} to {end}.")
         used.add(recording)
         yield name, recordings[recording], first, None if end == TO_THE_END else last - first

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from models.config import SAMPLE_RATE
+from w2v2cli.data.decoding.folders import Walk
 from w2v2cli.data.utterance import CorpusError, Utterance
 
 LONGEST = 60.0  # seconds of a cut: the target of Libri-light's own cutting
@@ -54,9 +54,8 @@ def read_librilight(folder: Path) -> Iterator[Utterance]:
 
 
 def _flacs(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):
-        folders.sort()
-        yield from (Path(root, name) for name in sorted(names) if name.endswith(".flac"))
+    for root, names in Walk(folder).folders():
+        yield from (root / name for name in names if name.endswith(".flac"))
 
 
 def _description(path: Path) -> tuple[str, list[tuple[float, float]]]:

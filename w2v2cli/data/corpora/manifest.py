@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from models.config import SAMPLE_RATE
 from storage.whole import whole_file
 from w2v2cli.data.utterance import (
+    LONGEST,
     CorpusError,
     Utterance,
-    ids_of,
     numbered_lines,
     read_lines,
     speaker_of,
+    told_apart,
     trimmed_to_files,
 )
 from w2v2cli.errors import UserError
 
 RECORDING_KEYS = ("audio_filepath", "audio", "path")  # the first that a row has names the file
-LONGEST = 1e9  # seconds; a larger value, infinity or NaN is a fault of the manifest
+DIGITS = 14  # of a number of samples, at most
 Row = tuple[int, dict[str, Any]]  # the number of a line, and its object
 
 
@@ -35,14 +34,14 @@ def read_jsonl(path: Path) -> Iterator[Utterance]:
     folder. Optional: `id`, `text`, `speaker`, `duration` (seconds), `samples` and `start` (counted
     at 16 kHz), `offset` (seconds; with it `duration` is the length of the cut), `phones` (separated
     by spaces). Other keys are ignored. The default of `id` is the file's name without suffix; where
-    several rows would share it, see `_told_apart`. Raises CorpusError with the number of the line
+    several rows would share it, see `told_apart`. Raises CorpusError with the number of the line
     that is wrong.
     """
     rows = list(_rows(path))
     read = [_utterance(row, path.parent, f"{path}, line {number}") for number, row in rows]
     unnamed = [index for index, (_, row) in enumerate(rows) if row.get("id") is None]
     _refuse_repeats(path, rows, read, unnamed)
-    named = _told_apart(read, unnamed)
+    named = told_apart(read, unnamed)
     cut = {index for index, (_, row) in enumerate(rows) if row.get("offset") is not None}
     trimmed = iter(trimmed_to_files([named[index] for index in sorted(cut)]))
     for index, utterance in enumerate(named):
@@ -110,39 +109,10 @@ def _refuse_repeats(
             )
 
 
-def _told_apart(utterances: list[Utterance], unnamed: Sequence[int]) -> list[Utterance]:
-    """The utterances, those of rows without `id` renamed where their file's name is not enough.
-
-    unnamed: indices of these rows. Where an id is not theirs alone, they are called by their path
-    below the folder that all of them share, without suffix; where several are cuts of one file,
-    also by the cut's start and end in milliseconds: `SPEAKER/a_1250-3500`.
-    """
-    counts = Counter(utterance.id for utterance in utterances)
-    clashing = [index for index in unnamed if counts[utterances[index].id] > 1]
-    if not clashing:
-        return utterances
-    paths = {index: os.path.abspath(utterances[index].path) for index in clashing}
-    top = os.path.commonpath([os.path.dirname(path) for path in paths.values()])
-    files = sorted(set(paths.values()))
-    ids = dict(
-        zip(files, ids_of([Path(os.path.relpath(f, top)).as_posix() for f in files]), strict=True)
-    )
-    pieces = Counter(paths.values())
-    found = list(utterances)
-    for index, path in paths.items():
-        utterance, name = utterances[index], ids[path]
-        if pieces[path] > 1:
-            name = f"{name}_{utterance.start * 1000 // SAMPLE_RATE}-"
-            if utterance.samples is not None:
-                end = utterance.start + utterance.samples
-                name += str(end * 1000 // SAMPLE_RATE)
-        found[index] = replace(utterance, id=name)
-    return found
-
-
 def _count(row: dict[str, Any], key: str, where: str) -> int | None:
     value = row.get(key)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if value is not None and (not number or not 0 <= value < LONGEST * SAMPLE_RATE):
         raise CorpusError(f"{where}: {key} should be a number of samples, got {value!r}.")
     return value
 
@@ -159,8 +129,9 @@ def read_fairseq(path: Path) -> Iterator[Utterance]:
     """Read fairseq's manifest: a root folder on the first line, then rows `path<TAB>samples`.
 
     Transcripts come from a `.wrd` (words) or else a `.ltr` (letters, `|` between words) beside it,
-    one line per row. The numbers of samples are trusted: fairseq reads audio at 16 kHz alone.
-    Raises CorpusError for a malformed row, or where the numbers of lines differ.
+    one line per row. The numbers of samples are trusted: fairseq reads audio at 16 kHz alone. Ids
+    are the files' names; where several rows would share one, see `told_apart`. Raises CorpusError
+    for a malformed row, or where the numbers of lines differ.
     """
     root, *rows = read_lines(path)
     texts: list[str | None] = [None] * len(rows)
@@ -174,13 +145,16 @@ def read_fairseq(path: Path) -> Iterator[Utterance]:
                 )
             texts = [read(label) for label in labels]
             break
+    found = []
     for row, text in zip(rows, texts, strict=True):
         name, _, samples = row.partition("\t")
-        if not samples.isdecimal():
+        if not samples.isdecimal() or len(samples) > DIGITS:
             raise CorpusError(f"{path}: {row!r} should be a path and a number of samples.")
         recording = Path(root) / name
         identity, count = recording.stem, int(samples)
-        yield Utterance(identity, recording, text, speaker_of(identity), count / SAMPLE_RATE, count)
+        known = speaker_of(identity)
+        found.append(Utterance(identity, recording, text, known, count / SAMPLE_RATE, count))
+    yield from told_apart(found, range(len(found)))
 
 
 def _from_letters(letters: str) -> str:

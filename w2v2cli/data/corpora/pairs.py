@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from w2v2cli.data.audio import SUFFIXES
+from w2v2cli.data.decoding.folders import Walk
 from w2v2cli.data.utterance import CorpusError, Utterance, read_lines, speaker_of
 
 # Texts that lie beside recordings without being transcripts, in lower case.
@@ -20,13 +21,11 @@ def has_pairs(names: Iterable[str]) -> bool:
 
 
 def _stems(names: Iterable[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """The recordings and the texts of a folder by their names without suffix; hidden ones not."""
+    """The recordings and the texts of a folder by their names without suffix."""
     recordings: dict[str, list[str]] = {}
     texts: dict[str, str] = {}
-    for name in sorted(names):
+    for name in names:
         stem, suffix = os.path.splitext(name)
-        if name.startswith("."):
-            continue
         if suffix.lower() in SUFFIXES:
             recordings.setdefault(stem, []).append(name)
         elif suffix.lower() == ".txt":
@@ -44,8 +43,7 @@ def read_pairs(folder: Path) -> Iterator[Utterance]:
     found: list[tuple[Path, Path]] = []
     bare: list[Path] = []
     lonely: list[Path] = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    for root, names in Walk(folder).folders():
         recordings, texts = _stems(names)
         for stem, files in recordings.items():
             if stem not in texts:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from w2v2cli.data.audio import find_recordings
 from w2v2cli.data.corpora import common_voice, kaldi, metadata, multilingual_librispeech
 from w2v2cli.data.corpora.librilight import read_librilight
 from w2v2cli.data.corpora.manifest import read_fairseq, read_jsonl
 from w2v2cli.data.corpora.pairs import has_pairs, read_pairs
 from w2v2cli.data.corpora.timit import read_timit
+from w2v2cli.data.decoding.folders import Walk, find_recordings
 from w2v2cli.data.utterance import (
+    LONGEST,
     CorpusError,
     Utterance,
     audio_beside,
+    ids_of,
     numbered_lines,
     read_lines,
+    refuse_repeat,
     speaker_of,
+    told_apart,
 )
 
 __all__ = ["LIBRISPEECH_SPLITS", "CorpusError", "Utterance", "list_corpus", "read_corpus"]
@@ -34,9 +37,14 @@ LISTS = (
 )
 SHOWN = 6  # lists that a refusal names
 Reader = Callable[[Path], Iterator[Utterance]]
+Note = Callable[[str], None]
 
 
-def read_corpus(path: Path) -> list[Utterance]:
+def ignored(sentence: str) -> None:
+    """Drop a sentence: the default of `note`."""
+
+
+def read_corpus(path: Path, note: Note = ignored) -> list[Utterance]:
     """The utterances of a corpus, in the corpus's order, each with a recording that exists.
 
     path: a folder or a file. Folders, in the order they are tried: one with `transcripts.tsv`
@@ -45,9 +53,13 @@ def read_corpus(path: Path) -> list[Utterance]:
     LJSpeech, AudioFolder, Multilingual LibriSpeech, Kaldi); recordings with `NAME.txt` beside
     them; any other recordings, without text. Files: one of these lists, a JSONL manifest, a
     `transcripts.tsv`, or a fairseq `.tsv` with `.wrd` or `.ltr` beside it. docs/data.md describes
-    each. Raises CorpusError for what is missing or wrong, and for a folder with several lists.
+    each.
+    note: called with a sentence that counts the files passed over in a folder without a list.
+
+    Raises CorpusError for what is missing or wrong, for a folder with several lists, and for an id
+    that two utterances have.
     """
-    utterances = list_corpus(path)
+    utterances = list_corpus(path, note)
     missing = [u.path for u in utterances if not u.path.is_file()]
     if missing:
         raise CorpusError(
@@ -57,20 +69,28 @@ def read_corpus(path: Path) -> list[Utterance]:
     return utterances
 
 
-def list_corpus(path: Path) -> list[Utterance]:
+def list_corpus(path: Path, note: Note = ignored) -> list[Utterance]:
     """The utterances that a corpus lists, as `read_corpus`, whether their recordings exist or not.
 
     Raises CorpusError for a corpus that is malformed or empty.
     """
-    utterances = list(_utterances(path))
+    utterances = list(_utterances(path, note))
     if not utterances:
         raise CorpusError(f"{path} lists no utterance.")
+    seen: dict[str, Utterance] = {}
+    for utterance in utterances:
+        first = seen.setdefault(utterance.id, utterance)
+        if first is not utterance:
+            raise CorpusError(
+                f"{path}: the id {utterance.id} stands for two utterances, of {first.path} and of "
+                f"{utterance.path}: give each an id of its own."
+            )
     return utterances
 
 
-def _utterances(path: Path) -> Iterator[Utterance]:
+def _utterances(path: Path, note: Note) -> Iterator[Utterance]:
     if path.is_dir():
-        return _folder(path)
+        return _folder(path, note)
     if not path.is_file():
         raise CorpusError(f"There is no corpus at {path}.")
     reader = _list_reader(path)
@@ -79,8 +99,8 @@ def _utterances(path: Path) -> Iterator[Utterance]:
     if path.suffix in (".jsonl", ".json"):
         return read_jsonl(path)
     if path.suffix == ".tsv":
-        first = read_lines(path)[0]
-        return _table_file(path) if first.split("\t")[:1] == ["id"] else read_fairseq(path)
+        table = path.name == TABLE or read_lines(path)[0].split("\t")[:1] == ["id"]
+        return _table_file(path) if table else read_fairseq(path)
     if path.suffix == ".csv":
         raise CorpusError(
             f"{path} is not a corpus: its first line should have a column {metadata.FILE}, or be "
@@ -106,7 +126,7 @@ def _list_reader(path: Path) -> Reader | None:
     return metadata.metadata_reader(path) if path.suffix in (".csv", ".jsonl") else None
 
 
-def _folder(folder: Path) -> Iterator[Utterance]:
+def _folder(folder: Path, note: Note) -> Iterator[Utterance]:
     """The utterances of a folder, by the files that lie in it and below.
 
     The first file of a layout that is known by the names of its files decides, and ends the walk:
@@ -116,20 +136,19 @@ def _folder(folder: Path) -> Iterator[Utterance]:
         return _table_file(folder / TABLE)
     lists: list[Path] = []
     paired = False
-    for root, folders, names in os.walk(folder):
-        folders.sort()
+    for root, names in Walk(folder).folders():
         if any(name.endswith(".trans.txt") for name in names):
             return _librispeech(folder)
         if any(name.upper().endswith(".PHN") for name in names):
             return read_timit(folder)
         if {f"{name[:-5]}.json" for name in names if name.endswith(".flac")} & set(names):
             return read_librilight(folder)
-        lists += [Path(root, name) for name in LISTS if name in names]
+        lists += [root / name for name in LISTS if name in names]
         paired = paired or has_pairs(names)
     lists = [path for path in lists if _list_reader(path) is not None]
     if lists:
         return _listed(folder, lists)
-    return read_pairs(folder) if paired else _unlabelled(folder)
+    return read_pairs(folder) if paired else _unlabelled(folder, note)
 
 
 def _listed(folder: Path, lists: list[Path]) -> Iterator[Utterance]:
@@ -148,37 +167,60 @@ def _listed(folder: Path, lists: list[Path]) -> Iterator[Utterance]:
 
 
 def _librispeech(folder: Path) -> Iterator[Utterance]:
-    for listing in sorted(folder.rglob("*.trans.txt")):
+    found = []
+    for listing in _listings(folder):
         for number, line in numbered_lines(listing):
             name, _, text = line.partition(" ")
             if not text:
                 raise CorpusError(f"{listing}, line {number} should be an id and a text: {line!r}.")
-            yield Utterance(name, audio_beside(listing.parent, name), text, name.split("-")[0])
+            speaker = name.split("-")[0]
+            found.append(Utterance(name, audio_beside(listing.parent, name), text, speaker))
+    yield from told_apart(found, range(len(found)))
+
+
+def _listings(folder: Path) -> list[Path]:
+    return sorted(
+        root / name
+        for root, names in Walk(folder).folders()
+        for name in names
+        if name.endswith(".trans.txt")
+    )
 
 
 def _table_file(path: Path) -> Iterator[Utterance]:
-    """Rows `id<TAB>seconds<TAB>text` below a line of headings, recordings beside the file."""
-    for number, line in numbered_lines(path)[1:]:
-        try:
-            name, length, text = line.split("\t")
-            seconds = float(length)
-        except ValueError:
-            raise CorpusError(
-                f"{path}, line {number} should be id, seconds and text: {line!r}."
-            ) from None
+    """Rows `id<TAB>seconds<TAB>text`, perhaps below a line of headings; recordings lie beside."""
+    seen: dict[str, int] = {}
+    for place, (number, line) in enumerate(numbered_lines(path)):
+        name, *values = line.split("\t")
+        if not place and name == "id":
+            continue
+        seconds = _seconds(values[0]) if len(values) == 2 else None
+        if seconds is None or not name:
+            raise CorpusError(f"{path}, line {number} should be id, seconds and text: {line!r}.")
+        text = values[1]
+        refuse_repeat(seen, name, path, number)
         yield Utterance(name, audio_beside(path.parent, name), text, speaker_of(name), seconds)
 
 
-def _unlabelled(folder: Path) -> Iterator[Utterance]:
+def _seconds(text: str) -> float | None:
+    """A length; None for what is none: a word, NaN, a negative or endless one."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < LONGEST else None
+
+
+def _unlabelled(folder: Path, note: Note) -> Iterator[Utterance]:
     """Every recording below a folder; ids are their paths from there, without the suffix."""
-    recordings = [path for path in find_recordings([folder]) if path != folder]
+    recordings = [path for path in find_recordings([folder], note) if path != folder]
     if not recordings:
         raise CorpusError(
             f"{folder} is not a corpus: it has neither *.trans.txt files (LibriSpeech) nor a "
             f"{TABLE}, no .PHN files (TIMIT), no {', '.join(LISTS)}, and no recordings."
         )
-    for path in recordings:
-        name = path.relative_to(folder).with_suffix("")
+    names = ids_of([path.relative_to(folder).as_posix() for path in recordings])
+    for name, path in zip(names, recordings, strict=True):
         # SPEAKER/BOOK/FILE, as Libri-light has it; speakers are numbers there
         reader = next((part for part in path.parts[-3:-2] if part.isdigit()), None)
-        yield Utterance(name.as_posix(), path, None, speaker_of(path.stem) or reader)
+        yield Utterance(name, path, None, speaker_of(path.stem) or reader)

@@ -5,11 +5,11 @@ Names of files and folders may be in upper or lower case.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from lm.text.phones import PHONES
+from w2v2cli.data.decoding.folders import Walk
 from w2v2cli.data.utterance import CorpusError, Utterance, read_lines
 
 # The core test set of TIMIT's documentation (TESTSET.DOC): two men and a woman of each of the
@@ -34,7 +34,9 @@ RECORDING_SUFFIXES = (".WAV.WAV", ".RIFF.WAV", ".FLAC", ".WAV", ".SPH")
 
 def is_timit(folder: Path) -> bool:
     """Whether a folder holds a .PHN file, however deep."""
-    return any(name.upper().endswith(".PHN") for _, _, names in os.walk(folder) for name in names)
+    return any(
+        name.upper().endswith(".PHN") for _, names in Walk(folder).folders() for name in names
+    )
 
 
 def read_timit(folder: Path, split: str | None = None) -> Iterator[Utterance]:
@@ -96,9 +98,8 @@ def _trees(root: Path) -> Iterator[Path]:
 
 def _labelled(folder: Path) -> Iterator[tuple[Path, dict[str, Path]]]:
     """Every .PHN with the files beside it, these by their names in upper case."""
-    for root, folders, names in os.walk(folder):
-        folders.sort()
-        beside = {name.upper(): Path(root, name) for name in sorted(names)}
+    for root, names in Walk(folder).folders():
+        beside = {name.upper(): root / name for name in names}
         yield from ((path, beside) for name, path in beside.items() if name.endswith(".PHN"))
 
 

@@ -14,6 +14,7 @@ from w2v2cli.recognition.scoring.error_rate import ErrorCounts, bootstrap_interv
 from w2v2cli.recognition.scoring.results import Evaluation, Scored, Unit
 
 STYLES = {"substitute": "yellow", "delete": "red", "insert": "blue"}
+NO_RATE = "-"  # where nothing was transcribed
 SPEAKERS_SHOWN = 20
 
 
@@ -52,14 +53,18 @@ def json_report(
 def _json_result(result: Evaluation, seed: int) -> dict[str, Any]:
     low, high = bootstrap_interval([scored.alignment.words for scored in result.utterances], seed)
     name = result.rate_name.lower()
-    characters = {"cer": result.characters.rate, "characters": _json_counts(result.characters)}
+    any_scored = bool(result.utterances)  # of nothing there is no rate
+    characters = {
+        "cer": result.characters.rate if any_scored else None,
+        "characters": _json_counts(result.characters),
+    }
     return {
         "data": result.name,
         "note": result.note,
         "utterances": len(result.utterances),
         "failed": len(result.failures),
-        name: result.words.rate,
-        f"{name}_interval_95": [low, high],
+        name: result.words.rate if any_scored else None,
+        f"{name}_interval_95": [low, high] if any_scored else None,
         result.unit: _json_counts(result.words),
         **(characters if result.unit == "words" else {}),
         "speakers": {name: counts.rate for name, counts in result.by_speaker().items()},
@@ -127,6 +132,7 @@ def _totals(results: Sequence[Evaluation], settings: str, seed: int) -> Table:
         table.add_column(column, justify="left" if column == "data" else "right")
     for result in results:
         words = result.words
+        characters = f"{result.characters.rate * 100:.2f}" if result.utterances else NO_RATE
         low, high = bootstrap_interval(
             [scored.alignment.words for scored in result.utterances], seed
         )
@@ -134,12 +140,12 @@ def _totals(results: Sequence[Evaluation], settings: str, seed: int) -> Table:
             result.name + ("*" if result.note else ""),
             str(len(result.utterances)),
             str(words.reference),
-            f"{words.rate * 100:.2f}",
-            f"{low * 100:.1f} to {high * 100:.1f}",
+            f"{words.rate * 100:.2f}" if result.utterances else NO_RATE,
+            f"{low * 100:.1f} to {high * 100:.1f}" if result.utterances else NO_RATE,
             str(words.substitutions),
             str(words.deletions),
             str(words.insertions),
-            *([f"{result.characters.rate * 100:.2f}"] if by_character else []),
+            *([characters] if by_character else []),
             f"{result.audio_seconds / max(result.wall_seconds, 1e-9):.1f}",
         )
     return table

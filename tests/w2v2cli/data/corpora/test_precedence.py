@@ -61,8 +61,8 @@ def libri_light(folder: Path):
 
 
 @pytest.mark.parametrize("older", [librispeech, table, timit, libri_light])
-def test_older_layouts_keep_their_recognition(foreign, older):
-    alone = foreign / "alone"
+def test_older_layouts_keep_their_recognition(foreign, older, tmp_path_factory):
+    alone = tmp_path_factory.mktemp("alone")
     older(alone)
     older(foreign)
     expected = [(u.id, u.text) for u in read_corpus(alone)]

@@ -177,3 +177,12 @@ def test_auto_takes_the_engine_that_is_there(monkeypatch):
     assert engine(arpa) == "flashlight"
     monkeypatch.setattr(resolving, "find_spec", lambda name: None)
     assert [engine(lm) for lm in (arpa, binary)] == ["batched", "flashlight"]
+
+
+def test_there_is_no_rate_of_nothing():
+    nothing = evaluation_of(CorpusSplit("mine", (SPOKEN,)), [])
+    [row] = json_report([nothing], OPTIONS, 0)["results"]
+    assert (row["wer"], row["wer_interval_95"], row["cer"]) == (None, None, None)
+    with redirect_stdout(io.StringIO()) as printed:
+        print_report([nothing], OPTIONS, 5, 0)
+    assert "0.00" not in printed.getvalue() and "0.0 to" not in printed.getvalue()
