@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import socket
 import threading
@@ -12,6 +13,9 @@ from urllib.parse import unquote
 
 LARGE = (".safetensors", ".bin")  # kept apart from the repository, as by Git LFS
 URL = re.compile(r"/(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
+TREE = re.compile(
+    r"/api/models/(?P<name>[^/]+/[^/]+)/tree/(?P<revision>[^/]+)/(?P<folder>[^?]+)(\?.*)?"
+)
 
 
 def sha256(content: bytes) -> str:
@@ -81,6 +85,8 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             if self.path.startswith("/large/"):
                 _, _, name, file = self.path.split("/", 3)
                 return self.content(file, _by_hash(hub, name), body)
+            if listing := TREE.fullmatch(unquote(self.path)):
+                return self.listing(*listing.group("name", "revision", "folder"))
             match = URL.fullmatch(unquote(self.path))
             if match is None or match["name"] not in hub.commits:
                 return self.refuse(401, "RepoNotFound", "Invalid username or password.")
@@ -106,6 +112,21 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
                 X_Linked_Etag=f'"{sha256(found)}"',
                 X_Linked_Size=str(len(found)),
             )
+
+        def listing(self, name: str, revision: str, folder: str) -> None:
+            commit = hub.refs[name].get(revision, revision)
+            files = {
+                path: content
+                for path, content in hub.commits[name][commit].items()
+                if path.startswith(f"{folder}/")
+            }
+            if not files:
+                return self.refuse(404, "EntryNotFound", f"{folder} does not exist")
+            entries = [
+                {"type": "file", "path": path, "size": len(content), "oid": git_hash(content)}
+                for path, content in files.items()
+            ]
+            self.send(200, json.dumps(entries).encode(), True, Content_Type="application/json")
 
         def content(self, file: str, found: bytes, body: bool, **headers: str) -> None:
             found = hub.instead.pop(file, found) if body else found

@@ -12,24 +12,7 @@ from typing import Any
 
 from models.checkpoint import CheckpointError
 from models.config import SAMPLE_RATE, Wav2Vec2Config, base
-
-# The model types that are this network, and the prefix of their weights.
-FAMILIES = {
-    "wav2vec2": "wav2vec2.",
-    "hubert": "hubert.",
-    "unispeech": "unispeech.",
-    "unispeech-sat": "unispeech_sat.",
-}
-
-# Relatives of other architectures, and what sets them apart.
-RELATIVES = {
-    "wavlm": "its attention has gated relative position biases",
-    "wav2vec2-conformer": "its blocks are Conformers, with convolutions and relative positions",
-    "wav2vec2-bert": "its input is a spectrogram and its blocks are Conformers",
-    "sew": "it squeezes the frames before the Transformer and stretches them after it",
-    "sew-d": "it squeezes the frames, and its attention is DeBERTa's",
-    "data2vec-audio": "its positions come from several convolutions with norms",
-}
+from models.importers.families import FAMILIES, RELATIVES
 
 # Settings that change the network, what they are in ours, and transformers' names for the same.
 FIXED: dict[str, tuple[Any, ...]] = {

@@ -7,8 +7,8 @@ import torch
 from oracles.peers import save_ctc, shaken
 
 from models.checkpoint import CheckpointError, build_ctc
+from models.importers.families import RELATIVES
 from models.importers.huggingface import read_huggingface
-from models.importers.huggingface_config import RELATIVES
 from models.pretraining import Wav2Vec2ForPretraining
 
 CONVOLUTIONS = {

@@ -19,6 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lm.ngram.carried import is_whole
+from models.importers.families import FAMILIES
 from storage.hashing import BLOCK
 from w2v2cli.data.downloads import DownloadError, NotThere, offline
 from w2v2cli.errors import UsageError, UserError
@@ -30,8 +32,8 @@ REPOSITORY = re.compile(
 )
 MAIN = "main"  # the branch that a name without a revision means
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that a repository has
-KINDS = ("wav2vec2", "hubert", "unispeech", "unispeech-sat")  # `model_type` of what can be read
 INDEX = ".index.json"  # suffix of the list of files that weights are split into
+LANGUAGE_MODEL = "language_model"  # the folder of a repository that carries one
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,25 @@ def fetch_repository(
     return folder
 
 
+def fetch_language_model(
+    repository: Repository,
+    on_progress: OnProgress = lambda file, done, total: None,
+) -> Path | None:
+    """The folder of the language model that a repository carries, fetched; None without one.
+
+    Raises as `fetch_repository`.
+    """
+    folder = cached_folder(repository)
+    if folder is not None and is_whole(folder / LANGUAGE_MODEL):
+        return folder / LANGUAGE_MODEL
+    if offline():
+        raise _offline(repository, [LANGUAGE_MODEL])
+    files = _listed(repository, LANGUAGE_MODEL)
+    if not files:
+        return None
+    return fetch_repository(repository, on_progress, files) / LANGUAGE_MODEL
+
+
 def cached_repository(repository: Repository) -> Path | None:
     """The folder of a repository of which everything needed is on disk, else None."""
     folder = cached_folder(repository)
@@ -126,7 +147,7 @@ def cached_models() -> Iterator[tuple[str, Path]]:
         except (OSError, ValueError, AttributeError):
             continue
         name = repository_of(config)
-        if kind in KINDS and name is not None:
+        if kind in FAMILIES and name is not None:
             yield name, config.parent
 
 
@@ -141,10 +162,10 @@ def whole_models() -> set[str]:
 
 def repository_of(path: Path) -> str | None:
     """The name of the repository that a file in the cache belongs to; None for any other file."""
-    parts = path.parts[-4:]  # models--org--name, snapshots, commit, file
-    if len(parts) < 4 or parts[1] != "snapshots" or not parts[0].startswith("models--"):
-        return None
-    return "/".join(parts[0].split("--")[1:])
+    for folder in path.parents:  # models--org--name / snapshots / commit / file
+        if folder.parent.name == "snapshots" and folder.parents[1].name.startswith("models--"):
+            return "/".join(folder.parents[1].name.split("--")[1:])
+    return None
 
 
 def stated_hash(path: Path) -> str | None:
@@ -280,6 +301,21 @@ def _download(repository: Repository, file: str, revision: str, on_progress: OnP
                 f"{stated}: try again, or look at what is between."
             )
     return path
+
+
+def _listed(repository: Repository, folder: str) -> list[str]:
+    """The files in a folder of a repository, by their paths in it; empty where there is none."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import EntryNotFoundError
+
+    hub = HfApi(endpoint=_server(), library_name="w2v2")
+    try:
+        entries = hub.list_repo_tree(repository.name, folder, revision=repository.revision or MAIN)
+        return sorted(entry.path for entry in entries if hasattr(entry, "blob_id"))
+    except EntryNotFoundError:
+        return []
+    except Exception as error:  # of the library, of its HTTP client
+        raise _explained(error, repository, f"the list of {folder}") from error
 
 
 def _hub_download(

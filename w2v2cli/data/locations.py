@@ -16,15 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lm.decoding import DecodingWeights
+from lm.ngram.carried import ATTRIBUTES, read_carried
 from storage.home import home
 from w2v2cli.data.downloads import Wanted, fetch, offline
 from w2v2cli.data.hub import (
+    LANGUAGE_MODEL,
     WEIGHTS,
     OnProgress,
     Repository,
     cached_repository,
+    fetch_language_model,
     fetch_repository,
     parse_repository,
+    repository_of,
 )
 from w2v2cli.errors import UsageError, UserError
 
@@ -53,7 +58,8 @@ PUBLISHED = {  # name: repository on the hub
     "large-lv60k-960h": "facebook/wav2vec2-large-960h-lv60",
     "large-lv60k-960h-self": "facebook/wav2vec2-large-960h-lv60-self",
 }
-LM_NAMES = ("none", "4gram", "transformer")
+OWN = "own"  # the language model that a model's folder carries
+LM_NAMES = ("none", "4gram", "transformer", OWN)
 TRANSFORMERS = (".safetensors", ".pt")  # our own files, and fairseq's
 SMALL_FILES = ("config.json", "preprocessor_config.json", "vocab.json")  # beside the weights
 PRETRAINED = frozenset({"base", "large", "large-lv60k"})  # only these may lack a vocab.json
@@ -87,6 +93,12 @@ class LmLocation:
     """File of words and spellings; None spells an ARPA file's own words by their characters."""
     kind: LmKind = "arpa"
     """Format of the file at `path`."""
+    words: Path | None = None
+    """File of the words that can be recognised, one a line, spelled by their characters."""
+    weights: DecodingWeights | None = None
+    """The weights that came with it."""
+    note: str = ""
+    """What to tell the user of it, if anything."""
 
 
 def model_names() -> list[str]:
@@ -171,6 +183,8 @@ def resolve_lm(
         return LmLocation(name, None, lexicon)
     if name in ("4gram", "transformer"):
         return _lm_of(model, name, lexicon, on_progress)
+    if name == OWN:
+        return _own_lm(model, lexicon, on_progress)
     return _lm_in(Path(name).expanduser(), name, lexicon)
 
 
@@ -191,6 +205,37 @@ def _lm_of(
         f"--lm {name} goes with the shipped and the published models; for {model.name} name "
         f"{other} makes one)."
     )
+
+
+def _own_lm(model: ModelLocation, lexicon: Path | None, on_progress: OnProgress) -> LmLocation:
+    """The language model in a model's folder, with its words and its weights."""
+    folder: Path | None = model.path / LANGUAGE_MODEL
+    if (name := repository_of(model.path / "config.json")) is not None:
+        folder = fetch_language_model(Repository(name, model.path.name), on_progress)
+    if folder is None or not folder.is_dir():
+        raise UsageError(
+            f"{model.name} carries no language model: it has no folder {LANGUAGE_MODEL}. "
+            "Name a file (--lm), or none."
+        )
+    try:
+        carried = read_carried(folder)
+        weights = carried.weights
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    words = None if lexicon is not None else carried.unigrams
+    kind: LmKind = "arpa" if _lists_words(carried.path) else "kenlm"
+    if kind == "kenlm" and lexicon is None and words is None:
+        raise UsageError(
+            f"{carried.path} does not list its words as an ARPA file does, and unigrams.txt beside "
+            "it is empty: give them by --lexicon."
+        )
+    note = ""
+    if not carried.score_boundary:
+        note = (
+            f"Note: {folder / ATTRIBUTES} sets score_boundary to false; w2v2 scores the begin and "
+            "the end of a sentence nevertheless."
+        )
+    return LmLocation(OWN, carried.path, lexicon, kind, words, weights, note)
 
 
 def _lm_in(path: Path, name: str, lexicon: Path | None) -> LmLocation:

@@ -72,7 +72,8 @@ def fetched_files(name: str | None = None) -> list[Path]:
 def check_file(path: Path) -> FileCheck:
     """Hash a file and compare with the hash that the hub stated, or the one in `PATH.sha256`."""
     if (name := repository_of(path)) is not None:
-        return _check_cached(path, Path(name) / path.parent.name[:8] / path.name)
+        commit, *inside = path.parts[path.parts.index("snapshots") + 1 :]
+        return _check_cached(path, Path(name, commit[:8], *inside))
     shown = path.relative_to(
         home() / "models" if path.is_relative_to(home() / "models") else home()
     )
@@ -110,7 +111,7 @@ def _check_cached(path: Path, shown: Path) -> FileCheck:
 
 def _cached_files(folder: Path) -> list[Path]:
     """The files of a commit in the hub's cache, those that lost their content included."""
-    return sorted(path for path in folder.iterdir() if path.is_symlink() or path.is_file())
+    return sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
 
 
 def _older_files(model: str) -> list[Path]:

@@ -6,7 +6,6 @@ files and weights that the settings stand for. Nothing heavy is imported here.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
@@ -54,8 +53,9 @@ class DecodingOptions:
     lm: Annotated[
         str,
         Help(
-            "Language model: `none`; `4gram` or `transformer`, those that belong to --model; or a "
-            "file: .arpa or .arpa.gz, a KenLM binary, a .safetensors or .pt Transformer."
+            "Language model: `none`; `4gram` or `transformer`, those that belong to --model; "
+            "`own`, the one in the folder or repository of --model; or a file: .arpa or .arpa.gz, "
+            "a KenLM binary, a .safetensors or .pt Transformer."
         ),
     ] = "none"
     lexicon: Annotated[
@@ -85,7 +85,8 @@ class DecodingOptions:
         float | None,
         Help(
             "Weight of the language model score. Default: the tuned value for this model and LM if "
-            "`w2v2 tune-lm` has stored one, else 2 for an n-gram and 0.87 for a Transformer.",
+            "`w2v2 tune-lm` has stored one, else that of --lm own, else 2 for an n-gram and 0.87 "
+            "for a Transformer.",
             SEARCH,
         ),
     ] = None
@@ -93,18 +94,18 @@ class DecodingOptions:
         float | None,
         Help(
             "Score added for each word: higher gives more and shorter words. "
-            "Default: the tuned value, else -1.",
+            "Default: the tuned value, else that of --lm own, else -1.",
             SEARCH,
         ),
     ] = None
     unk_score: Annotated[
-        float,
+        float | None,
         Help(
-            "Score added, in place of --word-score, for each word outside the lexicon. "
-            "The default forbids such words.",
+            "Score added, in place of --word-score, for each word outside the lexicon; -inf "
+            "forbids such words. Default: that of --lm own, else -inf.",
             SEARCH,
         ),
-    ] = -math.inf
+    ] = None
     sil_score: Annotated[
         float | None,
         Help(

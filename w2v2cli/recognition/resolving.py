@@ -116,6 +116,7 @@ class RecognitionOptions:
             engine=self.engine,
             lm=self.lm.path,
             lexicon=self.lm.lexicon,
+            words=self.lm.words,
             spell_words=self.lm.path is not None and self.lm.lexicon is None,
             weights=self.weights,
             options=self.beam,
@@ -140,7 +141,7 @@ def resolve(
     """Find the files that names stand for, downloading them where needed, and the tuned weights.
 
     beams: the beam where `options` names none.
-    note: called with a sentence when tuned weights are used.
+    note: called with a sentence when tuned weights are used, or a language model's own.
     on_fetch: called with the file's name, bytes on disk and bytes in all while one is downloaded.
 
     Raises UsageError or UserError.
@@ -155,6 +156,9 @@ def resolve(
     second = None
     if options.rescore is not None:
         second = resolve_lm(options.rescore, model, None, on_fetch)
+    for location in (lm, second):
+        if location is not None and location.note:
+            note(location.note)
     beam = options.beam_options(beams.of(lm.kind))
     first = Weighing(lm, options.lm_weight, options.word_score, options.sil_score)
     weights = first.starting
@@ -174,7 +178,7 @@ def resolve(
     return RecognitionOptions(
         model=model,
         lm=lm,
-        weights=replace(weights, unk_score=options.unk_score),
+        weights=weights if options.unk_score is None else _unknown(weights, options.unk_score),
         beam=beam,
         search=options.search,
         hotwords=favoured,
@@ -200,16 +204,16 @@ class Weighing:
 
     @property
     def starting(self) -> DecodingWeights:
-        """The given weights; the paper's for those that are missing."""
-        return self._filled(DecodingWeights(*STARTING[self.lm.kind]))
+        """The given weights; for those that are missing the language model's, else the paper's."""
+        return self._filled(self.lm.weights or DecodingWeights(*STARTING[self.lm.kind]))
 
     def weights(
         self, model: ModelLocation, search: str | None, note: Callable[[str], None]
     ) -> DecodingWeights:
-        """The given weights; for those that are missing the tuned ones, else the paper's.
+        """The given weights; for those that are missing the tuned ones, else as in `starting`.
 
         search: the kind of search they were tuned for; None for a single pass.
-        note: called with a sentence that says which weights come from tuning.
+        note: called with a sentence that says which weights come from tuning or the language model.
         """
         from w2v2cli.recognition.tuning.kept import BEAM, find_tuned
 
@@ -217,18 +221,24 @@ class Weighing:
         missing = [name for name in names if getattr(self, name) is None]
         tuned = find_tuned(model, self.lm, search or BEAM) if missing else None
         if tuned is None:
+            own = [name for name in missing if name != "sil_score"]
+            if self.lm.weights is not None and own:
+                values, override = self._spoken(self.lm.weights, own)
+                note(f"Note: {values}, as language_model/attrs.json has it; {override}.")
             return self.starting
         counting = [
             name for name in missing if name != "sil_score" or tuned.weights.sil_score != 0.0
         ]
         if counting:
-            values = _listed(
-                [f"{SPOKEN[name]} {getattr(tuned.weights, name):g}" for name in counting]
-            )
-            flags = _listed([f"--{self.prefix}{name.replace('_', '-')}" for name in counting])
-            override = "override them" if len(counting) > 1 else "overrides it"
-            note(f"Note: {values}, as tuned on {tuned.data} ({tuned.path}); {flags} {override}.")
+            values, override = self._spoken(tuned.weights, counting)
+            note(f"Note: {values}, as tuned on {tuned.data} ({tuned.path}); {override}.")
         return self._filled(tuned.weights)
+
+    def _spoken(self, weights: DecodingWeights, names: Sequence[str]) -> tuple[str, str]:
+        """Some weights with their values, and which options override them."""
+        values = _listed([f"{SPOKEN[name]} {getattr(weights, name):g}" for name in names])
+        flags = _listed([f"--{self.prefix}{name.replace('_', '-')}" for name in names])
+        return values, f"{flags} {'override them' if len(names) > 1 else 'overrides it'}"
 
     def _filled(self, others: DecodingWeights) -> DecodingWeights:
         given = {
@@ -240,6 +250,13 @@ class Weighing:
             return replace(others, **given)
         except ValueError as error:
             raise UsageError(str(error)) from None
+
+
+def _unknown(weights: DecodingWeights, unk_score: float) -> DecodingWeights:
+    try:
+        return replace(weights, unk_score=unk_score)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -266,6 +266,42 @@ def test_more_files_can_be_asked_for(server):
     assert (folder / "language_model" / "5gram.bin").read_bytes() == b"n-grams"
 
 
+CARRIED = {
+    "language_model/attrs.json": b'{"alpha": 1.0, "beta": 0.5}',
+    "language_model/unigrams.txt": b"hello\n",
+    "language_model/4gram.arpa": b"\\data\\\n",
+    "alphabet.json": b"{}",
+}
+
+
+def test_the_language_model_of_a_repository_is_fetched_when_asked_for(server, monkeypatch):
+    commit = server.publish(NAME, {**FILES, **CARRIED})
+    model = resolve_model(NAME)
+    assert not (model.path / "language_model").exists()
+    server.publish(NAME, FILES)  # main moves on; the language model belongs to the commit
+    found = resolve_lm("own", model)
+    assert found.path == model.path / "language_model" / "4gram.arpa"
+    assert found.words.read_text() == "hello\n" and found.weights.word_score == 0.5
+    asked = len(server.asked)
+    assert resolve_lm("own", model) == found and len(server.asked) == asked
+    monkeypatch.setenv("W2V2_OFFLINE", "1")
+    assert resolve_lm("own", model) == found
+    checked = [check_file(path) for path in fetched_files(NAME + "@" + commit)]
+    assert {str(check.path) for check in checked if check.fine} >= {
+        f"org/name/{commit[:8]}/{file}" for file in CARRIED if "/" in file
+    }
+
+
+def test_a_repository_that_carries_no_language_model(server, monkeypatch):
+    server.publish(NAME, FILES)
+    model = resolve_model(NAME)
+    with pytest.raises(UsageError, match=r"^org/name carries no language model"):
+        resolve_lm("own", model)
+    monkeypatch.setenv("W2V2_OFFLINE", "1")
+    with pytest.raises(UserError, match=r"^org/name.* lacks language_model on this machine and th"):
+        resolve_lm("own", model)
+
+
 def test_a_path_goes_before_a_repository_and_a_name_before_a_path(server, tmp_path, monkeypatch):
     server.publish(NAME, FILES)
     monkeypatch.chdir(tmp_path)

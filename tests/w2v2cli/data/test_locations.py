@@ -4,6 +4,7 @@ Repositories of the hub are the subject of test_hub.py.
 """
 
 import gzip
+import json
 import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -204,6 +205,35 @@ def test_no_language_model_goes_with_a_model_we_do_not_know():
     assert resolve_lm("none", OWN) == LmLocation("none", None, None)
 
 
+def test_the_language_model_that_a_folder_carries(tmp_path):
+    model = ModelLocation("mine", tmp_path, None)
+    with pytest.raises(UsageError, match="mine carries no language model: .* no folder language_m"):
+        resolve_lm("own", model)
+    folder = tmp_path / "language_model"
+    folder.mkdir()
+    attributes = {"alpha": 0.5, "beta": 1.5, "unk_score_offset": -10.0, "score_boundary": False}
+    (folder / "attrs.json").write_text(json.dumps(attributes))
+    (folder / "unigrams.txt").write_text("hello\nworld\n")
+    (folder / "5gram.bin").write_bytes(store.KENLM_START + b" format version 5\n\0")
+    found = resolve_lm("own", model)
+    assert (found.path, found.kind) == (folder / "5gram.bin", "kenlm")
+    assert (found.words, found.lexicon) == (folder / "unigrams.txt", None)
+    assert found.weights.lm_weight == pytest.approx(1.1513, abs=1e-4)
+    assert found.weights.word_score == 1.5 and "score_boundary" in found.note
+    lexicon = tmp_path / "lexicon.txt"
+    lexicon.write_text("HELLO\tH E L L O |\n")
+    given = resolve_lm("own", model, lexicon)
+    assert (given.words, given.lexicon) == (None, lexicon)
+    (folder / "unigrams.txt").write_text("")
+    with pytest.raises(UsageError, match=r"unigrams\.txt beside it is empty: .* --lexicon"):
+        resolve_lm("own", model)
+    (folder / "5gram.bin").write_bytes(ARPA)
+    assert (resolve_lm("own", model).kind, resolve_lm("own", model).words) == ("arpa", None)
+    (folder / "attrs.json").write_text("[]")
+    with pytest.raises(UserError, match=r"attrs\.json is not a JSON object"):
+        resolve_lm("own", model)
+
+
 def test_language_models_of_the_user(tmp_path):
     lexicon = tmp_path / "lexicon.txt"
     lexicon.write_text("WORD\tW O R D |\n")
@@ -247,7 +277,7 @@ def test_what_is_no_language_model_is_refused(tmp_path, name, content, message):
     ("name", "message"),
     [
         ("4-gram", r"There is no language model '4-gram'; did you mean 4gram\?"),
-        ("huge", r"there are none, 4gram, transformer, or a path\."),
+        ("huge", r"there are none, 4gram, transformer, own, or a path\."),
         ("lm/x.arpa", r"There is no language model at lm/x\.arpa\."),
     ],
 )

@@ -1,5 +1,6 @@
 """What a user asks for, and which weights and beams count."""
 
+import math
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -103,6 +104,26 @@ def test_all_weights_given_need_no_note(tuned):
     given = replace(ASKED, lm_weight=0.0, word_score=0.0, sil_score=0.0)
     assert resolve(given, note=notes.append).weights == DecodingWeights(0.0, 0.0)
     assert notes == []
+
+
+def test_the_weights_of_the_language_model_that_a_folder_carries(tmp_path, monkeypatch):
+    """alpha weighs natural logarithms and ours log10; beta and the unknown word's offset follow."""
+    monkeypatch.setenv("W2V2_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "language_model"
+    folder.mkdir()
+    (folder / "lm.arpa").write_text("\\data\\\n")
+    (folder / "attrs.json").write_text('{"alpha": 0.5, "beta": 1.5, "unk_score_offset": -10.0}')
+    asked, notes = DecodingOptions(model=str(tmp_path), lm="own"), []
+    found = resolve(asked, note=notes.append).weights
+    assert (found.lm_weight, found.word_score) == (pytest.approx(math.log(10) / 2), 1.5)
+    assert found.unk_score == pytest.approx(1.5 - 5 * math.log(10))
+    values = "LM weight 1.15129 and word score 1.5, as language_model/attrs.json has it"
+    assert notes == [f"Note: {values}; --lm-weight and --word-score override them."]
+    notes.clear()
+    given = replace(asked, lm_weight=2.0, word_score=0.0, unk_score=-math.inf)
+    assert resolve(given, note=notes.append).weights == DecodingWeights(2.0, 0.0) and not notes
+    with pytest.raises(UsageError, match="--unk-score must be a number"):
+        resolve(replace(asked, unk_score=math.nan))
 
 
 def test_a_second_pass_has_weights_of_its_own(tuned):

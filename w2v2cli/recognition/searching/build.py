@@ -15,6 +15,7 @@ from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis
 from lm.language_model import UNK
 from lm.ngram.arpa import read_unigrams
+from lm.ngram.carried import read_words
 from lm.ngram.kenlm import check_file
 from lm.search.flat_lexicon import FlatLexicon, kept_lexicon
 from lm.search.setup import prepare
@@ -135,19 +136,23 @@ def _flashlight(spec: SearchSpec, warn: Warn) -> Search:
 
 
 def _lexicon(spec: SearchSpec, warn: Warn) -> FlatLexicon | Lexicon | None:
-    """The spellings of `spec`: of its lexicon file, else of an ARPA file's words.
+    """The spellings of `spec`: of its lexicon file, else of its words or an ARPA file's.
 
     None where the search is over symbols, or the words are a Transformer's. With a cache they are
     kept in it, and read from it the next time.
     """
     vocabulary, listed = spec.vocabulary, spec.lexicon
-    source = spec.lm if listed is None and spec.spell_words and not spec.transformer else listed
+    source = listed or spec.words
+    if source is None and spec.spell_words and not spec.transformer:
+        source = spec.lm
     if source is None:
         return None
 
     def make() -> Lexicon:
         if listed is not None:
             return Lexicon.read(listed, vocabulary)
+        if spec.words is not None:
+            return Lexicon.from_words(read_words(spec.words), vocabulary)
         return Lexicon.from_words(read_unigrams(source), vocabulary)
 
     if listed is None:

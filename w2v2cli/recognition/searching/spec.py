@@ -31,6 +31,8 @@ class SearchSpec:
     """An ARPA file or a word Transformer; for flashlight also a KenLM binary."""
     lexicon: Path | None = None
     """A file of `word<TAB>s p e l l i n g |` lines."""
+    words: Path | None = None
+    """Without a lexicon file: a file of words, one a line, spelled by characters or pieces."""
     spell_words: bool = False
     """Without a lexicon file: spell the language model's own words by characters or pieces."""
     weights: DecodingWeights = DecodingWeights()

@@ -196,7 +196,7 @@ def _identity(
     return {
         "model": hashes[0],
         "language model": model_hash(lm.path),
-        "lexicon": content_hash(lm.lexicon) if lm.lexicon else None,
+        "lexicon": content_hash(words) if (words := lm.lexicon or lm.words) else None,
         "corpus": hashes[1],
         "set of transcripts": hash_of(*references.texts),
         "metric": references.metric,
