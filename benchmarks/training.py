@@ -103,7 +103,7 @@ def our_pretraining(
                 noise=(noise, None),
                 encoder_gradient=0.1,
             )
-            loss = pretraining_losses(found, steps, objective, targets=True).total
+            loss = pretraining_losses(found, steps, objective).total
         (loss / len(steps)).backward()
         optimizer.step()
 

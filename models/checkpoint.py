@@ -28,7 +28,14 @@ FORMAT_VERSION = 1
 HEADER = "w2v2"
 
 # Weights of the pretraining objective, which a network for recognition does not have.
-PRETRAINING_PREFIXES = ("quantizer.", "context_projection.", "target_projection.")
+PRETRAINING_PREFIXES = (
+    "quantizer.",
+    "context_projection.",
+    "target_projection.",
+    "target_glu.",
+    "target_encoder.",
+    "target_norm.",
+)
 
 
 class CheckpointError(ValueError):

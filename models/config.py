@@ -92,6 +92,11 @@ class Wav2Vec2Config:
     """Whether the targets of pretraining are quantized (P §5.4)."""
     target_width: int = 256
     """Width in which context and target are compared, f (R `final_dim`)."""
+    target_glu: bool = False
+    """Whether targets go through one more layer, a linear map and a GLU (R `target_glu`; the MLP on
+    targets of an ablation, P App. F)."""
+    separate_encoders: bool = False
+    """Whether the targets come from a feature encoder of their own (an ablation, P App. F)."""
 
     def __post_init__(self) -> None:
         if not self.conv_layers or any(min(layer) < 1 for layer in self.conv_layers):

@@ -29,26 +29,33 @@ class Contrast:
 
 
 def sample_distractors(
-    counts: Tensor, size: int, distractors: int, generator: torch.Generator | None = None
+    counts: Tensor,
+    size: int,
+    distractors: int,
+    generator: torch.Generator | None = None,
+    own: Tensor | None = None,
 ) -> Tensor:
     """Draw distractors for each masked step: other masked steps of the same utterance (P §3.2).
 
     Uniform, with replacement, never the step itself. The only masked step of an utterance gets
     itself, which the loss does not count.
 
-    counts: (B,) masked steps of each utterance.
+    counts: (B,) candidates of each row: the masked steps of an utterance, unless `own` is given.
     size: N, steps of a row in the result.
     distractors: K.
+    own: (B, N) place of each step among the candidates of its row, where candidates are not the
+    steps themselves.
 
-    Returns (B, N, K) int64 places among the masked steps of the row, on the device of `counts`.
+    Returns (B, N, K) int64 places among the candidates of the row, on the device of `counts`.
     """
     device = counts.device
     draws = torch.rand(len(counts), size, distractors, generator=generator, device=device)
     others = (counts - 1).clamp(min=0)[:, None, None]
     # draws < 1, but their product may be rounded up to `others`.
     places = torch.minimum((draws * others).long(), (others - 1).clamp(min=0))
-    own = torch.arange(size, device=device)[None, :, None]
-    places = places + (places >= own).long()
+    if own is None:
+        own = torch.arange(size, device=device)[None, :]
+    places = places + (places >= own.unsqueeze(-1)).long()
     return torch.minimum(places, (counts - 1).clamp(min=0)[:, None, None])
 
 
@@ -60,14 +67,17 @@ def contrastive_loss(
     *,
     temperature: float,
     codes: Tensor | None = None,
+    own: Tensor | None = None,
 ) -> Contrast:
     """L_m: find the latent behind the mask among 1 + K, by cosine similarity (P §3.2, eq. 3).
 
-    context, targets: (B, N, F) at the masked steps.
+    context: (B, N, F) at the masked steps.
+    targets: (B, C, F) of the candidates of each row: by default the masked steps, so that C is N.
     distractors: (B, N, K) from `sample_distractors`.
     valid: (B, N) true where a row has a step.
     temperature: κ.
-    codes: (B, N, G) the entries behind quantized targets.
+    codes: (B, C, G) the entries behind quantized targets.
+    own: (B, N) place of each step among the candidates, where they are not the steps themselves.
 
     A distractor with the codes of the positive is the positive, so it does not count (R). A step
     without any distractor left has loss 0 and counts as wrong: otherwise a collapsed codebook would
@@ -80,17 +90,20 @@ def contrastive_loss(
         )
         # All pairs of an utterance by one product, then K of them for each step: copying K vectors
         # of width F for each step would take far more memory.
-        similarity = context @ targets.transpose(1, 2) / temperature  # (B, N, N)
-        positive = similarity.diagonal(dim1=1, dim2=2).unsqueeze(-1)  # (B, N, 1)
+        similarity = context @ targets.transpose(1, 2) / temperature  # (B, N, C)
+        if own is None:
+            positive = similarity.diagonal(dim1=1, dim2=2).unsqueeze(-1)  # (B, N, 1)
+            own = torch.arange(context.shape[1], device=context.device).expand(len(context), -1)
+        else:
+            positive = similarity.gather(2, own.unsqueeze(-1))
         negative = similarity.gather(2, distractors)  # (B, N, K)
-        own = torch.arange(context.shape[1], device=context.device)[None, :, None]
-        same = distractors == own
+        same = distractors == own.unsqueeze(-1)
         if codes is not None:
             symbol = codes[..., 0]
             for g in range(1, codes.shape[-1]):
                 symbol = symbol * (codes[..., g].max() + 1) + codes[..., g]
-            rows = symbol.unsqueeze(1).expand(-1, symbol.shape[1], -1)
-            same = same | (rows.gather(2, distractors) == symbol.unsqueeze(-1))
+            rows = symbol.unsqueeze(1).expand(-1, context.shape[1], -1)
+            same = same | (rows.gather(2, distractors) == symbol.gather(1, own).unsqueeze(-1))
         negative = negative.masked_fill(same, -torch.inf)
         losses = torch.cat([positive, negative], -1).logsumexp(-1) - positive.squeeze(-1)  # (B, N)
         right = (positive > negative).all(-1) & ~same.all(-1)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+SpanLengths = Literal["fixed", "uniform", "normal", "poisson"]
 
 
 @dataclass(frozen=True)
@@ -15,11 +18,122 @@ class SpanMask:
     time_probability: float
     """Share of frames that start a masked span, p. fairseq's `mask_prob` is p · M."""
     time_span: int = 10
-    """Frames in a span, M."""
+    """Frames in a span, M: of each span where lengths are `fixed`, of the mean one where they are
+    `normal` or `poisson`, of the longest where they are `uniform`."""
     channel_probability: float = 0.0
     """Share of channels that start a span of channels set to zero."""
     channel_span: int = 64
     """Channels in a span."""
+    time_lengths: SpanLengths = "fixed"
+    """Distribution of the spans' lengths (ablations, P App. A)."""
+    time_spread: float = 0.0
+    """Standard deviation of `normal` lengths, shortest of `uniform` ones; unused by the others."""
+    time_overlap: bool = True
+    """Whether spans may overlap (ablations, P App. A)."""
+
+    def __post_init__(self) -> None:
+        if self.time_lengths not in ("fixed", "uniform", "normal", "poisson"):
+            raise ValueError(
+                f"time_lengths is fixed, uniform, normal or poisson, got {self.time_lengths!r}"
+            )
+        if self.time_spread < 0:
+            raise ValueError(f"time_spread cannot be negative, got {self.time_spread:g}")
+        if self.time_lengths == "uniform" and not 1 <= self.time_spread <= self.time_span:
+            raise ValueError(
+                "the shortest of uniform lengths, time_spread, lies between 1 and the longest, "
+                f"time_span {self.time_span}; got {self.time_spread:g}"
+            )
+
+
+def sample_time_mask(
+    lengths: Tensor, size: int, mask: SpanMask, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw the frames that `mask` hides: (B,) valid frames of each row -> (B, size) bool.
+
+    See `sample_spans`, which draws spans of one length that may overlap. For other masks the number
+    of spans is drawn as there, then their lengths, rounded to at least one frame. Without overlap
+    every arrangement with a free frame between two spans is equally likely, and spans that find no
+    room any more are left out.
+    """
+    if mask.time_lengths == "fixed" and mask.time_overlap:
+        return sample_spans(
+            lengths,
+            size,
+            probability=mask.time_probability,
+            span=mask.time_span,
+            generator=generator,
+        )
+    counts = _span_counts(lengths, mask.time_probability, generator)
+    spans = _span_lengths((len(lengths), int(counts.max())), mask, generator)
+    spans = spans.to(lengths.device).minimum(lengths[:, None])
+    keys = torch.rand(len(lengths), size, generator=generator, device=lengths.device)
+    number = torch.arange(spans.shape[1], device=lengths.device)  # of a span in its row
+    if mask.time_overlap:
+        picked = _picked(lengths, counts, keys)
+        start = torch.zeros_like(spans)
+    else:
+        # As many of the first spans as fit with a free frame after each but the last.
+        fits = (spans.cumsum(1) + number <= lengths[:, None]) & (number < counts[:, None])
+        counts = fits.sum(1)
+        taken = (spans * fits).sum(1) + (counts - 1).clamp(min=0)
+        # Among the free frames and one place for each span, the places of the spans are drawn; all
+        # that stands before a span moves it to the right.
+        picked = _picked(lengths - taken + counts, counts, keys)
+        start = spans.cumsum(1) - spans  # frames of the spans before; the span itself is a place
+    row, place = picked.nonzero(as_tuple=True)
+    which = picked.long().cumsum(1)[row, place] - 1
+    begin = place + start[row, which]
+    end = (begin + spans[row, which]).minimum(lengths[row])
+    edges = torch.zeros(len(lengths), size + 1, dtype=torch.long, device=lengths.device)
+    one = torch.ones_like(row)
+    edges.index_put_((row, begin), one, accumulate=True)
+    edges.index_put_((row, end), -one, accumulate=True)
+    return edges.cumsum(1)[:, :size] > 0
+
+
+def _span_counts(lengths: Tensor, probability: float, generator: torch.Generator | None) -> Tensor:
+    """(B,) valid positions -> (B,): spans of each row, at least 1 where a position is valid."""
+    _check_probability(probability)
+    coins = torch.rand(len(lengths), generator=generator, device=lengths.device)
+    if probability == 0:
+        return torch.zeros_like(lengths)
+    return (lengths * probability + coins).floor().long().clamp(min=1).minimum(lengths)
+
+
+def _span_lengths(
+    shape: tuple[int, int], mask: SpanMask, generator: torch.Generator | None
+) -> Tensor:
+    """Lengths of spans, at least 1, as int64 on the generator's device or the CPU."""
+    mean = torch.full(shape, float(mask.time_span))
+    if generator is not None:
+        mean = mean.to(generator.device)
+    if mask.time_lengths == "uniform":
+        draws = torch.rand(shape, generator=generator, device=mean.device)
+        shortest = round(mask.time_spread)
+        return shortest + (draws * (mask.time_span - shortest + 1)).long().clamp(
+            max=mask.time_span - shortest
+        )
+    if mask.time_lengths == "normal":
+        mean = torch.normal(mean, mask.time_spread, generator=generator)
+    elif mask.time_lengths == "poisson":
+        mean = torch.poisson(mean, generator=generator)
+    return mean.round().long().clamp(min=1)
+
+
+def _picked(sizes: Tensor, counts: Tensor, keys: Tensor) -> Tensor:
+    """Choose `counts` (B,) of the first `sizes` (B,) positions by random keys (B, N): (B, N) bool.
+
+    Those with the smallest keys; fewer where a row has fewer positions.
+    """
+    valid = torch.arange(keys.shape[1], device=keys.device) < sizes[:, None]
+    # Valid positions get the first ranks, in random order.
+    rank = keys.masked_fill(~valid, 2.0).argsort(1).argsort(1)
+    return (rank < counts[:, None]) & valid
+
+
+def _check_probability(probability: float) -> None:
+    if not 0 <= probability <= 1:
+        raise ValueError(f"a mask probability lies between 0 and 1, got {probability}")
 
 
 def sample_spans(
@@ -43,8 +157,7 @@ def sample_spans(
     Returns (B, N) bool on the device of `lengths`, true where masked, never past a row's length.
     Raises ValueError for a probability outside 0 to 1 and a span below 1.
     """
-    if not 0 <= probability <= 1:
-        raise ValueError(f"a mask probability lies between 0 and 1, got {probability}")
+    _check_probability(probability)
     if span < 1:
         raise ValueError(f"a mask span has at least 1 position, got {span}")
     device = lengths.device
@@ -54,10 +167,7 @@ def sample_spans(
         return torch.zeros(len(lengths), size, dtype=torch.bool, device=device)
     valid = torch.arange(size, device=device) < lengths[:, None]
     starts = (lengths * probability + coins).floor().clamp(min=1)
-    # Valid positions get the first ranks, in random order.
-    rank = keys.masked_fill(~valid, 2.0).argsort(1).argsort(1)
-    is_start = (rank < starts[:, None]) & valid
-    reach = is_start.long().cumsum(1)
+    reach = _picked(lengths, starts, keys).long().cumsum(1)
     # Starts up to `span` positions earlier: a position is masked if there are more by now.
     before = torch.nn.functional.pad(reach, (span, 0))[:, :size]
     return (reach > before) & valid

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from models.config import Wav2Vec2Config
 from models.context_network import ContextNetwork
 from models.feature_encoder import NORM_EPS, FeatureEncoder
-from models.masking import SpanMask, sample_spans
+from models.masking import SpanMask, sample_spans, sample_time_mask
 from models.quantizer import GumbelQuantizer, Quantized
 
 
@@ -62,11 +62,16 @@ class Wav2Vec2(nn.Module):
             x = self.hide(x, *self.spans(frames, mask, x.device))
         return self.contextualise(x, frames, kept_blocks), frames
 
-    def encode(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """(B, S) waveforms, (B,) samples of each -> (B, T, C): the latent features z."""
+    def encode(
+        self, waveforms: Tensor, lengths: Tensor, encoder: FeatureEncoder | None = None
+    ) -> Tensor:
+        """(B, S) waveforms, (B,) samples of each -> (B, T, C): the latent features z.
+
+        encoder: in place of the network's own (an ablation, P App. F).
+        """
         if self.config.normalize_waveform:
             waveforms = normalize(waveforms, lengths)
-        return self.feature_encoder(waveforms, lengths)
+        return (encoder or self.feature_encoder)(waveforms, lengths)
 
     def inputs(
         self, normed: Tensor, temperature: float | None = None, noise: Tensor | None = None
@@ -89,9 +94,7 @@ class Wav2Vec2(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Draw a mask of frames (B, T), and one of channels (B, D) if channels are masked."""
         size, width = int(frames.max()), self.config.width
-        hidden = sample_spans(
-            frames, size, probability=mask.time_probability, span=mask.time_span
-        ).to(device)
+        hidden = sample_time_mask(frames, size, mask).to(device)
         if mask.channel_probability == 0:
             return hidden, None
         widths = torch.full_like(frames, width)

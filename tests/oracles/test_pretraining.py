@@ -91,7 +91,7 @@ def test_losses_accuracy_and_all_gradients_equal_those_of_transformers(name, mon
     prediction = ours(
         waveforms, lengths, steps, temperature=TEMPERATURE, noise=(noise[steps.frames], None)
     )
-    losses = pretraining_losses(prediction, steps, objective, targets=True)
+    losses = pretraining_losses(prediction, steps, objective)
     losses.total.backward()
 
     size = int(frames[0])
@@ -161,7 +161,7 @@ def test_the_penalty_and_the_scaled_gradient_reach_the_encoder():
             config.frame_lengths(lengths), objective, torch.Generator().manual_seed(1)
         )
         prediction = network(waveforms, lengths, steps, encoder_gradient=scale)
-        pretraining_losses(prediction, steps, objective, targets=True).total.backward()
+        pretraining_losses(prediction, steps, objective).total.backward()
         gradients.append((
             network.wav2vec2.feature_encoder.layers[0].conv.weight.grad.clone(),
             network.wav2vec2.feature_projection.weight.grad.clone(),
@@ -183,7 +183,7 @@ def test_every_ablation_of_inputs_and_targets_trains_all_its_weights(inputs, tar
     steps = MaskedSteps.draw(frames, objective, torch.Generator().manual_seed(1))
     prediction = network(torch.randn(2, SAMPLES), lengths, steps, temperature=2.0)
     assert len(prediction.quantized) == inputs + targets
-    losses = pretraining_losses(prediction, steps, objective, targets)
+    losses = pretraining_losses(prediction, steps, objective)
     losses.total.backward()
     without = [
         name

@@ -51,5 +51,5 @@ def test_a_run_from_before_exponential_decays_has_a_linear_one(tmp_path):
             check_settings(folder, config, write=True)
         else:
             check_settings(folder, changed(config, {"schedule.decay": "linear"}), write=True)
-            with pytest.raises(UsageError, match="'decay': 'linear'} and is .*'exponential'"):
+            with pytest.raises(UsageError, match="'decay': 'linear'.* and is .*'exponential'"):
                 check_settings(folder, config, write=True)

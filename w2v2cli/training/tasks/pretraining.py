@@ -95,15 +95,15 @@ class Pretraining:
         self, network: nn.Module, prepared: Prepared[Batch, MaskedSteps], draws: Draws
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Task`."""
-        batch, steps = prepared.batch, prepared.drawn
+        batch, steps, objective = prepared.batch, prepared.drawn, self.run.objective
         frames = int(self.config.frame_lengths(batch.lengths).max())
         shape = (self.config.codebooks, self.config.codebook_entries)
         noise = (
-            gumbel_noise((len(steps), *shape), draws.device)
-            if self.config.quantized_targets
+            gumbel_noise((len(steps.targets), *shape), draws.device)
+            if self.config.quantized_targets and objective.gumbel_noise
             else None,
             gumbel_noise((len(batch.lengths) * frames, *shape), draws.device)
-            if self.config.quantized_inputs
+            if self.config.quantized_inputs and objective.gumbel_noise
             else None,
         )
         prediction = network(
@@ -112,12 +112,11 @@ class Pretraining:
             steps,
             temperature=self.run.temperature.at(draws.update),
             noise=noise,
-            encoder_gradient=self.run.objective.encoder_gradient,
+            encoder_gradient=objective.encoder_gradient,
+            target_gradient=objective.target_gradient,
             kept_blocks=draws.kept_blocks,
         )
-        losses = pretraining_losses(
-            prediction, steps, self.run.objective, self.config.quantized_targets
-        )
+        losses = pretraining_losses(prediction, steps, objective)
         return losses.total, self._sums(prediction, losses, len(steps))
 
     def _sums(self, prediction: Prediction, losses: Losses, count: int) -> dict[str, Tensor]:
@@ -162,9 +161,7 @@ class Pretraining:
             steps = prepared.drawn
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 prediction = network(prepared.batch.waveforms, prepared.batch.lengths, steps)
-            losses = pretraining_losses(
-                prediction, steps, self.run.objective, self.config.quantized_targets
-            )
+            losses = pretraining_losses(prediction, steps, self.run.objective)
             sums = self._sums(prediction, losses, len(steps)) | {
                 "count": torch.tensor(float(len(steps)))
             }
@@ -201,7 +198,8 @@ class Pretraining:
                 "are in use. A higher objective.diversity_weight, a lower --peak-lr or a slower "
                 "temperature may help."
             )
-        chance = 1 / (1 + self.run.objective.distractors)
+        objective = self.run.objective
+        chance = 1 / (1 + objective.distractors + objective.batch_distractors)
         leaves_chance = max(LEAVES_CHANCE, self.run.schedule.warmup * self.run.schedule.updates)
         if len(self._accuracy) == WATCHED and metrics["update"] >= leaves_chance:
             mean = sum(self._accuracy) / WATCHED
