@@ -57,6 +57,7 @@ def dry_run(
         ("batch", batch_description(config, world, data)),
         ("learning rate", config.schedule.described()),
         ("updates", f"{updates}, {hours:.0f} h of audio at most"),
+        *_output_layer_row(config),
     ]
     if data is not None:
         batches = len(reading_of(config).epoch(data, 0))
@@ -69,6 +70,15 @@ def dry_run(
     time = duration(updates * seconds / speed)
     rows.append(("time", f"{time} at {speed:.0f} s of audio a second on each device (--speed)"))
     return DryRun(tuple(rows), tuple(_flattened(asdict(config))))
+
+
+def _output_layer_row(config: AudioRunConfig) -> Iterator[tuple[str, str]]:
+    alone = config.head_only_updates if isinstance(config, FinetuneConfig) else 0
+    if alone:
+        yield (
+            "output layer",
+            f"learns alone in the first {alone} of {config.schedule.updates} updates",
+        )
 
 
 def batch_description(config: AudioRunConfig, world: int, data: TrainingSet | None = None) -> str:

@@ -227,6 +227,13 @@ class _Job:
                 f"validating on {len(held_out)}."
             )
             callbacks.note(f"Batch: {batch_description(config, collectives.world, learned)}.")
+            if 0 < config.schedule.updates <= config.head_only_updates:
+                callbacks.warn(
+                    "Only the output layer learns in this run: it has "
+                    f"{config.schedule.updates} updates, and in the first "
+                    f"{config.head_only_updates} the network keeps its weights. Change that by "
+                    "--set head_only_updates=0, or another number."
+                )
         metadata = {
             **self.metadata,
             **metadata_of(vocabulary),

@@ -94,6 +94,21 @@ def test_a_dry_run_counts_what_the_run_would_train_on(tmp_path):
         assert [int(dict(plan.rows)["data"].split()[0]) for plan in plans] == trained
 
 
+@pytest.mark.parametrize("head_only", [0, 1, 2])
+def test_a_run_in_which_only_the_output_layer_would_learn_says_so(tmp_path, head_only):
+    """Recipes hold 10 000 such updates, which --updates does not shorten."""
+    settings = {"schedule.updates": 2, "batch_seconds": 20.0, "precision": "fp32"}
+    settings |= {"head_only_updates": head_only}
+    call = {"corpora": CORPUS, "model": "tiny-config", "settings": settings}
+    warnings = []
+    finetune(valid=CORPUS.with_name("test-clean"), output=tmp_path, warn=warnings.append, **call)
+    said = [line for line in warnings if "Only the output layer learns in this run" in line]
+    assert len(said) == (head_only == 2)
+    assert all("2 updates" in line and "head_only_updates" in line for line in said)
+    row = dict(finetuning_dry_run(**call).rows).get("output layer", "")
+    assert row == (f"learns alone in the first {head_only} of 2 updates" if head_only else "")
+
+
 def test_wrong_calls_are_sentences(tmp_path):
     with pytest.raises(UsageError, match="Name the corpora"):
         pretrain(output=tmp_path)
