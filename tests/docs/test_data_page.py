@@ -14,7 +14,7 @@ from w2v2cli.data.corpora import metadata
 from w2v2cli.data.corpora.catalogue import MINIATURE, TRAINING_NAMES
 from w2v2cli.data.corpora.held_out import split_of
 from w2v2cli.data.corpora.readers import LISTS, read_corpus
-from w2v2cli.data.scanning import scan_corpus
+from w2v2cli.data.scanning import scan_corpus, split_corpus
 from w2v2cli.data.shards.index import index_path
 from w2v2cli.data.shards.writer import shard_corpora
 
@@ -205,6 +205,12 @@ def test_the_printed_figures_and_the_index(tmp_path):
     found = scan_corpus(MINIATURE / "dev-clean", tmp_path / "dev-clean.jsonl", hashed=False)
     summary = f"{len(found.utterances)} recordings, {found.hours:.2f} hours"
     assert f"dev-clean.jsonl: {summary}, {found.speakers} speakers." in PAGE
+    parts, _ = split_corpus(MINIATURE, tmp_path / "parts")
+    for split, part in parts.items():
+        count, hours = len(part.utterances), f"{part.hours:.2f} hours"
+        line = f"parts/{split}.jsonl: {count} recordings, {hours}, {part.speakers} speakers."
+        assert line in PAGE
+        assert len(read_corpus(tmp_path / "parts" / f"{split}.jsonl")) == count
     name = str(MINIATURE / "dev-clean")
     made = shard_corpora([name], tmp_path / "shards", shard_bytes=0.5e6)
     assert f"shards: {made.shards} shards, {summary}." in PAGE

@@ -33,9 +33,10 @@ def finetune(
 ) -> None:
     """Train a network to transcribe; the best by validation WER becomes OUTPUT/best.safetensors.
 
-    One utterance in ten, chosen by a hash of its id, is kept for validation and one in ten for
-    testing; neither is trained on. LibriSpeech, Libri-light and TIMIT keep their own splits. A run
-    that is stopped at any moment, also by SIGTERM or SIGUSR1, is continued by the same call.
+    Without --valid a tenth of the corpora is held out to validate on: whole speakers where they are
+    known, else utterances by a hash of their ids. LibriSpeech, Libri-light and TIMIT keep their own
+    splits. A run that is stopped at any moment, also by SIGTERM or SIGUSR1, is continued by the
+    same call.
 
     Examples:
 

@@ -201,8 +201,8 @@ class _Finetuning:
     valid: Annotated[
         str | None,
         Help(
-            "Corpus to validate on. Default: dev-other for LibriSpeech and Libri-light, else the "
-            "dev part of the corpora."
+            "Corpus to validate on. Default: dev-other for LibriSpeech and Libri-light, else a "
+            "tenth of the corpora, by speaker where speakers are known."
         ),
     ] = None
     lm: Annotated[

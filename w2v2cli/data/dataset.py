@@ -67,6 +67,8 @@ class LeftOut:
     id: str
     reason: str
     """Why, for the middle of a sentence."""
+    too_long: float | None = None
+    """Its seconds, where it is longer than a micro-batch may be."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,11 @@ def labelled(
     spell: Callable[[str], tuple[int, ...]],
     config: Wav2Vec2Config,
     fastest: float = 1.0,
+    longest: int | None = None,
 ) -> tuple[TrainingSet, list[LeftOut]]:
     """Spell every transcript; leave out what is empty, not in the alphabet, or has no CTC path.
+
+    Left out is also what is longer than `longest` samples, where that is given.
 
     spell: label ids of a text; it raises ValueError for a text outside the alphabet.
     fastest: the highest speed at which a recording will be played; it must still be long enough
@@ -136,6 +141,11 @@ def labelled(
             spelled = spell(text or "")
         except ValueError as error:
             left_out.append(LeftOut(name, str(error)))
+            continue
+        seconds = source.lengths[i] / SAMPLE_RATE
+        if longest is not None and source.lengths[i] > longest:
+            reason = f"its {seconds:.1f} s are more than {longest / SAMPLE_RATE:g}"
+            left_out.append(LeftOut(name, reason, too_long=float(seconds)))
             continue
         frames = config.frame_lengths(int(source.lengths[i] / fastest) - 1)
         needed = path_length(spelled)

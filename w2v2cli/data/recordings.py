@@ -31,6 +31,10 @@ class Recordings(Protocol):
         """The transcript of each; None where there is none."""
 
     @property
+    def speakers(self) -> Sequence[str | None]:
+        """The speaker of each; None where it is unknown."""
+
+    @property
     def shards(self) -> np.ndarray | None:
         """(N,) int64: the shard that holds each; None for files.
 
@@ -70,6 +74,7 @@ class Selected:
         self._source, self._indices = source, np.asarray(indices, np.int64)
         self.ids = [source.ids[int(i)] for i in self._indices]
         self.texts = [source.texts[int(i)] for i in self._indices]
+        self.speakers = [source.speakers[int(i)] for i in self._indices]
         self.lengths = source.lengths[self._indices]
         self.shards = None if source.shards is None else source.shards[self._indices]
 
@@ -91,6 +96,7 @@ class FileRecordings:
         self.utterances = utterances
         self.ids = [utterance.id for utterance in utterances]
         self.texts = [utterance.text for utterance in utterances]
+        self.speakers = [utterance.speaker for utterance in utterances]
         self.lengths = np.array([utterance.samples or 0 for utterance in utterances], np.int64)
         unknown = [index for index, utterance in enumerate(utterances) if utterance.samples is None]
         with ThreadPoolExecutor(jobs) as pool:  # libsndfile works outside the interpreter's lock

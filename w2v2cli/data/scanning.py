@@ -17,6 +17,7 @@ from typing import Any
 from models.config import SAMPLE_RATE
 from storage.hashing import file_hash
 from w2v2cli.data.audio import AudioError, measure, probe, read_audio
+from w2v2cli.data.corpora.held_out import Split, divided
 from w2v2cli.data.corpora.manifest import write_fairseq, write_jsonl
 from w2v2cli.data.corpora.readers import Note, ignored, list_corpus
 from w2v2cli.data.utterance import Utterance
@@ -98,6 +99,41 @@ def scan_corpus(
     found = scan(list_corpus(corpus, note), jobs, hashed, decoded, on_progress)
     write_manifest(found, output)
     return found
+
+
+def split_corpus(
+    corpus: Path,
+    folder: Path,
+    *,
+    seed: int = 0,
+    jobs: int = 1,
+    on_progress: OnProgress = lambda done, total: None,
+    note: Note = ignored,
+) -> tuple[dict[Split, Scan], bool]:
+    """Divide a corpus by `divided` and write `train.jsonl`, `dev.jsonl`, `test.jsonl` to `folder`.
+
+    seed: decides which speakers are held out. jobs, on_progress: see `scan`; note: see
+    `read_corpus`.
+
+    Returns what each part holds, and whether speakers are kept whole. Recordings that cannot be
+    read are the failures of `train`. Raises UserError where a part would be empty, and as
+    `scan_corpus`.
+    """
+    found = scan(list_corpus(corpus, note), jobs, on_progress=on_progress)
+    utterances = [utterance for utterance, _ in found.utterances]
+    lengths = [length(utterance, facts) for utterance, facts in found.utterances]
+    ids, speakers = [u.id for u in utterances], [u.speaker for u in utterances]
+    division = divided(ids, speakers, lengths, seed=seed)
+    parts: dict[Split, Scan] = {"train": Scan(failures=found.failures), "dev": Scan()}
+    parts["test"] = Scan()
+    for each, split in zip(found.utterances, division.splits, strict=True):
+        parts[split].utterances.append(each)
+    for split, part in parts.items():
+        if not part.utterances:
+            raise UserError(f"{corpus} has {len(ids)} recordings, too few for a {split} part.")
+    for split, part in parts.items():
+        write_manifest(part, folder / f"{split}.jsonl")
+    return parts, division.by_speaker
 
 
 def scan(

@@ -94,10 +94,17 @@ def accumulation(config: AudioRunConfig, data: TrainingSet, world: int) -> int:
 
 
 def reading_of(config: AudioRunConfig) -> Reading:
-    """Return how a run reads its recordings into micro-batches."""
+    """Return how a run reads its recordings into micro-batches.
+
+    Pretraining cuts longer ones to `crop_seconds`, or to a micro-batch where that is shorter.
+    """
+    budget = budget_samples(config.batch_seconds)
+    crop = None
+    if isinstance(config, PretrainConfig):
+        crop = min(int(config.crop_seconds * SAMPLE_RATE), budget)
     return Reading(
-        budget_samples(config.batch_seconds),
-        crop=int(config.crop_seconds * SAMPLE_RATE) if isinstance(config, PretrainConfig) else None,
+        budget,
+        crop=crop,
         speeds=config.speeds if isinstance(config, FinetuneConfig) else (1.0,),
         seed=config.seed,
     )

@@ -1,4 +1,4 @@
-"""`w2v2 data`: scan, prepare, make and pack corpora."""
+"""`w2v2 data`: scan, divide, prepare, make and pack corpora."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import typer
 from w2v2cli.commands.data.prepare import prepare
 from w2v2cli.commands.data.scan import scan
 from w2v2cli.commands.data.shard import shard
+from w2v2cli.commands.data.split import split
 from w2v2cli.commands.data.synth import synth
 
 app = typer.Typer(
-    help="Scan, prepare, make and pack corpora.",
+    help="Scan, divide, prepare, make and pack corpora.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
-for command in (scan, prepare, synth, shard):
+for command in (scan, split, prepare, synth, shard):
     app.command()(command)

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +35,7 @@ from w2v2cli.data.shards.index import (
     index_path,
     list_members,
 )
+from w2v2cli.data.utterance import speaker_of
 
 HEADER = 512  # bytes of a tar's header, right before its member
 WHOLE = 4 << 20  # bytes; a larger recording is not read at once but as the decoder asks for it
@@ -89,6 +91,11 @@ class ShardRecordings:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_files": OrderedDict()}
+
+    @cached_property
+    def speakers(self) -> Sequence[str | None]:
+        """The speaker of each, by its id: an index has no speakers; see `Recordings`."""
+        return [speaker_of(name) for name in self.ids]
 
     def read(self, index: int, start: int = 0, samples: int | None = None) -> np.ndarray:
         """Read a part of a recording; see `Recordings.read`."""

@@ -13,10 +13,12 @@ from lm.decoding import BeamOptions, DecodingWeights
 from lm.text.vocabulary import Vocabulary
 from models.config import PRESETS
 from models.importers.reader import read_model
-from w2v2cli.data.dataset import LeftOut, labelled
+from w2v2cli.data.corpora.readers import ignored
+from w2v2cli.data.dataset import LeftOut, budget_samples, labelled
 from w2v2cli.data.locations import resolve_lm, resolve_model
 from w2v2cli.data.recordings import Recordings
 from w2v2cli.errors import UsageError, UserError
+from w2v2cli.processes import Ranks
 from w2v2cli.recognition.devices import resolve_device
 from w2v2cli.recognition.recognizer import open_search
 from w2v2cli.recognition.resolving import RecognitionOptions
@@ -44,7 +46,13 @@ from w2v2cli.training.runs.vocabulary import (
     vocabulary_of,
 )
 from w2v2cli.training.stream import audio_stream
-from w2v2cli.training.tasks.finetuning import Finetuning, Start, build, regularised
+from w2v2cli.training.tasks.finetuning import (
+    VALIDATION_BATCH_SECONDS,
+    Finetuning,
+    Start,
+    build,
+    regularised,
+)
 from w2v2cli.training.tasks.output_layer import rows_line
 
 
@@ -91,7 +99,10 @@ def finetune(
     if not runs:
         raise UsageError(f"--seeds must be at least 1, got {seeds}.")
     phones = runs[0].units == "phones"
-    sources = labelled_recordings(names, shards, text_of(valid), path_of(data), phones)
+    first = Ranks.from_environment().first
+    sources = labelled_recordings(
+        names, shards, text_of(valid), path_of(data), phones, note if first else ignored
+    )
     validation = _Validation(lm, path_of(lexicon))
     metadata = {"recipe": recipe, "corpora": [shards] if shards else names}
     job = _Job(str(model), *sources, validation, metadata, tensorboard)
@@ -131,7 +142,8 @@ def finetuning_dry_run(
         symbols = vocabulary
         if source is not None:
             fastest = max(config.speeds)
-            learned, _ = labelled(source, vocabulary.transcript_ids, start.config, fastest)
+            spell = vocabulary.transcript_ids
+            learned, _ = labelled(source, spell, start.config, fastest, longest(config))
     network = build(start, config, symbols)
     return dry_run(config, network, regularised(start.config, config), learned, speed)
 
@@ -162,6 +174,11 @@ def read_start(name: str) -> Start:
     except ValueError as error:
         raise UserError(str(error)) from error
     return Start(checkpoint.config, checkpoint.weights, vocabulary)
+
+
+def longest(config: FinetuneConfig) -> int:
+    """Return the samples of the longest recording that fits a micro-batch at every speed."""
+    return int(budget_samples(config.batch_seconds) * min(*config.speeds, 1.0))
 
 
 @dataclass(frozen=True)
@@ -211,8 +228,9 @@ class _Job:
         if collectives.first:
             keep_vocabulary(vocabulary, folder)
         spell, fastest = vocabulary.transcript_ids, max(config.speeds)
-        learned, left_out = labelled(self.train, spell, start.config, fastest)
-        held_out, also_left_out = labelled(self.valid, spell, start.config)
+        learned, left_out = labelled(self.train, spell, start.config, fastest, longest(config))
+        most = budget_samples(max(config.batch_seconds, VALIDATION_BATCH_SECONDS))
+        held_out, also_left_out = labelled(self.valid, spell, start.config, longest=most)
         if collectives.first:
             for line in self._lines(start, vocabulary, [*left_out, *also_left_out]):
                 callbacks.note(line)
@@ -263,3 +281,10 @@ class _Job:
             if line is not None:
                 yield line
         yield from described(left_out)
+        lengths = [each.too_long for each in left_out if each.too_long is not None]
+        if lengths:
+            yield (
+                f"{len(lengths)} of these are longer than a batch, the longest {max(lengths):.1f} "
+                "s: --batch-seconds takes longer ones, or cut them (`start` and `samples` of a "
+                "manifest)."
+            )

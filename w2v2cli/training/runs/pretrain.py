@@ -13,9 +13,11 @@ import torch
 from models.checkpoint import check_weights
 from models.importers.reader import read_model
 from models.pretraining import Wav2Vec2ForPretraining
-from w2v2cli.data.dataset import LeftOut, TrainingSet
+from w2v2cli.data.corpora.readers import ignored
+from w2v2cli.data.dataset import LeftOut, TrainingSet, budget_samples
 from w2v2cli.data.locations import resolve_model
 from w2v2cli.errors import UsageError, UserError
+from w2v2cli.processes import Ranks
 from w2v2cli.recognition.devices import resolve_device
 from w2v2cli.training.collectives import joined
 from w2v2cli.training.config import PretrainConfig, changed
@@ -81,8 +83,14 @@ def pretrain(
         "started_from": text_of(model),
         "seed": config.seed,
     }
+    first = Ranks.from_environment().first
     sets = unlabelled_recordings(
-        names, shards, text_of(valid), path_of(data), config.shortest_seconds
+        names,
+        shards,
+        text_of(valid),
+        path_of(data),
+        config.shortest_seconds,
+        note if first else ignored,
     )
     job = _Job(config, *sets, metadata, Path(output), tensorboard)
     return job.run(place, Callbacks(on_progress, warn, note))
@@ -128,6 +136,13 @@ class _Job:
             f"Pretraining on {len(self.learned)} recordings, {self.learned.hours:.1f} h, "
             f"validating on {len(self.held_out)}."
         )
+        budget = budget_samples(self.config.batch_seconds)
+        cut = int((self.learned.lengths > budget).sum())
+        if cut and self.config.batch_seconds < self.config.crop_seconds:
+            note(
+                f"{cut} recordings are cut at random to {self.config.batch_seconds:g} s, the "
+                f"--batch-seconds; crop_seconds would take {self.config.crop_seconds:g} s of them."
+            )
         note(f"Batch: {batch_description(self.config, world, self.learned)}.")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,8 @@ import numpy as np
 
 from models.config import SAMPLE_RATE
 from w2v2cli.data.corpora.catalogue import TRAINING_NAMES, find_training_corpus
-from w2v2cli.data.corpora.held_out import split_of
+from w2v2cli.data.corpora.held_out import divided
+from w2v2cli.data.corpora.readers import Note, ignored
 from w2v2cli.data.dataset import LeftOut, TrainingSet, unlabelled
 from w2v2cli.data.recordings import FileRecordings, Recordings, Selected
 from w2v2cli.data.shards.reader import ShardRecordings
@@ -19,8 +22,10 @@ from w2v2cli.errors import UsageError, UserError
 
 HELD_OUT = 0.01  # share of the recordings that pretraining holds out
 HELD_OUT_LEAST, HELD_OUT_MOST = 8, 500  # recordings
+MOST_HOURS = 5.0  # that fine-tuning holds out by speaker: each validation reads them all
 NAMED = 5  # utterances left out that are named, one line each
 
+Stretches = dict[str, dict[str, list[tuple[int, int]]]]
 Corpora = str | Path | Sequence[str | Path]
 
 
@@ -39,7 +44,9 @@ def text_of(value: str | Path | None) -> str | None:
     return None if value is None else str(value)
 
 
-def read_utterances(names: Sequence[str], data: Path | None) -> list[Utterance]:
+def read_utterances(
+    names: Sequence[str], data: Path | None, note: Note = ignored
+) -> list[Utterance]:
     """Return the utterances of corpora: folders, manifests and known names.
 
     NAME@8 stands for eight times those of NAME. data: the folder that holds known corpora.
@@ -50,12 +57,16 @@ def read_utterances(names: Sequence[str], data: Path | None) -> list[Utterance]:
         count = 1
         if path and times.isdigit() and int(times) > 0 and not Path(name).exists():
             name, count = path, int(times)
-        utterances += find_training_corpus(name, data) * count
+        utterances += find_training_corpus(name, data, note) * count
     return utterances
 
 
 def read_source(
-    names: Sequence[str], shards: str | None, data: Path | None, phones: bool = False
+    names: Sequence[str],
+    shards: str | None,
+    data: Path | None,
+    phones: bool = False,
+    note: Note = ignored,
 ) -> Recordings:
     """Return the recordings of corpora or of shards.
 
@@ -63,7 +74,7 @@ def read_source(
     once, and for phones of shards.
     """
     if shards is None:
-        utterances = read_utterances(names, data)
+        utterances = read_utterances(names, data, note)
         if phones:
             utterances = [
                 replace(u, text=None if u.phones is None else " ".join(u.phones))
@@ -83,26 +94,110 @@ def labelled_recordings(
     valid: str | None,
     data: Path | None,
     phones: bool = False,
+    note: Note = ignored,
 ) -> tuple[Recordings, Recordings]:
     """Return the recordings that fine-tuning trains on and those it validates on.
 
-    With `valid`, everything but the utterances of that corpus is trained on. Corpora known by name
+    With `valid`, everything but the recordings of that corpus is trained on. Corpora known by name
     have splits of their own: LibriSpeech and Libri-light are validated on dev-other (paper §4.3),
-    TIMIT on its dev speakers. Otherwise the utterances' ids decide, by `split_of`, and those of the
-    test split are not used at all.
+    TIMIT on its dev speakers. Otherwise speakers are held out, or utterances by their ids, as
+    `divided` says; all others are trained on. note: called with a sentence about that.
     """
-    every = read_source(names, shards, data, phones)
+    every = read_source(names, shards, data, phones, note)
     known = {name.rpartition("@")[0] or name for name in names}
     if valid is None and known and known <= set(TRAINING_NAMES):
         valid = "timit-dev" if all(name.startswith("timit") for name in known) else "dev-other"
     if valid is not None:
-        held_out = read_source([valid], None, data, phones)
-        ids = set(held_out.ids)
-        return Selected(every, [i for i, name in enumerate(every.ids) if name not in ids]), held_out
-    # A dict takes each utterance once, however often its corpus is read.
-    dev = {name: i for i, name in enumerate(every.ids) if split_of(name) == "dev"}
-    learned = [i for i, name in enumerate(every.ids) if split_of(name) == "train"]
-    return Selected(every, learned), Selected(every, list(dev.values()))
+        held_out = read_source([valid], None, data, phones, note)
+        return _without(every, held_out, valid, note), held_out
+    most = MOST_HOURS * 3600 * SAMPLE_RATE
+    found = divided(every.ids, every.speakers, every.lengths.tolist(), ["dev"], most=most)
+    learned = [i for i, split in enumerate(found.splits) if split == "train"]
+    # A dict takes each recording once, however often its corpus is read.
+    dev = {_key(every, i): i for i, split in enumerate(found.splits) if split == "dev"}
+    validated = Selected(every, list(dev.values()))
+    note(_held_out_line(every, validated, found.by_speaker))
+    return Selected(every, learned), validated
+
+
+def _held_out_line(every: Recordings, validated: Recordings, by_speaker: bool) -> str:
+    """The sentence on what is held out to validate on, and why."""
+    hours = float(validated.lengths.sum()) / SAMPLE_RATE / 3600
+    speakers = {speaker for speaker in every.speakers if speaker is not None}
+    other = "--valid CORPUS names others"
+    if by_speaker:
+        own = len(set(validated.speakers))
+        return (
+            f"Held out for validation: {own} of {len(speakers)} speakers, {hours:.2f} h, "
+            f"{len(validated.ids)} utterances; {other}."
+        )
+    why = "not every speaker is known"
+    if None not in every.speakers:
+        why = f"{len(speakers)} speakers are too few or too unequal to hold some out"
+    return (
+        f"Held out for validation: {len(validated.ids)} utterances, {hours:.2f} h, by their ids, "
+        f"since {why}: voices of the training may be among them; {other}."
+    )
+
+
+def _key(recordings: Recordings, index: int) -> tuple[object, ...]:
+    """What tells a recording from others of the same id."""
+    if isinstance(recordings, FileRecordings):
+        utterance = recordings.utterances[index]
+        return (utterance.path, utterance.start, utterance.samples)
+    return (recordings.ids[index], int(recordings.lengths[index]))
+
+
+def _without(every: Recordings, held_out: Recordings, valid: str, note: Note) -> Recordings:
+    """Return the recordings that are not among those held out.
+
+    The same are cuts of a file that share most of their audio, and recordings of the same id, text
+    and length to the sample. An id alone does not make them the same: other speakers may have it.
+    """
+    by_id = {name: index for index, name in enumerate(held_out.ids)}
+    files = _stretches(held_out)
+    kept, others = [], 0
+    for index, name in enumerate(every.ids):
+        twin = by_id.get(name)
+        if twin is not None and (
+            every.lengths[index] == held_out.lengths[twin]
+            and every.texts[index] == held_out.texts[twin]
+        ):
+            continue
+        if _heard(every, index, files):
+            continue
+        others += twin is not None
+        kept.append(index)
+    if others:
+        note(
+            f"{others} utterances have the id of one in {valid}, but another text or length: they "
+            "are trained on."
+        )
+    return Selected(every, kept)
+
+
+def _stretches(recordings: Recordings) -> Stretches:
+    """First and last sample of recordings, by name and path of their files; none for shards."""
+    found: Stretches = defaultdict(lambda: defaultdict(list))
+    if isinstance(recordings, FileRecordings):
+        for utterance, length in zip(recordings.utterances, recordings.lengths, strict=True):
+            stretch = (utterance.start, utterance.start + int(length))
+            found[utterance.path.name][os.path.realpath(utterance.path)].append(stretch)
+    return found
+
+
+def _heard(recordings: Recordings, index: int, files: Stretches) -> bool:
+    """Whether most of a recording, or of a stretch of its file, is the same audio."""
+    if not isinstance(recordings, FileRecordings):
+        return False
+    utterance = recordings.utterances[index]
+    if utterance.path.name not in files:
+        return False
+    first, last = utterance.start, utterance.start + int(recordings.lengths[index])
+    return any(
+        2 * (min(last, end) - max(first, start)) > min(last - first, end - start)
+        for start, end in files[utterance.path.name].get(os.path.realpath(utterance.path), ())
+    )
 
 
 def unlabelled_recordings(
@@ -111,6 +206,7 @@ def unlabelled_recordings(
     valid: str | None,
     data: Path | None,
     shortest_seconds: float,
+    note: Note = ignored,
 ) -> tuple[TrainingSet, TrainingSet, list[LeftOut]]:
     """Return the recordings that pretraining trains on, those it validates on, those left out.
 
@@ -118,7 +214,7 @@ def unlabelled_recordings(
     held out, at least 8 and at most 500. Raises UserError where nothing would be left.
     """
     shortest = int(shortest_seconds * SAMPLE_RATE)
-    every, left_out = unlabelled(read_source(names, shards, data), shortest)
+    every, left_out = unlabelled(read_source(names, shards, data, note=note), shortest)
     if valid is not None:
         return every, unlabelled(read_source([valid], None, data), shortest)[0], left_out
     # Which ones is decided by their number alone, so that a continued run holds out the same.
