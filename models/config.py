@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar
 
 SAMPLE_RATE = 16_000  # Hz; every waveform that enters a model has it
 
+ADAPTER_PADDING = 1  # frames of zeros at either end of a convolutional adapter's input
+
 ConvLayer = tuple[int, int, int]  # channels, kernel (input steps), stride (input steps)
 Count = TypeVar("Count")  # an int, or a tensor of them
 
@@ -62,6 +64,19 @@ class Wav2Vec2Config:
     position_groups: int = 16
     """Groups of that convolution (P §4.2)."""
 
+    attention_adapter: int = 0
+    """Inner width of the adapter at the end of each block, one for each language (MMS); 0: none."""
+    adapter: bool = False
+    """Whether convolutions follow the Transformer (transformers' `add_adapter`)."""
+    adapter_layers: int = 3
+    """How many they are."""
+    adapter_kernel: int = 3
+    """Frames that each of them sees."""
+    adapter_stride: int = 2
+    """Frames from one of its outputs to the next."""
+    adapter_width: int = 0
+    """Width of their output; 0: that of the context network."""
+
     dropout: float = 0.1
     """Dropout after attention, after the feed-forward part, before the first block (P §4.2)."""
     attention_dropout: float = 0.1
@@ -108,6 +123,14 @@ class Wav2Vec2Config:
             raise ValueError(f"conv_norm is 'group' or 'layer', got {self.conv_norm!r}")
         if self.norm_order not in ("post", "pre"):
             raise ValueError(f"norm_order is 'post' or 'pre', got {self.norm_order!r}")
+        if self.attention_adapter < 0 or (self.attention_adapter and self.norm_order != "pre"):
+            raise ValueError(
+                "attention_adapter is a width, and goes with norm_order 'pre', "
+                f"got {self.attention_adapter} with {self.norm_order!r}"
+            )
+        for name in ("adapter_layers", "adapter_kernel", "adapter_stride"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name, divisor in (
             ("num_heads", self.num_heads),
             ("position_groups", self.position_groups),
@@ -121,35 +144,66 @@ class Wav2Vec2Config:
             )
 
     @property
+    def output_width(self) -> int:
+        """Width of the vectors that an output layer reads."""
+        return (self.adapter and self.adapter_width) or self.width
+
+    @property
     def stride(self) -> int:
-        """Samples from one frame to the next: 320 (20 ms) in every published model."""
-        product = 1
+        """Samples from one frame of the output to the next.
+
+        They are 320 (20 ms) in every published model, and more with a convolutional adapter.
+        """
+        product = self.adapter_stride**self.adapter_layers if self.adapter else 1
         for _, _, stride in self.conv_layers:
             product *= stride
         return product
 
     @property
     def receptive_field(self) -> int:
-        """Samples that one frame sees: 400 (25 ms) in every published model."""
+        """The fewest samples that give a frame: 400 (25 ms) in every published model."""
         return self.samples_for(1)
 
     def samples_for(self, frames: int) -> int:
-        """The fewest samples that give `frames` frames."""
+        """The fewest samples that give `frames` frames of the output."""
+        for _ in range(self.adapter_layers if self.adapter else 0):
+            inner = (frames - 1) * self.adapter_stride + self.adapter_kernel - 2 * ADAPTER_PADDING
+            frames = max(inner, 1)
         for _, kernel, stride in reversed(self.conv_layers):
             frames = (frames - 1) * stride + kernel
         return frames
 
     def frame_lengths(self, samples: Count) -> Count:
-        """How many frames `samples` give, 0 where none fits.
+        """How many frames of the output `samples` give, 0 where none fits.
 
         Takes and returns an int or an integer tensor.
         """
-        length: Any = samples
-        for _, kernel, stride in self.conv_layers:
-            length = (length - kernel) // stride + 1
-            length = max(length, 0) if isinstance(length, int) else length.clamp(min=0)
+        encoded = self.encoded_lengths(samples)
+        return self.adapted_lengths(encoded, self.adapter_layers) if self.adapter else encoded
+
+    def adapted_lengths(self, frames: Count, layers: int) -> Count:
+        """How many frames `layers` convolutions of the adapter leave of `frames`."""
+        length: Any = frames
+        for _ in range(layers):
+            room = length + 2 * ADAPTER_PADDING - self.adapter_kernel
+            length = _at_least_0(room // self.adapter_stride + 1, length)
         result: Count = length
         return result
+
+    def encoded_lengths(self, samples: Count) -> Count:
+        """How many frames of the feature encoder, and so of the Transformer, `samples` give."""
+        length: Any = samples
+        for _, kernel, stride in self.conv_layers:
+            length = _at_least_0((length - kernel) // stride + 1, length)
+        result: Count = length
+        return result
+
+
+def _at_least_0(length: Any, before: Any) -> Any:
+    """`length`, and 0 where it is negative or nothing was there before; an int or a tensor."""
+    if isinstance(length, int):
+        return max(length, 0) if before > 0 else 0
+    return length.clamp(min=0) * (before > 0)
 
 
 def base() -> Wav2Vec2Config:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from models.adapters import AttentionAdapter
 from models.config import Wav2Vec2Config
 from models.feature_encoder import NORM_EPS
 
@@ -128,12 +129,16 @@ class Block(nn.Module):
         self.attention_norm = nn.LayerNorm(config.width, eps=NORM_EPS)
         self.feed_forward = FeedForward(config.width, config.ffn_width, config.activation_dropout)
         self.feed_forward_norm = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.adapter: AttentionAdapter | None = None
+        if config.attention_adapter:
+            self.adapter = AttentionAdapter(config.width, config.attention_adapter)
 
     def forward(self, x: Tensor, attend: Tensor | None) -> Tensor:
         """(B, T, D) -> (B, T, D). attend: (B, 1, 1, T), keys that may be attended to; None: all."""
         if self.pre_norm:
             x = x + self._drop(self.attention(self.attention_norm(x), attend))
-            return x + self._drop(self.feed_forward(self.feed_forward_norm(x)))
+            x = x + self._drop(self.feed_forward(self.feed_forward_norm(x)))
+            return x if self.adapter is None else x + self.adapter(x)
         x = self.attention_norm(x + self._drop(self.attention(x, attend)))
         return self.feed_forward_norm(x + self._drop(self.feed_forward(x)))
 

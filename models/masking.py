@@ -136,6 +136,11 @@ def _check_probability(probability: float) -> None:
         raise ValueError(f"a mask probability lies between 0 and 1, got {probability}")
 
 
+def frames_valid(lengths: Tensor, size: int, device: torch.device) -> Tensor:
+    """(B,) lengths -> (B, size) bool on `device`, false for padding frames (or samples)."""
+    return torch.arange(size, device=device) < lengths.to(device, non_blocking=True)[:, None]
+
+
 def sample_spans(
     lengths: Tensor,
     size: int,

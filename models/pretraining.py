@@ -25,9 +25,9 @@ from models.losses import (
     sample_distractors,
     scale_gradient,
 )
-from models.masking import SpanMask, sample_time_mask
+from models.masking import SpanMask, frames_valid, sample_time_mask
 from models.quantizer import GumbelQuantizer, Quantized, code_perplexities, perplexities
-from models.wav2vec2 import Wav2Vec2, frames_valid
+from models.wav2vec2 import Wav2Vec2
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.adapters import ConvolutionalAdapter
 from models.config import Wav2Vec2Config
 from models.context_network import ContextNetwork
 from models.feature_encoder import NORM_EPS, FeatureEncoder
-from models.masking import SpanMask, sample_spans, sample_time_mask
+from models.masking import SpanMask, frames_valid, sample_spans, sample_time_mask
 from models.quantizer import GumbelQuantizer, Quantized
 
 
@@ -36,6 +37,7 @@ class Wav2Vec2(nn.Module):
         )
         self.mask_vector = nn.Parameter(torch.empty(config.width).uniform_())
         self.context_network = ContextNetwork(config)
+        self.adapter = ConvolutionalAdapter(config) if config.adapter else None
 
     def forward(
         self,
@@ -46,7 +48,8 @@ class Wav2Vec2(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Context vectors (B, T, D) and the number of frames of each utterance (B,).
 
-        Padding never changes the result of an utterance.
+        Padding never changes the result of an utterance. A convolutional adapter leaves fewer
+        frames, of its own width: (B, T', W).
 
         waveforms: (B, S) floats at 16 kHz.
         lengths: (B,) samples of each. Best on the CPU, where reading them does not wait for a GPU;
@@ -60,7 +63,8 @@ class Wav2Vec2(nn.Module):
         x, _ = self.inputs(self.feature_norm(self.encode(waveforms, lengths)))
         if mask is not None:
             x = self.hide(x, *self.spans(frames, mask, x.device))
-        return self.contextualise(x, frames, kept_blocks), frames
+        x = self.contextualise(x, frames, kept_blocks)
+        return (x, frames) if self.adapter is None else self.adapter(x, frames)
 
     def encode(
         self, waveforms: Tensor, lengths: Tensor, encoder: FeatureEncoder | None = None
@@ -121,15 +125,17 @@ class Wav2Vec2(nn.Module):
         )
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
-        """(B,) samples -> (B,) frames. Raises ValueError for an utterance without any."""
-        frames = self.config.frame_lengths(lengths)
-        if bool((frames < 1).any()):
+        """(B,) samples -> (B,) frames of the context network.
+
+        Raises ValueError for an utterance that is left without any.
+        """
+        if bool((self.config.frame_lengths(lengths) < 1).any()):
             shortest = int(lengths.min())
             raise ValueError(
                 f"an utterance of {shortest} samples is too short: "
                 f"the model needs {self.config.receptive_field}"
             )
-        return frames
+        return self.config.encoded_lengths(lengths)
 
 
 class Wav2Vec2ForCTC(nn.Module):
@@ -140,7 +146,7 @@ class Wav2Vec2ForCTC(nn.Module):
         self.config = config
         self.num_labels = num_labels
         self.wav2vec2 = Wav2Vec2(config)
-        self.output = nn.Linear(config.width, num_labels)
+        self.output = nn.Linear(config.output_width, num_labels)
         nn.init.xavier_uniform_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
@@ -154,11 +160,6 @@ class Wav2Vec2ForCTC(nn.Module):
         """Logits (B, T, V) and the number of frames of each (B,); see `Wav2Vec2.forward`."""
         states, frames = self.wav2vec2(waveforms, lengths, mask, kept_blocks)
         return self.output(F.dropout(states, self.config.final_dropout, self.training)), frames
-
-
-def frames_valid(lengths: Tensor, size: int, device: torch.device) -> Tensor:
-    """(B,) lengths -> (B, size) bool on `device`, false for padding frames (or samples)."""
-    return torch.arange(size, device=device) < lengths.to(device, non_blocking=True)[:, None]
 
 
 def normalize(waveforms: Tensor, lengths: Tensor) -> Tensor:

@@ -21,12 +21,6 @@ FIXED: dict[str, tuple[Any, ...]] = {
     "layer_norm_eps": (1e-5,),
     "feat_proj_layer_norm": (True,),
     "conv_pos_batch_norm": (False,),
-    "add_adapter": (False,),
-    "adapter_attn_dim": (None,),
-}
-REASONS = {
-    "add_adapter": "a convolutional adapter after the Transformer",
-    "adapter_attn_dim": "attention adapters, as MMS has",
 }
 
 
@@ -51,6 +45,7 @@ def network_config(settings: dict[str, Any], folder: Path) -> Wav2Vec2Config:
     """
     _check_fixed(settings, folder)
     default = base()
+    stable = bool(settings.get("do_stable_layer_norm", False))
     channels, kernels, strides = zip(*default.conv_layers, strict=True)
     layers = zip(
         settings.get("conv_dim", channels),
@@ -68,9 +63,12 @@ def network_config(settings: dict[str, Any], folder: Path) -> Wav2Vec2Config:
         ffn_width=settings.get("intermediate_size", default.ffn_width),
         num_layers=settings.get("num_hidden_layers", default.num_layers),
         num_heads=settings.get("num_attention_heads", default.num_heads),
-        norm_order="pre" if settings.get("do_stable_layer_norm", False) else "post",
+        norm_order="pre" if stable else "post",
         position_kernel=settings.get("num_conv_pos_embeddings", default.position_kernel),
         position_groups=settings.get("num_conv_pos_embedding_groups", default.position_groups),
+        # Blocks of the other kind have no adapter, whatever the setting says.
+        attention_adapter=(settings.get("adapter_attn_dim") or 0) if stable else 0,
+        **_convolutional_adapter(settings, folder),
         codebooks=settings.get("num_codevector_groups", default.codebooks),
         codebook_entries=settings.get("num_codevectors_per_group", default.codebook_entries),
         codebook_width=settings.get("codevector_dim", default.codebook_width),
@@ -78,14 +76,32 @@ def network_config(settings: dict[str, Any], folder: Path) -> Wav2Vec2Config:
     )
 
 
+def _convolutional_adapter(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Our fields for `add_adapter`, which only wav2vec2 itself has."""
+    if not settings.get("add_adapter", False):
+        return {}
+    if settings.get("model_type") != "wav2vec2":
+        raise CheckpointError(
+            f"{folder / 'config.json'} sets add_adapter, which {settings.get('model_type')!r} "
+            "models of transformers do not have."
+        )
+    width = settings.get("output_hidden_size")
+    return {
+        "adapter": True,
+        "adapter_layers": settings.get("num_adapter_layers", base().adapter_layers),
+        "adapter_kernel": settings.get("adapter_kernel_size", base().adapter_kernel),
+        "adapter_stride": settings.get("adapter_stride", base().adapter_stride),
+        "adapter_width": 0 if width in (None, settings.get("hidden_size", base().width)) else width,
+    }
+
+
 def _check_fixed(settings: dict[str, Any], folder: Path) -> None:
     for name, values in FIXED.items():
         value = settings.get(name, values[0])
         if value not in values:
-            reason = f" ({REASONS[name]})" if name in REASONS else ""
             raise CheckpointError(
-                f"{folder / 'config.json'} sets {name} to {value!r}{reason}, and w2v2 reads "
-                f"networks with {values[0]!r} only."
+                f"{folder / 'config.json'} sets {name} to {value!r}, and w2v2 reads networks with "
+                f"{values[0]!r} only."
             )
 
 

@@ -45,6 +45,8 @@ def test_parameter_counts_are_those_of_the_published_models(preset, millions):
         ({"conv_norm": "batch"}, "conv_norm is 'group' or 'layer', got 'batch'"),
         ({"norm_order": "both"}, "norm_order is 'post' or 'pre', got 'both'"),
         ({"conv_layers": ()}, "conv_layers needs"),
+        ({"attention_adapter": 16}, "goes with norm_order 'pre', got 16 with 'post'"),
+        ({"adapter_stride": 0}, "adapter_stride must be at least 1, got 0"),
         ({"codebooks": 3}, "codebook_width 256 cannot be divided by codebooks 3"),
     ],
 )

@@ -53,6 +53,17 @@ def random_ctc(family, **settings):
     return shaken(getattr(transformers, f"{family}ForCTC")(config).eval())
 
 
+ADAPTED = {  # of attention (MMS), of convolutions after the Transformer, and of both
+    "attention": {**STABLE, "adapter_attn_dim": 16},
+    "attention, without its blocks": {"adapter_attn_dim": 16},
+    "convolutions": {"add_adapter": True},
+    "narrower": {**STABLE, "add_adapter": True, "output_hidden_size": 20},
+    "one": {"add_adapter": True, "num_adapter_layers": 1, "adapter_stride": 3},
+    "wide kernel": {"add_adapter": True, "adapter_kernel_size": 5, "num_adapter_layers": 2},
+    "both": {**STABLE, "adapter_attn_dim": 8, "add_adapter": True, "output_hidden_size": 64},
+}
+
+
 ALL = [("Wav2Vec2", name) for name in SHAPES]
 ALL += [(name, shape) for name in FAMILIES for shape in ("base", "XLS-R 300M", "never masked")]
 
@@ -67,6 +78,33 @@ def test_logits_equal_those_of_transformers(family, shape, tmp_path):
         waveform = torch.randn(2, samples)
         found = ours(waveform, torch.tensor([samples] * 2))[0]
         torch.testing.assert_close(found, theirs(waveform).logits, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("settings", ADAPTED.values(), ids=ADAPTED)
+@torch.inference_mode()
+def test_adapters_give_the_logits_of_transformers(settings, tmp_path):
+    """And as many frames as the configuration counts, for an utterance in a padded batch too."""
+    theirs = random_ctc("Wav2Vec2", **settings)
+    save_ctc(theirs, tmp_path)
+    ours = build_ctc(read_huggingface(tmp_path))
+    batch, lengths = torch.randn(3, 15_999), torch.tensor([15_999, 8000, 4100])
+    found, frames = ours(batch, lengths)
+    rows = zip(batch, found, frames.tolist(), lengths.tolist(), strict=True)
+    for waveform, row, count, samples in rows:
+        expected = theirs(waveform[None, :samples]).logits[0]
+        assert count == len(expected) == ours.config.frame_lengths(samples)
+        torch.testing.assert_close(row[:count], expected, atol=1e-4, rtol=0)
+    needed = ours.config.samples_for(count)
+    assert ours.config.frame_lengths(needed) == count > ours.config.frame_lengths(needed - 1)
+
+
+@pytest.mark.parametrize("family", ["Hubert", "UniSpeechSat"])
+@torch.inference_mode()
+def test_relatives_have_attention_adapters_too(family, tmp_path):
+    theirs = random_ctc(family, **STABLE, adapter_attn_dim=16)
+    save_ctc(theirs, tmp_path)
+    found, _ = build_ctc(read_huggingface(tmp_path))(torch.ones(1, 8000), torch.tensor([8000]))
+    torch.testing.assert_close(found, theirs(torch.ones(1, 8000)).logits, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("family", ["Wav2Vec2", *FAMILIES])
@@ -117,8 +155,7 @@ def test_without_the_extractors_settings_waveforms_are_scaled_as_in_transformers
         ("Wav2Vec2", {"hidden_act": "relu"}, "hidden_act to 'relu'"),
         ("Wav2Vec2", {"feat_extract_activation": "gelu_new"}, "feat_extract_activation to"),
         ("Wav2Vec2", {"layer_norm_eps": 1e-3}, "layer_norm_eps to 0.001"),
-        ("Wav2Vec2", {"add_adapter": True}, "add_adapter to True .a convolutional adapter"),
-        ("Wav2Vec2", {**STABLE, "adapter_attn_dim": 16}, "adapter_attn_dim to 16 .attention"),
+        ("Hubert", {"add_adapter": True, "output_hidden_size": 48}, "sets add_adapter, which 'hub"),
         ("Hubert", {"feat_proj_layer_norm": False}, "feat_proj_layer_norm to False"),
         ("Hubert", {"conv_pos_batch_norm": True}, "conv_pos_batch_norm to True"),
     ],

@@ -1,5 +1,7 @@
 """Windows join without a seam, and cuts fall between words."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,12 @@ from w2v2cli.recognition.segments import Segmenter, windows
 BLANK, BOUNDARY, LETTER = 0, 1, 2
 
 
+@pytest.mark.parametrize("adapter", [False, True])
 @pytest.mark.parametrize("seconds", [0.01, 5, 39.9, 40.1, 61.7, 200.3])
-def test_kept_frames_are_those_of_the_whole_each_once(seconds):
+def test_kept_frames_are_those_of_the_whole_each_once(seconds, adapter):
     """Samples are numbered, so a frame's first sample is its own number times the stride."""
-    config, samples = base(), int(seconds * 16_000)
+    config, samples = replace(base(), adapter=adapter), int(seconds * 16_000)
+    assert config.stride == (2560 if adapter else 320)
     numbered = np.arange(samples, dtype=np.float64)
     chunks = (numbered[i : i + 70_001] for i in range(0, samples, 70_001))
     frames = []

@@ -86,7 +86,7 @@ class Pretraining:
         self, batch: Batch, draws: Draws, device: torch.device
     ) -> Prepared[Batch, MaskedSteps]:
         """Draw masks and distractors (see `Task`)."""
-        frames = self.config.frame_lengths(batch.lengths)
+        frames = self.config.encoded_lengths(batch.lengths)
         steps = MaskedSteps.draw(frames, self.run.objective, draws.host)
         waveforms = batch.waveforms.to(device, non_blocking=True)
         return Prepared(replace(batch, waveforms=waveforms), len(steps), steps.to(device))
@@ -96,7 +96,7 @@ class Pretraining:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Task`."""
         batch, steps, objective = prepared.batch, prepared.drawn, self.run.objective
-        frames = int(self.config.frame_lengths(batch.lengths).max())
+        frames = int(self.config.encoded_lengths(batch.lengths).max())
         shape = (self.config.codebooks, self.config.codebook_entries)
         noise = (
             gumbel_noise((len(steps.targets), *shape), draws.device)
