@@ -53,7 +53,10 @@ WRONG = [
     ("eval --split dev-clean --beam 0", "--beam must be at least 1, got 0."),
     ("transcribe a.wav --model base-960", "There is no model 'base-960'; did you mean base-960h"),
     ("transcribe a.wav --model no/such.pt", "There is no model at no/such.pt."),
-    ("transcribe a.wav --lm 4-gram", "There is no language model '4-gram'; did you mean 4gram?"),
+    (
+        "transcribe a.wav --lm 4-gram",
+        "There is no language model '4-gram'; did you mean 4gram or demo-4gram?",
+    ),
     ("transcribe a.wav --lm no/such.arpa", "There is no language model at no/such.arpa."),
     ("transcribe a.wav --lexicon no.txt", "There is no lexicon at no.txt."),
     ("transcribe a.wav --workers -1", "--workers cannot be negative, got -1."),

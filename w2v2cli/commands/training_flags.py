@@ -208,8 +208,8 @@ class _Finetuning:
     lm: Annotated[
         str,
         Help(
-            "Validate with this language model too: 4gram or a file "
-            "(beam 50, weights 2 and -1, as in the paper)."
+            "Validate with this language model too: 4gram (LibriSpeech's, for English "
+            "transcripts) or a file (beam 50, weights 2 and -1, as in the paper)."
         ),
     ] = "none"
     lexicon: Annotated[Path | None, Help("Lexicon for --lm (see `w2v2 transcribe --help`).")] = None

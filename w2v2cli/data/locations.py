@@ -12,12 +12,14 @@ import gzip
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from lm.decoding import DecodingWeights
 from lm.ngram.carried import ATTRIBUTES, read_carried
+from lm.text.vocabulary import ENGLISH, Vocabulary
+from models.importers.labels import quick_outputs
 from storage.home import home
 from w2v2cli.data.downloads import Wanted, fetch, offline
 from w2v2cli.data.hub import (
@@ -59,7 +61,16 @@ PUBLISHED = {  # name: repository on the hub
     "large-lv60k-960h-self": "facebook/wav2vec2-large-960h-lv60-self",
 }
 OWN = "own"  # the language model that a model's folder carries
-LM_NAMES = ("none", "4gram", "transformer", OWN)
+# Language models by full name: whose they are, and their kind. `4gram` and `transformer` mean those
+# that belong to the model.
+NAMED_LMS: dict[str, tuple[Family, LmKind]] = {
+    "librispeech-4gram": ("librispeech", "arpa"),
+    "librispeech-transformer": ("librispeech", "transformer"),
+    "demo-4gram": ("demo", "arpa"),
+    "demo-transformer": ("demo", "transformer"),
+}
+FETCHED_LMS = tuple(name for name, (owner, _) in NAMED_LMS.items() if owner == "librispeech")
+LM_NAMES = ("none", "4gram", "transformer", OWN, *NAMED_LMS)
 TRANSFORMERS = (".safetensors", ".pt")  # our own files, and fairseq's
 SMALL_FILES = ("config.json", "preprocessor_config.json", "vocab.json")  # beside the weights
 PRETRAINED = frozenset({"base", "large", "large-lv60k"})  # only these may lack a vocab.json
@@ -99,6 +110,8 @@ class LmLocation:
     """The weights that came with it."""
     note: str = ""
     """What to tell the user of it, if anything."""
+    owner: Family | None = None
+    """Whose it is; None for a file of the user's own."""
 
 
 def model_names() -> list[str]:
@@ -168,43 +181,80 @@ def resolve_lm(
     model: ModelLocation,
     lexicon: Path | None = None,
     on_progress: OnProgress = lambda file, done, total: None,
+    vocabulary: Vocabulary | None = None,
 ) -> LmLocation:
     """Find a language model for a model, fetching it if necessary.
 
-    name: one of LM_NAMES, or a file. lexicon: replaces the one that belongs to the language model.
+    name: one of LM_NAMES, or a file. `4gram` and `transformer` are those that ship, for the model
+    that ships; LibriSpeech's, for the published models and for every other one that writes A to Z.
+    lexicon: replaces the one that belongs to the language model.
+    vocabulary: the model's, where it is known; else it is read from the model's files if needed.
 
     Raises UsageError, with the nearest names, for an unknown one, for a file that is not a
-    language model, and for a name that has none for this model; UserError where one cannot be
-    fetched.
+    language model, and for a name that has none for this model's alphabet; UserError where one
+    cannot be fetched, or the model cannot be read.
     """
     if lexicon is not None and not lexicon.is_file():
         raise UsageError(f"There is no lexicon at {lexicon}.")
     if name == "none":
         return LmLocation(name, None, lexicon)
-    if name in ("4gram", "transformer"):
-        return _lm_of(model, name, lexicon, on_progress)
     if name == OWN:
         return _own_lm(model, lexicon, on_progress)
-    return _lm_in(Path(name).expanduser(), name, lexicon)
+    if name not in LM_NAMES:
+        return _lm_in(Path(name).expanduser(), name, lexicon)
+    owner, _, what = name.rpartition("-")
+    if model.family is None and (lexicon is None or not owner):
+        _check_alphabet(name, model, vocabulary)
+    found = named_lm(f"{owner or model.family or 'librispeech'}-{what}", on_progress)
+    return replace(found, name=name, lexicon=lexicon or found.lexicon)
 
 
-def _lm_of(
-    model: ModelLocation, name: str, lexicon: Path | None, on_progress: OnProgress
-) -> LmLocation:
-    """The `4gram` or `transformer` that belongs to a model."""
-    neural = name == "transformer"
-    kind: LmKind = "transformer" if neural else "arpa"
-    if model.family == "demo":
-        path = _shipped(DEMO_TRANSFORMER if neural else DEMO_LM)
-        return LmLocation(name, path, lexicon or _shipped(DEMO_LEXICON), kind)
-    if model.family == "librispeech":
-        fetched = _librispeech_transformer if neural else _librispeech_lm
-        return LmLocation(name, fetched(on_progress), lexicon, kind)
-    other = "a file (w2v2 lm train" if neural else "an ARPA or KenLM file (w2v2 lm build"
-    raise UsageError(
-        f"--lm {name} goes with the shipped and the published models; for {model.name} name "
-        f"{other} makes one)."
-    )
+def named_lm(name: str, on_progress: OnProgress = lambda file, done, total: None) -> LmLocation:
+    """One of NAMED_LMS, fetched if necessary. Raises UserError where it cannot be fetched."""
+    owner, kind = NAMED_LMS[name]
+    if owner == "demo":
+        path = _shipped(DEMO_TRANSFORMER if kind == "transformer" else DEMO_LM)
+        return LmLocation(name, path, _shipped(DEMO_LEXICON), kind, owner=owner)
+    fetched = _librispeech_transformer if kind == "transformer" else _librispeech_lm
+    return LmLocation(name, fetched(on_progress), None, kind, owner=owner)
+
+
+def _check_alphabet(name: str, model: ModelLocation, vocabulary: Vocabulary | None) -> None:
+    """Refuse an English language model, before it is fetched, for a model that cannot write it.
+
+    `4gram` and `transformer` are taken for an alphabet that is A to Z and the apostrophe; their
+    full names for any that has these letters.
+    """
+    vocabulary = vocabulary or _vocabulary_in(model)
+    letters = {letter.upper() for letter in vocabulary.letters}
+    fits = letters >= ENGLISH if name in NAMED_LMS else letters == ENGLISH
+    if vocabulary.units == "pieces":
+        fits = vocabulary.normalizer.name == "english"
+    if vocabulary.units == "phones" or not fits:
+        made = "w2v2 lm train" if name.endswith("transformer") else "w2v2 lm build"
+        raise UsageError(
+            f"--lm {name} is English and {model.name} writes another alphabet: make a language "
+            f"model of its language ({made}) and give its file to --lm, or give --lm none."
+        )
+
+
+def _vocabulary_in(model: ModelLocation) -> Vocabulary:
+    """The vocabulary in a model's files. Raises UserError."""
+    try:
+        outputs = quick_outputs(model.path)
+        if outputs is None:
+            from models.importers.reader import read_model
+
+            checkpoint = read_model(model.path)
+            if checkpoint.labels is None:
+                raise UserError(
+                    f"{model.path} is only pretrained: "
+                    "it has no output layer to transcribe with (w2v2 finetune)."
+                )
+            outputs = checkpoint.labels, checkpoint.metadata
+        return Vocabulary.from_metadata(*outputs)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _own_lm(model: ModelLocation, lexicon: Path | None, on_progress: OnProgress) -> LmLocation:

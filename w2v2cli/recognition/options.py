@@ -53,9 +53,10 @@ class DecodingOptions:
     lm: Annotated[
         str,
         Help(
-            "Language model: `none`; `4gram` or `transformer`, those that belong to --model; "
-            "`own`, the one in the folder or repository of --model; or a file: .arpa or .arpa.gz, "
-            "a KenLM binary, a .safetensors or .pt Transformer."
+            "Language model: `none`; `4gram` or `transformer`, those that belong to --model: "
+            "LibriSpeech's for every model that writes A to Z, the demo model's own for it; `own`, "
+            "the one in the folder or repository of --model; or a file: .arpa or .arpa.gz, a KenLM "
+            "binary, a .safetensors or .pt Transformer."
         ),
     ] = "none"
     lexicon: Annotated[
@@ -85,8 +86,9 @@ class DecodingOptions:
         float | None,
         Help(
             "Weight of the language model score. Default: the tuned value for this model and LM if "
-            "`w2v2 tune-lm` has stored one, else that of --lm own, else 2 for an n-gram and 0.87 "
-            "for a Transformer.",
+            "`w2v2 tune-lm` has stored one, else that of --lm own, else the paper's for a "
+            "published model with LibriSpeech's LM, else 2 for an n-gram and 0.87 for a "
+            "Transformer.",
             SEARCH,
         ),
     ] = None
@@ -94,7 +96,8 @@ class DecodingOptions:
         float | None,
         Help(
             "Score added for each word: higher gives more and shorter words. "
-            "Default: the tuned value, else that of --lm own, else -1.",
+            "Default: the tuned value, else that of --lm own, else the paper's for a published "
+            "model, else -1.",
             SEARCH,
         ),
     ] = None

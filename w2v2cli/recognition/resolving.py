@@ -13,7 +13,6 @@ from lm.native.library import is_built
 from storage.home import home
 from w2v2cli.data.hub import OnProgress
 from w2v2cli.data.locations import (
-    LmKind,
     LmLocation,
     ModelLocation,
     resolve_lm,
@@ -26,15 +25,6 @@ from w2v2cli.recognition.searching.spec import Engine, SearchSpec
 
 if TYPE_CHECKING:
     from w2v2cli.recognition.searching.rescoring import Rescoring
-
-# Weights before tuning: the paper's start for n-grams (§4.4), and what it found for a Transformer
-# (100 h of labels, table 7).
-STARTING: dict[LmKind, tuple[float, float]] = {
-    "arpa": (2.0, -1.0),
-    "kenlm": (2.0, -1.0),
-    "transformer": (0.87, -1.0),
-}
-
 
 # What a checkpoint's metadata tells of its outputs (`Vocabulary.metadata`).
 OUTPUTS = ("units", "pieces", "normalizer", "blank", "word_boundary", "unknown")
@@ -160,18 +150,17 @@ def resolve(
         if location is not None and location.note:
             note(location.note)
     beam = options.beam_options(beams.of(lm.kind))
-    first = Weighing(lm, options.lm_weight, options.word_score, options.sil_score)
-    weights = first.starting
-    if options.search != "greedy":
-        weights = first.weights(model, None, note)
+    first = Weighing(model, lm, options.lm_weight, options.word_score, options.sil_score)
+    weights = first.starting(lambda sentence: None)
+    if options.search != "greedy" and lm.path is not None:
+        weights = first.weights(None, note)
     rescore = None
     if second is not None:
-        again = Weighing(
-            second, options.rescore_lm_weight, options.rescore_word_score, prefix="rescore-"
-        )
+        given = options.rescore_lm_weight, options.rescore_word_score
+        again = Weighing(model, second, *given, prefix="rescore-")
         rescore = Rescoring(
             second,
-            again.weights(model, rescored(lm), note),
+            again.weights(rescored(lm), note),
             options.rescore_first_weight,
             options.rescore_nbest,
         )
@@ -195,6 +184,7 @@ def resolve(
 class Weighing:
     """The weights of one pass of the search, as far as the user gave them."""
 
+    model: ModelLocation
     lm: LmLocation
     lm_weight: float | None = None
     word_score: float | None = None
@@ -202,43 +192,48 @@ class Weighing:
     prefix: str = ""
     """What the options' names begin with."""
 
-    @property
-    def starting(self) -> DecodingWeights:
-        """The given weights; for those that are missing the language model's, else the paper's."""
-        return self._filled(self.lm.weights or DecodingWeights(*STARTING[self.lm.kind]))
+    def starting(self, note: Callable[[str], None]) -> DecodingWeights:
+        """The given weights; for those that are missing the ones before any tuning.
 
-    def weights(
-        self, model: ModelLocation, search: str | None, note: Callable[[str], None]
-    ) -> DecodingWeights:
-        """The given weights; for those that are missing the tuned ones, else as in `starting`.
+        note: called with a sentence that says which these are, where they are not for all models.
+        """
+        from w2v2cli.recognition.tuning.published import untuned_weights
+
+        found = untuned_weights(self.model, self.lm)
+        if found.source is not None:
+            self._tell(found.weights, found.source, note)
+        return self._filled(found.weights)
+
+    def weights(self, search: str | None, note: Callable[[str], None]) -> DecodingWeights:
+        """The given weights; for those that are missing the tuned ones, else those before tuning.
 
         search: the kind of search they were tuned for; None for a single pass.
-        note: called with a sentence that says which weights come from tuning or the language model.
+        note: called with a sentence that says which weights were not given, and their source.
         """
         from w2v2cli.recognition.tuning.kept import BEAM, find_tuned
 
-        names = ["lm_weight", "word_score"] if self.prefix else list(SPOKEN)
-        missing = [name for name in names if getattr(self, name) is None]
-        tuned = find_tuned(model, self.lm, search or BEAM) if missing else None
+        tuned = find_tuned(self.model, self.lm, search or BEAM) if self._missing else None
         if tuned is None:
-            own = [name for name in missing if name != "sil_score"]
-            if self.lm.weights is not None and own:
-                values, override = self._spoken(self.lm.weights, own)
-                note(f"Note: {values}, as language_model/attrs.json has it; {override}.")
-            return self.starting
-        counting = [
-            name for name in missing if name != "sil_score" or tuned.weights.sil_score != 0.0
-        ]
-        if counting:
-            values, override = self._spoken(tuned.weights, counting)
-            note(f"Note: {values}, as tuned on {tuned.data} ({tuned.path}); {override}.")
+            return self.starting(note)
+        self._tell(tuned.weights, f"as tuned on {tuned.data} ({tuned.path})", note)
         return self._filled(tuned.weights)
 
-    def _spoken(self, weights: DecodingWeights, names: Sequence[str]) -> tuple[str, str]:
-        """Some weights with their values, and which options override them."""
-        values = _listed([f"{SPOKEN[name]} {getattr(weights, name):g}" for name in names])
-        flags = _listed([f"--{self.prefix}{name.replace('_', '-')}" for name in names])
-        return values, f"{flags} {'override them' if len(names) > 1 else 'overrides it'}"
+    @property
+    def _missing(self) -> list[str]:
+        names = ["lm_weight", "word_score"] if self.prefix else list(SPOKEN)
+        return [name for name in names if getattr(self, name) is None]
+
+    def _tell(self, weights: DecodingWeights, source: str, note: Callable[[str], None]) -> None:
+        """Say which of `weights` count because none were given, where a silence score counts."""
+        counting = [
+            name for name in self._missing if name != "sil_score" or weights.sil_score != 0.0
+        ]
+        if not counting:
+            return
+        values = _listed([f"{SPOKEN[name]} {getattr(weights, name):g}" for name in counting])
+        flags = _listed([f"--{self.prefix}{name.replace('_', '-')}" for name in counting])
+        override = "override them" if len(counting) > 1 else "overrides it"
+        note(f"Note: {values}, {source}; {flags} {override}.")
 
     def _filled(self, others: DecodingWeights) -> DecodingWeights:
         given = {

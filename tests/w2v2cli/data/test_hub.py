@@ -319,9 +319,6 @@ def test_the_published_names_are_repositories_with_librispeechs_language_models(
     assert resolve_model("facebook/wav2vec2-base-960h") == location
     at = resolve_model(f"base-960h@{commit}")
     assert (at.name, at.family, at.path) == (f"base-960h@{commit}", "librispeech", location.path)
-    server.publish(NAME, FILES)
-    with pytest.raises(UsageError, match="for org/name name an ARPA or KenLM file"):
-        resolve_lm("4gram", resolve_model(NAME))
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from lm.text.normalizers import Normalizer
+from lm.text.vocabulary import CHARACTERS, Vocabulary
+from models.importers.labels import TORCHAUDIO
 from storage.home import home
+from storage.tensors import save_tensors
+from w2v2cli.app import app
 from w2v2cli.data import locations as store
 from w2v2cli.data.downloads import offline
 from w2v2cli.data.locations import (
@@ -149,7 +155,9 @@ def test_an_unknown_model_is_answered_with_the_nearest_names(name, message):
 def test_what_ships_is_there():
     assert model_names()[0] == "demo"
     assert resolve_model("demo") == ModelLocation("demo", store.DEMO_MODEL, "demo")
-    assert resolve_lm("4gram", DEMO) == LmLocation("4gram", store.DEMO_LM, store.DEMO_LEXICON)
+    assert resolve_lm("4gram", DEMO) == LmLocation(
+        "4gram", store.DEMO_LM, store.DEMO_LEXICON, owner="demo"
+    )
 
 
 def test_a_shipped_file_that_is_missing(monkeypatch, tmp_path):
@@ -164,7 +172,9 @@ def test_the_4gram_of_a_librispeech_model_is_librispeechs(files, monkeypatch):
     served, asked = files
     served["/11/4-gram.arpa.gz"] = gzip.compress(ARPA)
     location = resolve_lm("4gram", LIBRISPEECH)
-    assert location == LmLocation("4gram", home() / "lm" / "4-gram.arpa.gz", None)
+    assert location == LmLocation(
+        "4gram", home() / "lm" / "4-gram.arpa.gz", None, owner="librispeech"
+    )
     assert location.path.read_bytes() == served["/11/4-gram.arpa.gz"]
     monkeypatch.setenv("W2V2_OFFLINE", "1")
     assert resolve_lm("4gram", LIBRISPEECH) == location
@@ -182,7 +192,9 @@ def test_the_transformer_of_a_librispeech_model_is_the_papers(files, monkeypatch
     monkeypatch.setenv("W2V2_LIBRISPEECH_TRANSFORMER", url)
     served |= {"/11/words.pt": b"weights", "/11/words.dict": b"THE 3\n"}
     location = resolve_lm("transformer", LIBRISPEECH)
-    assert location == LmLocation("transformer", home() / "lm" / "words.pt", None, "transformer")
+    assert location == LmLocation(
+        "transformer", home() / "lm" / "words.pt", None, "transformer", owner="librispeech"
+    )
     assert location.path.with_suffix(".dict").read_bytes() == b"THE 3\n"
     monkeypatch.setenv("W2V2_OFFLINE", "1")
     assert resolve_lm("transformer", LIBRISPEECH) == location
@@ -192,16 +204,80 @@ def test_the_transformer_of_a_librispeech_model_is_the_papers(files, monkeypatch
         match=r"incomplete on this machine and the network is off: fetch words\.dict from http",
     ):
         resolve_lm("transformer", LIBRISPEECH)
-    with pytest.raises(UsageError, match="for mine name a file"):
-        resolve_lm("transformer", OWN)
     assert resolve_lm("transformer", DEMO) == LmLocation(
-        "transformer", store.DEMO_TRANSFORMER, store.DEMO_LEXICON, "transformer"
+        "transformer", store.DEMO_TRANSFORMER, store.DEMO_LEXICON, "transformer", owner="demo"
     )
 
 
-def test_no_language_model_goes_with_a_model_we_do_not_know():
-    with pytest.raises(UsageError, match="for mine name an ARPA or KenLM file"):
-        resolve_lm("4gram", OWN)
+TURKISH = ("<pad>", "|", *"abcçdefgğhıijklmnoöprsştuüvyz")
+PIECES = Vocabulary.from_labels(("<pad>", "\u2581A", "B"), units="pieces")
+
+
+def own_model(tmp_path, labels, metadata=None):
+    """A checkpoint of somebody's own, of which only the outputs are read."""
+    path = tmp_path / "best.safetensors"
+    header = {"labels": labels, "metadata": metadata or {}}
+    save_tensors(path, {}, {"w2v2": header})
+    return ModelLocation(str(path), path, None)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [CHARACTERS, TORCHAUDIO, tuple(label.lower() for label in CHARACTERS)],
+    ids=["published", "torchaudio", "small"],
+)
+@pytest.mark.parametrize("name", ["4gram", "librispeech-4gram"])
+def test_the_4gram_of_a_models_alphabet_is_taken_not_of_its_name(files, tmp_path, labels, name):
+    served, _ = files
+    served["/11/4-gram.arpa.gz"] = gzip.compress(ARPA)
+    location = resolve_lm(name, own_model(tmp_path, labels))
+    path = home() / "lm" / "4-gram.arpa.gz"
+    assert location == LmLocation(name, path, None, owner="librispeech")
+
+
+@pytest.mark.parametrize("name", ["4gram", "librispeech-4gram"])
+@pytest.mark.parametrize(
+    ("labels", "metadata"),
+    [
+        (TURKISH, {}),
+        (("<pad>", "sh", "ih", "iy"), {"units": "phones"}),
+        (("<pad>", "\u2581ça"), {"normalizer": Normalizer("basic", "lower").metadata}),
+    ],
+    ids=["Turkish", "phones", "pieces"],
+)
+def test_a_model_of_another_alphabet_is_told_to_build_its_own(
+    files, tmp_path, labels, metadata, name
+):
+    _, asked = files
+    model = own_model(tmp_path, labels, metadata)
+    with pytest.raises(UsageError, match=rf"--lm {name} is English and .* \(w2v2 lm build\)"):
+        resolve_lm(name, model)
+    assert asked == []  # nothing was fetched in vain
+
+
+def test_letters_beside_a_to_z_need_the_full_name(files, tmp_path):
+    served, _ = files
+    served["/11/4-gram.arpa.gz"] = gzip.compress(ARPA)
+    model = own_model(tmp_path, (*CHARACTERS, "-", "É"))
+    with pytest.raises(UsageError, match="writes another alphabet"):
+        resolve_lm("4gram", model)
+    assert resolve_lm("librispeech-4gram", model).path.is_file()
+
+
+def test_word_pieces_of_english_take_librispeechs(files):
+    served, _ = files
+    served["/11/4-gram.arpa.gz"] = gzip.compress(ARPA)
+    assert resolve_lm("4gram", OWN, vocabulary=PIECES).path.is_file()
+
+
+def test_the_demo_model_takes_librispeechs_by_its_full_name(files):
+    served, _ = files
+    served["/11/4-gram.arpa.gz"] = gzip.compress(ARPA)
+    assert resolve_lm("librispeech-4gram", resolve_model("demo")).owner == "librispeech"
+    assert resolve_lm("demo-4gram", LIBRISPEECH).path == store.DEMO_LM
+
+
+def test_no_language_model_reads_no_model():
     assert resolve_lm("none", OWN) == LmLocation("none", None, None)
 
 
@@ -232,6 +308,20 @@ def test_the_language_model_that_a_folder_carries(tmp_path):
     (folder / "attrs.json").write_text("[]")
     with pytest.raises(UserError, match=r"attrs\.json is not a JSON object"):
         resolve_lm("own", model)
+
+
+def test_language_models_are_fetched_ahead(files):
+    served, _ = files
+    served["/11/4-gram.arpa.gz"] = gzip.compress(ARPA)
+    done = CliRunner().invoke(app, ["lm", "fetch", "librispeech-4gram"])
+    assert done.exit_code == 0, done.output
+    path = home() / "lm" / "4-gram.arpa.gz"
+    assert done.stdout == f"{path}: 0.0 MB\n" and path.is_file()
+    wrong = CliRunner().invoke(app, ["lm", "fetch", "librispeech-4gram", "4gram"])
+    assert wrong.exit_code == 2
+    assert "NAME takes librispeech-4gram or librispeech-transformer, got '4gram'" in wrong.stderr
+    missing = CliRunner().invoke(app, ["lm", "fetch", "librispeech-transformer"])
+    assert missing.exit_code == 1
 
 
 def test_language_models_of_the_user(tmp_path):
@@ -276,8 +366,8 @@ def test_what_is_no_language_model_is_refused(tmp_path, name, content, message):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("4-gram", r"There is no language model '4-gram'; did you mean 4gram\?"),
-        ("huge", r"there are none, 4gram, transformer, own, or a path\."),
+        ("4-gram", r"There is no language model '4-gram'; did you mean 4gram"),
+        ("huge", r"there are none, 4gram, transformer, own, librispeech-4gram, .*, or a path\."),
         ("lm/x.arpa", r"There is no language model at lm/x\.arpa\."),
     ],
 )

@@ -7,6 +7,7 @@ import inspect
 import typer
 
 from w2v2cli.commands.lm.build import build as _build
+from w2v2cli.commands.lm.fetch import fetch as _fetch
 from w2v2cli.commands.lm.info import info as _info
 from w2v2cli.commands.lm.score import score as _score
 from w2v2cli.commands.lm.train import train as _train
@@ -17,6 +18,7 @@ app = typer.Typer(help="Build and train language models, and look into them.", n
 app.command("train")(_train)
 for name, command, parser in (
     ("build", _build, variadic("--prune")),
+    ("fetch", _fetch, None),
     ("info", _info, None),
     ("score", _score, None),
 ):

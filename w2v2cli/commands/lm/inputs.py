@@ -22,7 +22,8 @@ LmFile = Annotated[
     typer.Argument(
         metavar="LM",
         help="A file: .arpa[.gz], KenLM binary, or Transformer (.safetensors, or fairseq's .pt "
-        "with its dictionary beside it); or 4gram or transformer, the models that ship.",
+        "with its dictionary beside it); 4gram or transformer, the models that ship; or "
+        "librispeech-4gram or librispeech-transformer, which are fetched.",
     ),
 ]
 Normalize = Annotated[
@@ -37,14 +38,19 @@ Normalize = Annotated[
 
 
 def lm_file(name: str) -> Path:
-    """The file of a language model, given by path or as one that ships. Raises UsageError."""
-    from w2v2cli.data.locations import resolve_lm, resolve_model
+    """The file of a language model, given by path or by name. Raises UsageError, UserError."""
+    from w2v2cli.commands.reporting import fetching
+    from w2v2cli.data.locations import NAMED_LMS, named_lm
 
-    location = resolve_lm(name, resolve_model("demo")) if name in ("4gram", "transformer") else None
-    file = Path(name) if location is None or location.path is None else location.path
-    if not file.is_file():
-        raise UsageError(f"There is no language model at {file}.")
-    return file
+    full = f"demo-{name}" if name in ("4gram", "transformer") else name
+    if full in NAMED_LMS:
+        with fetching() as on_fetch:
+            file = named_lm(full, on_fetch).path
+        assert file is not None
+        return file
+    if not Path(name).is_file():
+        raise UsageError(f"There is no language model at {name}.")
+    return Path(name)
 
 
 @contextmanager

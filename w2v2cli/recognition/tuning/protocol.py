@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from w2v2cli.data.corpora.catalogue import find_splits
+from w2v2cli.data.locations import NAMED_LMS
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.processes import Ranks
 from w2v2cli.recognition.evaluating import evaluate_corpora
@@ -46,8 +47,10 @@ class ProtocolRow:
 
 def language_models(lm: str) -> list[str]:
     """The rows of the table: the paper's models up to the one named; `none` and a file else."""
-    names = ["none", "4gram", "transformer"]
-    return names[: names.index(lm) + 1] if lm in names else ["none", lm]
+    owner = lm.rpartition("-")[0] if lm in NAMED_LMS else ""
+    names = [f"{owner}-{name}" if owner else name for name in ("4gram", "transformer")]
+    rows = ["none", *names]
+    return rows[: rows.index(lm) + 1] if lm in rows else ["none", lm]
 
 
 def protocol_settings(

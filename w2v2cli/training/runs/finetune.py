@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from lm.decoding import BeamOptions, DecodingWeights
-from lm.text.vocabulary import Vocabulary
+from lm.text.vocabulary import ENGLISH, Vocabulary
 from models.config import PRESETS
 from models.importers.reader import read_model
 from w2v2cli.data.corpora.readers import ignored
 from w2v2cli.data.dataset import LeftOut, budget_samples, labelled
-from w2v2cli.data.locations import resolve_lm, resolve_model
+from w2v2cli.data.hub import OnProgress
+from w2v2cli.data.locations import ModelLocation, resolve_lm, resolve_model
 from w2v2cli.data.recordings import Recordings
 from w2v2cli.errors import UsageError, UserError
-from w2v2cli.processes import Ranks
+from w2v2cli.processes import Ranks, cores_of
 from w2v2cli.recognition.devices import resolve_device
 from w2v2cli.recognition.recognizer import open_search
 from w2v2cli.recognition.resolving import RecognitionOptions
@@ -86,7 +87,8 @@ def finetune(
     model: checkpoint to start from, or `base-config`, `demo-config`, ... for random weights.
     recipe: a name in `recipes.FINETUNING`.
     valid: corpus to validate on; by default see `labelled_recordings`.
-    lm, lexicon: language model to validate with (beam 50, weights 2 and -1, as the paper).
+    lm, lexicon: language model to validate with (beam 50, weights 2 and -1, as the paper): a file,
+        or `4gram` and `transformer`, which are LibriSpeech's where the transcripts are English.
     seeds: number of seeds to train from. peak_lr: peak learning rates in place of the recipe's.
     """
     rates: Sequence[float | None] = peak_lr if isinstance(peak_lr, Sequence) else [peak_lr]
@@ -190,22 +192,42 @@ class _Validation:
 
     @contextmanager
     def searches(
-        self, model: str, vocabulary: Vocabulary, warn: Callable[[str], None]
+        self, model: str, vocabulary: Vocabulary, ranks: Ranks, callbacks: Callbacks
     ) -> Iterator[Searches | None]:
-        """Open search processes with the paper's settings for validation (§4.3)."""
+        """Open search processes with the paper's settings for validation (§4.3).
+
+        The ranks of a machine divide its cores among them.
+        """
         if self.lm == "none":
             yield None
             return
-        location = resolve_model("demo" if model.endswith("-config") else model)
+        # The alphabet of the run decides, not that of the model it starts from.
+        demo = model in ("demo", "demo-config") and vocabulary.letters == ENGLISH
+        location = ModelLocation(model, Path(model), "demo" if demo else None)
+        fetch = _telling(callbacks.note if ranks.first else lambda sentence: None)
         options = RecognitionOptions(
             location,
-            resolve_lm(self.lm, location, self.lexicon),
+            resolve_lm(self.lm, location, self.lexicon, fetch, vocabulary),
             DecodingWeights(2.0, -1.0),
             BeamOptions(50),
             device="cpu",  # the GPUs are busy with the training
+            workers=cores_of(ranks),
         )
+        warn = callbacks.warn if ranks.first else lambda sentence: None
         with open_search(options, vocabulary.symbols, vocabulary.metadata, warn) as pool:
             yield pool
+
+
+def _telling(note: Callable[[str], None]) -> OnProgress:
+    """Return a callback of downloads that names each file once."""
+    begun: set[str] = set()
+
+    def on_progress(file: str, done: int, total: int | None) -> None:
+        if file not in begun:
+            begun.add(file)
+            note(f"Fetching {file}" + (f" ({total / 1e6:.1f} MB)." if total else "."))
+
+    return on_progress
 
 
 @dataclass(frozen=True)
@@ -258,7 +280,8 @@ class _Job:
             "started_from": self.model,
             "seed": config.seed,
         }
-        with self.validation.searches(self.model, vocabulary, callbacks.warn) as pool:
+        ranks = collectives.ranks
+        with self.validation.searches(self.model, vocabulary, ranks, callbacks) as pool:
             task = Finetuning(config, start, vocabulary, held_out, pool, metadata)
             network = build(start, config, vocabulary)
             stream = audio_stream(config, learned, collectives)
