@@ -19,7 +19,7 @@ class SpanMask:
     """Share of frames that start a masked span, p. fairseq's `mask_prob` is p · M."""
     time_span: int = 10
     """Frames in a span, M: of each span where lengths are `fixed`, of the mean one where they are
-    `normal` or `poisson`, of the longest where they are `uniform`."""
+    `normal` or `poisson`, of the longest (or shortest) where they are `uniform`."""
     channel_probability: float = 0.0
     """Share of channels that start a span of channels set to zero."""
     channel_span: int = 64
@@ -27,7 +27,7 @@ class SpanMask:
     time_lengths: SpanLengths = "fixed"
     """Distribution of the spans' lengths (ablations, P App. A)."""
     time_spread: float = 0.0
-    """Standard deviation of `normal` lengths, shortest of `uniform` ones; unused by the others."""
+    """Standard deviation of `normal` lengths, the other end of `uniform` ones; others ignore it."""
     time_overlap: bool = True
     """Whether spans may overlap (ablations, P App. A)."""
 
@@ -38,11 +38,6 @@ class SpanMask:
             )
         if self.time_spread < 0:
             raise ValueError(f"time_spread cannot be negative, got {self.time_spread:g}")
-        if self.time_lengths == "uniform" and not 1 <= self.time_spread <= self.time_span:
-            raise ValueError(
-                "the shortest of uniform lengths, time_spread, lies between 1 and the longest, "
-                f"time_span {self.time_span}; got {self.time_spread:g}"
-            )
 
 
 def sample_time_mask(
@@ -109,10 +104,9 @@ def _span_lengths(
         mean = mean.to(generator.device)
     if mask.time_lengths == "uniform":
         draws = torch.rand(shape, generator=generator, device=mean.device)
-        shortest = round(mask.time_spread)
-        return shortest + (draws * (mask.time_span - shortest + 1)).long().clamp(
-            max=mask.time_span - shortest
-        )
+        ends = (max(round(mask.time_spread), 1), mask.time_span)
+        shortest, choices = min(ends), abs(ends[1] - ends[0]) + 1
+        return shortest + (draws * choices).long().clamp(max=choices - 1)
     if mask.time_lengths == "normal":
         mean = torch.normal(mean, mask.time_spread, generator=generator)
     elif mask.time_lengths == "poisson":

@@ -44,6 +44,11 @@ def finetune(
 
       w2v2 finetune librilight-10h -o RUN --model BASE.safetensors --recipe base-10h
     """
+    if flags.recipes:
+        from w2v2cli.training.runs.recipe_list import finetuning_list
+
+        typer.echo(finetuning_list())
+        return
     if not flags.dry_run and (not (corpora or flags.shards) or output is None):
         raise UsageError(
             "Name the corpora to train on, and by -o the folder of the run (or --dry-run)."

@@ -52,6 +52,11 @@ def pretrain(
 
       torchrun --nproc-per-node 8 --no-python w2v2 pretrain train-960 -o runs/base
     """
+    if flags.recipes:
+        from w2v2cli.training.runs.recipe_list import pretraining_list
+
+        typer.echo(pretraining_list())
+        return
     if not flags.dry_run and (not (corpora or flags.shards) or output is None):
         raise UsageError(
             "Name the corpora to train on, and by -o the folder of the run (or --dry-run)."

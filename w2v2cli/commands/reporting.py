@@ -106,4 +106,9 @@ def report_end(result: RunResult) -> None:
         typer.echo("peak rate  seed  validation WER")
         for run in result.candidates:
             typer.echo(f"{run.peak_lr:<9g}  {run.seed:<4}  {run.score:.2%}")
+        for spread in result.spreads:
+            typer.echo(
+                f"Mean of {spread.seeds} seeds at {spread.peak_lr:g}: {spread.mean:.2%}, "
+                f"standard deviation {spread.deviation:.2%}"
+            )
         say(f"The best of them is {result.checkpoint}.")

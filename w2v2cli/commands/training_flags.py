@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from w2v2cli.help import Help
 
-PretrainingRecipe = Literal["base-960", "large-960", "large-lv60k", "ablation", "small"]
 BATCHES, RUN, TEXT = "Batches", "Run", "Text"  # headings of --help
 
 
@@ -128,6 +127,7 @@ class AudioTrainingFlags(TrainingFlags):
             flag="--recompute/--keep-activations",
         ),
     ] = None
+    recipes: Annotated[bool, Help("List the recipes and train nothing.", flag="--recipes")] = False
     dry_run: Annotated[
         bool,
         Help(
@@ -157,14 +157,18 @@ class AudioTrainingFlags(TrainingFlags):
 @dataclass(frozen=True)
 class _Pretraining:
     recipe: Annotated[
-        PretrainingRecipe,
+        str,
         Help(
-            "Settings by name: the paper's three models, the setup of its ablations, or a network "
-            "of 3 M parameters for two CPU cores."
+            "Settings by name: base-960, large-960, large-lv60k (the paper's models), "
+            "large-lv60k-reference (fairseq's settings), base-960-8-heads, small (3 M parameters, "
+            "for two CPU cores), ablation (the baseline of the paper's ablations) or "
+            "ablation-ROW (a row of its tables 4, 5 and 13; --recipes lists them).",
+            metavar="NAME",
         ),
     ] = "base-960"
     valid: Annotated[
-        str | None, Help("Corpus to validate on. Default: one recording in a hundred.")
+        str | None,
+        Help("Corpus to validate on, or several (A+B). Default: one recording in a hundred."),
     ] = None
     model: Annotated[
         str | None,
@@ -194,15 +198,17 @@ class _Finetuning:
         str,
         Help(
             "Settings by name: base- or large- with 10m, 1h, 10h, 100h or 960h (fairseq's), the "
-            "same after paper- (the paper's table), timit, scratch, demo.",
+            "same after paper- (the paper's table), timit (LARGE), timit-base, ablation (after "
+            "`w2v2 pretrain --recipe ablation-ROW`), scratch, demo; --recipes lists them.",
             metavar="NAME",
         ),
     ] = "demo"
     valid: Annotated[
         str | None,
         Help(
-            "Corpus to validate on. Default: dev-other for LibriSpeech and Libri-light, else a "
-            "tenth of the corpora, by speaker where speakers are known."
+            "Corpus to validate on, or several (dev-clean+dev-other). Default: dev-other for "
+            "LibriSpeech and Libri-light, else a tenth of the corpora, by speaker where speakers "
+            "are known."
         ),
     ] = None
     lm: Annotated[

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from lm.text.normalizers import Normalizer
 from lm.text.vocabulary import Units
+from models.config import Wav2Vec2Config
 from models.masking import SpanMask
 from models.pretraining import Objective
 from w2v2cli.errors import UsageError
@@ -94,6 +96,8 @@ class PretrainConfig(AudioRunConfig):
 
     model: str = "base"
     """Preset of the network."""
+    architecture: tuple[tuple[str, Any], ...] = ()
+    """Fields of the network in place of the preset's; `changed` puts them here by their names."""
     objective: Objective = Objective()
     """Masks, distractors and weights of the losses."""
     temperature: Annealing = Annealing()
@@ -178,6 +182,12 @@ class LmConfig(RunConfig):
 
 
 Config = TypeVar("Config", bound=RunConfig)
+# Fields of the architecture that a run can set; the two that are settings of a run already are not.
+NETWORK: dict[str, Any] = {
+    name: kind
+    for name, kind in get_type_hints(Wav2Vec2Config).items()
+    if name not in ("quantized_inputs", "quantized_targets")
+}
 
 
 def changed(config: Config, settings: Mapping[str, Any]) -> Config:
@@ -186,7 +196,8 @@ def changed(config: Config, settings: Mapping[str, Any]) -> Config:
     settings: value by the name of a field, with a dot for those inside: `objective.distractors`,
     `schedule.peak`, `mask.time_span`. A value may be a text, as on a command line. `mask_prob`
     beside `time_probability` is fairseq's, p·M. `accumulate` replaces the recipe's
-    `total_batch_hours`.
+    `total_batch_hours`. A name that is not the recipe's but a field of the network's architecture
+    (`num_heads`, `codebooks`) goes into `architecture`.
 
     Raises UsageError for a field that does not exist, a value that does not fit, and two settings
     that contradict each other.
@@ -232,6 +243,11 @@ def _set(config: Any, path: list[str], text: str, setting: str) -> Any:
     """Replace the field at `path`, which leads through nested dataclasses."""
     name, *inside = path
     known = {item.name for item in fields(config)}
+    if "architecture" in known and name in NETWORK and not inside:
+        others = tuple(pair for pair in config.architecture if pair[0] != name)
+        value = _field_of_network(name, text, setting)
+        return replace(config, architecture=(*others, (name, value)))
+    known -= {"architecture"}
     if _is_mask_prob(name) and "time_probability" in known:
         probability = _parsed(text, float, setting) / max(config.time_span, 1)
         return _replaced(config, "time_probability", probability)
@@ -245,6 +261,19 @@ def _set(config: Any, path: list[str], text: str, setting: str) -> Any:
             raise UsageError(f"Setting {setting}: {name} has no fields inside it.")
         return replace(config, **{name: _set(within, inside, text, setting)})
     return _replaced(config, name, _parsed(text, get_type_hints(type(config))[name], setting))
+
+
+def _field_of_network(name: str, text: str, setting: str) -> Any:
+    """The value that a text stands for in a field of the architecture."""
+    if name != "conv_layers":
+        return _parsed(text, NETWORK[name], setting)
+    layers = re.findall(r"\(\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\)", text)
+    if not layers or re.sub(r"[\s,()\d]", "", text) or text.count("(") != len(layers):
+        raise UsageError(
+            f"Setting {setting}: it takes channels, kernel and stride of each layer, such as "
+            "(512,10,5),(512,3,2)."
+        )
+    return tuple(tuple(map(int, layer)) for layer in layers)
 
 
 def _parsed(text: str, kind: Any, setting: str) -> Any:

@@ -7,12 +7,14 @@ with fairseq. `total_batch_hours` is what all devices of the source process in o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
-from models.config import SAMPLE_RATE
+from models.config import SAMPLE_RATE, base
 from models.masking import SpanMask
 from models.pretraining import Objective
-from w2v2cli.training.config import FinetuneConfig, LmConfig, PretrainConfig
+from w2v2cli.training.config import FinetuneConfig, LmConfig, PretrainConfig, changed
 from w2v2cli.training.schedule import Annealing, Decay, TriStage, warm_up_then_linear
 
 
@@ -58,7 +60,7 @@ def large_960() -> PretrainConfig:
 def large_lv60k() -> PretrainConfig:
     """LARGE on LV-60k: 600 k updates (P §4.2), rate 3e-4 (T), γ 0.03 (P App. B).
 
-    R has 1 M updates, rate 5e-3 and γ 1.
+    For R's settings see `large_lv60k_reference`.
     """
     return PretrainConfig(
         model="large-lv60k",
@@ -74,6 +76,20 @@ def large_lv60k() -> PretrainConfig:
     )
 
 
+def large_lv60k_reference() -> PretrainConfig:
+    """LARGE on LV-60k as R configures it: 1 M updates, rate 5e-3, 32 k of warm-up, γ 1."""
+    return replace(
+        large_lv60k(),
+        schedule=warm_up_then_linear(5e-3, 1_000_000, warmup=0.032),
+        objective=Objective(penalty_weight=0.0, encoder_gradient=1.0),
+    )
+
+
+def base_960_8_heads() -> PretrainConfig:
+    """BASE with the 8 attention heads that P §4.2 prints; every released checkpoint has 12 (R)."""
+    return replace(base_960(), architecture=(("num_heads", 8),))
+
+
 def ablation() -> PretrainConfig:
     """BASE as the ablations train it (T §5.4): LS-960, 250 k updates, mask probability 0.075."""
     return PretrainConfig(
@@ -86,6 +102,80 @@ def ablation() -> PretrainConfig:
         validate_every=5_000,
         save_every=1_000,
     )
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A row of T's tables 4, 5 and 13: what it changes in `ablation`, and the result printed."""
+
+    settings: dict[str, Any]
+    """Values by the names that `--set` takes."""
+    wer: float
+    """Mean WER of three seeds of fine-tuning on dev-clean and dev-other together, in percent."""
+    deviation: float
+    """Its standard deviation."""
+
+
+def _without_overlap(span: int, **more: Any) -> dict[str, Any]:
+    """Masks of T table 5: starts with p = 0.037, which hides as many frames as the baseline."""
+    spans = {"time_probability": 0.037, "time_overlap": False, "time_span": span, **more}
+    return {f"objective.mask.{name}": value for name, value in spans.items()}
+
+
+# The encoder sees 480 samples (30 ms) at the same rate. T does not say which kernel is wider; the
+# sixth is the one that gives 480 if it grows by one.
+ENCODER_30_MS = tuple(
+    (channels, 3 if i == 5 else kernel, stride)
+    for i, (channels, kernel, stride) in enumerate(base().conv_layers)
+)
+CONTINUOUS = {"quantized_targets": False}
+
+ABLATIONS: dict[str, Ablation] = {
+    # Table 4
+    "quantized-inputs": Ablation({"quantized_inputs": True}, 12.18, 0.41),
+    "quantized-inputs-only": Ablation({**CONTINUOUS, "quantized_inputs": True}, 11.18, 0.16),
+    "continuous": Ablation(CONTINUOUS, 8.58, 0.08),
+    # Table 5
+    "span-8": Ablation({"objective.mask.time_span": 8}, 8.33, 0.05),
+    "span-12": Ablation({"objective.mask.time_span": 12}, 8.19, 0.08),
+    "span-15": Ablation({"objective.mask.time_span": 15}, 8.43, 0.19),
+    "p-0.065": Ablation({"objective.mask.time_probability": 0.065}, 7.95, 0.08),
+    "p-0.06": Ablation({"objective.mask.time_probability": 0.06}, 8.14, 0.22),
+    "uniform-1-31": Ablation(
+        _without_overlap(31, time_lengths="uniform", time_spread=1.0), 8.39, 0.02
+    ),
+    "uniform-10-30": Ablation(
+        _without_overlap(30, time_lengths="uniform", time_spread=10.0), 9.17, 0.05
+    ),
+    "poisson-15": Ablation(_without_overlap(15, time_lengths="poisson"), 8.13, 0.04),
+    "normal-15-10": Ablation(
+        _without_overlap(15, time_lengths="normal", time_spread=10.0), 8.37, 0.03
+    ),
+    "no-overlap-10": Ablation(_without_overlap(10), 9.15, 0.02),
+    "no-overlap-15": Ablation(_without_overlap(15), 9.43, 0.26),
+    # Table 13
+    "mlp": Ablation({**CONTINUOUS, "target_glu": True}, 8.51, 0.05),
+    "separate-encoders": Ablation({**CONTINUOUS, "separate_encoders": True}, 8.90, 0.01),
+    "30ms": Ablation({"conv_layers": ENCODER_30_MS}, 7.99, 0.06),
+    "alpha-0": Ablation({"objective.diversity_weight": 0.0}, 8.48, 0.08),
+    "alpha-0.05": Ablation({"objective.diversity_weight": 0.05}, 8.34, 0.08),
+    "alpha-0.2": Ablation({"objective.diversity_weight": 0.2}, 8.58, 0.45),
+    "position-256": Ablation({"position_kernel": 256}, 8.14, 0.05),
+    "no-target-gradient": Ablation({"objective.target_gradient": False}, 8.41, 0.08),
+    "k-200": Ablation({"objective.distractors": 200}, 8.12, 0.05),
+    "k-50-batch-50": Ablation(
+        {"objective.distractors": 50, "objective.batch_distractors": 50}, 8.79, 0.06
+    ),
+    "any-step": Ablation({"objective.distractors_anywhere": True}, 8.07, 0.02),
+    "no-noise": Ablation({"objective.gumbel_noise": False}, 8.73, 0.42),
+    "g-4-v-18": Ablation({"codebooks": 4, "codebook_entries": 18}, 9.02, 0.38),
+    "g-8-v-8": Ablation({"codebooks": 8, "codebook_entries": 8}, 8.13, 0.07),
+    "u-1": Ablation({"objective.edge_steps": 1}, 9.53, 0.91),
+    "u-5": Ablation({"objective.edge_steps": 5}, 8.19, 0.07),
+    "u-10": Ablation({"objective.edge_steps": 10}, 8.07, 0.07),
+    "u-15": Ablation({"objective.edge_steps": 15}, 7.89, 0.10),
+    "u-20": Ablation({"objective.edge_steps": 20}, 7.90, 0.01),
+}
 
 
 def small() -> PretrainConfig:
@@ -111,12 +201,22 @@ def small() -> PretrainConfig:
     )
 
 
+def _changed_ablation(settings: dict[str, Any]) -> PretrainConfig:
+    return changed(ablation(), settings)
+
+
 PRETRAINING: dict[str, Callable[[], PretrainConfig]] = {
     "base-960": base_960,
     "large-960": large_960,
     "large-lv60k": large_lv60k,
-    "ablation": ablation,
+    "large-lv60k-reference": large_lv60k_reference,
+    "base-960-8-heads": base_960_8_heads,
     "small": small,
+    "ablation": ablation,
+    **{
+        f"ablation-{name}": partial(_changed_ablation, row.settings)
+        for name, row in ABLATIONS.items()
+    },
 }
 
 
@@ -237,9 +337,29 @@ def scratch() -> FinetuneConfig:
 
 
 def timit() -> FinetuneConfig:
-    """TIMIT's phones: the 10 h recipe (P §4.3) with T's own masks and 40 k updates."""
+    """TIMIT's phones with LARGE, as P reports (§5.3): the 10 h recipe, T's masks, 40 k updates.
+
+    P searched rates of 2e-5 and 3e-5.
+    """
+    row = _paper(
+        rate=2e-5, updates=40_000, time=0.065, channel=0.012, batch=LARGE_LOW, layer_drop=0.1
+    )
+    return replace(row, units="phones")
+
+
+def timit_base() -> FinetuneConfig:
+    """TIMIT's phones with BASE, which P does not report: R's rate of 10 h, T's masks."""
     row = _paper(rate=5e-5, updates=40_000, time=0.065, channel=0.012, batch=BASE_LOW)
     return replace(row, units="phones")
+
+
+def ablation_finetuning() -> FinetuneConfig:
+    """How the ablations are fine-tuned (T §5.4): 10 h, 60 k updates, one GPU of 640 k samples.
+
+    T gives no further settings: the rest is the paper's 10 h row. It reports mean and deviation of
+    three seeds on dev-clean and dev-other together.
+    """
+    return _paper(rate=2e-5, updates=60_000, time=0.065, channel=0.004, batch=(640_000, 1, 1))
 
 
 # rate: peak learning rate. head_only: first updates in which only the output layer learns.
@@ -312,6 +432,8 @@ FINETUNING: dict[str, Callable[[], FinetuneConfig]] = {
         rate=3e-5, updates=320_000, time=0.05, channel=0.0016, batch=LARGE_960, layer_drop=0.1
     ),
     "timit": timit,
+    "timit-base": timit_base,
+    "ablation": ablation_finetuning,
     "scratch": scratch,
     "demo": demo,
 }

@@ -44,8 +44,24 @@ FREE = {
     "validate_every",
 }
 # Settings that older runs did not write down, with the values they had.
-LATER = {"alphabet": "auto", "normalizer": "auto", "case": "auto", "language": ""}
-LATER_IN_SCHEDULE = {"decay": "linear"}
+LATER: dict[str, object] = {
+    "alphabet": "auto",
+    "normalizer": "auto",
+    "case": "auto",
+    "language": "",
+    "architecture": [],
+}
+LATER_INSIDE: dict[str, dict[str, object]] = {
+    "schedule": {"decay": "linear"},
+    "objective": {
+        "batch_distractors": 0,
+        "distractors_anywhere": False,
+        "edge_steps": 0,
+        "gumbel_noise": True,
+        "target_gradient": True,
+    },
+    "mask": {"time_lengths": "fixed", "time_spread": 0.0, "time_overlap": True},
+}
 
 
 def _ignored(_: object) -> None:
@@ -119,9 +135,7 @@ def check_settings(folder: Path, config: RunConfig, write: bool) -> None:
     before = read_json(
         path, ["kind"], "the same call then continues the run, without comparing settings"
     )
-    before = {**LATER, **before}
-    if isinstance(before.get("schedule"), dict):
-        before["schedule"] = {**LATER_IN_SCHEDULE, **before["schedule"]}
+    before = _with_later({**LATER, **before})
     other = [name for name in settings if name not in FREE and settings[name] != before.get(name)]
     if other:
         shown = "; ".join(
@@ -130,6 +144,16 @@ def check_settings(folder: Path, config: RunConfig, write: bool) -> None:
         raise UsageError(
             f"{folder} holds a run with other settings: {shown}. Name another folder by -o."
         )
+
+
+def _with_later(settings: dict[str, Any]) -> dict[str, Any]:
+    """Add, inside of settings, those that older runs did not write down."""
+    return {
+        name: {**LATER_INSIDE.get(name, {}), **_with_later(value)}
+        if isinstance(value, dict)
+        else value
+        for name, value in settings.items()
+    }
 
 
 def read_json(path: Path, keys: Collection[str], consequence: str) -> dict[str, Any]:

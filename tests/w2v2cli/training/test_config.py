@@ -1,11 +1,12 @@
-from typing import get_args
+from dataclasses import replace
 
 import pytest
 
-from w2v2cli.commands.training_flags import PretrainingRecipe
-from w2v2cli.errors import UsageError
+from models.config import base
+from w2v2cli.errors import UsageError, UserError
 from w2v2cli.training.config import changed, parse_settings
 from w2v2cli.training.recipes import FINETUNING, PRETRAINING
+from w2v2cli.training.tasks.pretraining import network_config
 
 
 def with_settings(*settings):
@@ -119,16 +120,56 @@ def test_recipes_have_the_numbers_of_their_sources():
     assert FINETUNING["paper-base-100h"]().schedule.updates == 50_000
     assert FINETUNING["base-960h"]().head_only_updates == 0
     assert FINETUNING["paper-base-960h"]().head_only_updates == 10_000
-    timit = FINETUNING["timit"]()
-    assert (timit.units, timit.schedule.updates, timit.mask.channel_probability) == (
-        "phones",
-        40_000,
-        0.012,
+
+
+@pytest.mark.parametrize(("name", "layer_drop"), [("timit", 0.1), ("timit-base", 0.05)])
+def test_timit_has_the_papers_masks_and_the_layer_drop_of_its_network(name, layer_drop):
+    timit = FINETUNING[name]()
+    masks = (timit.mask.time_probability, timit.mask.channel_probability)
+    assert (timit.units, timit.schedule.updates, masks) == ("phones", 40_000, (0.065, 0.012))
+    assert timit.layer_drop == layer_drop
+
+
+def test_the_references_run_on_60_000_hours():
+    run = PRETRAINING["large-lv60k-reference"]()
+    assert run.schedule.updates == 1_000_000 and run.schedule.peak == 5e-3
+    assert run.schedule.rate(16_000) == pytest.approx(2.5e-3)
+    assert run.schedule.rate(32_000) == 5e-3 > run.schedule.rate(32_001)
+    assert run.objective.encoder_gradient == 1.0 and run.objective.penalty_weight == 0.0
+
+
+def test_fields_of_the_network_are_settings_of_pretraining():
+    run = with_settings("num_heads=8", "conv_norm=layer", "normalize_waveform=true", "num_heads=4")
+    assert network_config(run) == replace(
+        base(), num_heads=4, conv_norm="layer", normalize_waveform=True
     )
+    layers = network_config(with_settings("conv_layers=(64,10,5),(32,3,2)")).conv_layers
+    assert layers == ((64, 10, 5), (32, 3, 2))
 
 
-def test_pretraining_names_its_recipes_where_they_are_options():
-    assert set(get_args(PretrainingRecipe)) == set(PRETRAINING)
+def test_base_has_the_papers_heads_where_the_recipe_says_so():
+    eight = network_config(PRETRAINING["base-960-8-heads"]())
+    assert (eight.num_heads, network_config(PRETRAINING["base-960"]()).num_heads) == (8, 12)
+    assert replace(eight, num_heads=12) == base()
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ("heads=8", "there is no heads; there are "),
+        ("architecture=8", "there is no architecture"),
+        ("num_heads=many", "'many' is not a whole number"),
+        ("conv_layers=512,10", "channels, kernel and stride of each layer"),
+    ],
+)
+def test_fields_that_the_network_lacks_are_refused(setting, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        with_settings(setting)
+
+
+def test_a_network_that_cannot_be_is_a_sentence():
+    with pytest.raises(UserError, match="width 768 cannot be divided by num_heads 7"):
+        network_config(with_settings("num_heads=7"))
 
 
 def test_the_temperature_falls_to_its_floor():

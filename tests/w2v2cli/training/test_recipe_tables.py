@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from w2v2cli.training.recipes import FINETUNING, PRETRAINING
+from w2v2cli.training.recipes import ABLATIONS, FINETUNING, PRETRAINING
+from w2v2cli.training.runs.recipe_list import changes
 
 PAGE = Path(__file__).parents[3] / "docs" / "training.md"
 
@@ -32,6 +33,14 @@ def test_pretraining():
             f"{run.objective.mask.time_probability:g}",
         ]
         for name, run in ((name, recipe()) for name, recipe in PRETRAINING.items())
+        if name.removeprefix("ablation-") not in ABLATIONS
+    ]
+
+
+def test_ablations():
+    assert rows("| `ablation-` | changes") == [
+        [name, f"`{changes(name)}`", f"{row.wer:.2f}", f"{row.deviation:.2f}"]
+        for name, row in ABLATIONS.items()
     ]
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from models.config import SAMPLE_RATE, Wav2Vec2Config
 from w2v2cli.data.dataset import TrainingSet
 from w2v2cli.processes import Ranks
-from w2v2cli.training.config import AudioRunConfig, FinetuneConfig
+from w2v2cli.training.config import NETWORK, AudioRunConfig, FinetuneConfig
 from w2v2cli.training.stream import accumulation, reading_of
 
 A100 = 1180.0  # seconds of audio that one A100 trains BASE on in a second, as published
@@ -69,7 +69,11 @@ def dry_run(
         ]
     time = duration(updates * seconds / speed)
     rows.append(("time", f"{time} at {speed:.0f} s of audio a second on each device (--speed)"))
-    return DryRun(tuple(rows), tuple(_flattened(asdict(config))))
+    settings = asdict(config)
+    if "architecture" in settings:
+        del settings["architecture"]
+        settings |= {name: getattr(model, name) for name in NETWORK}
+    return DryRun(tuple(rows), tuple(_flattened(settings)))
 
 
 def _output_layer_row(config: AudioRunConfig) -> Iterator[tuple[str, str]]:

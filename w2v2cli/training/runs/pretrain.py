@@ -164,13 +164,19 @@ def pretraining_dry_run(
         learned, _, _ = unlabelled_recordings(
             names, shards, text_of(valid), path_of(data), config.shortest_seconds
         )
-    return dry_run(config, build(config), network_config(config), learned, speed)
+    with torch.device("meta"):  # sizes are all that is needed of the weights
+        network = build(config)
+    return dry_run(config, network, network_config(config), learned, speed)
 
 
 def pretraining_config(recipe: str, settings: Mapping[str, Any]) -> PretrainConfig:
     """Return a recipe with some settings changed. Raises UsageError for names that do not exist."""
     if recipe not in PRETRAINING:
-        raise UsageError(f"--recipe takes {', '.join(PRETRAINING)}; got {recipe!r}.")
+        names = ", ".join(name for name in PRETRAINING if not name.startswith("ablation-"))
+        raise UsageError(
+            f"--recipe takes {names} and ablation-ROW, all of which --recipes lists; "
+            f"got {recipe!r}."
+        )
     return changed(PRETRAINING[recipe](), settings)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean, stdev
 
 from w2v2cli.training.loop import Outcome
 from w2v2cli.training.metrics import read_log
@@ -20,6 +21,18 @@ class Candidate:
     seed: int
     score: float
     """Its lowest validation WER (or PER), as a ratio."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What the seeds of one learning rate came to."""
+
+    peak_lr: float
+    seeds: int
+    mean: float
+    """Mean of their scores."""
+    deviation: float
+    """Standard deviation of a sample, with seeds - 1 below the line."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,18 @@ class RunResult:
     """Everything logged of the update that the best checkpoint is from."""
     candidates: tuple[Candidate, ...] = ()
     """All runs of a selection, the best first; empty for a single run."""
+
+    @property
+    def spreads(self) -> tuple[Spread, ...]:
+        """Mean and deviation over the seeds of each learning rate, if there are several."""
+        by_rate: dict[float, list[float]] = {}
+        for run in self.candidates:
+            by_rate.setdefault(run.peak_lr, []).append(run.score)
+        return tuple(
+            Spread(rate, len(scores), mean(scores), stdev(scores))
+            for rate, scores in sorted(by_rate.items())
+            if len(scores) > 1
+        )
 
 
 def result_of(outcome: Outcome, folder: Path, judged_by: str) -> RunResult:

@@ -44,6 +44,11 @@ def text_of(value: str | Path | None) -> str | None:
     return None if value is None else str(value)
 
 
+def validated_on(valid: str) -> list[str]:
+    """Return the names in a --valid: one, or several with + between them (dev-clean+dev-other)."""
+    return [valid] if Path(valid).exists() else valid.split("+")
+
+
 def read_utterances(
     names: Sequence[str], data: Path | None, note: Note = ignored
 ) -> list[Utterance]:
@@ -108,7 +113,7 @@ def labelled_recordings(
     if valid is None and known and known <= set(TRAINING_NAMES):
         valid = "timit-dev" if all(name.startswith("timit") for name in known) else "dev-other"
     if valid is not None:
-        held_out = read_source([valid], None, data, phones, note)
+        held_out = read_source(validated_on(valid), None, data, phones, note)
         return _without(every, held_out, valid, note), held_out
     most = MOST_HOURS * 3600 * SAMPLE_RATE
     found = divided(every.ids, every.speakers, every.lengths.tolist(), ["dev"], most=most)
@@ -216,7 +221,8 @@ def unlabelled_recordings(
     shortest = int(shortest_seconds * SAMPLE_RATE)
     every, left_out = unlabelled(read_source(names, shards, data, note=note), shortest)
     if valid is not None:
-        return every, unlabelled(read_source([valid], None, data), shortest)[0], left_out
+        held_out, _ = unlabelled(read_source(validated_on(valid), None, data), shortest)
+        return every, held_out, left_out
     # Which ones is decided by their number alone, so that a continued run holds out the same.
     order = np.random.default_rng(len(every)).permutation(len(every))
     count = min(max(int(len(every) * HELD_OUT), HELD_OUT_LEAST), HELD_OUT_MOST)

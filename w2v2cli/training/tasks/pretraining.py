@@ -36,17 +36,21 @@ LEAVES_CHANCE = 1000
 
 
 def network_config(run: PretrainConfig) -> Wav2Vec2Config:
-    """Return the architecture of a run: its preset with the switches of the ablations.
+    """Return the architecture of a run: its preset with the fields that the run sets.
 
-    Raises UserError for a preset that does not exist.
+    Raises UserError for a preset that does not exist, and for fields that make no network.
     """
     if run.model not in PRESETS:
         raise UserError(f"There is no preset model={run.model}; there are {', '.join(PRESETS)}.")
-    return replace(
-        PRESETS[run.model](),
-        quantized_inputs=run.quantized_inputs,
-        quantized_targets=run.quantized_targets,
-    )
+    try:
+        return replace(
+            PRESETS[run.model](),
+            **dict(run.architecture),
+            quantized_inputs=run.quantized_inputs,
+            quantized_targets=run.quantized_targets,
+        )
+    except ValueError as error:
+        raise UserError(f"The network cannot be: {error}.") from None
 
 
 def build(run: PretrainConfig) -> Wav2Vec2ForPretraining:

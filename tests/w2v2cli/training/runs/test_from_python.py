@@ -119,6 +119,16 @@ def test_wrong_calls_are_sentences(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_several_corpora_may_be_validated_on():
+    both = f"{CORPUS}+{CORPUS.with_name('test-clean')}"
+    train, valid = labelled_recordings([str(CORPUS)], None, both, None)
+    parts = [
+        labelled_recordings([str(CORPUS)], None, str(part), None)[1]
+        for part in (CORPUS, CORPUS.with_name("test-clean"))
+    ]
+    assert train.ids == [] and list(valid.ids) == [*parts[0].ids, *parts[1].ids]
+
+
 def test_what_is_validated_on_is_not_trained_on():
     train, valid = labelled_recordings([f"{CORPUS}@3"], None, None, None)
     assert set(train.ids) & set(valid.ids) == set() and len(valid.ids) == len(set(valid.ids))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from w2v2cli.commands.reporting import report_end
 from w2v2cli.processes import Ranks
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.recipes import FINETUNING
@@ -70,3 +71,17 @@ def test_a_run_that_fails_leaves_an_older_best_as_it_was(tmp_path):
     with pytest.raises(RuntimeError):
         run_all(run, CONFIGS, tmp_path, ALONE, Callbacks())
     assert (tmp_path / BEST).read_text() == "old"
+
+
+def test_seeds_have_a_mean_and_the_deviation_of_a_sample(tmp_path, capsys):
+    found = run_all(pretend()[0], CONFIGS, tmp_path, ALONE, Callbacks())
+    low, high = found.spreads
+    assert (low.peak_lr, low.seeds, high.peak_lr) == (1e-4, 2, 2e-4)
+    assert low.mean == pytest.approx(0.4) and low.deviation == pytest.approx(0.02**0.5)
+    report_end(found)
+    told = capsys.readouterr().out
+    assert "Mean of 2 seeds at 0.0001: 40.00%, standard deviation 14.14%" in told
+
+
+def test_one_seed_has_no_deviation(tmp_path):
+    assert run_all(pretend()[0], CONFIGS[::2], tmp_path, ALONE, Callbacks()).spreads == ()
