@@ -13,6 +13,27 @@ SAMPLE_RATE = 16_000  # Hz; every waveform that enters a model has it
 ADAPTER_PADDING = 1  # frames of zeros at either end of a convolutional adapter's input
 
 ConvLayer = tuple[int, int, int]  # channels, kernel (input steps), stride (input steps)
+COUNTS = (
+    "width",
+    "ffn_width",
+    "num_layers",
+    "position_kernel",
+    "codebook_entries",
+    "codebook_width",
+    "target_width",
+    "adapter_layers",
+    "adapter_kernel",
+    "adapter_stride",
+)
+PROBABILITIES = (
+    "dropout",
+    "attention_dropout",
+    "activation_dropout",
+    "feature_dropout",
+    "quantizer_dropout",
+    "final_dropout",
+    "layer_drop",
+)
 Count = TypeVar("Count")  # an int, or a tensor of them
 
 
@@ -128,9 +149,12 @@ class Wav2Vec2Config:
                 "attention_adapter is a width, and goes with norm_order 'pre', "
                 f"got {self.attention_adapter} with {self.norm_order!r}"
             )
-        for name in ("adapter_layers", "adapter_kernel", "adapter_stride"):
+        for name in COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in PROBABILITIES:
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is from 0 to below 1, got {getattr(self, name):g}")
         for name, divisor in (
             ("num_heads", self.num_heads),
             ("position_groups", self.position_groups),

@@ -73,6 +73,7 @@ def _print_plan(flags: PretrainFlags, corpora: list[str]) -> None:
     plan = pretraining_dry_run(
         corpora,
         recipe=flags.recipe,
+        model=flags.model,
         valid=flags.valid,
         shards=flags.shards,
         data=flags.data,

@@ -19,6 +19,7 @@ from models.pretraining import Objective
 from w2v2cli.errors import UsageError
 from w2v2cli.training.schedule import Annealing, TriStage
 
+ARCHITECTURE = "architecture"
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
@@ -68,6 +69,8 @@ class RunConfig:
 class AudioRunConfig(RunConfig):
     """Settings that every run on audio has."""
 
+    architecture: tuple[tuple[str, Any], ...] = ()
+    """Fields of the network in place of the preset's; `changed` puts them here by their names."""
     batch_seconds: float
     """Seconds of audio, padding included, in one micro-batch on one device."""
     total_batch_hours: float = 0.0
@@ -96,8 +99,6 @@ class PretrainConfig(AudioRunConfig):
 
     model: str = "base"
     """Preset of the network."""
-    architecture: tuple[tuple[str, Any], ...] = ()
-    """Fields of the network in place of the preset's; `changed` puts them here by their names."""
     objective: Objective = Objective()
     """Masks, distractors and weights of the losses."""
     temperature: Annealing = Annealing()
@@ -182,12 +183,7 @@ class LmConfig(RunConfig):
 
 
 Config = TypeVar("Config", bound=RunConfig)
-# Fields of the architecture that a run can set; the two that are settings of a run already are not.
-NETWORK: dict[str, Any] = {
-    name: kind
-    for name, kind in get_type_hints(Wav2Vec2Config).items()
-    if name not in ("quantized_inputs", "quantized_targets")
-}
+NETWORK: dict[str, Any] = get_type_hints(Wav2Vec2Config)  # types by the fields' names
 
 
 def changed(config: Config, settings: Mapping[str, Any]) -> Config:
@@ -243,18 +239,18 @@ def _set(config: Any, path: list[str], text: str, setting: str) -> Any:
     """Replace the field at `path`, which leads through nested dataclasses."""
     name, *inside = path
     known = {item.name for item in fields(config)}
-    if "architecture" in known and name in NETWORK and not inside:
+    network = NETWORK if ARCHITECTURE in known else {}
+    known -= {ARCHITECTURE}
+    if name in network and name not in known and not inside:
         others = tuple(pair for pair in config.architecture if pair[0] != name)
         value = _field_of_network(name, text, setting)
         return replace(config, architecture=(*others, (name, value)))
-    known -= {"architecture"}
     if _is_mask_prob(name) and "time_probability" in known:
         probability = _parsed(text, float, setting) / max(config.time_span, 1)
         return _replaced(config, "time_probability", probability)
     if name not in known:
-        raise UsageError(
-            f"Setting {setting}: there is no {name}; there are {', '.join(sorted(known))}."
-        )
+        names = ", ".join(sorted(known | set(network)))
+        raise UsageError(f"Setting {setting}: there is no {name}; there are {names}.")
     if inside:
         within = getattr(config, name)
         if not is_dataclass(within):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from torch import nn
@@ -11,7 +11,8 @@ from torch import nn
 from models.config import SAMPLE_RATE, Wav2Vec2Config
 from w2v2cli.data.dataset import TrainingSet
 from w2v2cli.processes import Ranks
-from w2v2cli.training.config import NETWORK, AudioRunConfig, FinetuneConfig
+from w2v2cli.training.architecture import FINETUNING_ONLY, PRETRAINING_ONLY
+from w2v2cli.training.config import ARCHITECTURE, AudioRunConfig, FinetuneConfig
 from w2v2cli.training.stream import accumulation, reading_of
 
 A100 = 1180.0  # seconds of audio that one A100 trains BASE on in a second, as published
@@ -25,13 +26,17 @@ class DryRun:
     """What it is, and its value with unit."""
     settings: tuple[tuple[str, Any], ...]
     """Every setting by its full name."""
+    network: tuple[tuple[str, Any], ...]
+    """Every field of the architecture that is not among them."""
 
     def text(self) -> str:
         """Return it as aligned lines."""
         width = max(len(name) for name, _ in self.rows)
         lines = [f"{name:<{width}}  {value}" for name, value in self.rows]
         settings = [f"  {name} = {value}" for name, value in self.settings]
-        return "\n".join([*lines, "", "settings (--set)", *settings])
+        network = [f"  {name} = {value}" for name, value in self.network]
+        headings = "settings (--set)", "network (--set, where no checkpoint fixes it)"
+        return "\n".join([*lines, "", headings[0], *settings, "", headings[1], *network])
 
 
 def dry_run(
@@ -69,11 +74,21 @@ def dry_run(
         ]
     time = duration(updates * seconds / speed)
     rows.append(("time", f"{time} at {speed:.0f} s of audio a second on each device (--speed)"))
-    settings = asdict(config)
-    if "architecture" in settings:
-        del settings["architecture"]
-        settings |= {name: getattr(model, name) for name in NETWORK}
-    return DryRun(tuple(rows), tuple(_flattened(settings)))
+    settings = [pair for pair in _flattened(asdict(config)) if pair[0] != ARCHITECTURE]
+    return DryRun(tuple(rows), tuple(settings), tuple(_network(config, model)))
+
+
+def _network(config: AudioRunConfig, model: Wav2Vec2Config) -> Iterator[tuple[str, Any]]:
+    """The fields of the architecture that are not settings of the run itself."""
+    without = {item.name for item in fields(config)}
+    if isinstance(config, FinetuneConfig):
+        without |= PRETRAINING_ONLY
+    else:
+        without |= FINETUNING_ONLY
+    for name, value in asdict(model).items():
+        if name not in without:
+            layers = ",".join(str(layer).replace(" ", "") for layer in model.conv_layers)
+            yield name, layers if name == "conv_layers" else value
 
 
 def _output_layer_row(config: AudioRunConfig) -> Iterator[tuple[str, str]]:

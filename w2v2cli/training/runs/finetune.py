@@ -24,6 +24,7 @@ from w2v2cli.recognition.devices import resolve_device
 from w2v2cli.recognition.recognizer import open_search
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.searching.spec import Searches
+from w2v2cli.training.architecture import designed, refuse_pretraining_only
 from w2v2cli.training.collectives import Collectives, joined
 from w2v2cli.training.config import FinetuneConfig, changed
 from w2v2cli.training.metrics import Progress
@@ -130,7 +131,7 @@ def finetuning_dry_run(
     """Describe what `finetune` would do; see there, and `dry_run` for `speed`."""
     config = finetuning_config(recipe, settings or {}, peak_lr)
     names = names_of(corpora)
-    start = read_start(str(model))
+    start = start_of(str(model), config)
     source, learned = None, None
     if names or shards:
         phones = config.units == "phones"
@@ -158,6 +159,17 @@ def finetuning_config(
         raise UsageError(f"--recipe takes {', '.join(FINETUNING)}; got {recipe!r}.")
     rate = {} if peak_lr is None else {"schedule.peak": peak_lr}
     return changed(FINETUNING[recipe](), {**rate, **settings})
+
+
+def start_of(name: str, config: FinetuneConfig) -> Start:
+    """Return what a run begins with, as `read_start`, its architecture changed as the run says.
+
+    Raises UsageError for fields that a checkpoint fixes or that a fine-tuned network lacks.
+    """
+    refuse_pretraining_only(config.architecture)
+    start = read_start(name)
+    fixed_by = None if start.weights is None else name
+    return replace(start, config=designed(start.config, config.architecture, fixed_by))
 
 
 def read_start(name: str) -> Start:
@@ -245,7 +257,7 @@ class _Job:
         self, config: FinetuneConfig, folder: Path, collectives: Collectives, callbacks: Callbacks
     ) -> RunResult:
         """Carry out one run in a folder."""
-        start = read_start(self.model)
+        start = start_of(self.model, config)
         vocabulary = vocabulary_of(config, self.train.texts, folder, start.vocabulary)
         if collectives.first:
             keep_vocabulary(vocabulary, folder)

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from models.checkpoint import check_weights
 from models.importers.reader import read_model
 from models.pretraining import Wav2Vec2ForPretraining
 from w2v2cli.data.corpora.readers import ignored
@@ -34,7 +33,7 @@ from w2v2cli.training.runs.sources import (
     unlabelled_recordings,
 )
 from w2v2cli.training.stream import audio_stream, reading_of
-from w2v2cli.training.tasks.pretraining import Pretraining, build, network_config
+from w2v2cli.training.tasks.pretraining import Pretraining, Start, build, network_config
 
 
 def pretrain(
@@ -83,6 +82,8 @@ def pretrain(
         "started_from": text_of(model),
         "seed": config.seed,
     }
+    start = None if model is None else read_start(str(model))
+    network_config(config, start)  # refuses what cannot be before anything is read
     first = Ranks.from_environment().first
     sets = unlabelled_recordings(
         names,
@@ -92,13 +93,14 @@ def pretrain(
         config.shortest_seconds,
         note if first else ignored,
     )
-    job = _Job(config, *sets, metadata, Path(output), tensorboard)
+    job = _Job(config, start, *sets, metadata, Path(output), tensorboard)
     return job.run(place, Callbacks(on_progress, warn, note))
 
 
 @dataclass(frozen=True)
 class _Job:
     config: PretrainConfig
+    start: Start | None
     learned: TrainingSet
     held_out: TrainingSet
     left_out: list[LeftOut]
@@ -111,11 +113,9 @@ class _Job:
         with joined(device) as collectives:
             if collectives.first:
                 self._describe(callbacks.note, collectives.world)
-            network = build(config)
-            if self.metadata["started_from"] is not None:
-                _load(network, self.metadata["started_from"])
+            network = build(config, self.start)
             validation = reading_of(config).epoch(self.held_out, 0)
-            task = Pretraining(config, validation, self.metadata)
+            task = Pretraining(config, validation, self.metadata, self.start)
             outcome = train(
                 network,
                 task,
@@ -150,6 +150,7 @@ def pretraining_dry_run(
     corpora: Corpora = (),
     *,
     recipe: str = "base-960",
+    model: str | Path | None = None,
     valid: str | Path | None = None,
     shards: str | None = None,
     data: str | Path | None = None,
@@ -164,9 +165,11 @@ def pretraining_dry_run(
         learned, _, _ = unlabelled_recordings(
             names, shards, text_of(valid), path_of(data), config.shortest_seconds
         )
+    start = None if model is None else read_start(str(model))
+    architecture = network_config(config, start)
     with torch.device("meta"):  # sizes are all that is needed of the weights
-        network = build(config)
-    return dry_run(config, network, network_config(config), learned, speed)
+        network = Wav2Vec2ForPretraining(architecture)
+    return dry_run(config, network, architecture, learned, speed)
 
 
 def pretraining_config(recipe: str, settings: Mapping[str, Any]) -> PretrainConfig:
@@ -180,10 +183,10 @@ def pretraining_config(recipe: str, settings: Mapping[str, Any]) -> PretrainConf
     return changed(PRETRAINING[recipe](), settings)
 
 
-def _load(network: Wav2Vec2ForPretraining, name: str) -> None:
+def read_start(name: str) -> Start:
+    """Return a pretrained checkpoint. Raises UserError where it cannot be read."""
     try:
         checkpoint = read_model(resolve_model(name).path)
-        check_weights(checkpoint.weights, network)
     except ValueError as error:
         raise UserError(str(error)) from error
-    network.load_state_dict(checkpoint.weights)
+    return Start(name, checkpoint.config, checkpoint.weights)

@@ -23,6 +23,7 @@ from w2v2cli.data.dataset import Batch, TrainingSet, budget_samples, collate
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.devices import dtype_named
 from w2v2cli.recognition.scoring.error_rate import ErrorCounts, align, align_phones, total
+from w2v2cli.training.architecture import REGULARISATION
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import FinetuneConfig
 from w2v2cli.training.tasks.output_layer import continued, rows_by_label
@@ -47,7 +48,7 @@ class Start:
 
 def regularised(config: Wav2Vec2Config, run: FinetuneConfig) -> Wav2Vec2Config:
     """Return the architecture with the dropouts and the LayerDrop of the run."""
-    return replace(
+    own = replace(
         config,
         dropout=run.dropout,
         feature_dropout=run.dropout,
@@ -55,6 +56,7 @@ def regularised(config: Wav2Vec2Config, run: FinetuneConfig) -> Wav2Vec2Config:
         activation_dropout=run.activation_dropout,
         layer_drop=run.layer_drop,
     )
+    return replace(own, **dict(pair for pair in run.architecture if pair[0] in REGULARISATION))
 
 
 def build(start: Start, run: FinetuneConfig, outputs: int | Vocabulary) -> Wav2Vec2ForCTC:

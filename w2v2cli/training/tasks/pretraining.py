@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.checkpoint import Checkpoint, save_checkpoint
+from models.checkpoint import Checkpoint, check_weights, save_checkpoint
 from models.config import PRESETS, Wav2Vec2Config
 from models.pretraining import (
     Losses,
@@ -25,6 +25,7 @@ from models.quantizer import GumbelQuantizer, gumbel_noise
 from w2v2cli.data.dataset import Batch, MicroBatches
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.devices import dtype_named
+from w2v2cli.training.architecture import REGULARISATION, designed, refuse_finetuning_only
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import PretrainConfig
 from w2v2cli.training.tasks.protocol import Draws, Prepared
@@ -35,28 +36,50 @@ WATCHED = 200  # updates whose mean accuracy is compared with chance
 LEAVES_CHANCE = 1000
 
 
-def network_config(run: PretrainConfig) -> Wav2Vec2Config:
-    """Return the architecture of a run: its preset with the fields that the run sets.
+def network_config(run: PretrainConfig, start: Start | None = None) -> Wav2Vec2Config:
+    """Return the architecture of a run: its preset with the switches of the ablations.
 
-    Raises UserError for a preset that does not exist, and for fields that make no network.
+    start: checkpoint to go on from. It has its own shape, and the preset's regularisation.
+
+    Raises UserError for a preset that does not exist, UsageError for settings that do not fit.
     """
+    refuse_finetuning_only(run.architecture)
     if run.model not in PRESETS:
         raise UserError(f"There is no preset model={run.model}; there are {', '.join(PRESETS)}.")
-    try:
-        return replace(
-            PRESETS[run.model](),
-            **dict(run.architecture),
-            quantized_inputs=run.quantized_inputs,
-            quantized_targets=run.quantized_targets,
-        )
-    except ValueError as error:
-        raise UserError(f"The network cannot be: {error}.") from None
+    preset = PRESETS[run.model]()
+    if start is not None:
+        kept = {name: getattr(preset, name) for name in REGULARISATION}
+        preset = replace(start.config, **kept)
+    switched = replace(
+        preset, quantized_inputs=run.quantized_inputs, quantized_targets=run.quantized_targets
+    )
+    return designed(switched, run.architecture, None if start is None else start.name)
 
 
-def build(run: PretrainConfig) -> Wav2Vec2ForPretraining:
-    """Return the network a run begins with, its weights drawn from the run's seed."""
+@dataclass(frozen=True)
+class Start:
+    """A pretrained checkpoint that a run goes on from."""
+
+    name: str
+    """What the user calls it."""
+    config: Wav2Vec2Config
+    weights: Mapping[str, Tensor]
+
+
+def build(run: PretrainConfig, start: Start | None = None) -> Wav2Vec2ForPretraining:
+    """Return the network a run begins with, its weights drawn from the run's seed.
+
+    start: checkpoint whose weights it gets instead. Raises UserError where they do not fit.
+    """
     torch.manual_seed(run.seed)
-    network = Wav2Vec2ForPretraining(network_config(run))
+    network = Wav2Vec2ForPretraining(network_config(run, start))
+    if start is not None:
+        try:
+            check_weights(start.weights, network)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        network.load_state_dict(start.weights)
+        return network
     if run.centred_codebook:
         for module in network.modules():
             if isinstance(module, GumbelQuantizer):
@@ -75,10 +98,12 @@ class Pretraining:
     run: PretrainConfig
     validation: MicroBatches
     metadata: dict[str, Any] = field(default_factory=dict)
+    start: Start | None = None
+    """Checkpoint that the run goes on from."""
     judged_by: str = "valid_contrastive"
 
     def __post_init__(self) -> None:
-        self.config = network_config(self.run)
+        self.config = network_config(self.run, self.start)
         self._accuracy: deque[float] = deque(maxlen=WATCHED)
 
     @property
