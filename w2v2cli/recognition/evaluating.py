@@ -16,7 +16,7 @@ from w2v2cli.processes import Ranks
 from w2v2cli.recognition.output import write_file
 from w2v2cli.recognition.recognizer import open_pipeline
 from w2v2cli.recognition.resolving import RecognitionOptions
-from w2v2cli.recognition.scoring.results import Evaluation
+from w2v2cli.recognition.scoring.results import Evaluation, unwritable
 from w2v2cli.recognition.scoring.rows import (
     ScoredRow,
     evaluation_of,
@@ -75,7 +75,7 @@ def evaluate_corpora(
     output: file that gets a line of JSON for each utterance.
     skip_existing: leave out utterances that `output` has, of the same settings.
     normalizer: how references and transcripts are spelled; None takes the model's own way.
-    warn: called with a sentence about the lexicon or the language model.
+    warn: called with a sentence about the lexicon, the language model or the references.
     on_progress: called with the number of utterances done and of all that were to do.
 
     Under torchrun the ranks divide the utterances; the first one returns the result, the others
@@ -172,6 +172,11 @@ def _scored(
         return
     with open_pipeline(options, warn if parts.ranks.first else lambda sentence: None) as pipeline:
         take_cores(parts.ranks)
+        if parts.ranks.first:
+            for corpus in {id(place.corpus): place.corpus for place in places}.values():
+                sentence = unwritable(corpus, pipeline.pool.spec.vocabulary, normalizer)
+                if sentence is not None:
+                    warn(sentence)
         for _, group in groupby(parts.mine, key=lambda index: id(places[index].corpus)):
             indices = list(group)
             numbers = [places[index].number for index in indices]

@@ -8,6 +8,7 @@ import pytest
 from w2v2cli.data.corpora.catalogue import find_splits
 from w2v2cli.data.locations import SHIPPED
 from w2v2cli.errors import UsageError
+from w2v2cli.recognition import evaluating
 from w2v2cli.recognition.evaluating import evaluate_corpora
 from w2v2cli.recognition.options import DecodingOptions
 from w2v2cli.recognition.resolving import resolve
@@ -77,3 +78,16 @@ def test_an_evaluation_goes_on_from_the_rows_it_has(settings, tmp_path):
     assert counted == [(1, 2), (2, 2)]
     assert again.evaluations[0].words == first.evaluations[0].words
     assert len(output.read_text().splitlines()) == total
+
+
+def test_an_evaluation_warns_of_references_that_cannot_be_written(settings, tmp_path, monkeypatch):
+    shutil.copy(CLIPS[0], tmp_path / "a.flac")
+    (tmp_path / "a.txt").write_text("AND")
+    monkeypatch.setattr(
+        evaluating, "unwritable", lambda part, vocabulary, normalizer: f"{part.name} {normalizer}"
+    )
+    warnings = []
+    evaluate_corpora(
+        settings, find_splits(None, tmp_path), normalizer="basic", warn=warnings.append
+    )
+    assert warnings == [f"{tmp_path} basic"]

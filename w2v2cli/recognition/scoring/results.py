@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from lm.text.normalizers import Normalizer, NormalizerName
 from lm.text.phones import PhoneError, fold
+from lm.text.vocabulary import Vocabulary
 from w2v2cli.data.corpora.catalogue import CorpusSplit
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
@@ -22,6 +23,7 @@ from w2v2cli.recognition.scoring.error_rate import (
 from w2v2cli.recognition.searching.spec import SearchSpec
 
 Unit = Literal["words", "phones"]
+SHOWN = 10  # characters that a warning lists
 
 
 @dataclass(frozen=True)
@@ -125,3 +127,33 @@ def scoring(
         except PhoneError as error:
             raise UserError(f"{part.name}, {utterance.id}: {error}") from None
     return lambda utterance, text: align_phones(utterance.phones or (), text.split(), timit)
+
+
+def unwritable(
+    part: CorpusSplit, vocabulary: Vocabulary, normalizer: NormalizerName | None = None
+) -> str | None:
+    """A sentence on the reference words that the model has no letters for; None without any.
+
+    Digits are the usual ones. Such words are errors whatever was heard. A `normalizer` other than
+    the model's spells the transcripts anew, so that nothing can be said; nor of phones and pieces.
+    """
+    spell = vocabulary.normalizer
+    if vocabulary.units != "characters" or normalizer not in (None, spell.name):
+        return None
+    characters: Counter[str] = Counter()
+    words: list[tuple[str, str]] = []
+    for utterance in part.utterances:
+        for word in spell(utterance.text or "").split():
+            strange = [c for c in vocabulary.symbols_of(word) if c not in vocabulary.letters]
+            characters.update(strange)
+            words += [(word, utterance.id)] if strange else []
+    if not words:
+        return None
+    listed = ", ".join(f"{c!r} {count}" for c, count in characters.most_common(SHOWN))
+    listed += " and others" if len(characters) > SHOWN else ""
+    first, where = words[0]
+    return (
+        f"{part.name}: {len(words)} words in {len({name for _, name in words})} references have "
+        f"characters that the model cannot write ({listed}), {first} in {where} first. Each is an "
+        "error, whatever was heard: write numbers as they are said."
+    )

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from lm.decoding import DecodingWeights
+from lm.text.normalizers import Normalizer
 from lm.text.phones import phone_labels
-from lm.text.vocabulary import CHARACTERS
+from lm.text.vocabulary import CHARACTERS, Vocabulary
 from w2v2cli.data.corpora.catalogue import CorpusSplit
 from w2v2cli.data.locations import LmLocation, ModelLocation
 from w2v2cli.data.utterance import Utterance
@@ -19,6 +20,7 @@ from w2v2cli.processes import Ranks
 from w2v2cli.recognition import resolving
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.scoring.report import json_report, print_report
+from w2v2cli.recognition.scoring.results import unwritable
 from w2v2cli.recognition.scoring.rows import evaluation_of, scored_rows, settings_line
 from w2v2cli.recognition.searching.rescoring import Rescoring
 from w2v2cli.recognition.searching.spec import SearchSpec
@@ -186,3 +188,19 @@ def test_there_is_no_rate_of_nothing():
     with redirect_stdout(io.StringIO()) as printed:
         print_report([nothing], OPTIONS, 5, 0)
     assert "0.00" not in printed.getvalue() and "0.0 to" not in printed.getvalue()
+
+
+def test_references_that_the_model_cannot_write_are_counted_and_named():
+    """Their errors say nothing about the model, and a rate alone would hide them."""
+    labels = ("<pad>", "|", *"abcçdefgğhıijklmnoöprsştuüvyz")
+    turkish = Vocabulary.from_labels(labels, normalizer=Normalizer("basic", "lower", "tr"))
+    texts = {"a": "IĞDIR'DA 17 kedi, 2 köpek", "b": "Çağrı", "c": None, "d": "1923"}
+    part = CorpusSplit(
+        "mine", tuple(Utterance(name, Path(name), text) for name, text in texts.items()), None
+    )
+    line = unwritable(part, turkish)
+    assert line is not None and line.startswith("mine: 4 words in 2 references have characters")
+    assert """('1' 2, '2' 2, "'" 1, '7' 1, '9' 1, '3' 1), ığdır'da in a first""" in line
+    assert unwritable(part, turkish, "basic") == line
+    assert unwritable(part, turkish, "english") is None  # both sides are spelled anew
+    assert unwritable(replace(part, utterances=part.utterances[1:3]), turkish) is None
