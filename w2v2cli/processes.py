@@ -1,4 +1,6 @@
-"""This process among others: ranks that torchrun started, usable cores, interrupts."""
+"""This process among others: ranks that torchrun started, usable cores and their instructions,
+interrupts.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError
 
+BFLOAT16 = ("avx512_bf16", "amx_bf16")  # instructions, as Linux names them
 NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
@@ -81,6 +85,13 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def bfloat16_instructions() -> tuple[str, ...]:
+    """Return the instructions of this CPU that multiply bfloat16; none where software does it."""
+    info = Path("/proc/cpuinfo")
+    known = info.read_text().split() if info.is_file() else []
+    return tuple(name for name in BFLOAT16 if name in known)
 
 
 def cores_of(ranks: Ranks) -> int:

@@ -78,7 +78,7 @@ def test_a_run_called_again_when_it_is_over_does_nothing(corpus, tmp_path):
     ("args", "code", "message"),
     [
         (("--recipe", "base-10y"), 2, "timit, scratch, demo; got 'base-10y'"),
-        (("--precision", "int3"), 2, "--precision takes fp32, bf16 or fp16"),
+        (("--precision", "int3"), 2, "--precision takes auto, fp32, bf16 or fp16"),
         (("--model", "bass"), 2, "There is no model 'bass'"),
     ],
 )

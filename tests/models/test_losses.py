@@ -134,3 +134,21 @@ def test_scaled_gradient_leaves_the_value():
     assert torch.equal(x, y)
     y.sum().backward()
     torch.testing.assert_close(x.grad, torch.full((3,), 0.1))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_losses_are_computed_in_float32_under_autocast_too(dtype):
+    """The same as of the same numbers without autocast, to the last bit."""
+    context, targets = torch.randn(2, 6, 8).to(dtype), torch.randn(2, 6, 8).to(dtype)
+    valid = torch.ones(2, 6, dtype=torch.bool)
+    distractors = sample_distractors(torch.tensor([6, 6]), 6, 4)
+
+    def losses(context, targets):
+        contrast = contrastive_loss(context, targets, distractors, valid, temperature=0.1)
+        logits = context.flatten(0, 1).unflatten(-1, (2, 4))
+        return contrast.loss, diversity_loss(logits), feature_penalty(targets, valid)
+
+    with torch.autocast("cpu", dtype):
+        rough = losses(context, targets)
+    for found, exact in zip(rough, losses(context.float(), targets.float()), strict=True):
+        assert found.dtype == torch.float32 and torch.equal(found, exact)

@@ -10,7 +10,13 @@ import pytest
 
 from w2v2cli import processes
 from w2v2cli.errors import UsageError
-from w2v2cli.processes import Ranks, cores_of, interrupts_held, usable_cores
+from w2v2cli.processes import (
+    Ranks,
+    bfloat16_instructions,
+    cores_of,
+    interrupts_held,
+    usable_cores,
+)
 
 CORPUS = str(Path(processes.__file__).parent / "shipped" / "corpus" / "dev-clean")
 
@@ -139,3 +145,21 @@ def test_blocks_within_blocks_and_exceptions_restore_what_was():
         assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, set())
         raise ValueError("odd")
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
+
+
+@pytest.mark.parametrize(
+    ("flags", "found"),
+    [
+        ("fpu avx512f avx512_bf16 amx_bf16 amx_tile", ("avx512_bf16", "amx_bf16")),
+        ("fpu avx512f avx512_bf16", ("avx512_bf16",)),
+        ("fpu avx2 avx512f not_avx512_bf16", ()),
+        (None, ()),
+    ],
+)
+def test_instructions_for_bfloat16_are_read_from_the_kernels_list(
+    monkeypatch, tmp_path, flags, found
+):
+    if flags is not None:
+        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n\n")
+    monkeypatch.setattr(processes, "Path", lambda path: tmp_path / Path(path).name)
+    assert bfloat16_instructions() == found

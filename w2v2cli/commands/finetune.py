@@ -71,6 +71,7 @@ def _print_plan(flags: FinetuneFlags, corpora: list[str]) -> None:
         shards=flags.shards,
         data=flags.data,
         settings=flags.changes(),
+        device=flags.device,
         speed=flags.speed,
     )
     typer.echo(plan.text())

@@ -78,6 +78,7 @@ def _print_plan(flags: PretrainFlags, corpora: list[str]) -> None:
         shards=flags.shards,
         data=flags.data,
         settings=flags.changes(flags.peak_lr),
+        device=flags.device,
         speed=flags.speed,
     )
     typer.echo(plan.text())

@@ -32,10 +32,11 @@ class TrainingFlags:
         int | None, Help("Micro-batches that each device accumulates for an update.", BATCHES)
     ] = None
     precision: Annotated[
-        Literal["fp32", "bf16", "fp16"] | None,
+        Literal["auto", "fp32", "bf16", "fp16"] | None,
         Help(
-            "Precision of the forward pass under autocast; weights stay in float32. "
-            "Default: the recipe's, bf16 in most.",
+            "Precision of the forward pass under autocast; weights stay in float32. auto is bf16 "
+            "where the device has it in hardware, else fp16 on a GPU, fp32 on a CPU. "
+            "Default: the recipe's, auto in most.",
             RUN,
         ),
     ] = None

@@ -6,6 +6,8 @@ import re
 import sys
 from dataclasses import dataclass
 
+from w2v2cli.processes import bfloat16_instructions
+
 FREE_GB = 5.0  # with less, a published model and the LibriSpeech 4-gram may not fit
 
 # FFmpeg's names of the codecs that recordings come in, and ours.
@@ -109,7 +111,7 @@ def _devices() -> list[Finding]:
     import torch
 
     findings = []
-    flags = [name for name in ("avx512_bf16", "amx_bf16") if _cpu_has(name)]
+    flags = bfloat16_instructions()
     bf16 = (
         f"bf16 in hardware ({', '.join(flags)})" if flags else "bf16 in software, slower than fp32"
     )
@@ -130,13 +132,6 @@ def _devices() -> list[Finding]:
             )
         )
     return findings
-
-
-def _cpu_has(flag: str) -> bool:
-    from pathlib import Path
-
-    info = Path("/proc/cpuinfo")
-    return info.is_file() and flag in info.read_text()
 
 
 def _audio_formats() -> Finding:

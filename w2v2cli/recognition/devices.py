@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from w2v2cli.errors import UsageError
+from w2v2cli.processes import bfloat16_instructions
 
 if TYPE_CHECKING:
     import torch
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Chosen = Literal["fp32", "bf16", "fp16"]
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # names in torch
 
 
@@ -44,19 +46,30 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: Precision, device: torch.device) -> torch.dtype:
-    """`auto` is float32 on a CPU; on a GPU bfloat16 where it is supported, else float16.
+    """The type that a network transcribes in; see `chosen_precision` for `auto`.
 
     Raises UsageError for float16 on a CPU.
     """
-    import torch
-
     if name == "fp16" and device.type == "cpu":
         raise UsageError("--precision fp16 needs a GPU; on a CPU take fp32 or bf16.")
-    if name != "auto":
-        return dtype_named(name)
+    return dtype_named(chosen_precision(device, training=False) if name == "auto" else name)
+
+
+def chosen_precision(device: torch.device, *, training: bool) -> Chosen:
+    """What `auto` stands for: the fastest precision that the device's hardware has.
+
+    A GPU takes bf16 where it has it in hardware (torch emulates it, slowly, on those before
+    Ampere), else fp16, for which training scales its loss. A CPU trains in bf16 where it has
+    instructions for it, else in fp32. It transcribes in fp32: in bf16 words would depend on the
+    processor.
+    """
+    import torch
+
     if device.type == "cpu":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return "bf16" if training and bfloat16_instructions() else "fp32"
+    with torch.cuda.device(device):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if native else "fp16"
 
 
 def on_gpu(device: str) -> bool:

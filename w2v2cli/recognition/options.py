@@ -161,7 +161,11 @@ class DecodingOptions:
     ] = "auto"
     precision: Annotated[
         Precision,
-        Help("Numbers of the acoustic model; auto is fp32 on a CPU, bf16 on a GPU.", DEVICE),
+        Help(
+            "Numbers of the acoustic model; auto is fp32 on a CPU; on a GPU bf16 "
+            "where it has that in hardware, else fp16.",
+            DEVICE,
+        ),
     ] = "auto"
     batch_seconds: Annotated[
         float, Help("Seconds of audio in a batch; 0: chosen for the device.", DEVICE)

@@ -17,10 +17,10 @@ from models.config import Wav2Vec2Config
 from models.masking import SpanMask
 from models.pretraining import Objective
 from w2v2cli.errors import UsageError
+from w2v2cli.recognition.devices import Precision
 from w2v2cli.training.schedule import Annealing, TriStage
 
 ARCHITECTURE = "architecture"
-Precision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,9 @@ class RunConfig:
     """Decoupled weight decay (AdamW), applied to matrices only."""
     clip_norm: float = 0.0
     """Largest gradient norm; 0 means no clipping (R)."""
-    precision: Precision = "bf16"
-    """`bf16` and `fp16` run under autocast; weights, losses and norms stay in float32."""
+    precision: Precision = "auto"
+    """`bf16` and `fp16` run under autocast; weights, losses and norms stay in float32. `auto` asks
+    the device when a run begins, and is settled by then (`run_folder.settled`)."""
     compile: bool = False
     """Whether each block goes through torch.compile; results differ by rounding only."""
     recompute: bool = False

@@ -42,6 +42,15 @@ def peak_memory(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0  # Linux counts KiB
 
 
+def exact_float32() -> None:
+    """Compute float32 on a GPU in float32: TF32, torch's default for convolutions, has 10 bits.
+
+    With `fp32` that is all of a run; with `bf16` and `fp16` it is the losses.
+    """
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def keep_freed_memory() -> None:
     """Make glibc keep freed memory, for training on a CPU.
 

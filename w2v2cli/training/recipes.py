@@ -471,7 +471,6 @@ def lm_demo() -> LmConfig:
         batch_words=2048,
         block=64,
         dropout=0.0,
-        precision="bf16",
         validate_every=500,
         save_every=500,
     )

@@ -11,24 +11,25 @@ import fcntl
 import json
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import torch
 from torch import nn
 
 from models.context_network import ContextNetwork
 from storage.whole import write_whole
 from w2v2cli.errors import UsageError, UserError
+from w2v2cli.recognition.devices import DTYPES, Precision, chosen_precision
 from w2v2cli.training.collectives import Collectives
-from w2v2cli.training.config import RunConfig
+from w2v2cli.training.config import Config, RunConfig
 from w2v2cli.training.loop import Loop, Outcome
 from w2v2cli.training.metrics import Progress
-from w2v2cli.training.optimization import keep_freed_memory
+from w2v2cli.training.optimization import exact_float32, keep_freed_memory
 from w2v2cli.training.tasks.protocol import BatchT, DrawnT, Stream, Task
 
 SETTINGS = "run.json"
+UNCOMPARED = "the same call then continues the run, without comparing settings"
 BEST = "best.safetensors"
 # A continued run may change these: they say how it runs, not what it computes.
 FREE = {
@@ -102,7 +103,7 @@ def train(
             if isinstance(module, ContextNetwork):
                 module.recompute = config.recompute
         if collectives.device.type == "cuda":
-            torch.set_float32_matmul_precision("high")
+            exact_float32()
         else:
             keep_freed_memory()
         loop = Loop(
@@ -120,6 +121,30 @@ def train(
         return loop.run()
 
 
+def settled(
+    config: Config, folder: Path, collectives: Collectives, note: Callable[[str], None]
+) -> Config:
+    """Return a configuration in which `auto` has become a precision, and note which.
+
+    A run keeps the precision that it began with; a new one takes `chosen_precision`'s for the
+    device of the first rank, on all ranks. Raises UserError where the settings are damaged.
+    """
+    precision: object = config.precision
+    reason = ""
+    if config.precision == "auto" and collectives.first:
+        path = folder / SETTINGS
+        before = read_json(path, ["kind"], UNCOMPARED) if path.exists() else {}
+        precision, reason = before.get("precision"), " (auto; this run began with it)"
+        if precision not in DTYPES:
+            precision = chosen_precision(collectives.device, training=True)
+            reason = f" (auto, on {collectives.device})"
+    if config.precision == "auto":
+        precision = collectives.everyone(precision)[0]
+    if collectives.first:
+        note(f"Precision: {precision}{reason}.")
+    return replace(config, precision=cast(Precision, precision))
+
+
 def check_settings(folder: Path, config: RunConfig, write: bool) -> None:
     """Compare a configuration with the one the folder's first call kept there.
 
@@ -132,10 +157,7 @@ def check_settings(folder: Path, config: RunConfig, write: bool) -> None:
         if write:
             write_whole(path, json.dumps(settings, indent=2) + "\n")
         return
-    before = read_json(
-        path, ["kind"], "the same call then continues the run, without comparing settings"
-    )
-    before = _with_later({**LATER, **before})
+    before = _with_later({**LATER, **read_json(path, ["kind"], UNCOMPARED)})
     other = [name for name in settings if name not in FREE and settings[name] != before.get(name)]
     if other:
         shown = "; ".join(

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import torch
 from torch import nn
 
 from models.config import SAMPLE_RATE, Wav2Vec2Config
 from w2v2cli.data.dataset import TrainingSet
 from w2v2cli.processes import Ranks
+from w2v2cli.recognition.devices import Precision, chosen_precision
 from w2v2cli.training.architecture import FINETUNING_ONLY, PRETRAINING_ONLY
 from w2v2cli.training.config import ARCHITECTURE, AudioRunConfig, FinetuneConfig
 from w2v2cli.training.stream import accumulation, reading_of
@@ -44,13 +46,18 @@ def dry_run(
     network: nn.Module,
     model: Wav2Vec2Config,
     data: TrainingSet | None,
+    device: torch.device,
     speed: float = A100,
 ) -> DryRun:
     """Describe a run without training.
 
-    data: what it would train on, if that is known. speed: seconds of audio a device trains on in a
-    second; the time is estimated from it.
+    data: what it would train on, if that is known. device: where. speed: seconds of audio a device
+    trains on in a second; the time is estimated from it.
     """
+    precision, why = config.precision, ""
+    if precision == "auto":
+        precision, why = chosen_precision(device, training=True), f" (auto, on {device})"
+    memory = memory_estimate(network, model, config, precision)
     world = Ranks.from_environment().world
     accumulate = config.accumulation(world) if data is None else accumulation(config, data, world)
     updates = config.schedule.updates
@@ -58,7 +65,8 @@ def dry_run(
     hours = updates * seconds * world / 3600
     rows = [
         ("parameters", f"{parameter_count(network) / 1e6:.1f} M"),
-        ("memory", f"about {memory_estimate(network, model, config):.1f} GB on each device"),
+        ("precision", f"{precision}{why}"),
+        ("memory", f"about {memory:.1f} GB on each device"),
         ("batch", batch_description(config, world, data)),
         ("learning rate", config.schedule.described()),
         ("updates", f"{updates}, {hours:.0f} h of audio at most"),
@@ -130,7 +138,9 @@ def parameter_count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def memory_estimate(network: nn.Module, model: Wav2Vec2Config, config: AudioRunConfig) -> float:
+def memory_estimate(
+    network: nn.Module, model: Wav2Vec2Config, config: AudioRunConfig, precision: Precision
+) -> float:
     """Estimate the memory that training takes on one device, in GB.
 
     Weights, gradients and Adam's moments in float32, and activations counted from the shapes: each
@@ -139,7 +149,7 @@ def memory_estimate(network: nn.Module, model: Wav2Vec2Config, config: AudioRunC
     in blocks keeps no matrix of frames by frames.
     """
     steps = config.batch_seconds * SAMPLE_RATE
-    bytes_per_number = 4 if config.precision == "fp32" else 2
+    bytes_per_number = 4 if precision == "fp32" else 2
     activations = 0.0
     for channels, _, stride in model.conv_layers:
         steps /= stride

@@ -29,7 +29,7 @@ from w2v2cli.training.collectives import Collectives, joined
 from w2v2cli.training.config import FinetuneConfig, changed
 from w2v2cli.training.metrics import Progress
 from w2v2cli.training.recipes import FINETUNING
-from w2v2cli.training.run_folder import Callbacks, train
+from w2v2cli.training.run_folder import Callbacks, settled, train
 from w2v2cli.training.runs.alphabet import alphabet_lines
 from w2v2cli.training.runs.dry_run import A100, DryRun, batch_description, dry_run
 from w2v2cli.training.runs.result import RunResult, result_of
@@ -126,10 +126,12 @@ def finetuning_dry_run(
     shards: str | None = None,
     data: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
     speed: float = A100,
 ) -> DryRun:
     """Describe what `finetune` would do; see there, and `dry_run` for `speed`."""
     config = finetuning_config(recipe, settings or {}, peak_lr)
+    place = resolve_device(device)
     names = names_of(corpora)
     start = start_of(str(model), config)
     source, learned = None, None
@@ -148,7 +150,7 @@ def finetuning_dry_run(
             spell = vocabulary.transcript_ids
             learned, _ = labelled(source, spell, start.config, fastest, longest(config))
     network = build(start, config, symbols)
-    return dry_run(config, network, regularised(start.config, config), learned, speed)
+    return dry_run(config, network, regularised(start.config, config), learned, place, speed)
 
 
 def finetuning_config(
@@ -273,6 +275,7 @@ class _Job:
                 raise UserError(
                     f"No utterance is left to {what} on: all were left out for the reasons above."
                 )
+        config = settled(config, folder, collectives, callbacks.note)
         if collectives.first:
             callbacks.note(
                 f"Fine-tuning on {len(learned)} utterances, {learned.hours:.2f} h, "

@@ -22,7 +22,7 @@ from w2v2cli.training.collectives import Collectives, joined
 from w2v2cli.training.config import LmConfig, changed
 from w2v2cli.training.metrics import Progress
 from w2v2cli.training.recipes import LANGUAGE_MODELS
-from w2v2cli.training.run_folder import Callbacks, train
+from w2v2cli.training.run_folder import Callbacks, settled, train
 from w2v2cli.training.runs.dry_run import parameter_count
 from w2v2cli.training.runs.result import RunResult, result_of
 from w2v2cli.training.tasks.language_model import LanguageModelling, TextStream, build
@@ -84,9 +84,9 @@ class _Job:
     tensorboard: bool
 
     def run(self, device: torch.device, callbacks: Callbacks) -> RunResult:
-        config = self.config
         with joined(device) as ranks:
             note = callbacks.note if ranks.first else lambda sentence: None
+            config = settled(self.config, self.folder, ranks, note)
             with _user_errors():
                 dictionary = self._dictionary(ranks, note)
                 shards = self._numbers(self.files, dictionary, ranks, note)

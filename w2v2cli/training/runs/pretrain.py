@@ -22,7 +22,7 @@ from w2v2cli.training.collectives import joined
 from w2v2cli.training.config import PretrainConfig, changed
 from w2v2cli.training.metrics import Progress
 from w2v2cli.training.recipes import PRETRAINING
-from w2v2cli.training.run_folder import Callbacks, train
+from w2v2cli.training.run_folder import Callbacks, settled, train
 from w2v2cli.training.runs.dry_run import A100, DryRun, batch_description, dry_run
 from w2v2cli.training.runs.result import RunResult, result_of
 from w2v2cli.training.runs.sources import (
@@ -109,8 +109,8 @@ class _Job:
     tensorboard: bool
 
     def run(self, device: torch.device, callbacks: Callbacks) -> RunResult:
-        config = self.config
         with joined(device) as collectives:
+            config = settled(self.config, self.folder, collectives, callbacks.note)
             if collectives.first:
                 self._describe(callbacks.note, collectives.world)
             network = build(config, self.start)
@@ -155,10 +155,12 @@ def pretraining_dry_run(
     shards: str | None = None,
     data: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
     speed: float = A100,
 ) -> DryRun:
     """Describe what `pretrain` would do; see there, and `dry_run` for `speed`."""
     config = pretraining_config(recipe, settings or {})
+    place = resolve_device(device)
     names = names_of(corpora)
     learned = None
     if names or shards:
@@ -169,7 +171,7 @@ def pretraining_dry_run(
     architecture = network_config(config, start)
     with torch.device("meta"):  # sizes are all that is needed of the weights
         network = Wav2Vec2ForPretraining(architecture)
-    return dry_run(config, network, architecture, learned, speed)
+    return dry_run(config, network, architecture, learned, place, speed)
 
 
 def pretraining_config(recipe: str, settings: Mapping[str, Any]) -> PretrainConfig:

@@ -1,0 +1,43 @@
+"""What `auto` becomes on devices that this machine need not have."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from w2v2cli.errors import UsageError
+from w2v2cli.recognition import devices
+from w2v2cli.recognition.devices import chosen_precision, resolve_precision
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("instructions", "precision"),
+    [((), "fp32"), (("avx512_bf16",), "bf16"), (("avx512_bf16", "amx_bf16"), "bf16")],
+)
+def test_a_cpu_trains_in_bf16_where_it_has_instructions_and_transcribes_in_fp32(
+    monkeypatch, instructions, precision
+):
+    monkeypatch.setattr(devices, "bfloat16_instructions", lambda: instructions)
+    assert chosen_precision(CPU, training=True) == precision
+    assert chosen_precision(CPU, training=False) == "fp32"
+    assert resolve_precision("auto", CPU) == torch.float32
+    assert resolve_precision("bf16", CPU) == torch.bfloat16
+    with pytest.raises(UsageError, match="fp16 needs a GPU"):
+        resolve_precision("fp16", CPU)
+
+
+@pytest.mark.parametrize(("native", "precision"), [(True, "bf16"), (False, "fp16")])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_gpu_that_emulates_bf16_takes_fp16(monkeypatch, native, precision, training):
+    monkeypatch.setattr(devices, "bfloat16_instructions", lambda: ("amx_bf16",))
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
+    monkeypatch.setattr(
+        torch.cuda,
+        "is_bf16_supported",
+        lambda including_emulation=True: including_emulation or native,
+    )
+    assert chosen_precision(GPU, training=training) == precision
+    assert resolve_precision("auto", GPU) == getattr(torch, devices.DTYPES[precision])
+    assert resolve_precision("fp32", GPU) == torch.float32
