@@ -1,11 +1,15 @@
 """Loading for training, from FLAC files and from shards, and how many workers a GPU needs.
 
     python -m benchmarks.loader [--data FOLDER] [--real-time 1180] [--seconds 5] [--workers 1 2]
+    python -m benchmarks.loader --epochs 1 3 300 --workers 0 2 4
 
 All readers read the same crops of the same plan, except webdataset, which reads whole recordings
 and crops them afterwards, as its pipelines do. The files are in the system's cache: a disk or a
 network must deliver the bandwidth that is printed. Hours per second and core are counted in
 processor time, with several workers in wall-clock time.
+
+With --epochs it measures instead how long training waits for a micro-batch when an epoch has that
+many of them, once the workers have started.
 """
 
 from __future__ import annotations
@@ -30,11 +34,14 @@ from rich.table import Table
 
 from models.config import SAMPLE_RATE
 from w2v2cli.data.corpora.readers import read_corpus
-from w2v2cli.data.dataset import MicroBatches, Reading, TrainingSet, unlabelled
+from w2v2cli.data.dataset import Reading, TrainingSet, unlabelled
+from w2v2cli.data.loading.loader import Epochs, read_ahead
 from w2v2cli.data.recordings import FileRecordings, Recordings
 from w2v2cli.data.shards.reader import ShardRecordings
 from w2v2cli.data.shards.writer import write_shards
 from w2v2cli.data.utterance import Utterance
+from w2v2cli.training.checkpoints import Position
+from w2v2cli.training.stream import AudioStream
 
 SHIPPED = Path(__file__).parents[1] / "w2v2cli" / "shipped" / "corpus" / "test-clean"
 Way = Callable[[int], Iterator[int]]  # epoch -> the number of samples of each piece read
@@ -72,9 +79,18 @@ def main() -> None:
     parser.add_argument(
         "--workers", type=int, nargs="*", default=[1, 2], help="DataLoader processes to try"
     )
+    parser.add_argument(
+        "--epochs", type=int, nargs="*", help="epochs of that many micro-batches of 20 s"
+    )
+    parser.add_argument(
+        "--busy", type=float, default=0, help="seconds that the device takes for a micro-batch"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
     utterances = read_corpus(args.data)
+    if args.epochs:
+        _print_epochs(utterances, args)
+        return
     reading = Reading(args.batch, args.crop)
     with tempfile.TemporaryDirectory() as folder:
         packed = write_shards(utterances, Path(folder), shard_bytes=1e8)
@@ -99,6 +115,47 @@ def main() -> None:
             f"Shards hold {rate / 1e3:.1f} kB a second of audio: "
             f"{rate * args.real_time / 1e6:.1f} MB/s for each GPU. {os.cpu_count()} processors."
         )
+
+
+def _print_epochs(utterances: list[Utterance], args: argparse.Namespace) -> None:
+    """Print the wait for a micro-batch by the size of an epoch and the number of workers."""
+    title = f"Wait for a micro-batch of 20 s, ms; the device is busy for {args.busy * 1e3:g} ms"
+    table = Table(title=title)
+    for heading in ("micro-batches an epoch", *(f"{n} workers" for n in args.workers)):
+        table.add_column(heading, justify="right")
+    for size in args.epochs:
+        data = _epoch_of(size, utterances)
+        waits = [_wait(data, workers, args) for workers in args.workers]
+        table.add_row(str(size), *(f"{1e3 * wait:.1f}" for wait in waits))
+    Console().print(table)
+
+
+EPOCH_READING = Reading(20 * SAMPLE_RATE, seed=1)
+
+
+def _epoch_of(size: int, utterances: list[Utterance]) -> TrainingSet:
+    """Recordings, repeated if need be, whose epochs have about `size` micro-batches."""
+    many = utterances * (1 + 40 * size // len(utterances))
+    source = FileRecordings(many)
+    shortest = np.argsort(source.lengths, kind="stable")
+    seconds = np.cumsum(source.lengths[shortest[len(many) // 4 :]]) / SAMPLE_RATE
+    count = int(np.searchsorted(seconds, 19 * size))
+    kept = shortest[len(many) // 4 :][: max(count, 1)]
+    return TrainingSet(source, np.sort(kept))
+
+
+def _wait(data: TrainingSet, workers: int, args: argparse.Namespace) -> float:
+    """Seconds that training waits for a micro-batch, in the mean, the first ones left out."""
+    steps = AudioStream(data, EPOCH_READING, workers=workers).steps(Position())
+    for _ in range(4 * workers + 1):  # those that the workers read ahead while they start
+        next(steps)
+    waited, count, began = 0.0, 0, time.perf_counter()
+    while time.perf_counter() - began < args.seconds:
+        before = time.perf_counter()
+        next(steps)
+        waited, count = waited + time.perf_counter() - before, count + 1
+        time.sleep(args.busy)
+    return waited / count
 
 
 def _ways(
@@ -168,11 +225,9 @@ def _micro_batches(source: Recordings, reading: Reading, epoch: int) -> Iterator
 
 def _through_loader(data: TrainingSet, reading: Reading, workers: int, epoch: int) -> Iterator[int]:
     """Read so many micro-batches that the start of the processes does not matter."""
-    plan = reading.epoch(data, epoch)
-    many = [i % len(plan) for i in range(100_000)]
-    yield from (
-        int(batch.lengths.sum()) for batch in MicroBatches(data, plan.plan).load(many, workers)
-    )
+    epochs = Epochs(data, reading)
+    places = ((epoch, i % epochs.size(epoch)) for i in range(100_000))
+    yield from (int(batch.lengths.sum()) for batch in read_ahead(epochs, places, workers))
 
 
 def _straightforward(

@@ -18,6 +18,8 @@ from w2v2cli.errors import UsageError
 
 BFLOAT16 = ("avx512_bf16", "amx_bf16")  # instructions, as Linux names them
 NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+# What a scheduler sends, often to every process of a job, before it ends the job.
+NOTICES = (signal.SIGTERM, signal.SIGUSR1)
 
 
 @dataclass(frozen=True)
@@ -100,16 +102,23 @@ def cores_of(ranks: Ranks) -> int:
 
 
 @contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back while a child process starts.
+def interrupts_held(*more: signal.Signals) -> Iterator[None]:
+    """Hold Ctrl-C back while a child process starts, and the signals in `more`.
 
-    The child inherits the blocked signal and has time to ignore it; ours is delivered afterwards.
+    The child inherits the blocked signals and has time to ignore them; ours are delivered
+    afterwards.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *more})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore_notices() -> None:
+    """Ignore Ctrl-C and a scheduler's notices: the process that this one works for ends it."""
+    for number in (signal.SIGINT, *NOTICES):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

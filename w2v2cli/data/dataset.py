@@ -5,24 +5,23 @@ Shapes: B batch, S samples, N labels, M recordings of a set.
 
 from __future__ import annotations
 
-import multiprocessing
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from multiprocessing.context import BaseContext
+from typing import Any
 
 import numpy as np
 import torch
-import torchaudio
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from models.config import SAMPLE_RATE, Wav2Vec2Config
 from w2v2cli.data.epoch_plan import EpochPlan, epoch_plan
+from w2v2cli.data.loading.flat import Rows
 from w2v2cli.data.recordings import Recordings
 from w2v2cli.errors import UserError
-from w2v2cli.processes import main_module_hidden
+
+SMALL = ("lengths", "labels", "label_lengths")  # the tensors of a batch that hold few numbers
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,14 @@ class Batch:
             or self.ids
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Between processes each tensor goes by a file descriptor of its own, which costs more than
+        # a few numbers do.
+        return self.__dict__ | {name: getattr(self, name).numpy() for name in SMALL}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state | {name: torch.from_numpy(state[name]) for name in SMALL})
+
     def pin_memory(self) -> Batch:
         """A copy in page-locked memory, which a GPU reads directly; DataLoader calls this."""
         return replace(self, waveforms=self.waveforms.pin_memory(), labels=self.labels.pin_memory())
@@ -78,7 +85,7 @@ class TrainingSet:
     source: Recordings
     kept: np.ndarray
     """(M,) int64: indices of the source's recordings that are read."""
-    labels: tuple[tuple[int, ...], ...] | None = None
+    labels: Rows | None = None
     """Label ids of each of the M recordings; None for audio alone."""
 
     @property
@@ -158,7 +165,7 @@ def labelled(
         else:
             kept.append(i)
             labels.append(spelled)
-    return TrainingSet(source, np.array(kept, np.int64), tuple(labels)), left_out
+    return TrainingSet(source, np.array(kept, np.int64), Rows.of(labels)), left_out
 
 
 def path_length(labels: Sequence[int]) -> int:
@@ -198,7 +205,7 @@ class Reading:
         return MicroBatches(data, plan, speeds)
 
 
-class MicroBatches(Dataset[Batch]):
+class MicroBatches:
     """The micro-batches of one epoch, by index.
 
     speeds: (M,) the speed of each recording; None plays all as they are.
@@ -225,9 +232,7 @@ class MicroBatches(Dataset[Batch]):
             except UserError as error:
                 unreadable.append(str(error))
                 continue
-            labels.append(
-                torch.tensor(self.data.labels[place] if self.data.labels else (), dtype=torch.long)
-            )
+            labels.append(self._labels(place))
             ids.append(self.data.source.ids[at])
         if not waveforms:
             raise UserError(
@@ -235,34 +240,15 @@ class MicroBatches(Dataset[Batch]):
             )
         return collate(waveforms, labels, ids, unreadable)
 
+    def _labels(self, place: int) -> Tensor:
+        if self.data.labels is None:
+            return torch.zeros(0, dtype=torch.long)
+        return torch.from_numpy(self.data.labels[place])
+
     def _read(self, place: int, at: int, start: int, samples: int) -> Tensor:
         if self.speeds is None:
             return torch.from_numpy(self.data.source.read(at, start, samples))
         return at_speed(torch.from_numpy(self.data.source.read(at)), float(self.speeds[place]))
-
-    def load(self, indices: Sequence[int], workers: int, pin: bool = False) -> Iterator[Batch]:
-        """The micro-batches of these indices in their order.
-
-        workers: processes that read ahead; 0 reads here. pin: move them to page-locked memory.
-        """
-        loader = DataLoader(
-            self,
-            batch_size=None,
-            sampler=list(indices),
-            num_workers=workers,
-            pin_memory=pin,
-            prefetch_factor=4 if workers else None,
-            multiprocessing_context=_worker_context() if workers else None,
-        )
-        with main_module_hidden():
-            return iter(loader)
-
-
-def _worker_context() -> BaseContext:
-    """Return a context whose server imports torch once, so that workers start in no time."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
 
 
 def collate(
@@ -286,6 +272,8 @@ def at_speed(waveform: Tensor, speed: float) -> Tensor:
     """Play a waveform `speed` times as fast, by resampling: (S,) -> (S / speed,), pitch follows."""
     if speed == 1.0:
         return waveform
+    import torchaudio  # most runs play nothing faster, and each worker would wait for it
+
     ratio = Fraction(speed).limit_denominator(100)
     return torchaudio.functional.resample(waveform, ratio.numerator, ratio.denominator)
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from w2v2cli.data.audio import measure, read_part
+from w2v2cli.data.loading.flat import Strings, Texts
 from w2v2cli.data.utterance import Utterance
 
 
@@ -72,9 +74,9 @@ class Selected:
 
     def __init__(self, source: Recordings, indices: Sequence[int]) -> None:
         self._source, self._indices = source, np.asarray(indices, np.int64)
-        self.ids = [source.ids[int(i)] for i in self._indices]
-        self.texts = [source.texts[int(i)] for i in self._indices]
-        self.speakers = [source.speakers[int(i)] for i in self._indices]
+        self.ids = Strings.of(source.ids[int(i)] for i in self._indices)
+        self.texts = Texts.of([source.texts[int(i)] for i in self._indices])
+        self.speakers = Texts.of([source.speakers[int(i)] for i in self._indices])
         self.lengths = source.lengths[self._indices]
         self.shards = None if source.shards is None else source.shards[self._indices]
 
@@ -86,6 +88,8 @@ class Selected:
 class FileRecordings:
     """Utterances as `Recordings`, each a file of its own or a cut of a longer one.
 
+    They are kept as flat arrays, which travel to the processes that read in one piece.
+
     Lengths that the corpus does not state are read from the files' headers, `jobs` at a time.
     Raises AudioError for the first file whose length cannot be read.
     """
@@ -93,10 +97,11 @@ class FileRecordings:
     shards = None
 
     def __init__(self, utterances: Sequence[Utterance], jobs: int = 8) -> None:
-        self.utterances = utterances
-        self.ids = [utterance.id for utterance in utterances]
-        self.texts = [utterance.text for utterance in utterances]
-        self.speakers = [utterance.speaker for utterance in utterances]
+        self.ids = Strings.of(utterance.id for utterance in utterances)
+        self.texts = Texts.of([utterance.text for utterance in utterances])
+        self.speakers = Texts.of([utterance.speaker for utterance in utterances])
+        self._paths = Strings.of(str(utterance.path) for utterance in utterances)
+        self._starts = np.array([utterance.start for utterance in utterances], np.int64)
         self.lengths = np.array([utterance.samples or 0 for utterance in utterances], np.int64)
         unknown = [index for index, utterance in enumerate(utterances) if utterance.samples is None]
         with ThreadPoolExecutor(jobs) as pool:  # libsndfile works outside the interpreter's lock
@@ -112,4 +117,5 @@ class FileRecordings:
             raise IndexError(
                 f"{self.ids[index]} has {length} samples, not {start} to {start + samples}."
             )
-        return read_utterance(self.utterances[index], start, samples)
+        path = Path(self._paths[index])
+        return read_part(path, int(self._starts[index]) + start, samples)

@@ -7,13 +7,13 @@ on neither ranks nor loader workers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from models.config import SAMPLE_RATE
-from w2v2cli.data.dataset import Batch, MicroBatches, Reading, TrainingSet, budget_samples
-from w2v2cli.errors import UserError
+from w2v2cli.data.dataset import Batch, Reading, TrainingSet, budget_samples
+from w2v2cli.data.loading.loader import Epochs, Place, read_ahead
 from w2v2cli.training.checkpoints import Position
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import AudioRunConfig, FinetuneConfig, PretrainConfig
@@ -40,30 +40,31 @@ class AudioStream:
         """K, the micro-batches of one update over all ranks."""
         return self.world * self.accumulate
 
-    def steps(self, position: Position) -> Iterator[Step[Batch]]:
+    def steps(self, position: Position) -> Generator[Step[Batch], None, None]:
         """Yield endless steps from a position on. Raises UserError where nothing can be read."""
-        epoch_of = lru_cache(2)(lambda epoch: self.reading.epoch(self.data, epoch))
-        batches = self._batches(position.epoch, position.batch, epoch_of)
-        while True:
-            read = tuple(next(batches) for _ in range(self.accumulate))
-            epoch, batch = position.epoch, position.batch + self.per_update
-            while batch >= len(epoch_of(epoch)):  # an update may span several short epochs
-                batch -= len(epoch_of(epoch))
-                epoch += 1
-            position = replace(position, epoch=epoch, batch=batch)
-            yield Step(read, position)
+        epochs = Epochs(self.data, self.reading)
+        places = self._places(position.epoch, position.batch, epochs)
+        # A whole update is read ahead, however many micro-batches make one.
+        ahead = self.accumulate + self.workers
+        with closing(
+            read_ahead(epochs, places, self.workers, ahead=ahead, pin=self.pin)
+        ) as batches:
+            while True:
+                read = tuple(next(batches) for _ in range(self.accumulate))
+                epoch, batch = position.epoch, position.batch + self.per_update
+                while batch >= epochs.size(epoch):  # an update may span several short epochs
+                    batch -= epochs.size(epoch)
+                    epoch += 1
+                position = replace(position, epoch=epoch, batch=batch)
+                yield Step(read, position)
 
-    def _batches(
-        self, epoch: int, first: int, epoch_of: Callable[[int], MicroBatches]
-    ) -> Iterator[Batch]:
-        """This rank's micro-batches from number `first` of an epoch on, where an update begins."""
+    def _places(self, epoch: int, first: int, epochs: Epochs) -> Iterator[Place]:
+        """This rank's places from number `first` of an epoch on, where an update begins."""
         turn = 0  # the rank whose turn micro-batch `first` is
         while True:
-            size = len(epoch_of(epoch))
-            if not size:
-                raise UserError("There is nothing to train on: an epoch has no micro-batch.")
-            mine = range(first + (self.rank - turn) % self.world, size, self.world)
-            yield from epoch_of(epoch).load(mine, self.workers, self.pin)
+            size = epochs.size(epoch)
+            for number in range(first + (self.rank - turn) % self.world, size, self.world):
+                yield epoch, number
             turn = (turn + size - first) % self.world
             epoch, first = epoch + 1, 0
 

@@ -24,12 +24,11 @@ from w2v2cli.data.audio import AudioError, part_of
 from w2v2cli.data.decoding.decoder import check_header, mono, pieces
 from w2v2cli.data.decoding.opening import PCM, decoder_of
 from w2v2cli.data.decoding.sound_file import SEEKABLE, UNKNOWN_LENGTH, reason_of
+from w2v2cli.data.loading.flat import Strings, Texts
 from w2v2cli.data.resampling import resampled, resampled_length
 from w2v2cli.data.shards.index import (
     ShardError,
     ShardIndex,
-    Strings,
-    Texts,
     audio_of,
     id_and_text,
     index_path,

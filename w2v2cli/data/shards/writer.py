@@ -25,9 +25,10 @@ import soundfile
 
 from models.config import SAMPLE_RATE
 from w2v2cli.data.corpora.catalogue import find_training_corpus
+from w2v2cli.data.loading.flat import Strings, Texts
 from w2v2cli.data.recordings import read_utterance
 from w2v2cli.data.scanning import OnProgress, end_with_parent, length, scan
-from w2v2cli.data.shards.index import ShardError, ShardIndex, Strings, Texts, index_path
+from w2v2cli.data.shards.index import ShardError, ShardIndex, index_path
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
 from w2v2cli.processes import interrupts_held, main_module_hidden

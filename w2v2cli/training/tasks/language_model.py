@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class TextStream:
         """See `Stream`."""
         return self.world * self.accumulate
 
-    def steps(self, position: Position) -> Iterator[Step[TextBatch]]:
+    def steps(self, position: Position) -> Generator[Step[TextBatch], None, None]:
         """Yield endless steps from a position on (see `Stream`).
 
         Blocks of an epoch that do not fill an update are left out; each epoch leaves out others.

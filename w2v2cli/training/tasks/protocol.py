@@ -5,7 +5,7 @@ A task knows one kind of batch and draws what it needs for it: `BatchT` and `Dra
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -53,8 +53,8 @@ class Stream(Protocol[ReadT]):
     def per_update(self) -> int:
         """Micro-batches of one update over all ranks."""
 
-    def steps(self, position: Position) -> Iterator[Step[ReadT]]:
-        """Yield endless steps from a position on."""
+    def steps(self, position: Position) -> Generator[Step[ReadT], None, None]:
+        """Yield endless steps from a position on, until closed."""
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ import pytest
 import soundfile
 
 from w2v2cli.data.audio import read_audio
+from w2v2cli.data.loading.flat import Strings, Texts
 from w2v2cli.data.recordings import Recordings
 from w2v2cli.data.shards import reader as reading
 from w2v2cli.data.shards import writer as sharding
-from w2v2cli.data.shards.index import ShardError, ShardIndex, Strings, Texts, index_path
+from w2v2cli.data.shards.index import ShardError, ShardIndex, index_path
 from w2v2cli.data.shards.reader import ShardRecordings
 from w2v2cli.data.shards.writer import key_of, write_shards
 from w2v2cli.data.utterance import Utterance
