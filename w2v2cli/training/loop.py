@@ -11,7 +11,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Generic
@@ -81,9 +81,16 @@ class Loop(Generic[BatchT, DrawnT]):
 
     def run(self) -> Outcome:
         """Train from the state in the folder until the schedule ends or a signal comes."""
-        self._restore()
-        if self.config.compile:
-            compile_blocks(self.network)
+        with stop_notice() as notice:
+            self._restore()
+            if self.config.compile:
+                compile_blocks(self.network)
+            self._train(notice)
+            stopped_by = self._stopped_by(notice)
+        finished = self.position.update >= self.config.schedule.updates
+        return Outcome(finished, stopped_by, self.position.update, self.best)
+
+    def _train(self, notice: StopNotice) -> None:
         updates = self.config.schedule.updates
         pace = Pace(self.position.update, updates)
         log = (
@@ -91,8 +98,7 @@ class Loop(Generic[BatchT, DrawnT]):
             if self.collectives.first
             else nullcontext()
         )
-        steps = self.stream.steps(self.position)
-        with stop_notice() as notice, log:
+        with log, closing(self.stream.steps(self.position)) as steps:
             while self.position.update < updates:
                 metrics, stop = self._update(next(steps), notice)
                 if self._due(self.config.validate_every):
@@ -104,8 +110,11 @@ class Loop(Generic[BatchT, DrawnT]):
                 self._report(metrics, log, pace)
                 if stop:
                     break
-        finished = self.position.update >= updates
-        return Outcome(finished, notice.name, self.position.update, self.best)
+
+    def _stopped_by(self, notice: StopNotice) -> str | None:
+        """Name what stopped the run, whichever rank it came to."""
+        names = self.collectives.everyone(notice.name)
+        return next((str(name) for name in names if name is not None), None)
 
     def _due(self, every: int) -> bool:
         update = self.position.update

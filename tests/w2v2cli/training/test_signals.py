@@ -4,10 +4,11 @@ import threading
 
 import pytest
 
-from w2v2cli.training.signals import SIGNALS, stop_notice
+from w2v2cli.processes import NOTICES
+from w2v2cli.training.signals import stop_notice
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", NOTICES)
 def test_a_notice_names_its_signal_and_the_former_handler_comes_back(number):
     before = signal.getsignal(number)
     with stop_notice() as notice:

@@ -21,7 +21,7 @@ from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis
 from lm.search.greedy import greedy_search
 from w2v2cli.errors import UserError
-from w2v2cli.processes import interrupts_held, usable_cores
+from w2v2cli.processes import NOTICES, interrupts_held, usable_cores
 from w2v2cli.recognition.searching.spec import SearchSpec
 
 IN_FLIGHT = 16  # emissions for each worker that may wait before `submit` blocks
@@ -111,7 +111,7 @@ class SearchPool:
 
         def hold() -> None:
             try:
-                with interrupts_held():
+                with interrupts_held(*NOTICES):
                     server = subprocess.Popen(
                         [sys.executable, "-c", start],
                         pass_fds=[theirs.fileno()],

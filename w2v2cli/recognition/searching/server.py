@@ -24,6 +24,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
+from w2v2cli.processes import ignore_notices
 from w2v2cli.recognition.searching.build import Search, build_search
 from w2v2cli.recognition.searching.spec import SearchSpec
 
@@ -32,7 +33,7 @@ PR_SET_PDEATHSIG = 1
 
 def main(control_fd: int, parent: int) -> None:
     """Serve the process `parent` until the control socket closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent ends this process
+    ignore_notices()  # the parent ends this process
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for dead workers
     die_with(parent)
     control = socket.socket(fileno=control_fd)
