@@ -100,8 +100,8 @@ class FileRecordings:
         self.ids = Strings.of(utterance.id for utterance in utterances)
         self.texts = Texts.of([utterance.text for utterance in utterances])
         self.speakers = Texts.of([utterance.speaker for utterance in utterances])
-        self._paths = Strings.of(str(utterance.path) for utterance in utterances)
-        self._starts = np.array([utterance.start for utterance in utterances], np.int64)
+        self.paths: Sequence[str] = Strings.of(str(utterance.path) for utterance in utterances)
+        self.starts = np.array([utterance.start for utterance in utterances], np.int64)
         self.lengths = np.array([utterance.samples or 0 for utterance in utterances], np.int64)
         unknown = [index for index, utterance in enumerate(utterances) if utterance.samples is None]
         with ThreadPoolExecutor(jobs) as pool:  # libsndfile works outside the interpreter's lock
@@ -117,5 +117,5 @@ class FileRecordings:
             raise IndexError(
                 f"{self.ids[index]} has {length} samples, not {start} to {start + samples}."
             )
-        path = Path(self._paths[index])
-        return read_part(path, int(self._starts[index]) + start, samples)
+        path = Path(self.paths[index])
+        return read_part(path, int(self.starts[index]) + start, samples)

@@ -148,8 +148,7 @@ def _held_out_line(every: Recordings, validated: Recordings, by_speaker: bool) -
 def _key(recordings: Recordings, index: int) -> tuple[object, ...]:
     """What tells a recording from others of the same id."""
     if isinstance(recordings, FileRecordings):
-        utterance = recordings.utterances[index]
-        return (utterance.path, utterance.start, utterance.samples)
+        return (recordings.paths[index], *_stretch(recordings, index))
     return (recordings.ids[index], int(recordings.lengths[index]))
 
 
@@ -185,23 +184,29 @@ def _stretches(recordings: Recordings) -> Stretches:
     """First and last sample of recordings, by name and path of their files; none for shards."""
     found: Stretches = defaultdict(lambda: defaultdict(list))
     if isinstance(recordings, FileRecordings):
-        for utterance, length in zip(recordings.utterances, recordings.lengths, strict=True):
-            stretch = (utterance.start, utterance.start + int(length))
-            found[utterance.path.name][os.path.realpath(utterance.path)].append(stretch)
+        for index, path in enumerate(recordings.paths):
+            stretches = found[os.path.basename(path)][os.path.realpath(path)]
+            stretches.append(_stretch(recordings, index))
     return found
+
+
+def _stretch(recordings: FileRecordings, index: int) -> tuple[int, int]:
+    """First sample of a recording in its file, and its end."""
+    start = int(recordings.starts[index])
+    return start, start + int(recordings.lengths[index])
 
 
 def _heard(recordings: Recordings, index: int, files: Stretches) -> bool:
     """Whether most of a recording, or of a stretch of its file, is the same audio."""
     if not isinstance(recordings, FileRecordings):
         return False
-    utterance = recordings.utterances[index]
-    if utterance.path.name not in files:
+    path = recordings.paths[index]
+    if os.path.basename(path) not in files:
         return False
-    first, last = utterance.start, utterance.start + int(recordings.lengths[index])
+    first, last = _stretch(recordings, index)
     return any(
         2 * (min(last, end) - max(first, start)) > min(last - first, end - start)
-        for start, end in files[utterance.path.name].get(os.path.realpath(utterance.path), ())
+        for start, end in files[os.path.basename(path)].get(os.path.realpath(path), ())
     )
 
 

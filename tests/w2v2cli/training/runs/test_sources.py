@@ -88,7 +88,7 @@ def test_a_copy_of_what_is_validated_on_is_left_out(tmp_path):
             recording(tmp_path / folder / f"{number}.wav", 0.5 + number / 10)
             (tmp_path / folder / f"{number}.txt").write_text("YES")
     train, _ = labelled_recordings([str(tmp_path / "here")], None, str(tmp_path / "there"), None)
-    assert train.ids == []
+    assert list(train.ids) == []
 
 
 def test_cuts_of_one_file_are_told_apart(tmp_path):
