@@ -1,6 +1,7 @@
 """What a run trains on and what it holds out, told in lines."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_valid_leaves_out_the_same_recordings_and_no_other_speakers(tmp_path):
 
 
 def paths(selected):
-    return [selected._source.utterances[int(i)].path for i in selected._indices]
+    return [Path(selected._source.paths[int(i)]) for i in selected._indices]
 
 
 def test_a_copy_of_what_is_validated_on_is_left_out(tmp_path):

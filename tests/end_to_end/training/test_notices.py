@@ -16,7 +16,7 @@ from random import randint
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CORPUS = ROOT / "w2v2cli" / "shipped" / "corpus" / "dev-clean"
 SETTINGS = (
     "model=tiny",
