@@ -27,7 +27,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from models.config import SAMPLE_RATE, Wav2Vec2Config, base, large
-from models.masking import SpanMask
+from models.masking import DrawnMask, SpanMask
 from models.pretraining import MaskedSteps, Objective, Wav2Vec2ForPretraining, pretraining_losses
 from models.quantizer import gumbel_noise
 from models.wav2vec2 import Wav2Vec2ForCTC
@@ -149,10 +149,11 @@ def our_finetuning(
     optimizer = adamw(network, device)
     lengths, labels = torch.full((len(waveforms),), waveforms.shape[1]), labels_for(waveforms)
     label_lengths = torch.full((len(waveforms),), LABELS)
-    mask = SpanMask(0.065, channel_probability=0.004)
+    spans, frames_of = SpanMask(0.065, channel_probability=0.004), config.frame_lengths(lengths)
 
     def update() -> None:
         optimizer.zero_grad()
+        mask = DrawnMask.draw(frames_of, config.width, spans).to(device)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             logits, frames = network(waveforms, lengths, mask)
         log_probs = logits.float().log_softmax(-1).transpose(0, 1)

@@ -40,6 +40,47 @@ class SpanMask:
             raise ValueError(f"time_spread cannot be negative, got {self.time_spread:g}")
 
 
+@dataclass(frozen=True)
+class DrawnMask:
+    """What is hidden of a batch in fine-tuning."""
+
+    frames: Tensor
+    """(B, T) bool: frames that become the trained vector."""
+    channels: Tensor | None
+    """(B, D) bool: channels set to zero; None where no channels are masked."""
+
+    @classmethod
+    def draw(
+        cls, frames: Tensor, width: int, mask: SpanMask, generator: torch.Generator | None = None
+    ) -> DrawnMask:
+        """Draw what `mask` hides, on the device of `frames`.
+
+        frames: (B,) valid frames of each utterance; best on the CPU, where a generator draws the
+        same for every kind of device. width: D, channels of the context network's input.
+        """
+        hidden = sample_time_mask(frames, int(frames.max()), mask, generator)
+        if mask.channel_probability == 0:
+            return cls(hidden, None)
+        return cls(
+            hidden,
+            sample_spans(
+                torch.full_like(frames, width),
+                width,
+                probability=mask.channel_probability,
+                span=mask.channel_span,
+                generator=generator,
+            ),
+        )
+
+    def to(self, device: torch.device) -> DrawnMask:
+        """Copy to a device without waiting for it."""
+        channels = self.channels
+        return DrawnMask(
+            self.frames.to(device, non_blocking=True),
+            None if channels is None else channels.to(device, non_blocking=True),
+        )
+
+
 def sample_time_mask(
     lengths: Tensor, size: int, mask: SpanMask, generator: torch.Generator | None = None
 ) -> Tensor:

@@ -15,7 +15,7 @@ from models.adapters import ConvolutionalAdapter
 from models.config import Wav2Vec2Config
 from models.context_network import ContextNetwork
 from models.feature_encoder import NORM_EPS, FeatureEncoder
-from models.masking import SpanMask, frames_valid, sample_spans, sample_time_mask
+from models.masking import DrawnMask, frames_valid
 from models.quantizer import GumbelQuantizer, Quantized
 
 
@@ -43,7 +43,7 @@ class Wav2Vec2(nn.Module):
         self,
         waveforms: Tensor,
         lengths: Tensor,
-        mask: SpanMask | None = None,
+        mask: DrawnMask | None = None,
         kept_blocks: Sequence[bool] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Context vectors (B, T, D) and the number of frames of each utterance (B,).
@@ -54,7 +54,7 @@ class Wav2Vec2(nn.Module):
         waveforms: (B, S) floats at 16 kHz.
         lengths: (B,) samples of each. Best on the CPU, where reading them does not wait for a GPU;
         the frames come back on the same device.
-        mask: spans to hide, drawn from torch's global generator.
+        mask: frames and channels to hide, on the device of the waveforms.
         kept_blocks: which Transformer blocks run; by default LayerDrop draws them in training.
 
         Raises ValueError for an utterance too short for one frame.
@@ -62,7 +62,7 @@ class Wav2Vec2(nn.Module):
         frames = self.frame_lengths(lengths)
         x, _ = self.inputs(self.feature_norm(self.encode(waveforms, lengths)))
         if mask is not None:
-            x = self.hide(x, *self.spans(frames, mask, x.device))
+            x = self.hide(x, mask.frames, mask.channels)
         x = self.contextualise(x, frames, kept_blocks)
         return (x, frames) if self.adapter is None else self.adapter(x, frames)
 
@@ -92,20 +92,6 @@ class Wav2Vec2(nn.Module):
         return F.dropout(
             self.feature_projection(normed), self.config.feature_dropout, self.training
         ), quantized
-
-    def spans(
-        self, frames: Tensor, mask: SpanMask, device: torch.device
-    ) -> tuple[Tensor, Tensor | None]:
-        """Draw a mask of frames (B, T), and one of channels (B, D) if channels are masked."""
-        size, width = int(frames.max()), self.config.width
-        hidden = sample_time_mask(frames, size, mask).to(device)
-        if mask.channel_probability == 0:
-            return hidden, None
-        widths = torch.full_like(frames, width)
-        gone = sample_spans(
-            widths, width, probability=mask.channel_probability, span=mask.channel_span
-        )
-        return hidden, gone.to(device)
 
     def hide(self, x: Tensor, frames: Tensor, channels: Tensor | None = None) -> Tensor:
         """Replace masked frames of (B, T, D) by the trained vector, and masked channels by zero.
@@ -154,7 +140,7 @@ class Wav2Vec2ForCTC(nn.Module):
         self,
         waveforms: Tensor,
         lengths: Tensor,
-        mask: SpanMask | None = None,
+        mask: DrawnMask | None = None,
         kept_blocks: Sequence[bool] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Logits (B, T, V) and the number of frames of each (B,); see `Wav2Vec2.forward`."""

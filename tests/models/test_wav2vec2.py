@@ -9,7 +9,7 @@ import torch
 from models.config import base, demo, large, large_lv60k, tiny
 from models.context_network import PositionalConvolution
 from models.inference import prepare_for_inference
-from models.masking import SpanMask
+from models.masking import DrawnMask, SpanMask
 from models.wav2vec2 import Wav2Vec2ForCTC, normalize
 
 
@@ -94,9 +94,10 @@ def test_every_parameter_learns(model):
     model.train()
     for name, value in (("layer_drop", 0.0), ("dropout", 0.0)):
         object.__setattr__(model.config, name, value)
-    logits, _ = model(
-        torch.randn(2, 8000), torch.tensor([8000, 6000]), SpanMask(0.1, channel_probability=0.01)
-    )
+    lengths = torch.tensor([8000, 6000])
+    spans = SpanMask(0.1, channel_probability=0.01)
+    mask = DrawnMask.draw(model.config.frame_lengths(lengths), model.config.width, spans)
+    logits, _ = model(torch.randn(2, 8000), lengths, mask)
     logits.square().sum().backward()
     without = [
         name
@@ -110,8 +111,9 @@ def test_masked_frames_become_the_trained_vector_and_masked_channels_zero():
     torch.manual_seed(0)
     network = Wav2Vec2ForCTC(tiny(), 8).wav2vec2
     x = torch.randn(3, 50, 32)
-    mask = SpanMask(0.1, 5, channel_probability=0.05, channel_span=4)
-    hidden = network.hide(x, *network.spans(torch.tensor([50, 50, 20]), mask, x.device))
+    spans = SpanMask(0.1, 5, channel_probability=0.05, channel_span=4)
+    mask = DrawnMask.draw(torch.tensor([50, 50, 20]), 32, spans)
+    hidden = network.hide(x, mask.frames, mask.channels)
     is_zero = (hidden == 0).all(1)  # (B, D)
     assert is_zero.any(1).all()
     changed = (hidden != x) & ~is_zero.unsqueeze(1)

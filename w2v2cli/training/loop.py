@@ -165,7 +165,7 @@ class Loop(Generic[BatchT, DrawnT]):
         totals: dict[str, Tensor] = {}
         dtype = dtype_named(self.config.precision)
         for i, (part, draw) in enumerate(zip(prepared, draws, strict=True)):
-            # Dropout and the masks of fine-tuning come from torch's own generator.
+            # Dropout comes from torch's own generator.
             torch.manual_seed(self._seed("dropout", self._number(i)))
             with (
                 self._exchanging(last=i == len(prepared) - 1),
@@ -266,8 +266,9 @@ class Loop(Generic[BatchT, DrawnT]):
     def _draws(self, i: int) -> Draws:
         number, update = self._number(i), self.position.update
         blocks, layer_drop = self.task.blocks
-        # Seeded by the update alone: every rank must drop the same blocks, or DDP waits for ever.
-        shared = torch.Generator().manual_seed(self._seed("blocks", update))
+        # Not seeded by the rank: all drop the same blocks, so that each block's gradient is a mean
+        # over all ranks. Each micro-batch of a rank drops others.
+        shared = torch.Generator().manual_seed(self._seed("blocks", update, i))
         return Draws(
             update,
             torch.Generator().manual_seed(self._seed("host", number)),

@@ -1,7 +1,7 @@
 """The loop with a task small enough to look through: a network of one matrix."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -217,3 +217,34 @@ def test_a_full_disk_is_told_and_the_run_goes_on(tmp_path, monkeypatch):
     assert told == [
         "Update 4 could not be saved (No space left on device); what was saved before stays."
     ]
+
+
+def drawn(tmp_path, rank, world, accumulate, update):
+    """What a rank draws for its micro-batches of an update: host seeds and kept blocks."""
+    task = Means([], [])
+    task.blocks = (12, 0.2)
+    run = loop(tmp_path, task=task, accumulate=accumulate)
+    run.collectives = Collectives(Ranks(rank=rank, world=world), torch.device("cpu"))
+    run.stream = replace(run.stream, rank=rank, world=world)
+    run.position = replace(run.position, update=update)
+    draws = [run._draws(i) for i in range(accumulate)]
+    return [d.host.initial_seed() for d in draws], [tuple(d.kept_blocks) for d in draws]
+
+
+def test_masks_are_drawn_alike_for_any_number_of_ranks(tmp_path):
+    alone, _ = drawn(tmp_path, 0, 1, 4, update=3)
+    two = [drawn(tmp_path, rank, 2, 2, update=3)[0] for rank in (0, 1)]
+    four = [drawn(tmp_path, rank, 4, 1, update=3)[0] for rank in range(4)]
+    assert alone == [two[0][0], two[1][0], two[0][1], two[1][1]] == [seeds[0] for seeds in four]
+    assert len(set(alone)) == 4
+
+
+def test_layer_drop_draws_for_each_micro_batch_and_alike_on_every_rank(tmp_path):
+    kept = []
+    for update in range(40):
+        ranks = [drawn(tmp_path, rank, 2, 4, update)[1] for rank in (0, 1)]
+        assert ranks[0] == ranks[1] == drawn(tmp_path, 0, 2, 4, update)[1]
+        kept.append(ranks[0])
+    assert sum(len(set(blocks)) > 2 for blocks in kept) > 30  # 12 blocks at 0.2: rarely alike
+    ran = [block for update in kept for blocks in update for block in blocks]
+    assert sum(ran) / len(ran) == pytest.approx(0.8, abs=0.03)

@@ -17,6 +17,7 @@ from lm.text.normalizers import Normalizer
 from lm.text.vocabulary import Vocabulary
 from models.checkpoint import Checkpoint, save_checkpoint
 from models.config import Wav2Vec2Config
+from models.masking import DrawnMask
 from models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2cli.data.batching import batches_by_length
 from w2v2cli.data.dataset import Batch, TrainingSet, budget_samples, collate
@@ -54,6 +55,7 @@ def regularised(config: Wav2Vec2Config, run: FinetuneConfig) -> Wav2Vec2Config:
         feature_dropout=run.dropout,
         attention_dropout=run.attention_dropout,
         activation_dropout=run.activation_dropout,
+        final_dropout=run.dropout,
         layer_drop=run.layer_drop,
     )
     return replace(own, **dict(pair for pair in run.architecture if pair[0] in REGULARISATION))
@@ -89,7 +91,7 @@ def build(start: Start, run: FinetuneConfig, outputs: int | Vocabulary) -> Wav2V
 
 @dataclass
 class Finetuning:
-    """The task of writing down what was said, by CTC. Implements `Task[Batch, None]`."""
+    """The task of writing down what was said, by CTC. Implements `Task[Batch, DrawnMask]`."""
 
     run: FinetuneConfig
     start: Start
@@ -112,25 +114,29 @@ class Finetuning:
         """See `Task`."""
         return self.start.config.num_layers, self.run.layer_drop
 
-    def prepare(self, batch: Batch, draws: Draws, device: torch.device) -> Prepared[Batch, None]:
-        """Move a batch to the device (see `Task`).
+    def prepare(
+        self, batch: Batch, draws: Draws, device: torch.device
+    ) -> Prepared[Batch, DrawnMask]:
+        """Draw what is hidden, and move the batch to the device (see `Task`).
 
-        Nothing is drawn here: masks and dropout come from torch's own generator, which the loop
-        seeds for each micro-batch.
+        Masks are drawn on the CPU, from the micro-batch's number: they are the same on any kind and
+        any number of devices. Dropout comes from torch's own generator.
         """
+        frames = self.start.config.frame_lengths(batch.lengths)
+        mask = DrawnMask.draw(frames, self.start.config.width, self.run.mask, draws.host)
         moved = replace(
             batch,
             waveforms=batch.waveforms.to(device, non_blocking=True),
             labels=batch.labels.to(device, non_blocking=True),
         )
-        return Prepared(moved, int(batch.label_lengths.sum()), None)
+        return Prepared(moved, int(batch.label_lengths.sum()), mask.to(device))
 
     def loss(
-        self, network: nn.Module, prepared: Prepared[Batch, None], draws: Draws
+        self, network: nn.Module, prepared: Prepared[Batch, DrawnMask], draws: Draws
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Task`."""
         batch = prepared.batch
-        logits, frames = network(batch.waveforms, batch.lengths, self.run.mask, draws.kept_blocks)
+        logits, frames = network(batch.waveforms, batch.lengths, prepared.drawn, draws.kept_blocks)
         return ctc_loss(logits, frames, batch, self.vocabulary.blank), {}
 
     def summary(self, sums: Mapping[str, float], count: float, update: int) -> dict[str, float]:
