@@ -21,6 +21,11 @@ def hash_of(*lines: str) -> str:
     return _digest(os.fsencode(line) + b"\n" for line in lines)
 
 
+def bytes_hash(content: bytes) -> str:
+    """SHA-256 of bytes, in hexadecimal."""
+    return _digest([content])
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal, read now. Raises OSError."""
     with path.open("rb") as file:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from models.config import SAMPLE_RATE
-from storage.hashing import file_hash
 from w2v2cli.data.audio import AudioError, measure, probe, read_audio
 from w2v2cli.data.corpora.held_out import Split, divided
 from w2v2cli.data.corpora.manifest import write_fairseq, write_jsonl
 from w2v2cli.data.corpora.readers import Note, ignored, list_corpus
+from w2v2cli.data.corpora.saved_dataset import Columns
+from w2v2cli.data.decoding.tables import TableError, source_hash
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.processes import interrupts_held, main_module_hidden
@@ -85,18 +86,19 @@ def scan_corpus(
     decoded: bool = False,
     on_progress: OnProgress = lambda done, total: None,
     note: Note = ignored,
+    columns: Columns = Columns(),
 ) -> Scan:
     """Scan a corpus of any layout and write its manifest without what cannot be read.
 
     corpus: what `read_corpus` takes. output: a .jsonl, or a .tsv for fairseq.
-    note: see `read_corpus`. The rest: see `scan`.
+    note: see `read_corpus`. columns: see `list_corpus`. The rest: see `scan`.
 
     Raises UsageError for an output of another kind, CorpusError for a corpus that is missing or
     malformed, UserError where the manifest cannot be written.
     """
     if output.suffix not in MANIFESTS:
         raise UsageError(f"{output} should end in .jsonl, or in .tsv for fairseq.")
-    found = scan(list_corpus(corpus, note), jobs, hashed, decoded, on_progress)
+    found = scan(list_corpus(corpus, note, columns), jobs, hashed, decoded, on_progress)
     write_manifest(found, output)
     return found
 
@@ -228,8 +230,8 @@ def look_at(path: Path, hashed: bool = False, decoded: bool = False) -> Facts | 
     try:
         rate = probe(path).sample_rate
         samples = len(read_audio(path)) if decoded else measure(path)
-        return Facts(samples, rate, file_hash(path) if hashed else None)
-    except AudioError as error:
+        return Facts(samples, rate, source_hash(path) if hashed else None)
+    except (AudioError, TableError) as error:
         return str(error)
     except OSError as error:
         return f"{path} cannot be read: {error.strerror}."

@@ -22,6 +22,14 @@ def scan(
         Path,
         typer.Option("-o", "--output", help="Manifest to write: .jsonl, or .tsv for fairseq."),
     ],
+    audio_column: Annotated[
+        str | None,
+        typer.Option(help="Column of the recordings in a dataset of Hugging Face.", metavar="NAME"),
+    ] = None,
+    text_column: Annotated[
+        str | None,
+        typer.Option(help="Column of the texts in a dataset of Hugging Face.", metavar="NAME"),
+    ] = None,
     jobs: Jobs = None,
     hash: Hash = True,
     decode: Annotated[
@@ -39,6 +47,7 @@ def scan(
     """
     with exits():
         workers = processes_for(jobs)
+        from w2v2cli.data.corpora.saved_dataset import Columns
         from w2v2cli.data.scanning import scan_corpus
 
         with progress("scanning") as advance:
@@ -50,6 +59,7 @@ def scan(
                 decoded=decode,
                 on_progress=advance,
                 note=say,
+                columns=Columns(audio_column, text_column),
             )
         print_findings(found)
         readable, unreadable = len(found.utterances), len(found.failures)

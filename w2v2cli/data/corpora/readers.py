@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from w2v2cli.data.corpora import common_voice, kaldi, metadata, multilingual_librispeech
+from w2v2cli.data.corpora import saved_dataset as saved
 from w2v2cli.data.corpora.librilight import read_librilight
 from w2v2cli.data.corpora.manifest import read_fairseq, read_jsonl
 from w2v2cli.data.corpora.pairs import has_pairs, read_pairs
+from w2v2cli.data.corpora.saved_dataset import Columns
 from w2v2cli.data.corpora.timit import read_timit
 from w2v2cli.data.decoding.folders import Walk, find_recordings
+from w2v2cli.data.decoding.tables import there
 from w2v2cli.data.utterance import (
     LONGEST,
     CorpusError,
@@ -50,17 +53,18 @@ def read_corpus(path: Path, note: Note = ignored) -> list[Utterance]:
     path: a folder or a file. Folders, in the order they are tried: one with `transcripts.tsv`
     (`id seconds text`); a tree with `*.trans.txt` (LibriSpeech, Libri-light's limited sets);
     TIMIT; Libri-light's unlabelled tree; one with a single list of LISTS in it (Common Voice,
-    LJSpeech, AudioFolder, Multilingual LibriSpeech, Kaldi); recordings with `NAME.txt` beside
-    them; any other recordings, without text. Files: one of these lists, a JSONL manifest, a
-    `transcripts.tsv`, or a fairseq `.tsv` with `.wrd` or `.ltr` beside it. docs/data.md describes
-    each.
+    LJSpeech, AudioFolder, Multilingual LibriSpeech, Kaldi); Parquet files; recordings with
+    `NAME.txt` beside them; any other recordings, without text. Before all of them goes a folder
+    that `save_to_disk` of Hugging Face's datasets made. Files: one of these lists, a JSONL
+    manifest, a `transcripts.tsv`, a table (.parquet, .arrow), or a fairseq `.tsv` with `.wrd` or
+    `.ltr` beside it. docs/data.md describes each.
     note: called with a sentence that counts the files passed over in a folder without a list.
 
     Raises CorpusError for what is missing or wrong, for a folder with several lists, and for an id
     that two utterances have.
     """
     utterances = list_corpus(path, note)
-    missing = [u.path for u in utterances if not u.path.is_file()]
+    missing = [u.path for u in utterances if not there(u.path)]
     if missing:
         raise CorpusError(
             f"{path}: {len(missing)} of {len(utterances)} recordings are missing, "
@@ -69,12 +73,14 @@ def read_corpus(path: Path, note: Note = ignored) -> list[Utterance]:
     return utterances
 
 
-def list_corpus(path: Path, note: Note = ignored) -> list[Utterance]:
+def list_corpus(path: Path, note: Note = ignored, columns: Columns = Columns()) -> list[Utterance]:
     """The utterances that a corpus lists, as `read_corpus`, whether their recordings exist or not.
+
+    columns: of a dataset of Hugging Face, those that hold recordings and texts.
 
     Raises CorpusError for a corpus that is malformed or empty.
     """
-    utterances = list(_utterances(path, note))
+    utterances = list(_utterances(path, note, columns))
     if not utterances:
         raise CorpusError(f"{path} lists no utterance.")
     seen: dict[str, Utterance] = {}
@@ -88,9 +94,14 @@ def list_corpus(path: Path, note: Note = ignored) -> list[Utterance]:
     return utterances
 
 
-def _utterances(path: Path, note: Note) -> Iterator[Utterance]:
+def _utterances(path: Path, note: Note, columns: Columns) -> Iterator[Utterance]:
     if path.is_dir():
-        return _folder(path, note)
+        return _folder(path, note, columns)
+    if not path.is_file() and (files := saved.split_files(path)):
+        return saved.read_tables(files, path.parent, columns)
+    if path.is_file() and saved.is_table(path):
+        return saved.read_tables([path], path.parent, columns)
+    _refuse_columns(path, columns)
     if not path.is_file():
         raise CorpusError(f"There is no corpus at {path}.")
     reader = _list_reader(path)
@@ -107,9 +118,14 @@ def _utterances(path: Path, note: Note) -> Iterator[Utterance]:
             "ID|TEXT."
         )
     raise CorpusError(
-        f"{path} is not a corpus: name a folder, a .jsonl, a .tsv, a .csv, a wav.scp or a "
-        "transcripts.txt."
+        f"{path} is not a corpus: name a folder, a .jsonl, a .tsv, a .csv, a .parquet, a wav.scp "
+        "or a transcripts.txt."
     )
+
+
+def _refuse_columns(path: Path, columns: Columns) -> None:
+    if columns != Columns():
+        raise CorpusError(f"{path} is no dataset of Hugging Face: it has no columns to choose.")
 
 
 def _list_reader(path: Path) -> Reader | None:
@@ -126,15 +142,18 @@ def _list_reader(path: Path) -> Reader | None:
     return metadata.metadata_reader(path) if path.suffix in (".csv", ".jsonl") else None
 
 
-def _folder(folder: Path, note: Note) -> Iterator[Utterance]:
+def _folder(folder: Path, note: Note, columns: Columns) -> Iterator[Utterance]:
     """The utterances of a folder, by the files that lie in it and below.
 
     The first file of a layout that is known by the names of its files decides, and ends the walk:
     Libri-light's sixty thousand hours are not walked twice.
     """
+    if saved.is_saved(folder):
+        return saved.read_saved(folder, columns)
     if (folder / TABLE).is_file():
         return _table_file(folder / TABLE)
     lists: list[Path] = []
+    tables: list[Path] = []
     paired = False
     for root, names in Walk(folder).folders():
         if any(name.endswith(".trans.txt") for name in names):
@@ -144,10 +163,14 @@ def _folder(folder: Path, note: Note) -> Iterator[Utterance]:
         if {f"{name[:-5]}.json" for name in names if name.endswith(".flac")} & set(names):
             return read_librilight(folder)
         lists += [root / name for name in LISTS if name in names]
+        tables += [root / name for name in names if name.endswith(saved.PARQUET)]
         paired = paired or has_pairs(names)
     lists = [path for path in lists if _list_reader(path) is not None]
     if lists:
         return _listed(folder, lists)
+    if tables:
+        return saved.read_parquet(folder, tables, columns)
+    _refuse_columns(folder, columns)
     return read_pairs(folder) if paired else _unlabelled(folder, note)
 
 

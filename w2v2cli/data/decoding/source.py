@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import sys
@@ -12,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from w2v2cli.data.decoding.tables import TableError, cell_of, read_cell
 from w2v2cli.errors import UserError
 
-Source = Path  # a file, or STDIN
+Source = Path  # a file, a row of a table (`tables`), or STDIN
 STDIN = Path("-")
 SUFFIXES = frozenset(
     [".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3"]
@@ -43,6 +45,13 @@ def opened_bytes(source: Source) -> Iterator[IO[bytes]]:
             raise AudioError("Nothing came in on stdin.")
         with _spooled(sys.stdin.buffer, "stdin") as spool:
             yield spool
+        return
+    cell = cell_of(source)
+    if cell is not None:
+        try:
+            yield io.BytesIO(read_cell(cell))
+        except TableError as error:
+            raise AudioError(str(error)) from None
         return
     try:
         if os.path.isdir(source):

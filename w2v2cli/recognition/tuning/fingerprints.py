@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from storage.hashing import file_hash, hash_of, remembered_hash
+from storage.hashing import hash_of, remembered_hash
+from w2v2cli.data.decoding.tables import TableError, source_hash
 from w2v2cli.data.hub import WEIGHTS, wanted_files
 from w2v2cli.data.locations import SMALL_FILES
 from w2v2cli.data.utterance import Utterance
@@ -43,6 +44,8 @@ def corpus_hash(utterances: Sequence[Utterance]) -> str:
 
 def _audio_hash(path: Path) -> str:
     try:
-        return file_hash(path)
+        return source_hash(path)
     except OSError as error:
         return f"unreadable: {error.strerror}"
+    except TableError as error:
+        return f"unreadable: {error}"
