@@ -32,6 +32,12 @@ class SpanMask:
     """Whether spans may overlap (ablations, P App. A)."""
 
     def __post_init__(self) -> None:
+        for name in ("time_probability", "channel_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} lies between 0 and 1, got {getattr(self, name):g}")
+        for name in ("time_span", "channel_span"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.time_lengths not in ("fixed", "uniform", "normal", "poisson"):
             raise ValueError(
                 f"time_lengths is fixed, uniform, normal or poisson, got {self.time_lengths!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import sys
@@ -31,6 +32,9 @@ CallError = next(
 )
 
 EMPTY_OPTION = re.compile("--[a-z0-9-]+=")
+NO_OPTION = re.compile(r"No such option:? '?(?P<name>-[^\s'.]+)'?")
+NOT_A_NUMBER = re.compile(r"\bvalid (?P<kind>integer|number|float)\b")
+TOO_SMALL = re.compile(r"(greater than or equal to|not in the range x>=) ?(?P<least>-?[\d.]+)")
 NOT_A_CHOICE = re.compile(r"'(?P<value>[^']*)' is not one of (?P<allowed>'.*')")
 
 app = typer.Typer(
@@ -102,7 +106,11 @@ def _refuse_empty(args: list[str]) -> None:
 
 def _sentence(error: Exception, args: list[str]) -> str:
     """What was wrong with the call, and the value where Typer leaves it out."""
-    message: str = error.format_message().rstrip()  # type: ignore[attr-defined]
+    message: str = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    if missing := NO_OPTION.match(message):
+        name, known = missing["name"], getattr(error, "possibilities", None) or []
+        near = difflib.get_close_matches(name, known, 1)
+        return f"No such option: {name}." + (f" Did you mean {near[0]}?" if near else "")
     names = getattr(getattr(error, "param", None), "opts", [])
     if choice := NOT_A_CHOICE.search(message):
         allowed = re.findall(r"'([^']*)'", choice["allowed"])
@@ -111,6 +119,17 @@ def _sentence(error: Exception, args: list[str]) -> str:
         list(pair) for pair in zip(args, args[1:], strict=False)
     ]
     given = [value for name, value in pairs if name in names]
+    if given and (number := NOT_A_NUMBER.search(message)):
+        kind = "a whole number" if number["kind"] == "integer" else "a number"
+        return f"{names[-1]} takes {kind}, got {_wrong(message, given[-1])!r}."
+    if given and (least := TOO_SMALL.search(message)):
+        return f"{names[-1]} must be at least {least['least'].rstrip('.')}, got {given[-1]}."
     if given and repr(given[-1]) not in message:
         message = f"{message.rstrip('.')}; got {given[-1]!r}"
     return message if not message or message[-1] in ".?!" else f"{message}."
+
+
+def _wrong(message: str, given: str) -> str:
+    """The value that a message quotes, which may be a later one of the option; else the first."""
+    quoted = re.search(r": '([^']*)' is not a valid", message)
+    return quoted[1] if quoted else given

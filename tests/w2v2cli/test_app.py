@@ -18,7 +18,17 @@ def w2v2(*args: str, **options) -> subprocess.CompletedProcess:
 
 
 WRONG = [
-    ("transcribe --bem 5 a.wav", "No such option: --bem"),
+    ("transcribe --bem 5 a.wav", "No such option: --bem. Did you mean --beam?"),
+    ("transcribe --modl demo a.wav", "No such option: --modl. Did you mean --model?"),
+    ("lm score --lm a.arpa b.txt", "No such option: --lm."),
+    ("transcribe a.wav --beam abc", "--beam takes a whole number, got 'abc'."),
+    ("transcribe a.wav --lm-weight=abc", "--lm-weight takes a number, got 'abc'."),
+    ("tune-lm --sil-score a 1", "--sil-score takes a number, got 'a'."),
+    ("lm build a.txt -o b.arpa --prune x", "--prune takes a whole number, got 'x'."),
+    ("data prepare", "Missing argument 'corpus'. Choose from: librispeech, librilight, timit."),
+    ("finetune a -o b --log-every 0", "--log-every must be at least 1, got 0."),
+    ("pretrain --dry-run --speed 0", "--speed must be above 0, got 0."),
+    ("plot a -o b.txt", "Curves are drawn as .png, .svg or .html, got b.txt: change its suffix."),
     ("transcrib", "No such command 'transcrib'. Did you mean 'transcribe'?"),
     ("model lst", "No such command 'lst'. Did you mean 'list'?"),
     ("transcribe", "Missing argument"),
@@ -60,7 +70,7 @@ WRONG = [
     ("transcribe a.wav --lm no/such.arpa", "There is no language model at no/such.arpa."),
     ("transcribe a.wav --lexicon no.txt", "There is no lexicon at no.txt."),
     ("transcribe a.wav --workers -1", "--workers cannot be negative, got -1."),
-    ("eval --split all --seed -1", "Invalid value for '--seed': "),
+    ("eval --split all --seed -1", "--seed must be at least 0, got -1."),
     ("eval", "Name a --split of LibriSpeech, or a corpus by --data."),
     (
         "eval --split test",
@@ -161,11 +171,12 @@ OPTIONS = {
         "sil-score search beam beam-threshold beam-tokens rescore rescore-nbest "
         "rescore-first-weight device precision batch-seconds workers lm-cache-gb"
     ),
-    "pretrain": "output recipe valid model shards data updates peak-lr seed set batch-seconds "
+    "pretrain": "output recipe recipes valid model shards data updates peak-lr seed set "
+    "batch-seconds "
     "total-batch-hours accumulate loader-workers precision device compile recompute "
     "log-every tensorboard dry-run speed",
-    "finetune": "output model recipe valid lm lexicon seeds peak-lr shards data updates seed set "
-    "batch-seconds total-batch-hours accumulate loader-workers precision device compile "
+    "finetune": "output model recipe recipes valid lm lexicon seeds peak-lr shards data updates "
+    "seed set batch-seconds total-batch-hours accumulate loader-workers precision device compile "
     "recompute log-every tensorboard dry-run speed alphabet normalizer case language",
     "plot": "output",
     "lm train": "output valid recipe normalize updates peak-lr seed set batch-words accumulate "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from w2v2cli.errors import UsageError
 from w2v2cli.help import Help
 
 BATCHES, RUN, TEXT = "Batches", "Run", "Text"  # headings of --help
@@ -57,6 +58,10 @@ class TrainingFlags:
     tensorboard: Annotated[
         bool, Help("Also write TensorBoard events into the run folder.", RUN, flag="--tensorboard")
     ] = False
+
+    def __post_init__(self) -> None:
+        if self.log_every < 1:
+            raise UsageError(f"--log-every must be at least 1, got {self.log_every}.")
 
     def changes(self, peak_lr: float | None = None) -> dict[str, Any]:
         """Return the settings that replace the recipe's, by name; those of --set come last.
@@ -138,13 +143,13 @@ class AudioTrainingFlags(TrainingFlags):
         ),
     ] = False
     speed: Annotated[
-        float,
+        float | None,
         Help(
-            "Speed assumed by --dry-run, in seconds of audio per second and device "
-            "(the default is a published figure of an A100; a CPU does a few).",
+            "Speed assumed by --dry-run, in seconds of audio per second and device (a CPU does a "
+            "few). Default: a published figure of an A100.",
             RUN,
         ),
-    ] = 1180.0
+    ] = None
 
     def _more(self) -> dict[str, Any]:
         return {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.whole import whole_file, write_whole
-from w2v2cli.errors import UserError
+from w2v2cli.errors import UsageError, UserError
 from w2v2cli.training.metrics import read_log
 
 LEFT_OUT = {"update", "epoch", "time"}
@@ -22,10 +22,11 @@ def draw(runs: Sequence[Path], output: Path) -> None:
     """Draw every metric the runs logged over the updates, raw and smoothed over 50 updates.
 
     runs: folders, drawn over each other. output: a `.png`, `.svg` or `.html` file.
-    Raises UserError without matplotlib, for a folder without a log, and for another suffix.
+    Raises UserError without matplotlib and for a folder without a log, UsageError for another
+    suffix.
     """
     if output.suffix not in (".png", ".svg", ".html"):
-        raise UserError(
+        raise UsageError(
             f"Curves are drawn as .png, .svg or .html, got {output.name}: change its suffix."
         )
     logs = {run.name: read_log(run) for run in runs}

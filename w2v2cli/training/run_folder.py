@@ -22,7 +22,7 @@ from storage.whole import write_whole
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.devices import DTYPES, Precision, chosen_precision
 from w2v2cli.training.collectives import Collectives
-from w2v2cli.training.config import Config, RunConfig
+from w2v2cli.training.config import Config, RunConfig, flattened
 from w2v2cli.training.loop import Loop, Outcome
 from w2v2cli.training.metrics import Progress
 from w2v2cli.training.optimization import exact_float32, keep_freed_memory
@@ -96,7 +96,7 @@ def train(
     Raises UsageError when it holds a run with other settings, UserError when another process trains
     in it or its files are damaged.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with _locked(folder) if collectives.first else nullcontext():
         check_settings(folder, config, write=collectives.first)
         for module in network.modules():
@@ -119,6 +119,16 @@ def train(
             tensorboard=tensorboard,
         )
         return loop.run()
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a run. Raises UserError where there can be none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be the folder of a run ({error.strerror}): name another by -o."
+        ) from None
 
 
 def settled(
@@ -158,13 +168,15 @@ def check_settings(folder: Path, config: RunConfig, write: bool) -> None:
             write_whole(path, json.dumps(settings, indent=2) + "\n")
         return
     before = _with_later({**LATER, **read_json(path, ["kind"], UNCOMPARED)})
-    other = [name for name in settings if name not in FREE and settings[name] != before.get(name)]
+    was, now = dict(flattened(before)), dict(flattened(settings))
+    other = [name for name in now if name not in FREE and now[name] != was.get(name)]
     if other:
-        shown = "; ".join(
-            f"{name} was {before.get(name)} and is {settings[name]}" for name in other[:3]
-        )
+        shown = [f"{name} was {was.get(name)} and is {now[name]}" for name in other[:3]]
+        if len(other) > 3:
+            shown.append(f"and {len(other) - 3} more")
         raise UsageError(
-            f"{folder} holds a run with other settings: {shown}. Name another folder by -o."
+            f"{folder} holds a run with other settings: {'; '.join(shown)}. "
+            "Name another folder by -o."
         )
 
 

@@ -11,7 +11,7 @@ from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import changed
 from w2v2cli.training.optimization import exact_float32
 from w2v2cli.training.recipes import FINETUNING, LANGUAGE_MODELS, PRETRAINING
-from w2v2cli.training.run_folder import check_settings, settled
+from w2v2cli.training.run_folder import check_settings, make_folder, settled
 from w2v2cli.training.runs.vocabulary import KEPT, keep_vocabulary, vocabulary_of
 
 CONFIG = FINETUNING["demo"]()
@@ -22,6 +22,24 @@ def test_a_continued_run_may_change_how_it_runs_but_not_what_it_computes(tmp_pat
     check_settings(tmp_path, changed(CONFIG, {"save_every": 7, "compile": True}), write=True)
     with pytest.raises(UsageError, match="dropout was 0.0 and is 0.5"):
         check_settings(tmp_path, changed(CONFIG, {"dropout": 0.5}), write=True)
+
+
+def test_other_settings_are_named_one_by_one(tmp_path):
+    check_settings(tmp_path, CONFIG, write=True)
+    other = changed(CONFIG, {"schedule.updates": 7, "mask.time_span": 5})
+    with pytest.raises(UsageError) as refused:
+        check_settings(tmp_path, other, write=True)
+    was = CONFIG.schedule.updates
+    assert f"schedule.updates was {was} and is 7; mask.time_span was" in str(refused.value)
+    assert "{" not in str(refused.value)
+
+
+def test_a_file_cannot_be_the_folder_of_a_run(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for folder in (file, file / "run"):
+        with pytest.raises(UserError, match="cannot be the folder of a run .*: name another by -o"):
+            make_folder(folder)
 
 
 @pytest.mark.parametrize("content", ["", '{"kind": "Fine', "[]"])
@@ -57,7 +75,7 @@ def test_a_run_from_before_exponential_decays_has_a_linear_one(tmp_path):
             check_settings(folder, config, write=True)
         else:
             check_settings(folder, changed(config, {"schedule.decay": "linear"}), write=True)
-            with pytest.raises(UsageError, match="'decay': 'linear'.* and is .*'exponential'"):
+            with pytest.raises(UsageError, match="schedule.decay was linear and is exponential"):
                 check_settings(folder, config, write=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -11,10 +12,11 @@ from torch import nn
 
 from models.config import SAMPLE_RATE, Wav2Vec2Config
 from w2v2cli.data.dataset import TrainingSet
+from w2v2cli.errors import UsageError
 from w2v2cli.processes import Ranks
 from w2v2cli.recognition.devices import Precision, chosen_precision
 from w2v2cli.training.architecture import FINETUNING_ONLY, PRETRAINING_ONLY
-from w2v2cli.training.config import ARCHITECTURE, AudioRunConfig, FinetuneConfig
+from w2v2cli.training.config import ARCHITECTURE, AudioRunConfig, FinetuneConfig, flattened
 from w2v2cli.training.stream import accumulation, reading_of
 
 A100 = 1180.0  # seconds of audio that one A100 trains BASE on in a second, as published
@@ -47,13 +49,18 @@ def dry_run(
     model: Wav2Vec2Config,
     data: TrainingSet | None,
     device: torch.device,
-    speed: float = A100,
+    speed: float | None = None,
 ) -> DryRun:
     """Describe a run without training.
 
     data: what it would train on, if that is known. device: where. speed: seconds of audio a device
-    trains on in a second; the time is estimated from it.
+    trains on in a second, by default `A100`; the time is estimated from it.
+
+    Raises UsageError for a speed that is none.
     """
+    speed = A100 if speed is None else speed
+    if not 0 < speed < math.inf:
+        raise UsageError(f"--speed must be above 0, got {speed:g}.")
     precision, why = config.precision, ""
     if precision == "auto":
         precision, why = chosen_precision(device, training=True), f" (auto, on {device})"
@@ -82,7 +89,7 @@ def dry_run(
         ]
     time = duration(updates * seconds / speed)
     rows.append(("time", f"{time} at {speed:.0f} s of audio a second on each device (--speed)"))
-    settings = [pair for pair in _flattened(asdict(config)) if pair[0] != ARCHITECTURE]
+    settings = [pair for pair in flattened(asdict(config)) if pair[0] != ARCHITECTURE]
     return DryRun(tuple(rows), tuple(settings), tuple(_network(config, model)))
 
 
@@ -160,11 +167,3 @@ def memory_estimate(
     inner = 0.0 if config.recompute else 2.5
     activations += steps * model.num_layers * (kept * model.width + inner * model.ffn_width)
     return (parameter_count(network) * 16 + activations * bytes_per_number) / 1e9
-
-
-def _flattened(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flattened(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

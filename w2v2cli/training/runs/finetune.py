@@ -14,7 +14,7 @@ from lm.text.vocabulary import ENGLISH, Vocabulary
 from models.config import PRESETS
 from models.importers.reader import read_model
 from w2v2cli.data.corpora.readers import ignored
-from w2v2cli.data.dataset import LeftOut, budget_samples, labelled
+from w2v2cli.data.dataset import LeftOut, TrainingSet, budget_samples, labelled
 from w2v2cli.data.hub import OnProgress
 from w2v2cli.data.locations import ModelLocation, resolve_lm, resolve_model
 from w2v2cli.data.recordings import Recordings
@@ -31,7 +31,7 @@ from w2v2cli.training.metrics import Progress
 from w2v2cli.training.recipes import FINETUNING
 from w2v2cli.training.run_folder import Callbacks, settled, train
 from w2v2cli.training.runs.alphabet import alphabet_lines
-from w2v2cli.training.runs.dry_run import A100, DryRun, batch_description, dry_run
+from w2v2cli.training.runs.dry_run import DryRun, batch_description, dry_run
 from w2v2cli.training.runs.result import RunResult, result_of
 from w2v2cli.training.runs.selection import run_all
 from w2v2cli.training.runs.sources import (
@@ -127,7 +127,7 @@ def finetuning_dry_run(
     data: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
-    speed: float = A100,
+    speed: float | None = None,
 ) -> DryRun:
     """Describe what `finetune` would do; see there, and `dry_run` for `speed`."""
     config = finetuning_config(recipe, settings or {}, peak_lr)
@@ -270,11 +270,7 @@ class _Job:
         if collectives.first:
             for line in self._lines(start, vocabulary, [*left_out, *also_left_out]):
                 callbacks.note(line)
-        for what, kept in (("train", learned), ("validate", held_out)):
-            if not len(kept):
-                raise UserError(
-                    f"No utterance is left to {what} on: all were left out for the reasons above."
-                )
+        self._refuse_nothing(learned, held_out)
         config = settled(config, folder, collectives, callbacks.note)
         if collectives.first:
             callbacks.note(
@@ -304,6 +300,24 @@ class _Job:
                 network, task, config, stream, folder, collectives, callbacks, self.tensorboard
             )
         return result_of(outcome, folder, task.judged_by)
+
+    def _refuse_nothing(self, learned: TrainingSet, held_out: TrainingSet) -> None:
+        """Raise UserError where no utterance is left to train or to validate on."""
+        if not len(self.train.ids):
+            raise UserError(
+                "No utterance is left to train on: all are held out for validation or testing. "
+                "Name more corpora, or another one by --valid."
+            )
+        if not len(self.valid.ids):
+            raise UserError(
+                "No utterance is held out to validate on, since there are so few: name a corpus by "
+                "--valid."
+            )
+        for what, kept in (("train", learned), ("validate", held_out)):
+            if not len(kept):
+                raise UserError(
+                    f"No utterance is left to {what} on: all were left out for the reasons above."
+                )
 
     def _lines(
         self, start: Start, vocabulary: Vocabulary, left_out: Sequence[LeftOut]

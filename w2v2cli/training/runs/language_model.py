@@ -22,7 +22,7 @@ from w2v2cli.training.collectives import Collectives, joined
 from w2v2cli.training.config import LmConfig, changed
 from w2v2cli.training.metrics import Progress
 from w2v2cli.training.recipes import LANGUAGE_MODELS
-from w2v2cli.training.run_folder import Callbacks, settled, train
+from w2v2cli.training.run_folder import Callbacks, make_folder, settled, train
 from w2v2cli.training.runs.dry_run import parameter_count
 from w2v2cli.training.runs.result import RunResult, result_of
 from w2v2cli.training.tasks.language_model import LanguageModelling, TextStream, build
@@ -119,7 +119,7 @@ class _Job:
             counts = count_words(
                 self.files, home() / "text", normalize=self.normalize, on_progress=note
             )
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             made = Dictionary.from_counts(counts, self.config.vocabulary)
             write_whole(path, "\n".join(made.symbols))
         ranks.wait()

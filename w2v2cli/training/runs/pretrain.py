@@ -23,7 +23,7 @@ from w2v2cli.training.config import PretrainConfig, changed
 from w2v2cli.training.metrics import Progress
 from w2v2cli.training.recipes import PRETRAINING
 from w2v2cli.training.run_folder import Callbacks, settled, train
-from w2v2cli.training.runs.dry_run import A100, DryRun, batch_description, dry_run
+from w2v2cli.training.runs.dry_run import DryRun, batch_description, dry_run
 from w2v2cli.training.runs.result import RunResult, result_of
 from w2v2cli.training.runs.sources import (
     Corpora,
@@ -156,7 +156,7 @@ def pretraining_dry_run(
     data: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
-    speed: float = A100,
+    speed: float | None = None,
 ) -> DryRun:
     """Describe what `pretrain` would do; see there, and `dry_run` for `speed`."""
     config = pretraining_config(recipe, settings or {})

@@ -220,14 +220,23 @@ def unlabelled_recordings(
 ) -> tuple[TrainingSet, TrainingSet, list[LeftOut]]:
     """Return the recordings that pretraining trains on, those it validates on, those left out.
 
-    Recordings under `shortest_seconds` are left out. Without `valid` one recording in a hundred is
-    held out, at least 8 and at most 500. Raises UserError where nothing would be left.
+    Recordings under `shortest_seconds` are left out. With `valid`, everything but the recordings of
+    that corpus is trained on; without it one recording in a hundred is held out, at least 8 and at
+    most 500. Raises UserError where nothing would be left.
     """
     shortest = int(shortest_seconds * SAMPLE_RATE)
-    every, left_out = unlabelled(read_source(names, shards, data, note=note), shortest)
+    source = read_source(names, shards, data, note=note)
     if valid is not None:
-        held_out, _ = unlabelled(read_source(validated_on(valid), None, data), shortest)
+        other = read_source(validated_on(valid), None, data)
+        every, left_out = unlabelled(_without(source, other, valid, note), shortest)
+        if not len(every):
+            raise UserError(
+                f"No recording is left to train on: all are in {valid} (--valid) or shorter than "
+                f"{shortest_seconds:g} s."
+            )
+        held_out, _ = unlabelled(other, shortest)
         return every, held_out, left_out
+    every, left_out = unlabelled(source, shortest)
     # Which ones is decided by their number alone, so that a continued run holds out the same.
     order = np.random.default_rng(len(every)).permutation(len(every))
     count = min(max(int(len(every) * HELD_OUT), HELD_OUT_LEAST), HELD_OUT_MOST)

@@ -1,15 +1,16 @@
 """The jobs as Python calls them."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from w2v2cli.errors import UsageError
+from w2v2cli.errors import UsageError, UserError
 from w2v2cli.training.runs.finetune import finetune, finetuning_dry_run
 from w2v2cli.training.runs.pretrain import pretrain, pretraining_dry_run
-from w2v2cli.training.runs.sources import labelled_recordings
+from w2v2cli.training.runs.sources import labelled_recordings, unlabelled_recordings
 
 CORPUS = Path(__file__).parents[4] / "w2v2cli" / "shipped" / "corpus" / "dev-clean"
 SMALL = {
@@ -29,7 +30,7 @@ result = pretrain(
     {str(CORPUS)!r},
     output="run",
     recipe="small",
-    valid={str(CORPUS)!r},
+    valid={str(CORPUS.with_name("dev-other"))!r},
     settings={SMALL | {"loader_workers": 2}!r},
     device="cpu",
     on_progress=lambda progress: print(progress.update, progress.updates),
@@ -116,7 +117,38 @@ def test_wrong_calls_are_sentences(tmp_path):
         pretrain(CORPUS, output=tmp_path, settings={"colour": "red"})
     with pytest.raises(UsageError, match="--seeds must be at least 1, got 0"):
         finetune(CORPUS, output=tmp_path, seeds=0)
+    for speed in (0, -3, float("nan")):
+        with pytest.raises(UsageError, match="--speed must be above 0, got"):
+            pretraining_dry_run(recipe="small", speed=speed)
+    with pytest.raises(UsageError, match="time_probability lies between 0 and 1, got 1.5"):
+        pretraining_dry_run(recipe="small", settings={"objective.mask.time_probability": 1.5})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_with_nothing_to_train_or_validate_on_say_why(tmp_path):
+    call = {"output": tmp_path, "model": "tiny-config"}
+    with pytest.raises(UserError, match="left to train on: all are held out for validation or"):
+        finetune(CORPUS, valid=CORPUS, **call)
+    with pytest.raises(UserError, match="is held out to validate on, since there are so few"):
+        finetune(_one_recording(tmp_path), **call)
+    with pytest.raises(UserError, match="No recording is left to train on: all are in"):
+        pretrain(CORPUS, valid=CORPUS, output=tmp_path, recipe="small", settings=SMALL)
+
+
+def _one_recording(folder):
+    """A corpus that is too small to be divided; its id is one of those trained on."""
+    recording = next(CORPUS.rglob("*.flac"))
+    (folder / "one").mkdir()
+    row = {"audio": str(recording), "id": "LJ001-0001", "text": "ONE"}
+    (folder / "one" / "one.jsonl").write_text(json.dumps(row) + "\n")
+    return folder / "one" / "one.jsonl"
+
+
+def test_pretraining_does_not_train_on_what_it_validates_on():
+    both = [str(CORPUS), str(CORPUS.with_name("dev-other"))]
+    train, held_out, left_out = unlabelled_recordings(both, None, both[1], None, 0.5)
+    assert (len(train), len(held_out), left_out) == (14, 5, [])
+    assert set(train.source.ids) & set(held_out.source.ids) == set()
 
 
 def test_several_corpora_may_be_validated_on():
