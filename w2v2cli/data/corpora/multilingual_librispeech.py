@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from w2v2cli.data.decoding.folders import Walk
 from w2v2cli.data.utterance import (
     CorpusError,
     Utterance,
@@ -18,6 +19,8 @@ from w2v2cli.data.utterance import (
 )
 
 LIST = "transcripts.txt"
+LIMITED = "limited_supervision"  # folder of `train` with lists of ten hours of it
+HANDLES = "handles.txt"  # ids, one a line
 
 
 def is_multilingual_librispeech(path: Path) -> bool:
@@ -43,3 +46,36 @@ def read_multilingual_librispeech(path: Path) -> Iterator[Utterance]:
         refuse_repeat(seen, name, path, number)
         folder = path.parent / "audio" / parts[0] / parts[1]
         yield Utterance(name, audio_beside(folder, name), text, parts[0])
+
+
+def is_limited(path: Path) -> bool:
+    """Whether a path is a list of `limited_supervision`, that folder or one below it."""
+    return LIMITED in path.absolute().parts and (path.is_dir() or path.name == HANDLES)
+
+
+def read_limited(path: Path) -> Iterator[Utterance]:
+    """Read the utterances of the `handles.txt` that a path is, or of all below a folder.
+
+    Folders of `train/limited_supervision`: `9hr`, `1hr` with six of ten minutes, `0` to `5`. Raises
+    CorpusError for ids that the transcripts of `train` do not have.
+    """
+    split = next(above for above in path.absolute().parents if (above / LIMITED).is_dir())
+    lists = [path]
+    if path.is_dir():
+        lists = [root / HANDLES for root, names in Walk(path).folders() if HANDLES in names]
+    if not lists:
+        raise CorpusError(f"{path} has no {HANDLES}.")
+    if not (split / LIST).is_file():
+        raise CorpusError(f"{split} has no {LIST}, of which {lists[0]} lists a part.")
+    wanted: dict[str, Path] = {}
+    for handles in lists:
+        for _, line in numbered_lines(handles):
+            wanted.setdefault(line.strip(), handles)
+    for utterance in read_multilingual_librispeech(split / LIST):
+        if wanted.pop(utterance.id, None) is not None:
+            yield utterance
+    if wanted:
+        name, handles = next(iter(wanted.items()))
+        raise CorpusError(
+            f"{handles} lists {name}, which is not in {split / LIST}; {len(wanted)} such ids."
+        )

@@ -95,6 +95,8 @@ def list_corpus(path: Path, note: Note = ignored, columns: Columns = Columns()) 
 
 
 def _utterances(path: Path, note: Note, columns: Columns) -> Iterator[Utterance]:
+    if multilingual_librispeech.is_limited(path):
+        return multilingual_librispeech.read_limited(path)
     if path.is_dir():
         return _folder(path, note, columns)
     if not path.is_file() and (files := saved.split_files(path)):

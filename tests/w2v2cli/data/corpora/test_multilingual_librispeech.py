@@ -64,3 +64,48 @@ def test_what_is_wrong(dev, line, message):
         file.write(f"{line}\n")
     with pytest.raises(CorpusError, match=message):
         read_corpus(dev)
+
+
+def recording(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.zeros(1600), 16_000)
+
+
+@pytest.fixture
+def limited(tmp_path):
+    """A `train` of eight utterances, of which the lists choose seven."""
+    names = [f"1_2_{number:06}" for number in range(8)]
+    train = tmp_path / "mls_polish" / "train"
+    for name in names:
+        recording(train / "audio" / "1" / "2" / f"{name}.flac")
+    (train / "transcripts.txt").write_text("".join(f"{name}\ttekst {name}\n" for name in names))
+    chosen = {"9hr": names[6:7], **{f"1hr/{fold}": names[fold : fold + 1] for fold in range(6)}}
+    for folder, ids in chosen.items():
+        (train / "limited_supervision" / folder).mkdir(parents=True)
+        text = "".join(f"{name}\n" for name in ids)
+        (train / "limited_supervision" / folder / "handles.txt").write_text(text)
+    return train / "limited_supervision"
+
+
+def test_lists_of_limited_supervision(limited):
+    def ids(path):
+        return [int(u.id.split("_")[2]) for u in read_corpus(path)]
+
+    assert ids(limited) == [0, 1, 2, 3, 4, 5, 6]
+    assert ids(limited / "1hr") == [0, 1, 2, 3, 4, 5]
+    assert ids(limited / "1hr" / "3") == ids(limited / "1hr" / "3" / "handles.txt") == [3]
+    assert ids(limited / "9hr") == [6] and ids(limited.parent) == list(range(8))
+    [found] = read_corpus(limited / "9hr")
+    assert (found.text, found.speaker) == ("tekst 1_2_000006", "1")
+
+
+def test_limited_lists_that_do_not_fit(limited):
+    (limited / "9hr" / "handles.txt").write_text("1_2_000000\n9_9_9\n8_8_8\n")
+    with pytest.raises(CorpusError, match="lists 9_9_9, which is not in .*transcripts.txt; 2 such"):
+        read_corpus(limited / "9hr")
+    (limited.parent / "transcripts.txt").unlink()
+    with pytest.raises(CorpusError, match="train has no transcripts.txt, of which"):
+        read_corpus(limited)
+    (limited / "empty").mkdir()
+    with pytest.raises(CorpusError, match="has no handles.txt"):
+        read_corpus(limited / "empty")
