@@ -139,12 +139,15 @@ def tune(
     )
 
 
-def load_checkpoint(model: Name) -> nn.Module:
+def load_checkpoint(model: Name, language: str | None = None) -> nn.Module:
     """The network of a checkpoint as a plain torch module, in eval mode, float32, on the CPU.
 
     `models.wav2vec2.Wav2Vec2ForCTC` for a model that recognises (its output symbols are
     `load(model).labels`), `models.pretraining.Wav2Vec2ForPretraining` for one that is only
-    pretrained. Both take (B, S) waveforms at 16 kHz and (B,) lengths in samples. Raises UserError.
+    pretrained. Both take (B, S) waveforms at 16 kHz and (B,) lengths in samples.
+    language: one of a model with an adapter for each (MMS).
+
+    Raises UserError.
     """
     from models.checkpoint import build_ctc, check_weights
     from models.importers.reader import read_model
@@ -152,9 +155,9 @@ def load_checkpoint(model: Name) -> nn.Module:
     from w2v2cli.data.locations import resolve_model
 
     with fetching() as on_fetch:
-        path = resolve_model(fspath(model), on_fetch).path
+        path = resolve_model(fspath(model), on_fetch, language).path
     try:
-        checkpoint = read_model(path)
+        checkpoint = read_model(path, language)
         if checkpoint.labels is not None:
             return build_ctc(checkpoint)
         pretrained = Wav2Vec2ForPretraining(checkpoint.config)

@@ -25,7 +25,8 @@ from lm.text.normalization import (
 NormalizerName = Literal["english", "basic", "none"]
 Case = Literal["upper", "lower", "keep"]
 CASES: dict[NormalizerName, Case] = {"english": "upper", "basic": "lower", "none": "keep"}
-DOTTED = ("tr", "az")  # languages with i and ı: İ is the capital of i, I that of ı
+# Languages with i and ı (ISO 639-1 and 639-3): İ is the capital of i, I that of ı.
+DOTTED = ("tr", "tur", "az", "aze", "azj")
 PASSES = 8  # of `basic` until nothing changes; two suffice for text that people write
 
 

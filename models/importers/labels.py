@@ -7,6 +7,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+from models.importers.languages import adapter_path
 from models.importers.tokenizer import LabelsError, huggingface_outputs
 
 STANDARD = tuple(
@@ -26,11 +27,20 @@ def quick_labels(path: Path) -> tuple[str, ...] | None:
     return None if outputs is None else outputs[0]
 
 
-def quick_outputs(path: Path) -> tuple[tuple[str, ...], dict[str, Any]] | None:
-    """`quick_labels`, with what the checkpoint's metadata says of them."""
+def quick_outputs(
+    path: Path, language: str | None = None
+) -> tuple[tuple[str, ...], dict[str, Any]] | None:
+    """`quick_labels`, with what the checkpoint's metadata says of them.
+
+    language: one of a model with an adapter for each (see `languages`).
+    """
     try:
         if path.is_dir():
-            return huggingface_outputs(path) if (path / "vocab.json").is_file() else None
+            if not (path / "vocab.json").is_file():
+                return None
+            return _folder_outputs(path, language)
+        if language is not None:
+            return None
         header = _own_header(path)
     except (LabelsError, OSError):
         return None
@@ -39,8 +49,35 @@ def quick_outputs(path: Path) -> tuple[tuple[str, ...], dict[str, Any]] | None:
     return tuple(header["labels"]), header.get("metadata") or {}
 
 
+def _folder_outputs(
+    folder: Path, language: str | None
+) -> tuple[tuple[str, ...], dict[str, Any]] | None:
+    """None where only the whole adapter tells how many outputs a language has."""
+    adapter = None if language is None else adapter_path(folder, language)
+    if adapter is None:
+        return huggingface_outputs(folder, language)
+    header = _header(adapter)
+    if header is None:
+        return None
+    try:
+        count = int(header["lm_head.weight"]["shape"][0])
+    except (KeyError, TypeError, IndexError, ValueError):
+        return None
+    return huggingface_outputs(folder, language, count)
+
+
 def _own_header(path: Path) -> dict[str, Any] | None:
     """The JSON object in the header of our own file; None for every other file."""
+    header = _header(path)
+    try:
+        own = json.loads((header or {})["__metadata__"]["w2v2"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return own if isinstance(own, dict) else None
+
+
+def _header(path: Path) -> dict[str, Any] | None:
+    """The header of a safetensors file; None for every other file."""
     if path.suffix != ".safetensors":
         return None
     with path.open("rb") as file:
@@ -49,7 +86,7 @@ def _own_header(path: Path) -> dict[str, Any] | None:
         if length >= LONGEST_HEADER:
             return None
         try:
-            header = json.loads(json.loads(file.read(length))["__metadata__"]["w2v2"])
-        except (ValueError, KeyError, TypeError):
+            header = json.loads(file.read(length))
+        except ValueError:
             return None
     return header if isinstance(header, dict) else None

@@ -11,8 +11,10 @@ from models.importers.torchaudio import read_torchaudio
 from models.importers.weights import load_content
 
 
-def read_model(path: Path) -> Checkpoint:
+def read_model(path: Path, language: str | None = None) -> Checkpoint:
     """Our own file, a Hugging Face folder, a fairseq `.pt`, or a torchaudio state dict.
+
+    language: one of a model with an adapter for each; by default that of its main weights.
 
     Raises CheckpointError with a sentence: there is no such file, it is none of these formats, it
     is damaged, or it would run code.
@@ -22,7 +24,16 @@ def read_model(path: Path) -> Checkpoint:
             raise CheckpointError(
                 f"The folder {path} has no config.json: it is not a Hugging Face model."
             )
-        return read_huggingface(path)
+        return read_huggingface(path, language)
+    checkpoint = _read_file(path)
+    if language is not None and checkpoint.metadata.get("language") != language:
+        raise CheckpointError(
+            f"{path} has no adapters of languages: leave out --language {language}."
+        )
+    return checkpoint
+
+
+def _read_file(path: Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint at {path}.")
     if is_own_format(path):

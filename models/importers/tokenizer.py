@@ -33,22 +33,29 @@ class LabelsError(ValueError):
     """A vocabulary that is missing, damaged, or not the network's."""
 
 
-def huggingface_outputs(folder: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
+def huggingface_outputs(
+    folder: Path, language: str | None = None, count: int | None = None
+) -> tuple[tuple[str, ...], dict[str, Any]]:
     """The label of each output, and what a checkpoint's metadata says of the special ones.
 
     The metadata holds the index of the blank, of the word boundary and of the unknown symbol (None
     where there is none); for models of phones also the units. With `do_lower_case` transformers
     prints the lower case of its capital labels: here the labels themselves are in lower case.
 
+    language: one of a vocabulary of several; by default the tokenizer's `target_lang`.
+    count: how many outputs there are; by default `vocab_size` of `config.json`.
+
     Raises LabelsError, OSError.
     """
-    config = _object(folder / "config.json")
-    count = config.get("vocab_size", DEFAULT_OUTPUTS)
+    config = json_file(folder / "config.json")
+    count = config.get("vocab_size", DEFAULT_OUTPUTS) if count is None else count
     if not isinstance(count, int) or not 0 < count < MOST_LABELS:
         raise LabelsError(
             f"{folder / 'config.json'} needs vocab_size, the number of outputs, got {count!r}."
         )
     settings = _settings(folder)
+    if language is not None:
+        settings["target_lang"] = language
     labels = _labels(folder, settings, count)
     if settings["do_lower_case"]:
         labels = _lower(labels, settings, folder)
@@ -59,6 +66,7 @@ def huggingface_outputs(folder: Path) -> tuple[tuple[str, ...], dict[str, Any]]:
         "word_boundary": None if phones else _first(labels, (delimiter, *BOUNDARIES)),
         "unknown": _first(labels, (settings["unk_token"],)),
         **({"units": "phones"} if phones else {}),
+        **({} if settings["target_lang"] is None else {"language": settings["target_lang"]}),
     }
     if metadata["blank"] is None:
         metadata["blank"] = _pad_token_id(config, count)
@@ -80,9 +88,9 @@ def _pad_token_id(config: dict[str, Any], count: int) -> int | None:
 
 def _settings(folder: Path) -> dict[str, Any]:
     """The tokenizer's settings; special tokens as plain strings."""
-    given = _object(folder / "tokenizer_config.json", optional=True)
+    given = json_file(folder / "tokenizer_config.json", optional=True)
     if "added_tokens_decoder" not in given:  # transformers reads the older file only then
-        given |= _object(folder / "special_tokens_map.json", optional=True)
+        given |= json_file(folder / "special_tokens_map.json", optional=True)
     default = DEFAULTS
     if given.get("tokenizer_class") == PHONES:
         default = DEFAULTS | {"word_delimiter_token": None}
@@ -132,7 +140,7 @@ def _vocabulary(path: Path, language: str | None) -> dict[str, int]:
             f"{path.parent} has no vocab.json: which letter each output of the model stands for "
             "is not known. Copy it from where the model comes from."
         )
-    content = _object(path)
+    content = json_file(path)
     nested = {name: part for name, part in content.items() if isinstance(part, dict)}
     if nested and len(nested) == len(content):
         if language not in nested:
@@ -142,7 +150,7 @@ def _vocabulary(path: Path, language: str | None) -> dict[str, int]:
             raise LabelsError(
                 f"{path} holds the vocabularies of {len(names)} languages "
                 f"({', '.join(names[:MOST_LANGUAGES])}{more}), and tokenizer_config.json {wanted}: "
-                "set its target_lang to the language of the weights."
+                "name one by --language, or set its target_lang to that of the weights."
             )
         content = nested[language]
     ids = _numbers(content, path)
@@ -161,7 +169,7 @@ def _added(folder: Path, settings: dict[str, Any]) -> dict[int, str]:
             if i.isdecimal() and isinstance(token, dict) and isinstance(token.get("content"), str)
         }
     path = folder / "added_tokens.json"
-    return {i: label for label, i in _numbers(_object(path, optional=True), path).items()}
+    return {i: label for label, i in _numbers(json_file(path, optional=True), path).items()}
 
 
 def _lower(labels: tuple[str, ...], settings: dict[str, Any], folder: Path) -> tuple[str, ...]:
@@ -191,7 +199,7 @@ def _numbers(content: dict[str, Any], path: Path) -> dict[str, int]:
     return content
 
 
-def _object(path: Path, optional: bool = False) -> dict[str, Any]:
+def json_file(path: Path, optional: bool = False) -> dict[str, Any]:
     """A JSON object; of an optional file that is not there, an empty one."""
     if optional and not path.is_file():
         return {}

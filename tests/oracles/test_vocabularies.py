@@ -14,7 +14,8 @@ from lm.search.greedy import greedy_search
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
 from models.checkpoint import CheckpointError, build_ctc, load_checkpoint, save_checkpoint
-from models.importers.huggingface import read_huggingface, write_huggingface
+from models.importers.huggingface import read_huggingface
+from models.importers.huggingface_writing import write_huggingface
 from models.importers.labels import quick_outputs
 
 TURKISH = [*"abcçdefgğhıijklmnoöprsştuüvyz", "'", "|", "[UNK]", "[PAD]"]

@@ -24,6 +24,16 @@ NAMED = typer.Argument(
 )
 
 
+Language = Annotated[
+    str | None,
+    typer.Option(
+        help="Language of a model that has an adapter for each (MMS). Default: that of its main "
+        "weights.",
+        metavar="TAG",
+    ),
+]
+
+
 @app.command("list")
 def names() -> None:
     """List the names that --model takes, and say which models are on this machine.
@@ -46,13 +56,14 @@ def names() -> None:
 @app.command()
 def info(
     name: Annotated[str, NAMED],
+    language: Language = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object instead of lines.")
     ] = False,
 ) -> None:
     """Describe a model: its architecture, parameters, labels and source."""
     with exits():
-        location, checkpoint = _load(name)
+        location, checkpoint = _load(name, language)
         facts = _facts(location, checkpoint)
         if as_json:
             typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
@@ -90,6 +101,7 @@ def convert(
         Literal["w2v2", "huggingface"],
         typer.Option(help="Format: one file of w2v2, or a folder that transformers reads."),
     ] = "w2v2",
+    language: Language = None,
     half: Annotated[
         bool, typer.Option(help="Store matrices in float16: half the size (w2v2 only).")
     ] = False,
@@ -103,13 +115,13 @@ def convert(
     """
     with exits():
         from models.checkpoint import save_checkpoint
-        from models.importers.huggingface import write_huggingface
+        from models.importers.huggingface_writing import write_huggingface
 
         if to == "huggingface" and half:
             raise UsageError("--half is for --to w2v2: transformers reads full precision.")
         if to == "w2v2" and target.suffix != ".safetensors":
             raise UsageError(f"{target} should end in .safetensors.")
-        _, checkpoint = _load(source)
+        _, checkpoint = _load(source, language)
         try:
             if to == "w2v2":
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -159,13 +171,13 @@ def verify(
             )
 
 
-def _load(name: str) -> tuple[ModelLocation, Checkpoint]:
+def _load(name: str, language: str | None) -> tuple[ModelLocation, Checkpoint]:
     from models.importers.reader import read_model
     from w2v2cli.data.locations import resolve_model
 
     with fetching() as on_progress:
-        location = resolve_model(name, on_progress)
+        location = resolve_model(name, on_progress, language)
     try:
-        return location, read_model(location.path)
+        return location, read_model(location.path, language)
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -255,7 +255,8 @@ class _Finetuning:
     language: Annotated[
         str | None,
         Help(
-            "Language of the transcripts; tr and az (Turkish, Azeri) tell i from ı in both cases.",
+            "Language of the transcripts; tr and az (Turkish, Azeri) tell i from ı in both cases. "
+            "A model with an adapter for each language (MMS) starts from this one's: tur, rus, ...",
             TEXT,
             metavar="TAG",
         ),

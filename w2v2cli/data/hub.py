@@ -21,6 +21,7 @@ from typing import Any
 
 from lm.ngram.carried import is_whole
 from models.importers.families import FAMILIES
+from models.importers.languages import ADAPTERS, check_language, own_language
 from storage.hashing import BLOCK
 from w2v2cli.data.downloads import DownloadError, NotThere, offline
 from w2v2cli.errors import UsageError, UserError
@@ -76,15 +77,19 @@ def fetch_repository(
     repository: Repository,
     on_progress: OnProgress = lambda file, done, total: None,
     extra: Sequence[str] = (),
+    language: str | None = None,
 ) -> Path:
     """Make sure that a repository's model is on disk; return its folder, named by its commit.
 
     Once all is on disk, the hub is asked again only where `repository` names a branch or a tag,
     which may have moved. Raises UsageError for a repository or revision that does not exist,
     UserError (DownloadError included) where it cannot be fetched.
+
+    language: one of a model with an adapter for each; of the adapters its own is fetched.
     """
-    folder = cached_folder(repository)
-    lacking = [] if folder is None else _lacking(repository.name, folder, extra)
+    folder, lacking = cached_folder(repository), []
+    if folder is not None:
+        lacking = _lacking(repository.name, folder, extra) + _lacking_adapter(folder, language)
     if folder is not None and not lacking:
         fixed = repository.revision in (None, folder.name)
         if fixed or offline():
@@ -106,6 +111,7 @@ def fetch_repository(
                 get(file, folder.name)
             except NotThere:
                 continue
+    _fetch_adapter(repository, folder, language, get)  # before gigabytes: it may not exist
     _fetch_weights(repository, folder, get)
     return folder
 
@@ -239,6 +245,37 @@ def _needed(folder: Path, lacking: Sequence[str]) -> list[str]:
     if not any("CTC" in str(name) for name in architectures):
         optional.add("vocab.json")
     return [file for file in lacking if file not in optional]
+
+
+def _lacking_adapter(folder: Path, language: str | None) -> list[str]:
+    """The adapter of a language, where it is not on disk and the main weights are not its own.
+
+    Raises UsageError for a language that the model does not have.
+    """
+    if language is None or not (folder / "vocab.json").is_file():
+        return []
+    try:
+        check_language(folder, language)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    files = [name.format(language) for name in ADAPTERS]
+    here = any((folder / file).is_file() for file in files)
+    return [] if here or own_language(folder) == language else files[:1]
+
+
+def _fetch_adapter(
+    repository: Repository, folder: Path, language: str | None, get: Callable[[str, str], Path]
+) -> None:
+    """Fetch what a language changes, in the first format that there is."""
+    if not _lacking_adapter(folder, language):
+        return
+    for name in ADAPTERS:
+        try:
+            get(name.format(language), folder.name)
+            return
+        except NotThere:
+            continue
+    raise UserError(f"{repository} lists the language {language}, but has no adapter for it.")
 
 
 def _fetch_weights(repository: Repository, folder: Path, get: Callable[[str, str], Path]) -> None:

@@ -20,6 +20,7 @@ from lm.decoding import DecodingWeights
 from lm.ngram.carried import ATTRIBUTES, read_carried
 from lm.text.vocabulary import ENGLISH, Vocabulary
 from models.importers.labels import quick_outputs
+from models.importers.languages import check_language
 from storage.home import home
 from w2v2cli.data.downloads import Wanted, fetch, offline
 from w2v2cli.data.hub import (
@@ -90,6 +91,13 @@ class ModelLocation:
     """Whose language models belong to it; None for any model that is neither shipped nor named."""
     commit: str | None = None
     """Commit of the hub's repository; None for a model that is not in the hub's cache."""
+    language: str | None = None
+    """One of a model with an adapter for each; None for that of its main weights."""
+
+    @property
+    def title(self) -> str:
+        """The name, with the language where one was asked for."""
+        return self.name if self.language is None else f"{self.name} ({self.language})"
 
 
 @dataclass(frozen=True)
@@ -120,34 +128,53 @@ def model_names() -> list[str]:
 
 
 def resolve_model(
-    name: str, on_progress: OnProgress = lambda file, done, total: None
+    name: str,
+    on_progress: OnProgress = lambda file, done, total: None,
+    language: str | None = None,
 ) -> ModelLocation:
     """Find a model, fetching it if necessary.
 
     name: one of `model_names()`, a folder, a file, or a repository of the hub. `@revision` after a
     name or a repository takes that branch, tag or commit. A known name goes before a path of the
     same spelling (`./base` is the path), a path before a repository.
+    language: one of a model with an adapter for each.
 
-    Raises UsageError, with the nearest names, for an unknown one, UserError (DownloadError
-    included) where a model cannot be fetched.
+    Raises UsageError, with the nearest names, for an unknown one and for an unknown language,
+    UserError (DownloadError included) where a model cannot be fetched.
     """
     if name == "demo":
+        _refuse_language(name, language)
         return ModelLocation(name, _shipped(DEMO_MODEL), "demo")
     path = Path(name).expanduser()
     if name not in PUBLISHED and path.exists():
-        return ModelLocation(name, path, None)
+        if language is not None and path.is_dir():
+            _check_language(path, language)
+        return ModelLocation(name, path, None, language=language)
     repository = named_repository(name)
     if repository is None:
         raise UsageError(_unknown("model", name, model_names(), "a repository of the hub, "))
     known = next((known for known in PUBLISHED if PUBLISHED[known] == repository.name), None)
     if known is None:
-        folder = fetch_repository(repository, on_progress)
-        return ModelLocation(name, folder, None, folder.name)
+        folder = fetch_repository(repository, on_progress, language=language)
+        return ModelLocation(name, folder, None, folder.name, language)
+    _refuse_language(known, language)
     name = known if repository.revision is None else f"{known}@{repository.revision}"
     if repository.revision is None and (kept := kept_folder(known)) is not None:
         return ModelLocation(name, kept, "librispeech")
     folder = fetch_repository(repository, on_progress)
     return ModelLocation(name, folder, "librispeech", folder.name)
+
+
+def _check_language(folder: Path, language: str) -> None:
+    try:
+        check_language(folder, language)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _refuse_language(name: str, language: str | None) -> None:
+    if language is not None:
+        raise UsageError(f"{name} has no adapters of languages: leave out --language {language}.")
 
 
 def named_repository(name: str) -> Repository | None:
@@ -241,11 +268,11 @@ def _check_alphabet(name: str, model: ModelLocation, vocabulary: Vocabulary | No
 def _vocabulary_in(model: ModelLocation) -> Vocabulary:
     """The vocabulary in a model's files. Raises UserError."""
     try:
-        outputs = quick_outputs(model.path)
+        outputs = quick_outputs(model.path, model.language)
         if outputs is None:
             from models.importers.reader import read_model
 
-            checkpoint = read_model(model.path)
+            checkpoint = read_model(model.path, model.language)
             if checkpoint.labels is None:
                 raise UserError(
                     f"{model.path} is only pretrained: "

@@ -50,6 +50,14 @@ class DecodingOptions:
             "(org/name, org/name@revision), a folder or a checkpoint file."
         ),
     ] = "demo"
+    language: Annotated[
+        str | None,
+        Help(
+            "Language of a model that has an adapter for each, as MMS's have: tur, rus, ... "
+            "Default: that of its main weights.",
+            metavar="TAG",
+        ),
+    ] = None
     lm: Annotated[
         str,
         Help(

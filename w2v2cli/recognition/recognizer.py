@@ -14,6 +14,7 @@ import numpy as np
 
 from models.importers.labels import quick_outputs
 from w2v2cli.data.audio import Recorded, Waveform
+from w2v2cli.data.locations import ModelLocation
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.searching.processes import SearchPool
@@ -174,7 +175,7 @@ def open_pipeline(
     The search processes start first: they read lexicon and language model while this one imports
     torch. Raises UserError and UsageError when something cannot be opened.
     """
-    outputs = model_outputs(options.model.path)
+    outputs = model_outputs(options.model)
     with _user_errors():
         pool = open_search(options, outputs.labels, outputs.metadata, warn)
     with pool:
@@ -197,17 +198,17 @@ class ModelOutputs:
     """The checkpoint, where it had to be read for the labels."""
 
 
-def model_outputs(path: Path) -> ModelOutputs:
+def model_outputs(model: ModelLocation) -> ModelOutputs:
     """The outputs of a model, read without its weights where the format allows it.
 
     Raises UserError for a model that is only pretrained, and for one that cannot be read.
     """
-    outputs, checkpoint = quick_outputs(path), None
+    outputs, checkpoint = quick_outputs(model.path, model.language), None
     if outputs is None:
-        checkpoint = _read(path)
+        checkpoint = _read(model)
         if checkpoint.labels is None:
             raise UserError(
-                f"{path} is only pretrained: "
+                f"{model.path} is only pretrained: "
                 "it has no output layer to transcribe with (w2v2 finetune)."
             )
         outputs = checkpoint.labels, checkpoint.metadata
@@ -222,7 +223,7 @@ def load_acoustic_model(
 
     with _user_errors():
         return AcousticModel.load(
-            checkpoint or _read(options.model.path), options.device, options.precision
+            checkpoint or _read(options.model), options.device, options.precision
         )
 
 
@@ -260,11 +261,11 @@ def open_search(
     return RescoringPool(search, second, nbest, keep)
 
 
-def _read(path: Path) -> Checkpoint:
+def _read(model: ModelLocation) -> Checkpoint:
     from models.importers.reader import read_model
 
     with _user_errors():
-        return read_model(path)
+        return read_model(model.path, model.language)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.native.library import is_built
+from models.importers.languages import language_note
 from storage.home import home
 from w2v2cli.data.hub import OnProgress
 from w2v2cli.data.locations import (
@@ -18,7 +19,7 @@ from w2v2cli.data.locations import (
     resolve_lm,
     resolve_model,
 )
-from w2v2cli.errors import UsageError
+from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.devices import Precision, on_gpu
 from w2v2cli.recognition.options import TRANSCRIBING, Beams, DecodingOptions, SearchName
 from w2v2cli.recognition.searching.spec import Engine, SearchSpec
@@ -141,7 +142,9 @@ def resolve(
 
     beam = options.beam_options(beams.of("arpa"))  # refuses a wrong call before any download
     favoured = {} if options.hotwords is None else _hotwords(options.hotwords)
-    model = resolve_model(options.model, on_fetch)
+    model = resolve_model(options.model, on_fetch, options.language)
+    if model.language is None and (said := model_note(model)):
+        note(said)
     lm = resolve_lm(options.lm, model, options.lexicon, on_fetch)
     second = None
     if options.rescore is not None:
@@ -178,6 +181,17 @@ def resolve(
         batch_seconds=options.batch_seconds,
         workers=options.workers,
     )
+
+
+def model_note(model: ModelLocation) -> str:
+    """What to tell of a model of several languages of which none was asked for; else empty.
+
+    Raises UserError for a damaged vocabulary.
+    """
+    try:
+        return language_note(model.path, model.name) if model.path.is_dir() else ""
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from error
 
 
 @dataclass(frozen=True)

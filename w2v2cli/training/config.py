@@ -129,6 +129,9 @@ class FinetuneConfig(AudioRunConfig):
     """Whether the feature encoder keeps its weights (P §4.3: always)."""
     head_only_updates: int = 0
     """Number of first updates that train the output layer only (P §4.3: 10 k)."""
+    adapters_only: bool = False
+    """Whether only the output layer and the adapters of the blocks learn, as MMS trains a language
+    (arXiv 2305.13516, section 5.2)."""
     dropout: float = 0.0
     """Dropout in the Transformer, on its input and on its output (R: 0)."""
     attention_dropout: float = 0.0
@@ -155,7 +158,8 @@ class FinetuneConfig(AudioRunConfig):
     case: Literal["auto", "upper", "lower", "keep"] = "auto"
     """Case of the letters; `auto` takes the alphabet's, else small letters."""
     language: str = ""
-    """Language tag; `tr` and `az` have letter cases of their own."""
+    """Language tag; `tr` and `az` have letter cases of their own. A model with an adapter for each
+    language starts from this one's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -50,6 +50,7 @@ LATER: dict[str, object] = {
     "normalizer": "auto",
     "case": "auto",
     "language": "",
+    "adapters_only": False,
     "architecture": [],
 }
 LATER_INSIDE: dict[str, dict[str, object]] = {

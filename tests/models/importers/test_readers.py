@@ -23,9 +23,10 @@ from oracles.peers import (
 
 from models.checkpoint import Checkpoint, CheckpointError, build_ctc
 from models.config import base
-from models.importers import huggingface
+from models.importers import huggingface_writing
 from models.importers.fairseq import parse_conv_layers
-from models.importers.huggingface import read_huggingface, write_huggingface
+from models.importers.huggingface import read_huggingface
+from models.importers.huggingface_writing import write_huggingface
 from models.importers.labels import STANDARD, quick_labels
 from models.importers.reader import read_model
 from models.wav2vec2 import Wav2Vec2ForCTC
@@ -361,7 +362,7 @@ from dataclasses import replace
 from pathlib import Path
 from models.checkpoint import Checkpoint
 from models.config import tiny
-from models.importers import huggingface
+from models.importers import huggingface_writing
 from models.importers.labels import STANDARD
 from models.wav2vec2 import Wav2Vec2ForCTC
 
@@ -369,9 +370,9 @@ def kill(path, *rest):
     path.write_bytes(b"half")
     os.kill(os.getpid(), signal.SIGKILL)
 
-huggingface.save_tensors = kill
+huggingface_writing.save_tensors = kill
 checkpoint = Checkpoint(tiny(), Wav2Vec2ForCTC(tiny(), 32).state_dict(), STANDARD)
-huggingface.write_huggingface(checkpoint, Path(sys.argv[1]))
+huggingface_writing.write_huggingface(checkpoint, Path(sys.argv[1]))
 """
 
 
@@ -401,7 +402,7 @@ def test_an_error_while_writing_leaves_the_old_model(tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(huggingface, "save_tensors", full)
+    monkeypatch.setattr(huggingface_writing, "save_tensors", full)
     other = replace(config, ffn_width=64)
     with pytest.raises(OSError) as caught:
         write_huggingface(

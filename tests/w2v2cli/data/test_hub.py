@@ -266,6 +266,50 @@ def test_more_files_can_be_asked_for(server):
     assert (folder / "language_model" / "5gram.bin").read_bytes() == b"n-grams"
 
 
+TONGUES = json.dumps({"tur": {"a": 0}, "rus": {"б": 0}, "eng": {"b": 0}}).encode()
+MMS = {
+    **FILES,
+    "vocab.json": TONGUES,
+    "tokenizer_config.json": b'{"target_lang": "eng"}',
+    **{f"adapter.{name}.safetensors": name.encode() for name in ("tur", "eng")},
+    **{f"adapter.{name}.bin": name.encode() for name in ("tur", "eng", "rus")},
+}
+
+
+def test_of_the_adapters_only_that_of_the_language_is_fetched(server, monkeypatch):
+    server.publish(NAME, MMS)
+    with pytest.raises(UsageError, match=r"^The model has no language 'tr'; it has tur, eng, rus"):
+        resolve_model(NAME, language="tr")
+    assert not [line for line in server.asked if "model.safetensors" in line]  # refused before
+    location = resolve_model(NAME, language="tur")
+    assert (location.language, location.title) == ("tur", "org/name (tur)")
+
+    def adapters():
+        return [name for name in names_in(location.path) if name.startswith("adapter.")]
+
+    assert adapters() == ["adapter.tur.safetensors"]
+    assert resolve_model(NAME).path == location.path
+    assert resolve_model(NAME, language="eng").path == location.path
+    assert adapters() == ["adapter.tur.safetensors"]  # eng's weights are those of the main file
+    resolve_model(NAME, language="rus")
+    assert adapters() == ["adapter.rus.bin", "adapter.tur.safetensors"]
+    asked = len(server.asked)
+    monkeypatch.setenv("W2V2_OFFLINE", "1")
+    assert resolve_model(NAME, language="tur") == location and len(server.asked) == asked
+    (location.path / "adapter.rus.bin").unlink()
+    with pytest.raises(UserError, match=r"lacks adapter\.rus\.safetensors on this machine and the"):
+        resolve_model(NAME, language="rus")
+
+
+def test_a_language_of_a_model_without_adapters(server):
+    server.publish(NAME, FILES)
+    with pytest.raises(UsageError, match=r"has no adapters of languages, so no 'tur'"):
+        resolve_model(NAME, language="tur")
+    for name in ("demo", "base-960h"):
+        with pytest.raises(UsageError, match=f"{name} has no adapters of languages: leave out"):
+            resolve_model(name, language="tur")
+
+
 CARRIED = {
     "language_model/attrs.json": b'{"alpha": 1.0, "beta": 0.5}',
     "language_model/unigrams.txt": b"hello\n",

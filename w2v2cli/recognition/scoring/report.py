@@ -27,7 +27,7 @@ def json_report(
     """
     second = options.rescore
     return {
-        "model": options.model.name,
+        "model": options.model.title,
         "lm": options.lm.name,
         "search": {
             "engine": options.engine,
@@ -97,7 +97,7 @@ def print_report(
         f", LM weight {options.weights.lm_weight:g}, word score {options.weights.word_score:g}"
     )
     settings = (
-        f"{options.model.name}, LM {options.lm.name}, {search}{weights if options.lm.path else ''}"
+        f"{options.model.title}, LM {options.lm.name}, {search}{weights if options.lm.path else ''}"
     )
     if (second := options.rescore) is not None:
         again = f"LM weight {second.weights.lm_weight:g}, word score {second.weights.word_score:g}"

@@ -197,7 +197,7 @@ def _not_ours(path: Path) -> UserError:
 def settings_line(options: RecognitionOptions, normalizer: NormalizerName | None = None) -> str:
     """All settings that a hypothesis and its errors depend on, in one line."""
     beam, weights = options.beam, options.weights
-    parts = [options.model.name, options.engine]
+    parts = [options.model.title, options.engine]
     if options.engine != "greedy":
         parts += [
             f"LM {options.lm.name}",

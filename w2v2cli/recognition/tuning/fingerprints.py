@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from models.importers.languages import adapter_path
 from storage.hashing import hash_of, remembered_hash
 from w2v2cli.data.decoding.tables import TableError, source_hash
 from w2v2cli.data.hub import WEIGHTS, wanted_files
@@ -23,8 +24,11 @@ def content_hash(path: Path) -> str:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
 
 
-def model_hash(path: Path) -> str:
-    """Hash of an acoustic or language model: its file, or its folder's weights and settings."""
+def model_hash(path: Path, language: str | None = None) -> str:
+    """Hash of an acoustic or language model: its file, or its folder's weights and settings.
+
+    language: one of a model with an adapter for each.
+    """
     if path.is_file():
         return content_hash(path)
     weights = [path / name for name in WEIGHTS if (path / name).is_file()][:1]
@@ -32,7 +36,12 @@ def model_hash(path: Path) -> str:
         weights = sorted(file for file in path.glob("*-of-*") if file.suffix in WEIGHT_SUFFIXES)
     names = dict.fromkeys((*SMALL_FILES, *wanted_files()))  # everything that decides what is heard
     files = [*weights, *(path / name for name in names if (path / name).is_file())]
-    return hash_of(*(f"{file.name} {content_hash(file)}" for file in files))
+    spoken = []
+    if language is not None:
+        spoken = [f"language {language}"]
+        adapter = adapter_path(path, language)
+        files += [] if adapter is None else [adapter]
+    return hash_of(*(f"{file.name} {content_hash(file)}" for file in files), *spoken)
 
 
 def corpus_hash(utterances: Sequence[Utterance]) -> str:

@@ -119,7 +119,11 @@ def _is_writable(path: Path) -> bool:
 
 def _key(model: ModelLocation, lm: LmLocation, search: str) -> dict[str, str | None]:
     assert lm.path is not None
-    return {"model": model_hash(model.path), "lm": model_hash(lm.path), "search": search}
+    return {
+        "model": model_hash(model.path, model.language),
+        "lm": model_hash(lm.path),
+        "search": search,
+    }
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

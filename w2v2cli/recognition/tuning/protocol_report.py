@@ -21,7 +21,7 @@ def protocol_json(rows: Sequence[ProtocolRow], trials: int, seed: int) -> dict[s
     """
     return {
         "protocol": "paper",
-        "model": rows[0].settings.model.name,
+        "model": rows[0].settings.model.title,
         "tuned_on": TUNED_ON,
         "trials": trials,
         "rows": [
@@ -38,7 +38,7 @@ def protocol_json(rows: Sequence[ProtocolRow], trials: int, seed: int) -> dict[s
 def print_protocol(rows: Sequence[ProtocolRow]) -> None:
     """Print the table of the paper's appendix on stdout, with the tuned weights."""
     console = stdout_console()
-    table = Table(title=f"{rows[0].settings.model.name}: WER %, weights tuned on {TUNED_ON}")
+    table = Table(title=f"{rows[0].settings.model.title}: WER %, weights tuned on {TUNED_ON}")
     table.add_column("LM")
     splits = [_name(result) for result in rows[0].results]
     for column in ("beam", "LM weight", "word score", *splits):

@@ -43,7 +43,7 @@ def title_of(result: TuningResult) -> str:
     if settings.rescore is not None:
         passes += f", scored again by {settings.rescore.lm.name}"
     beam = settings.beam.width
-    return f"{settings.model.name}, LM {passes}, {result.corpus.name}, beam {beam}"
+    return f"{settings.model.title}, LM {passes}, {result.corpus.name}, beam {beam}"
 
 
 def print_report(result: TuningResult) -> None:

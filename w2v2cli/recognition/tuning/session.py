@@ -148,13 +148,16 @@ def tune_corpus(
     options = options or TuningOptions()
     if settings.rescore is not None:
         options = replace(options, exact=True)
-    outputs = model_outputs(settings.model.path)
+    outputs = model_outputs(settings.model)
     vocabulary = settings.search_spec(outputs.labels, outputs.metadata).vocabulary
     references = References(corpus.utterances, metric, vocabulary.normalizer)
     nbest = 1 if options.exact else min(NBEST, settings.beam.width)
     searching = replace(settings, beam=replace(settings.beam, nbest=nbest))
     with open_search(searching, outputs.labels, outputs.metadata, warn, keep=True) as pool:
-        hashes = model_hash(settings.model.path), corpus_hash(corpus.utterances)
+        hashes = (
+            model_hash(settings.model.path, settings.model.language),
+            corpus_hash(corpus.utterances),
+        )
         speech, precision = _emissions(settings, pool.vocabulary, corpus, hashes, on_progress)
         identity = _identity(settings, options, references, hashes, precision)
         folder = study or home() / "studies" / hash_of(json.dumps(identity))[:16]

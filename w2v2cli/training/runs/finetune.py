@@ -12,6 +12,7 @@ from typing import Any
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.text.vocabulary import ENGLISH, Vocabulary
 from models.config import PRESETS
+from models.importers.languages import languages_of
 from models.importers.reader import read_model
 from w2v2cli.data.corpora.readers import ignored
 from w2v2cli.data.dataset import LeftOut, TrainingSet, budget_samples, labelled
@@ -169,13 +170,16 @@ def start_of(name: str, config: FinetuneConfig) -> Start:
     Raises UsageError for fields that a checkpoint fixes or that a fine-tuned network lacks.
     """
     refuse_pretraining_only(config.architecture)
-    start = read_start(name)
+    start = read_start(name, config.language)
     fixed_by = None if start.weights is None else name
     return replace(start, config=designed(start.config, config.architecture, fixed_by))
 
 
-def read_start(name: str) -> Start:
+def read_start(name: str, language: str = "") -> Start:
     """Return the random weights of a preset (`base-config`), or a checkpoint.
+
+    language: that of the transcripts. A model with an adapter for each language starts from its
+    own, and one that lacks it from that of the main weights.
 
     Raises UserError for a checkpoint that cannot be read.
     """
@@ -183,13 +187,22 @@ def read_start(name: str) -> Start:
     if name.endswith("-config") and preset in PRESETS:
         return Start(PRESETS[preset](), None)
     try:
-        checkpoint = read_model(resolve_model(name).path)
+        location = resolve_model(name)
+        known = languages_of(location.path) if location.path.is_dir() else []
+        if language in known:
+            location = resolve_model(name, language=language)
+        checkpoint = read_model(location.path, location.language)
         vocabulary = None
         if checkpoint.labels is not None:
             vocabulary = Vocabulary.from_metadata(checkpoint.labels, checkpoint.metadata)
     except ValueError as error:
         raise UserError(str(error)) from error
-    return Start(checkpoint.config, checkpoint.weights, vocabulary)
+    note = ""
+    if known:
+        own = checkpoint.metadata.get("language")
+        note = f"{name} starts as it is for the language {own}"
+        note += f": it has no adapter for {language}." if language not in (*known, "") else "."
+    return Start(checkpoint.config, checkpoint.weights, vocabulary, note)
 
 
 def longest(config: FinetuneConfig) -> int:
@@ -287,6 +300,7 @@ class _Job:
                 )
         metadata = {
             **self.metadata,
+            **({"language": config.language} if config.language else {}),
             **metadata_of(vocabulary),
             "started_from": self.model,
             "seed": config.seed,
@@ -323,6 +337,8 @@ class _Job:
         self, start: Start, vocabulary: Vocabulary, left_out: Sequence[LeftOut]
     ) -> Iterator[str]:
         """Yield lines about the alphabet, the output layer and what is not trained on."""
+        if start.note:
+            yield start.note
         yield from alphabet_lines(
             vocabulary,
             [*self.train.ids, *self.valid.ids],

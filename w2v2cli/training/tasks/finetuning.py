@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from w2v2cli.recognition.searching.spec import Searches
 
 VALIDATION_BATCH_SECONDS = 40.0
+ADAPTER = re.compile(r"wav2vec2\.context_network\.blocks\.\d+\.adapter\.")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Start:
     """None draws them at random. An output layer without labels is drawn anew."""
     vocabulary: Vocabulary | None = None
     """Symbols of the output layer in `weights`; its rows are kept by label."""
+    note: str = ""
+    """What to tell of it, if anything."""
 
 
 def regularised(config: Wav2Vec2Config, run: FinetuneConfig) -> Wav2Vec2Config:
@@ -67,6 +71,11 @@ def build(start: Start, run: FinetuneConfig, outputs: int | Vocabulary) -> Wav2V
     outputs: symbols of the output layer, or its size where they are not known yet. Raises UserError
     where weights are missing.
     """
+    if run.adapters_only and not start.config.attention_adapter:
+        raise UserError(
+            "adapters_only trains the adapters of a network's blocks, and the model to start from "
+            "has none: leave it out."
+        )
     torch.manual_seed(run.seed)
     size = outputs if isinstance(outputs, int) else len(outputs.symbols)
     model = Wav2Vec2ForCTC(regularised(start.config, run), size)
@@ -148,10 +157,13 @@ class Finetuning:
         return {"audio_hours": amount / 3600, "audio_seconds_per_second": per_second}
 
     def learning(self, network: nn.Module, update: int) -> set[str]:
-        """Return the output layer alone at first, and never a frozen feature encoder."""
+        """Return the output layer alone at first, then what the run trains (see `Task`)."""
         names = {name for name, _ in network.named_parameters()}
+        head = {name for name in names if name.startswith("output.")}
         if update < self.run.head_only_updates:
-            return {name for name in names if name.startswith("output.")}
+            return head
+        if self.run.adapters_only:
+            return head | {name for name in names if ADAPTER.match(name)}
         if self.run.freeze_feature_encoder:
             return {name for name in names if not name.startswith("wav2vec2.feature_encoder.")}
         return names

@@ -3,10 +3,19 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+from models.checkpoint import Checkpoint
+from models.config import tiny
+from models.importers.huggingface_writing import write_huggingface
+from models.importers.labels import STANDARD
+from models.importers.reader import read_model
+from models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.training.runs.finetune import finetune, finetuning_dry_run
 from w2v2cli.training.runs.pretrain import pretrain, pretraining_dry_run
@@ -108,6 +117,50 @@ def test_a_run_in_which_only_the_output_layer_would_learn_says_so(tmp_path, head
     assert all("2 updates" in line and "head_only_updates" in line for line in said)
     row = dict(finetuning_dry_run(**call).rows).get("output layer", "")
     assert row == (f"learns alone in the first {head_only} of 2 updates" if head_only else "")
+
+
+@pytest.fixture
+def several_languages(tmp_path):
+    """A model with an adapter for each language, English the one of its main weights."""
+    config = replace(tiny(), norm_order="pre", attention_adapter=4)
+    ours = Wav2Vec2ForCTC(config, len(STANDARD))
+    folder = tmp_path / "mms"
+    write_huggingface(Checkpoint(config, ours.state_dict(), STANDARD), folder)
+    labels = json.loads((folder / "vocab.json").read_text())
+    (folder / "vocab.json").write_text(json.dumps({"eng": labels, "tur": labels}))
+    tokens = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**tokens, "target_lang": "eng"}))
+    weights = load_file(folder / "model.safetensors")
+    adapter = {n: w + 1 for n, w in weights.items() if "adapter_layer" in n or "lm_head" in n}
+    save_file(adapter, folder / "adapter.tur.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("language", ["tur", "xyz", ""])
+def test_a_run_starts_from_the_adapter_of_its_language(tmp_path, several_languages, language):
+    """And trains only the adapters where that is asked for; they stay in the checkpoint."""
+    settings = {"schedule.updates": 2, "batch_seconds": 20.0, "precision": "fp32"}
+    settings |= {"adapters_only": True, "language": language, "normalizer": "english"}
+    notes = []
+    call = {"corpora": CORPUS, "model": several_languages, "settings": settings}
+    output, valid = tmp_path / "run", CORPUS.with_name("test-clean")
+    finetune(valid=valid, output=output, note=notes.append, **call)
+    assert f"{several_languages} starts as it is for the language " in "".join(notes)
+    assert ("it has no adapter for xyz" in "".join(notes)) == (language == "xyz")
+    start = read_model(several_languages, "tur" if language == "tur" else None).weights
+    after = read_model(output / "best.safetensors").weights
+    changed = {name for name in start if not torch.equal(start[name], after[name])}
+    learning = {name for name in start if ".adapter." in name or name.startswith("output.")}
+    assert changed <= learning and any("adapter.expand" in name for name in changed)
+    bias = "wav2vec2.context_network.blocks.0.adapter.norm.bias"
+    assert after[bias].mean() == pytest.approx(1 if language == "tur" else 0, abs=0.1)
+
+
+def test_only_a_network_with_adapters_trains_adapters_only(tmp_path):
+    settings = {"schedule.updates": 1, "batch_seconds": 20.0, "adapters_only": True}
+    with pytest.raises(UserError, match="adapters_only trains the adapters .* has none"):
+        valid = CORPUS.with_name("test-clean")
+        finetune(CORPUS, output=tmp_path, model="tiny-config", valid=valid, settings=settings)
 
 
 def test_wrong_calls_are_sentences(tmp_path):
