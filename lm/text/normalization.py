@@ -231,24 +231,31 @@ def _ordinal(words: str) -> str:
     return f"{head} {last}".strip()
 
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9])")
+_CLOSING, _OPENING = "\"'”’»)\\]」』）", "\"'“‘«(\\[「『（¿¡"
+ENDS = ".!?…؟۔।॥։።"  # marks that end a sentence where a space and no small letter follow
+FULL_ENDS = "。！？｡"  # marks that end a sentence whatever follows
+_SENTENCE_END = re.compile(
+    rf"(?<=[{ENDS}])[{_CLOSING}]*\s+(?=[{_OPENING}]*(\w))|(?<=[{FULL_ENDS}])[{_CLOSING}]*\s*(?=\S)"
+)
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Messrs|Capt|Col|Gen|Hon|Rev|Lt|Sgt|No|vol|etc)|\b[A-Z])\.$"
+    r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Messrs|Capt|Col|Gen|Hon|Rev|Lt|Sgt|No|vol|etc)|\b[^\W\d_a-z])\.$"
 )
 _PARAGRAPH = re.compile(r"\n\s*\n")
 
 
 def sentences(text: str) -> Iterator[str]:
-    """Yield the sentences of running text, as written.
+    """Yield the sentences of running text of any script, as written.
 
-    A blank line ends a sentence, a single line break does not; abbreviations such as Mr. do not.
+    A blank line ends a sentence, a single line break does not; abbreviations such as Mr. and
+    initials do not, nor a full stop before a small letter.
     """
     for paragraph in _PARAGRAPH.split(text):
-        pending = ""
-        for piece in _SENTENCE_END.split(" ".join(paragraph.split())):
-            pending = f"{pending} {piece}" if pending else piece
-            if not _ABBREVIATION.search(pending):
-                yield pending
-                pending = ""
-        if pending:
-            yield pending
+        whole = " ".join(paragraph.split())
+        done = 0
+        for end in _SENTENCE_END.finditer(whole):
+            sentence = whole[done : end.start()]
+            if not (end[1] or "").islower() and not _ABBREVIATION.search(sentence):
+                yield sentence
+                done = end.end()
+        if done < len(whole):
+            yield whole[done:]

@@ -119,6 +119,11 @@ class Normalizer:
         return upper_case(text, note) if self.case == "upper" else lower_case(text, note)
 
 
+def is_numeral(character: str) -> bool:
+    """Whether a character is a digit or another number sign of any script."""
+    return unicodedata.category(character)[0] == "N"
+
+
 def _dotted(text: str, case: Case, note: Note) -> str:
     """Change the case of the Turkish i and ı, which the other rules get wrong."""
     changes = {"i": "İ", "ı": "I"} if case == "upper" else {"I\u0307": "i", "İ": "i", "I": "ı"}

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 from lm.language_model import LanguageModelError
-from lm.text.normalization import normalize_text, sentences
+from lm.text.normalization import sentences
+from lm.text.reading import AS_IT_IS, FEWEST, SAMPLE, Reading, ReadReport, is_one_a_line
 
 PARAGRAPH = 1 << 20  # characters after which text is cut even without a blank line
 TEXT_NAMES = (".txt", ".txt.gz")
@@ -35,31 +40,50 @@ def text_files(paths: Iterable[Path]) -> Iterator[Path]:
             raise TextError(f"There is no text at {path}.")
 
 
-def read_sentences(path: Path, *, normalize: bool) -> Iterator[list[str]]:
+def read_sentences(
+    path: Path, reading: Reading = AS_IT_IS, report: ReadReport | None = None
+) -> Iterator[list[str]]:
     """Yield the words of each sentence of a UTF-8 file, gzip by name.
 
-    normalize: split running text into sentences and spell them by `normalize_text`. Otherwise each
-    line is a sentence, taken as it is; blank lines are left out. (lmplz of KenLM counts a blank
-    line as an empty sentence.)
+    reading: what a sentence is and how it is spelled. Blank lines are left out. (lmplz of KenLM
+    counts a blank line as an empty sentence.)
+    report: gets what was read, and what spelling changed.
 
     Raises TextError for a file that is not UTF-8 or not complete, OSError for one that cannot be
     opened.
     """
+    report = report or ReadReport(reading)
+    by_line = is_one_a_line(first_lines(path)) if reading.lines is None else reading.lines
+    (report.by_lines if by_line else report.running).append(path.name)
+    with _opened(path) as file:
+        for text in file if by_line else _paragraphs(file):
+            for sentence in (" ".join(text.split()),) if by_line else sentences(text):
+                if words := report.spell(sentence):
+                    yield words
+
+
+def first_lines(path: Path, count: int = SAMPLE) -> list[str]:
+    """The first lines of a text that are not blank. Raises as `read_sentences` does."""
+    with _opened(path) as file:
+        return list(islice((line for line in file if line.strip()), count))
+
+
+def sample_lines(files: Sequence[Path]) -> list[str]:
+    """Some lines from the beginning of each text. Raises as `read_sentences` does."""
+    count = max(FEWEST, SAMPLE // max(len(files), 1))
+    return [line for path in files for line in first_lines(path, count)]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
     try:
-        opened = (
+        with (
             gzip.open(path, "rt", encoding="utf-8")
             if path.suffix == ".gz"
             else path.open(encoding="utf-8")
-        )
-        with opened as file:
-            if not normalize:
-                yield from filter(None, map(str.split, file))
-                return
-            for paragraph in _paragraphs(file):
-                for sentence in sentences(paragraph):
-                    if words := normalize_text(sentence).split():
-                        yield words
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+        ) as file:
+            yield file
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise TextError(f"{path} is not a complete UTF-8 text: {error}.") from None
 
 

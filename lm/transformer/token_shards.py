@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from lm.text.reading import Reading, ReadReport
 from lm.text.sentences import TextError, read_sentences
 from lm.transformer.dictionary import END, PAD, UNKNOWN, Dictionary
 from storage.hashing import hash_of, remembered_hash
@@ -150,25 +151,26 @@ def token_batches(
 def count_words(
     files: Iterable[Path],
     folder: Path,
+    reading: Reading,
     *,
-    normalize: bool,
+    report: ReadReport | None = None,
     on_progress: OnProgress = lambda sentence: None,
 ) -> Counter[str]:
     """Count the words of all texts; the counts of each text are kept in `folder`.
 
-    files: UTF-8 texts, gzip by name. normalize: see `read_sentences`. on_progress: called with a
-    sentence for each text that is read. Raises TextError for a text that cannot be read, OSError
-    where `folder` cannot be written.
+    files: UTF-8 texts, gzip by name. reading, report: see `read_sentences`. on_progress: called
+    with a sentence for each text that is read. Raises TextError for a text that cannot be read,
+    OSError where `folder` cannot be written.
     """
     total: Counter[str] = Counter()
     for path in files:
-        kept = folder / f"{_text_key(path, normalize)}.counts.json"
+        kept = folder / f"{_text_key(path, reading)}.counts.json"
         if kept.is_file():
             counts = Counter(json.loads(kept.read_text()))
         else:
             on_progress(f"Counting the words of {path.name}.")
             counts = Counter()
-            for words in read_sentences(path, normalize=normalize):
+            for words in read_sentences(path, reading, report):
                 counts.update(words)
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(kept, json.dumps(counts, ensure_ascii=False))
@@ -180,8 +182,8 @@ def build_shards(
     files: Iterable[Path],
     dictionary: Dictionary,
     folder: Path,
+    reading: Reading,
     *,
-    normalize: bool,
     shard: int = SHARD,
     on_progress: OnProgress = lambda sentence: None,
 ) -> TokenShards:
@@ -189,14 +191,14 @@ def build_shards(
 
     An interrupted build continues where it stopped.
 
-    files, normalize, on_progress: see `count_words`. shard: numbers in a file, about. Only one
+    files, reading, on_progress: see `count_words`. shard: numbers in a file, about. Only one
     process may build at a time. Raises TextError for a text that cannot be read, OSError where
     `folder` cannot be written.
     """
     made: list[tuple[Path, Shard]] = []
     for path in files:
-        key = hash_of(_text_key(path, normalize), dictionary.fingerprint)[:32]
-        made += _build(path, dictionary, folder / key, normalize, shard, on_progress)
+        key = hash_of(_text_key(path, reading), dictionary.fingerprint)[:32]
+        made += _build(path, dictionary, folder / key, reading, shard, on_progress)
     return TokenShards(made)
 
 
@@ -204,7 +206,7 @@ def _build(
     path: Path,
     dictionary: Dictionary,
     folder: Path,
-    normalize: bool,
+    reading: Reading,
     size: int,
     on_progress: OnProgress,
 ) -> list[tuple[Path, Shard]]:
@@ -216,7 +218,7 @@ def _build(
         done = sum(shard.sentences for shard in shards)
         if done:
             on_progress(f"{path.name}: continuing after sentence {done}.")
-        sentences = islice(read_sentences(path, normalize=normalize), done, None)
+        sentences = islice(read_sentences(path, reading), done, None)
         reported = 0
         for numbers, shard in _numbered(sentences, dictionary, size):
             write_whole(folder / f"{len(shards):05}.i32", numbers)
@@ -256,10 +258,10 @@ def _packed(numbers: array[int], sentences: int) -> tuple[bytes, Shard]:
     return np.array(numbers, "<i4").tobytes(), shard
 
 
-def _text_key(path: Path, normalize: bool) -> str:
+def _text_key(path: Path, reading: Reading) -> str:
     """Hash of a text's content and of how it is read."""
     try:
         content = remembered_hash(path)
     except OSError as error:
         raise TextError(f"The text {path} cannot be read: {error.strerror}.") from None
-    return hash_of(FORMAT, str(normalize), content)[:32]
+    return hash_of(FORMAT, reading.key, content)[:32]

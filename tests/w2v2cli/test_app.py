@@ -179,19 +179,20 @@ OPTIONS = {
     "seed set batch-seconds total-batch-hours accumulate loader-workers precision device compile "
     "recompute log-every tensorboard dry-run speed alphabet normalizer case language",
     "plot": "output",
-    "lm train": "output valid recipe normalize updates peak-lr seed set batch-words accumulate "
-    "precision device compile log-every tensorboard",
+    "lm train": "output valid recipe normalize normalizer case language sentences updates peak-lr "
+    "seed set batch-words accumulate precision device compile log-every tensorboard",
     "doctor": "json",
     "model list": "",
     "model info": "json",
     "model convert": "to half",
     "model verify": "",
-    "lm build": "output order prune lexicon normalize",
+    "lm build": "output order prune lexicon normalize normalizer case language sentences",
+    "lm fetch": "",
     "lm info": "",
     "data scan": "output jobs hash decode",
     "data prepare": "output split jobs hash",
     "data synth": "output voices utterances seed jobs",
-    "lm score": "normalize upper device",
+    "lm score": "normalize normalizer case language sentences upper device",
 }
 
 

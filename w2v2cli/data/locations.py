@@ -252,7 +252,7 @@ def _check_alphabet(name: str, model: ModelLocation, vocabulary: Vocabulary | No
     `4gram` and `transformer` are taken for an alphabet that is A to Z and the apostrophe; their
     full names for any that has these letters.
     """
-    vocabulary = vocabulary or _vocabulary_in(model)
+    vocabulary = vocabulary or vocabulary_in(model)
     letters = {letter.upper() for letter in vocabulary.letters}
     fits = letters >= ENGLISH if name in NAMED_LMS else letters == ENGLISH
     if vocabulary.units == "pieces":
@@ -265,7 +265,7 @@ def _check_alphabet(name: str, model: ModelLocation, vocabulary: Vocabulary | No
         )
 
 
-def _vocabulary_in(model: ModelLocation) -> Vocabulary:
+def vocabulary_in(model: ModelLocation) -> Vocabulary:
     """The vocabulary in a model's files. Raises UserError."""
     try:
         outputs = quick_outputs(model.path, model.language)

@@ -4,6 +4,8 @@ import gzip
 
 import pytest
 
+from lm.text.normalizers import Normalizer
+from lm.text.reading import AS_IT_IS, Reading
 from lm.text.sentences import TextError, read_sentences, text_files
 
 
@@ -35,8 +37,11 @@ def test_what_is_not_a_text_is_named(folder, name, message):
 
 
 @pytest.mark.parametrize(
-    ("normalize", "expected"),
-    [(False, [["The", "cat."], ["It", "sat"]]), (True, [["THE", "CAT"], ["IT", "SAT"]])],
+    ("reading", "expected"),
+    [
+        (AS_IT_IS, [["The", "cat."], ["It", "sat"]]),
+        (Reading(Normalizer(), lines=False), [["THE", "CAT"], ["IT", "SAT"]]),
+    ],
 )
-def test_blank_lines_are_not_sentences(folder, normalize, expected):
-    assert list(read_sentences(folder / "b.txt", normalize=normalize)) == expected
+def test_blank_lines_are_not_sentences(folder, reading, expected):
+    assert list(read_sentences(folder / "b.txt", reading)) == expected

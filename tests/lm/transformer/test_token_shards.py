@@ -10,6 +10,8 @@ import pytest
 
 from lm.language_model import LanguageModelError
 from lm.text.normalization import normalize_text, sentences
+from lm.text.normalizers import Normalizer
+from lm.text.reading import AS_IT_IS, Reading
 from lm.text.sentences import TextError, read_sentences
 from lm.transformer import token_shards
 from lm.transformer.dictionary import END, PAD, SPECIALS, UNKNOWN, Dictionary
@@ -25,6 +27,7 @@ from lm.transformer.token_shards import (
 DICTIONARY = Dictionary((*SPECIALS, "THE", "DOG", "BARKS", "CAT"))
 TEXT = "THE DOG BARKS\nTHE BIRD\n\nCAT CAT\nTHE CAT BARKS\n"
 NUMBERS = [4, 5, 6, END, 4, UNKNOWN, END, 7, 7, END, 4, 7, 6, END]
+RUNNING = Reading(Normalizer(), lines=False)
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def numbers(shards):
 
 @pytest.mark.parametrize("shard", [1, 5, 1000])
 def test_sentences_are_their_words_and_an_end(tmp_path, text, shard):
-    shards = build_shards([text], DICTIONARY, tmp_path / "cache", normalize=False, shard=shard)
+    shards = build_shards([text], DICTIONARY, tmp_path / "cache", AS_IT_IS, shard=shard)
     assert numbers(shards) == NUMBERS
     assert (shards.tokens, shards.sentences, shards.unknown) == (14, 4, 1)
     for start in range(-1, 15):
@@ -53,30 +56,30 @@ def test_several_texts_are_one_stream(tmp_path, text):
     other.write_bytes(gzip.compress(b"DOG\n"))
     empty = tmp_path / "empty.txt"
     empty.write_text("\n")
-    shards = build_shards([text, empty, other], DICTIONARY, tmp_path / "cache", normalize=False)
+    shards = build_shards([text, empty, other], DICTIONARY, tmp_path / "cache", AS_IT_IS)
     assert numbers(shards) == [*NUMBERS, 5, END]
 
 
 def test_a_text_is_built_once_whatever_it_is_called(tmp_path, text, monkeypatch):
     cache = tmp_path / "cache"
-    first = numbers(build_shards([text], DICTIONARY, cache, normalize=False))
+    first = numbers(build_shards([text], DICTIONARY, cache, AS_IT_IS))
     moved = text.rename(tmp_path / "moved.txt")
     monkeypatch.setattr(
         token_shards, "read_sentences", lambda *args, **options: pytest.fail("read again")
     )
-    assert numbers(build_shards([moved], DICTIONARY, cache, normalize=False)) == first
+    assert numbers(build_shards([moved], DICTIONARY, cache, AS_IT_IS)) == first
 
 
 def test_another_text_dictionary_or_spelling_is_another_cache(tmp_path, text):
     cache = tmp_path / "cache"
-    build_shards([text], DICTIONARY, cache, normalize=False)
+    build_shards([text], DICTIONARY, cache, AS_IT_IS)
     text.write_text("THE DOG\n")
-    assert numbers(build_shards([text], DICTIONARY, cache, normalize=False)) == [4, 5, END]
+    assert numbers(build_shards([text], DICTIONARY, cache, AS_IT_IS)) == [4, 5, END]
     larger = Dictionary((*DICTIONARY.symbols, "BIRD"))
     text.write_text(TEXT)
-    assert 8 in numbers(build_shards([text], larger, cache, normalize=False))
+    assert 8 in numbers(build_shards([text], larger, cache, AS_IT_IS))
     text.write_text("The dog barks. The cat\nbarks!")
-    assert numbers(build_shards([text], DICTIONARY, cache, normalize=True)) == [
+    assert numbers(build_shards([text], DICTIONARY, cache, RUNNING)) == [
         4,
         5,
         6,
@@ -101,12 +104,10 @@ def test_an_interrupted_build_goes_on(tmp_path, text, monkeypatch):
 
     monkeypatch.setattr(token_shards, "write_whole", killed)
     with pytest.raises(KeyboardInterrupt):
-        build_shards([text], DICTIONARY, cache, normalize=False, shard=1)
+        build_shards([text], DICTIONARY, cache, AS_IT_IS, shard=1)
     monkeypatch.setattr(token_shards, "write_whole", real)
     told = []
-    shards = build_shards(
-        [text], DICTIONARY, cache, normalize=False, shard=1, on_progress=told.append
-    )
+    shards = build_shards([text], DICTIONARY, cache, AS_IT_IS, shard=1, on_progress=told.append)
     assert (numbers(shards), shards.sentences, shards.unknown) == (NUMBERS, 4, 1)
     assert told == ["text.txt: continuing after sentence 2."]
     assert not list(cache.rglob("*.part"))
@@ -122,7 +123,7 @@ def rows(shards, blocks):
 @pytest.mark.parametrize("shard", [1, 6, 1000])
 @pytest.mark.parametrize("size", [2, 3, 4, 7, 8, 100])
 def test_blocks_of_sentences_predict_each_word_once(tmp_path, text, shard, size):
-    shards = build_shards([text], DICTIONARY, tmp_path / "cache", normalize=False, shard=shard)
+    shards = build_shards([text], DICTIONARY, tmp_path / "cache", AS_IT_IS, shard=shard)
     found = rows(shards, sentence_blocks(shards, size))
     assert [word for row in found for word in row[1:]] == NUMBERS
     assert all(1 < len(row) <= size + 1 for row in found)
@@ -147,7 +148,7 @@ def test_an_epoch_is_a_function_of_its_numbers_and_ranks_are_disjoint():
 def test_batches_go_on_where_they_stopped(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("THE DOG BARKS CAT\n" * 50)
-    shards = build_shards([path], DICTIONARY, tmp_path / "cache", normalize=False, shard=30)
+    shards = build_shards([path], DICTIONARY, tmp_path / "cache", AS_IT_IS, shard=30)
     options = {"seed": 1, "epoch": 2, "rank": 1, "world": 2}
     for size, shapes in (
         (7, [(4, 8)] * 6 + [(1, 8)]),  # a sentence each
@@ -164,7 +165,7 @@ def test_batches_go_on_where_they_stopped(tmp_path):
 
 def test_vocabulary_from_counts(tmp_path, text):
     told = []
-    counts = count_words([text, text], tmp_path / "cache", normalize=False, on_progress=told.append)
+    counts = count_words([text, text], tmp_path / "cache", AS_IT_IS, on_progress=told.append)
     assert counts == Counter(THE=6, CAT=6, BARKS=4, DOG=2, BIRD=2)
     assert told == ["Counting the words of text.txt."]
     assert Dictionary.from_counts(counts).words == ("CAT", "THE", "BARKS", "BIRD", "DOG")
@@ -181,7 +182,7 @@ def test_running_text_is_split_as_a_whole_would_be(tmp_path):
     path = tmp_path / "novel.txt"
     text = "It was late. Mr. Holmes\nslept\n\n \nChapter 2\n\nWho? Said I."
     path.write_text(text)
-    found = list(read_sentences(path, normalize=True))
+    found = list(read_sentences(path, RUNNING))
     assert found == [normalize_text(sentence).split() for sentence in sentences(text)]
     assert found[1:3] == [["MISTER", "HOLMES", "SLEPT"], ["CHAPTER", "TWO"]]
 
@@ -190,17 +191,17 @@ def test_texts_that_cannot_be_read(tmp_path):
     broken = tmp_path / "broken.txt.gz"
     broken.write_bytes(gzip.compress(b"THE DOG\n" * 999)[:30])
     with pytest.raises(TextError, match=re.escape(f"{broken} is not a complete UTF-8 text")):
-        build_shards([broken], DICTIONARY, tmp_path / "cache", normalize=False)
+        build_shards([broken], DICTIONARY, tmp_path / "cache", AS_IT_IS)
     latin = tmp_path / "latin.txt"
     latin.write_bytes("CAFÉ\n".encode("latin-1"))
     with pytest.raises(TextError, match=re.escape(f"{latin} is not a complete UTF-8 text")):
-        count_words([latin], tmp_path / "cache", normalize=False)
+        count_words([latin], tmp_path / "cache", AS_IT_IS)
     with pytest.raises(TextError, match="nowhere.txt cannot be read: No such file"):
-        build_shards([tmp_path / "nowhere.txt"], DICTIONARY, tmp_path / "cache", normalize=False)
+        build_shards([tmp_path / "nowhere.txt"], DICTIONARY, tmp_path / "cache", AS_IT_IS)
 
 
 def test_numbers_are_mapped_and_not_held(tmp_path, text):
-    shards = build_shards([text], DICTIONARY, tmp_path / "cache", normalize=False)
+    shards = build_shards([text], DICTIONARY, tmp_path / "cache", AS_IT_IS)
     assert all(isinstance(part, np.memmap) for part in shards._maps)
     (progress,) = (tmp_path / "cache").rglob("progress.json")
     assert json.loads(progress.read_text())["complete"] is True

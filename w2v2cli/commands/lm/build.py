@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from w2v2cli.commands.lm.inputs import Normalize, Texts, user_errors
+from w2v2cli.commands.flags import takes
+from w2v2cli.commands.lm.inputs import TextFlags, Texts, user_errors
 from w2v2cli.console import say
-from w2v2cli.errors import UsageError, exits
+from w2v2cli.errors import UsageError
 
 
+@takes(TextFlags)
 def build(
+    flags: TextFlags,
     texts: Texts,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="ARPA file to write; .gz compresses it.")
@@ -35,7 +38,6 @@ def build(
             "for the option --lexicon of transcribe."
         ),
     ] = None,
-    normalize: Normalize = True,
 ) -> None:
     """Estimate an n-gram model from text: interpolated modified Kneser-Ney, as KenLM's lmplz.
 
@@ -46,34 +48,30 @@ def build(
 
       w2v2 lm build --order 4 --prune 0 0 1 1 text.txt -o lm.arpa.gz
     """
-    with exits():
-        from lm.ngram.arpa import write_arpa
-        from lm.ngram.kneser_ney import count_ngrams, estimate, prune_thresholds
-        from lm.text.sentences import text_files
+    from lm.ngram.arpa import write_arpa
+    from lm.ngram.kneser_ney import count_ngrams, estimate, prune_thresholds
+    from lm.text.reading import ReadReport
+    from lm.text.sentences import read_sentences, text_files
 
-        if order < 1:
-            raise UsageError(f"--order must be at least 1, got {order}.")
-        try:
-            thresholds = prune_thresholds(prune or (), order)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        with user_errors(output, "written or read"):
-            files = list(text_files(texts))
-            model = estimate(count_ngrams(_sentences(files, normalize), order), thresholds, say)
-            write_arpa(model, output)
-            if lexicon is not None:
-                _write_lexicon(model.vocabulary, lexicon)
-        sizes = ", ".join(
-            f"{len(level.words)} {n}-grams" for n, level in enumerate(model.orders, 1)
-        )
-        say(f"{output}: {sizes}.")
-
-
-def _sentences(files: Iterable[Path], normalize: bool) -> Iterator[list[str]]:
-    from lm.text.sentences import read_sentences
-
-    for path in files:
-        yield from read_sentences(path, normalize=normalize)
+    if order < 1:
+        raise UsageError(f"--order must be at least 1, got {order}.")
+    try:
+        thresholds = prune_thresholds(prune or (), order)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    with user_errors(output, "written or read"):
+        files = list(text_files(texts))
+        report = ReadReport(flags.reading(files))
+        sentences = (s for file in files for s in read_sentences(file, report.reading, report))
+        counts = count_ngrams(sentences, order)
+        for line in report.lines():
+            say(line)
+        model = estimate(counts, thresholds, say)
+        write_arpa(model, output)
+        if lexicon is not None:
+            _write_lexicon(model.vocabulary, lexicon)
+    sizes = ", ".join(f"{len(level.words)} {n}-grams" for n, level in enumerate(model.orders, 1))
+    say(f"{output}: {sizes}.")
 
 
 def _write_lexicon(vocabulary: Sequence[str], path: Path) -> None:

@@ -9,24 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from w2v2cli.commands.flags import takes
 from w2v2cli.commands.lm.inputs import (
     TRANSFORMER_NAMES,
     LmFile,
-    Normalize,
+    TextFlags,
     lm_file,
     user_errors,
 )
 from w2v2cli.console import say
-from w2v2cli.errors import UsageError, UserError, exits
+from w2v2cli.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from lm.perplexity import VocabularyModel
 
 
+@takes(TextFlags)
 def score(
+    flags: TextFlags,
     path: LmFile,
     text: Annotated[Path, typer.Argument(help="A UTF-8 text, .gz if compressed.", metavar="TEXT")],
-    normalize: Normalize = False,
     upper: Annotated[
         bool,
         typer.Option(
@@ -44,38 +46,41 @@ def score(
     """Print log10 p, number of unknown words and text of each sentence, then the perplexity.
 
     The end of a sentence is predicted and counts like a word. An unknown word is scored as <unk>,
-    whichever word it is.
+    whichever word it is. Each line is a sentence as it is, unless an option says otherwise.
 
     Example:
 
       w2v2 lm score 4gram held-out.txt
     """
-    with exits():
-        from lm.perplexity import Perplexity, score_text
-        from lm.text.sentences import read_sentences
+    from lm.perplexity import Perplexity, score_text
+    from lm.text.reading import AS_IT_IS, ReadReport
+    from lm.text.sentences import read_sentences
 
-        file = lm_file(path)
-        if not text.is_file():
-            raise UsageError(f"There is no text at {text}.")
-        total = Perplexity()
-        with user_errors(text, "read"):
-            # The text is read again each time, so that it need not fit into memory.
-            words = sorted({w for s in read_sentences(text, normalize=normalize) for w in s})
-            model = _open(file, words, upper, device)
-            scored = score_text(model, read_sentences(text, normalize=normalize))
-            texts = read_sentences(text, normalize=normalize)
-            for sentence, one in zip(texts, scored, strict=True):
-                log10 = one.log_prob / math.log(10)
-                typer.echo(f"{log10:.4f}\t{one.unknown}\t{' '.join(sentence)}")
-                total += one
-        if not total.sentences:
-            raise UserError(f"{text} holds no sentence.")
-        share = f"{total.unknown} unknown ({total.unknown / max(1, total.words):.1%})"
-        typer.echo(f"\n{total.sentences} sentences, {total.words} words, {share}")
-        typer.echo(
-            f"perplexity per word: {total.including:.2f} with unknown words, "
-            f"{total.excluding:.2f} without"
-        )
+    file = lm_file(path)
+    if not text.is_file():
+        raise UsageError(f"There is no text at {text}.")
+    total = Perplexity()
+    with user_errors(text, "read"):
+        report = ReadReport(flags.reading([text]) if flags.given else AS_IT_IS)
+        # The text is read again each time, so that it need not fit into memory.
+        words = sorted({w for s in read_sentences(text, report.reading, report) for w in s})
+        for line in report.lines() if flags.given else ():
+            say(line)
+        model = _open(file, words, upper, device)
+        scored = score_text(model, read_sentences(text, report.reading))
+        texts = read_sentences(text, report.reading)
+        for sentence, one in zip(texts, scored, strict=True):
+            log10 = one.log_prob / math.log(10)
+            typer.echo(f"{log10:.4f}\t{one.unknown}\t{' '.join(sentence)}")
+            total += one
+    if not total.sentences:
+        raise UserError(f"{text} holds no sentence.")
+    share = f"{total.unknown} unknown ({total.unknown / max(1, total.words):.1%})"
+    typer.echo(f"\n{total.sentences} sentences, {total.words} words, {share}")
+    typer.echo(
+        f"perplexity per word: {total.including:.2f} with unknown words, "
+        f"{total.excluding:.2f} without"
+    )
 
 
 def _open(file: Path, words: Sequence[str], upper: bool, device: str) -> VocabularyModel:

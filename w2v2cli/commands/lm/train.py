@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from w2v2cli.commands.flags import takes
-from w2v2cli.commands.lm.inputs import Normalize, Texts
+from w2v2cli.commands.lm.inputs import TextFlags, Texts, user_errors
 from w2v2cli.commands.reporting import report_end, training
 from w2v2cli.commands.training_flags import BATCHES, TrainingFlags
 
@@ -22,9 +22,11 @@ Recipe = Annotated[
 SHOWN = ("loss", "perplexity", "learning_rate", "gradient_norm", "words_per_second")
 
 
+@takes(TextFlags)
 @takes(TrainingFlags)
 def train(
     flags: TrainingFlags,
+    text: TextFlags,
     texts: Texts,
     output: Annotated[
         Path,
@@ -34,7 +36,6 @@ def train(
         Path, typer.Option(help="Held-out text or folder; must not be among TEXT.", metavar="TEXT")
     ],
     recipe: Recipe = "small",
-    normalize: Normalize = True,
     peak_lr: Annotated[
         float | None, typer.Option(help="Peak learning rate. Default: the recipe's.")
     ] = None,
@@ -59,16 +60,19 @@ def train(
 
       torchrun --nproc-per-node 8 --no-python w2v2 lm train ...
     """
+    from lm.text.sentences import text_files
     from w2v2cli.training.runs.language_model import train_language_model
 
     words = {} if batch_words is None else {"batch_words": batch_words}
+    with user_errors(output, "read"):
+        reading = text.reading(list(text_files(texts)))
     with training(flags.log_every, SHOWN) as report:
         result = train_language_model(
             texts,
             valid=valid,
             output=output,
             recipe=recipe,
-            normalize=normalize,
+            reading=reading,
             settings=words | flags.changes(peak_lr),
             device=flags.device,
             tensorboard=flags.tensorboard,

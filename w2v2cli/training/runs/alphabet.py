@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from lm.text.normalization import Changes
-from lm.text.normalizers import Normalizer
+from lm.text.changes import ChangeReport
+from lm.text.normalizers import Normalizer, is_numeral
 from lm.text.vocabulary import BLANKS, BOUNDARIES, ENGLISH, UNKNOWN, Vocabulary
 from models.importers.labels import STANDARD
 from models.importers.tokenizer import vocabulary_labels
@@ -16,14 +16,7 @@ from w2v2cli.errors import UserError
 
 SPECIAL = STANDARD[:5]  # blank, <s>, </s>, <unk> and the word boundary, as published
 RARE = 10  # occurrences; letters with fewer are listed
-SHOWN = 10  # letters or changes of a kind in one line
-EXAMPLES = 2  # utterances that show what the normaliser changed
-UNREMARKABLE = ("case", "space")  # changes that every normaliser makes
-
-
-def is_numeral(character: str) -> bool:
-    """Whether a character is a digit or another number sign of any script."""
-    return unicodedata.category(character)[0] == "N"
+SHOWN = 10  # letters in one line
 
 
 def is_english(texts: Iterable[str]) -> bool:
@@ -116,7 +109,10 @@ def alphabet_lines(
         and any(set("ıİ") & set(t or "") for t in texts)
     ):
         yield "Transcripts have ı or İ: give --language tr or az, so that i and I keep their dots."
-    yield from _change_lines(spell, ids, texts)
+    report = ChangeReport(spell)
+    for name, text in zip(ids, texts, strict=True):
+        report.spell(text or "", name)
+    yield from report.lines("transcripts")
 
 
 def _letter_lines(vocabulary: Vocabulary, said: dict[str, str]) -> Iterator[str]:
@@ -151,32 +147,3 @@ def _numeral_lines(vocabulary: Vocabulary, said: dict[str, str]) -> Iterator[str
             f"({next(iter(refused))} first), which are left out. Write numbers in words, or give "
             "an --alphabet file that has the digits."
         )
-
-
-def _change_lines(
-    spell: Normalizer, ids: Sequence[str], texts: Sequence[str | None]
-) -> Iterator[str]:
-    """Yield a line with the changes of each kind, then examples of them."""
-    changes, utterances = Changes(), 0
-    examples: list[str] = []
-    for name, text in zip(ids, texts, strict=True):
-        own = Changes()
-        after = spell(text or "", own)
-        changes.counts.update(own.counts)
-        if any(kind not in UNREMARKABLE for kind, _, _ in own.counts):
-            utterances += 1
-            if len(examples) < EXAMPLES:
-                examples.append(f"{name}: {text} -> {after}")
-    if not utterances:
-        return
-    kinds: dict[str, list[str]] = {}
-    for (kind, before, after), count in changes.counts.most_common():
-        if kind not in UNREMARKABLE:
-            shown = f"{before!r} to {after!r}" if after.strip() else f"{before!r}"
-            kinds.setdefault(kind, []).append(f"{shown} {count}")
-    listed = "; ".join(
-        f"{kind} {', '.join(found[:SHOWN])}{' and others' if len(found) > SHOWN else ''}"
-        for kind, found in kinds.items()
-    )
-    yield f"The normaliser {spell} changed {utterances} of {len(texts)} transcripts: {listed}."
-    yield from (f"  {example}" for example in examples)

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from lm.text.normalizers import Normalizer
+from lm.text.reading import Reading, ReadReport
 from lm.text.sentences import text_files
 from lm.transformer.dictionary import Dictionary
 from lm.transformer.token_shards import TokenShards, build_shards, count_words, sentence_blocks
@@ -28,6 +30,7 @@ from w2v2cli.training.runs.result import RunResult, result_of
 from w2v2cli.training.tasks.language_model import LanguageModelling, TextStream, build
 
 DICTIONARY = "words.txt"  # in the folder of a run
+RUNNING = Reading(Normalizer(), lines=None)  # English, each text as it looks
 
 
 def train_language_model(
@@ -36,7 +39,7 @@ def train_language_model(
     valid: Path,
     output: Path,
     recipe: str = "small",
-    normalize: bool = True,
+    reading: Reading = RUNNING,
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     tensorboard: bool = False,
@@ -53,7 +56,7 @@ def train_language_model(
     output: folder of the run. Its best checkpoint by validation perplexity is `best.safetensors`,
         its dictionary `words.txt`.
     recipe: a name in `recipes.LANGUAGE_MODELS`.
-    normalize: see `lm.text.sentences.read_sentences`.
+    reading: what a sentence of the texts is, and how it is spelled.
     settings: values in place of the recipe's by name, `{"schedule.updates": 1000}`; see `changed`.
     device: `auto`, `cpu`, `cuda` or `cuda:N`.
     on_progress: called after every update. warn, note: called with sentences; warnings become
@@ -69,7 +72,7 @@ def train_language_model(
     common = [path for path in files if path.resolve() in {p.resolve() for p in held_out}]
     if common:
         raise UsageError(f"{common[0]} is both trained on and validated on: leave it out of one.")
-    job = _Job(config, files, held_out, normalize, recipe, output, tensorboard)
+    job = _Job(config, files, held_out, reading, recipe, output, tensorboard)
     return job.run(resolve_device(device), Callbacks(on_progress, warn, note))
 
 
@@ -78,7 +81,7 @@ class _Job:
     config: LmConfig
     files: list[Path]
     held_out: list[Path]
-    normalize: bool
+    reading: Reading
     recipe: str
     folder: Path
     tensorboard: bool
@@ -95,14 +98,21 @@ class _Job:
                 tests = sentence_blocks(other, config.block)
             network = build(config, len(dictionary))
             unknown = other.unknown / max(other.tokens, 1)
+            mean = shards.tokens / max(shards.sentences, 1) - 1  # without the end of the sentence
             note(
-                f"Training on {shards.tokens} words in {shards.sentences} sentences, "
-                f"{len(dictionary.words)} known; validating on {other.tokens}, {unknown:.1%} of "
-                f"them unknown. The network has {parameter_count(network) / 1e6:.1f} M parameters."
+                f"Training on {shards.tokens} words in {shards.sentences} sentences of {mean:.1f} "
+                f"words on average, {len(dictionary.words)} known; validating on {other.tokens}, "
+                f"{unknown:.1%} of them unknown. The network has "
+                f"{parameter_count(network) / 1e6:.1f} M parameters."
             )
             rows = max(config.batch_words // config.block, 1)
             names = [path.name for path in self.files]
-            metadata = {"recipe": self.recipe, "texts": names, "seed": config.seed}
+            metadata = {
+                "recipe": self.recipe,
+                "texts": names,
+                "seed": config.seed,
+                "normalizer": self.reading.normalizer.metadata,
+            }
             task = LanguageModelling(config, dictionary, shards, tests, other, rows, metadata)
             stream = TextStream(
                 shards, blocks, rows, config.seed, ranks.rank, ranks.world, config.accumulate
@@ -116,9 +126,12 @@ class _Job:
         """The most frequent words, chosen by the first rank and kept in the folder of the run."""
         path = self.folder / DICTIONARY
         if ranks.first and not path.is_file():
+            report = ReadReport(self.reading)
             counts = count_words(
-                self.files, home() / "text", normalize=self.normalize, on_progress=note
+                self.files, home() / "text", self.reading, report=report, on_progress=note
             )
+            for line in report.lines():
+                note(line)
             make_folder(self.folder)
             made = Dictionary.from_counts(counts, self.config.vocabulary)
             write_whole(path, "\n".join(made.symbols))
@@ -135,9 +148,7 @@ class _Job:
         """The words of texts as numbers on disk, which the first rank makes and the others read."""
         if not ranks.first:
             ranks.wait()
-        made = build_shards(
-            files, dictionary, home() / "text", normalize=self.normalize, on_progress=note
-        )
+        made = build_shards(files, dictionary, home() / "text", self.reading, on_progress=note)
         if ranks.first:
             ranks.wait()
         return made
