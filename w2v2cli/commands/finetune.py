@@ -12,7 +12,7 @@ from w2v2cli.commands.reporting import report_end, training
 from w2v2cli.commands.training_flags import FinetuneFlags
 from w2v2cli.errors import UsageError
 
-SHOWN = ("loss", "learning_rate", "gradient_norm", "audio_seconds_per_second")
+SHOWN = ("loss", "blanks", "learning_rate", "gradient_norm", "audio_seconds_per_second")
 
 
 @takes(FinetuneFlags)

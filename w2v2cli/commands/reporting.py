@@ -103,9 +103,10 @@ def report_end(result: RunResult) -> None:
     elif not result.candidates:
         say(f"Done. The best checkpoint is {result.checkpoint}.")
     else:
-        typer.echo("peak rate  seed  validation WER")
+        typer.echo("peak rate  seed  validation WER  loss")
         for run in result.candidates:
-            typer.echo(f"{run.peak_lr:<9g}  {run.seed:<4}  {run.score:.2%}")
+            loss = "" if run.loss is None else f"{run.loss:.4g}"
+            typer.echo(f"{run.peak_lr:<9g}  {run.seed:<4}  {run.score:<14.2%}  {loss}".rstrip())
         for spread in result.spreads:
             typer.echo(
                 f"Mean of {spread.seeds} seeds at {spread.peak_lr:g}: {spread.mean:.2%}, "

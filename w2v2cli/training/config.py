@@ -132,6 +132,8 @@ class FinetuneConfig(AudioRunConfig):
     adapters_only: bool = False
     """Whether only the output layer and the adapters of the blocks learn, as MMS trains a language
     (arXiv 2305.13516, section 5.2)."""
+    search_while_frozen: bool = False
+    """Whether validations search with the language model while only the output layer learns."""
     dropout: float = 0.0
     """Dropout in the Transformer, on its input and on its output (R: 0)."""
     attention_dropout: float = 0.0

@@ -280,8 +280,9 @@ class Loop(Generic[BatchT, DrawnT]):
         self.network.eval()
         scores = self.task.validate(self.network, self.collectives)
         self.network.train()
-        if scores[self.task.judged_by] < self.best:
-            self.best = scores[self.task.judged_by]
+        score = scores.get(self.task.judged_by, math.inf)
+        if score < self.best:
+            self.best = score
             if self.collectives.first:
                 self._write(
                     lambda: self.task.save_best(self.network, self.folder / "best.safetensors")

@@ -41,6 +41,7 @@ FREE = {
     "loader_workers",
     "recompute",
     "save_every",
+    "search_while_frozen",
     "total_batch_hours",
     "validate_every",
 }

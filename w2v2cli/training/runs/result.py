@@ -21,6 +21,8 @@ class Candidate:
     seed: int
     score: float
     """Its lowest validation WER (or PER), as a ratio."""
+    loss: float | None = None
+    """Validation loss there, in nats a label."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ def run_all(
             return result
         if collectives.first:
             callbacks.note(f"Done. The best checkpoint is {folder / BEST}.")
-        candidate = Candidate(folder, config.schedule.peak, config.seed, result.score)
+        loss = result.metrics.get("valid_loss")
+        candidate = Candidate(folder, config.schedule.peak, config.seed, result.score, loss)
         results.append((candidate, result))
     results.sort(key=lambda item: item[0].score)
     best = output / BEST

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from lm.text.normalizers import Normalizer
 from lm.text.vocabulary import Vocabulary
 from models.checkpoint import Checkpoint, save_checkpoint
 from models.config import Wav2Vec2Config
-from models.masking import DrawnMask
+from models.masking import DrawnMask, frames_valid
 from models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2cli.data.batching import batches_by_length
 from w2v2cli.data.dataset import Batch, TrainingSet, budget_samples, collate
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 VALIDATION_BATCH_SECONDS = 40.0
 ADAPTER = re.compile(r"wav2vec2\.context_network\.blocks\.\d+\.adapter\.")
+# A network that writes nothing: share of blank frames, and error rate, from which it is told.
+SILENT, NOTHING = 0.99, 0.99
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,10 @@ class Finetuning:
     """Search processes with a language model for validation; None takes the best path only."""
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # Loss and error rate of the last validations.
+        self._validated: deque[tuple[float, float]] = deque(maxlen=3)
+
     @property
     def judged_by(self) -> str:
         """Name the word or phone error rate, with the language model if there is one."""
@@ -131,7 +138,7 @@ class Finetuning:
         Masks are drawn on the CPU, from the micro-batch's number: they are the same on any kind and
         any number of devices. Dropout comes from torch's own generator.
         """
-        frames = self.start.config.frame_lengths(batch.lengths)
+        frames = self.start.config.encoded_lengths(batch.lengths)
         mask = DrawnMask.draw(frames, self.start.config.width, self.run.mask, draws.host)
         moved = replace(
             batch,
@@ -146,11 +153,18 @@ class Finetuning:
         """See `Task`."""
         batch = prepared.batch
         logits, frames = network(batch.waveforms, batch.lengths, prepared.drawn, draws.kept_blocks)
-        return ctc_loss(logits, frames, batch, self.vocabulary.blank), {}
+        losses = ctc_losses(logits, frames, batch, self.vocabulary.blank)
+        blanks, every = blank_frames(logits, frames, self.vocabulary.blank)
+        unspelled = (losses == 0).sum()
+        return losses.sum(), {"blanks": blanks, "frames": every, "unspelled": unspelled}
 
     def summary(self, sums: Mapping[str, float], count: float, update: int) -> dict[str, float]:
-        """Return nats per label (see `Task`)."""
-        return {"loss": sums["loss"] / count}
+        """Return nats per label, and the share of frames whose likeliest label is blank.
+
+        Utterances without a path are counted where there are any (see `Task`).
+        """
+        found = {"loss": sums["loss"] / count, "blanks": sums["blanks"] / sums["frames"]}
+        return found | ({"unspelled": sums["unspelled"]} if sums["unspelled"] else {})
 
     def throughput(self, amount: float, per_second: float) -> dict[str, float]:
         """See `Task`."""
@@ -169,49 +183,81 @@ class Finetuning:
         return names
 
     def validate(self, network: nn.Module, collectives: Collectives) -> dict[str, float]:
-        """Return error rates of the best path, and of the search if there is one (see `Task`)."""
+        """Return the loss, and error rates of the best path and of the search (see `Task`).
+
+        The search is left out, and with it the rate that the run is judged by, while the
+        Transformer does not learn yet, unless the run asks for it.
+        """
         batches = batches_by_length(
             self.held_out.lengths.tolist(), budget_samples(VALIDATION_BATCH_SECONDS)
         )
+        pool = self.pool if self._searches(network) else None
         found: dict[str, list[tuple[str, str]]] = {"": [], "_lm": []}  # (reference, hypothesis)
         searches = []
+        sums = torch.zeros(4, dtype=torch.float64)
         for indices in batches[collectives.rank :: collectives.world]:
-            emissions, frames = self._emissions(network, indices, collectives.device)
+            batch = self._held_out_batch(indices)
+            emissions, frames, parts = self._emissions(network, batch, collectives.device)
+            sums += parts
             references = [
                 self.held_out.source.texts[int(self.held_out.kept[i])] or "" for i in indices
             ]
             best = greedy_search(emissions, frames, self.vocabulary)
             found[""] += [(text, h[0].text) for text, h in zip(references, best, strict=True)]
-            if self.pool is not None:
-                parts = zip(references, emissions, frames, strict=True)
+            if pool is not None:
                 searches += [
-                    (text, self.pool.submit(row[:length].copy())) for text, row, length in parts
+                    (text, pool.submit(row[:length].copy()))
+                    for text, row, length in zip(references, emissions, frames, strict=True)
                 ]
         found["_lm"] = [(text, search.result()[0].text) for text, search in searches]
-        return (
+        loss, labels, blanks, every = collectives.total(sums.float()).tolist()
+        rates = (
             phone_error_rate(found[""], collectives)
             if self.vocabulary.units == "phones"
             else _error_rates(found, self.vocabulary.normalizer, collectives)
         )
+        shares = {"valid_loss": loss / max(labels, 1), "valid_blanks": blanks / max(every, 1)}
+        return shares | rates
+
+    def _searches(self, network: nn.Module) -> bool:
+        """Whether a validation uses the language model now."""
+        only_head = self.run.head_only_updates >= self.run.schedule.updates
+        learns = any(
+            parameter.requires_grad
+            for name, parameter in network.named_parameters()
+            if not name.startswith("output.")
+        )
+        return self.run.search_while_frozen or only_head or learns
+
+    def _held_out_batch(self, indices: list[int]) -> Batch:
+        held_out = self.held_out
+        assert held_out.labels is not None  # recordings to validate on have transcripts
+        return collate(
+            [torch.from_numpy(held_out.source.read(int(held_out.kept[i]))) for i in indices],
+            [torch.as_tensor(held_out.labels[i], dtype=torch.long) for i in indices],
+            [""] * len(indices),
+        )
 
     def _emissions(
-        self, network: nn.Module, indices: list[int], device: torch.device
-    ) -> tuple[np.ndarray, list[int]]:
-        """Return (B, T, V) float32 log-probabilities, and the number of frames of each row."""
-        waveforms = [
-            torch.from_numpy(self.held_out.source.read(int(self.held_out.kept[i]))) for i in indices
-        ]
-        batch = collate(
-            waveforms, [torch.zeros(0, dtype=torch.long)] * len(indices), [""] * len(indices)
-        )
+        self, network: nn.Module, batch: Batch, device: torch.device
+    ) -> tuple[np.ndarray, list[int], Tensor]:
+        """Return (B, T, V) float32 log-probabilities, the number of frames of each row, and sums.
+
+        The sums are (4,) float64: nats of the CTC loss, labels, blank frames, frames.
+        """
         dtype = dtype_named(self.run.precision)
         with (
             torch.inference_mode(),
             torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
         ):
             logits, frames = network(batch.waveforms.to(device), batch.lengths)
+            moved = replace(batch, labels=batch.labels.to(device))
+            loss = ctc_losses(logits, frames, moved, self.vocabulary.blank).sum()
+            blanks, every = blank_frames(logits, frames, self.vocabulary.blank)
+        labels = batch.label_lengths.sum()
+        sums = torch.stack([part.double().cpu() for part in (loss, labels, blanks, every)])
         emissions: np.ndarray = logits.float().log_softmax(-1).cpu().numpy()
-        return emissions, frames.tolist()
+        return emissions, frames.tolist(), sums
 
     def save_best(self, network: nn.Module, path: Path) -> None:
         """See `Task`."""
@@ -222,15 +268,52 @@ class Finetuning:
         )
 
     def watch(self, metrics: Mapping[str, float]) -> tuple[str, str] | None:
-        """See `Task`."""
-        return None
+        """Warn of a run that writes nothing, of labels without room, of a loss that rises.
+
+        See `Task`.
+        """
+        rate = metrics.get("per", metrics.get("wer"))
+        if metrics.get("unspelled"):
+            return "unspelled", (
+                f"Update {metrics['update']:.0f} has {metrics['unspelled']:.0f} utterances with "
+                "more labels than the network gives frames, so they teach nothing: leave them "
+                "out, or play them slower (`speeds`)."
+            )
+        if rate is None or "valid_loss" not in metrics:
+            return None
+        run = self.run
+        began = max(run.head_only_updates, run.schedule.warmup * run.schedule.updates)
+        if metrics["update"] > began and rate >= NOTHING and metrics["valid_blanks"] >= SILENT:
+            return "silent", (
+                f"The network writes nothing yet: {metrics['valid_blanks']:.1%} of the held-out "
+                f"frames are blank, and the error rate is {rate:.0%}. Give it more updates; if it "
+                "stays so, try another --peak-lr, and see whether the transcripts are those of the "
+                "recordings."
+            )
+        self._validated.append((metrics["valid_loss"], rate))
+        return self._overconfident()
+
+    def _overconfident(self) -> tuple[str, str] | None:
+        """Warn where the loss rose and the error rate fell twice in a row."""
+        if len(self._validated) < 3:
+            return None
+        losses, rates = zip(*self._validated, strict=True)
+        if not (losses[0] < losses[1] < losses[2] and rates[0] > rates[1] > rates[2]):
+            return None
+        return "overconfident", (
+            f"Validation loss rises ({losses[0]:.3g} to {losses[2]:.3g}) while the error rate "
+            f"falls ({rates[0]:.2%} to {rates[2]:.2%}): the network grows too sure of its "
+            "as it does on little data. The best checkpoint is chosen by the error rate; wider "
+            "masks (`mask`) or fewer updates may help a search with a language model."
+        )
 
 
-def ctc_loss(logits: Tensor, frames: Tensor, batch: Batch, blank: int) -> Tensor:
-    """Return the CTC loss summed over the utterances of a batch, in nats (paper §3.3).
+def ctc_losses(logits: Tensor, frames: Tensor, batch: Batch, blank: int) -> Tensor:
+    """Return the CTC loss of each utterance of a batch, (B,), in nats (paper §3.3).
 
     logits: (B, T, V) in any precision; the loss is computed in float32. frames: (B,) valid frames.
-    A transcript that no path spells counts as zero (R).
+    A transcript that no path spells counts as zero (R). The update divides the sum by the number of
+    labels; R divides by that of utterances, which Adam makes all but the same.
     """
     log_probs = logits.float().log_softmax(-1).transpose(0, 1)  # (B, T, V) -> (T, B, V)
     return F.ctc_loss(
@@ -239,9 +322,18 @@ def ctc_loss(logits: Tensor, frames: Tensor, batch: Batch, blank: int) -> Tensor
         frames,
         batch.label_lengths,
         blank=blank,
-        reduction="sum",
+        reduction="none",
         zero_infinity=True,
     )
+
+
+def blank_frames(logits: Tensor, frames: Tensor, blank: int) -> tuple[Tensor, Tensor]:
+    """Count the frames whose likeliest label is blank, and all frames; scalars on the device.
+
+    logits: (B, T, V). frames: (B,) valid frames.
+    """
+    valid = frames_valid(frames, logits.shape[1], logits.device)
+    return ((logits.argmax(-1) == blank) & valid).sum(), valid.sum()
 
 
 def phone_error_rate(found: list[tuple[str, str]], collectives: Collectives) -> dict[str, float]:

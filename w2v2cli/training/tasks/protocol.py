@@ -84,7 +84,10 @@ class Task(Protocol[BatchT, DrawnT]):
 
     @property
     def judged_by(self) -> str:
-        """Name of the metric of `validate` whose lowest value is the best."""
+        """Name of the metric of `validate` whose lowest value is the best.
+
+        A validation without it judges nothing.
+        """
 
     @property
     def blocks(self) -> tuple[int, float]:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from lm.text.vocabulary import Vocabulary
@@ -95,3 +96,124 @@ def test_dropout_is_also_that_of_the_output():
     config = regularised(tiny(), run)
     assert (config.dropout, config.feature_dropout, config.final_dropout) == (0.1, 0.1, 0.1)
     assert regularised(replace(tiny(), final_dropout=0.3), FINETUNING["demo"]()).final_dropout == 0
+
+
+def test_masks_are_of_the_encoders_frames_where_an_adapter_leaves_fewer():
+    task, _ = finetuning()
+    adapted = replace(tiny(), adapter=True)
+    task.start = replace(task.start, config=adapted)
+    drawn = task.prepare(batch_of(task), draws(1), CPU).drawn
+    assert drawn.frames.shape[1] == int(tiny().frame_lengths(19_200))
+
+
+def by_hand(network, task):
+    """Loss of each utterance alone, its labels, blank frames and frames, by transformers' way."""
+    source, found = task.held_out.source, []
+    network.eval()
+    for i, spelled in enumerate(task.held_out.labels):
+        waveform = torch.from_numpy(source.read(i))[None]
+        with torch.no_grad():
+            logits, _ = network(waveform, torch.tensor([waveform.shape[1]]))
+        log_probs = logits.float().log_softmax(-1)[0]
+        loss = torch.nn.functional.ctc_loss(
+            log_probs, torch.tensor(spelled), [len(log_probs)], [len(spelled)], reduction="sum"
+        )
+        blanks = int((log_probs.argmax(-1) == task.vocabulary.blank).sum())
+        found.append((float(loss), len(spelled), blanks, len(log_probs)))
+    return [sum(column) for column in zip(*found, strict=True)]
+
+
+def test_a_validation_tells_the_loss_per_label_and_the_share_of_blanks():
+    task, network = finetuning()
+    with torch.no_grad():
+        network.output.bias[task.vocabulary.blank] += 0.3
+    loss, labels, blanks, frames = by_hand(network, task)
+    assert 0 < blanks < frames  # else the shares would tell nothing
+    scores = task.validate(network, ALONE)
+    assert scores["valid_loss"] == pytest.approx(loss / labels, rel=1e-4)
+    assert scores["valid_blanks"] == pytest.approx(blanks / frames, rel=1e-6)
+    assert {"wer", "cer"} <= scores.keys()
+
+
+def test_an_update_tells_its_share_of_blanks():
+    task, network = finetuning(**{"mask.time_probability": 0.0})
+    with torch.no_grad():
+        network.output.bias[task.vocabulary.blank] += 0.3
+    _, _, blanks, frames = by_hand(network, task)
+    prepared = task.prepare(batch_of(task), draws(1), CPU)
+    _, sums = task.loss(network, prepared, draws(1))
+    told = task.summary({"loss": 12.0, **{n: float(v) for n, v in sums.items()}}, 6, 1)
+    assert told == {"loss": 2.0, "blanks": pytest.approx(blanks / frames)}
+
+
+def test_labels_that_find_no_room_are_counted_and_told():
+    task, network = finetuning(texts=("A CAT", "ABCDE " * 40))
+    prepared = task.prepare(batch_of(task), draws(1), CPU)
+    loss, sums = task.loss(network, prepared, draws(1))
+    assert float(sums["unspelled"]) == 1 and loss.isfinite()
+    told = task.summary({"loss": 1.0, **{n: float(v) for n, v in sums.items()}}, 1, 1)
+    key, sentence = task.watch({"update": 7, **told})
+    assert key == "unspelled" and "Update 7 has 1 utterances with more labels" in sentence
+
+
+class Searching:
+    """A pool that finds the same words in everything."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def submit(self, emissions):
+        self.asked += 1
+        return self
+
+    def result(self):
+        return [self]
+
+    text = "A CAT"
+
+
+@pytest.mark.parametrize(
+    ("settings", "learns", "searched"),
+    [
+        ({"head_only_updates": 5}, False, False),
+        ({"head_only_updates": 5}, True, True),
+        ({"head_only_updates": 5, "search_while_frozen": True}, False, True),
+        ({"head_only_updates": 6000}, False, True),  # nothing else is ever judged
+    ],
+)
+def test_a_search_waits_until_the_transformer_learns(settings, learns, searched):
+    pool = Searching()
+    task, network = finetuning(pool=pool, **settings)
+    names = task.learning(network, 5 if learns else 0)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name in names)
+    scores = task.validate(network, ALONE)
+    assert bool(pool.asked) == searched == (task.judged_by in scores)
+    assert "wer" in scores
+
+
+def validated(update, loss, wer, blanks=0.5):
+    return {"update": update, "valid_loss": loss, "wer": wer, "valid_blanks": blanks}
+
+
+def test_a_network_that_writes_nothing_is_told_once_it_should():
+    task, _ = finetuning(head_only_updates=1000)
+    assert task.watch(validated(900, 3.0, 1.0, blanks=1.0)) is None  # the output layer alone
+    assert task.watch(validated(1100, 3.0, 0.4, blanks=0.995)) is None  # few words, but right
+    key, sentence = task.watch(validated(1100, 3.0, 1.0, blanks=1.0))
+    assert key == "silent" and "100.0% of the held-out frames are blank" in sentence
+
+
+def test_a_loss_that_rises_while_errors_fall_is_told():
+    rising = [(1.0, 0.30), (1.1, 0.28), (1.2, 0.27)]
+    for rows, warned in (
+        (rising, True),
+        ([(1.0, 0.30), (1.1, 0.31), (1.2, 0.27)], False),
+        ([(1.2, 0.30), (1.1, 0.28), (1.2, 0.27)], False),
+    ):
+        task, _ = finetuning()
+        told = [task.watch(validated(i * 500, *row)) for i, row in enumerate(rows, 1)]
+        assert told[:2] == [None, None] and (told[2] is not None) == warned
+    task, _ = finetuning()
+    told = [task.watch(validated(i * 500, *row)) for i, row in enumerate(rising, 1)]
+    assert "rises (1 to 1.2) while the error rate falls (30.00% to 27.00%)" in told[2][1]

@@ -7,7 +7,7 @@ from models.config import tiny
 from models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2cli.data.dataset import collate
 from w2v2cli.recognition.devices import DTYPES, dtype_named
-from w2v2cli.training.tasks.finetuning import ctc_loss
+from w2v2cli.training.tasks.finetuning import ctc_losses
 
 
 @pytest.mark.parametrize("precision", DTYPES)
@@ -18,9 +18,9 @@ def test_the_ctc_loss_is_that_of_the_same_logits_in_float32(precision):
     network = Wav2Vec2ForCTC(tiny(), 6)
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         logits, frames = network(batch.waveforms, batch.lengths)
-        loss = ctc_loss(logits, frames, batch, blank=0)
+        loss = ctc_losses(logits, frames, batch, blank=0).sum()
     assert logits.dtype == dtype and loss.dtype == torch.float32
-    assert torch.equal(loss, ctc_loss(logits.float(), frames, batch, blank=0))
+    assert torch.equal(loss, ctc_losses(logits.float(), frames, batch, blank=0).sum())
     loss.backward()
     weights = [weight for weight in network.parameters() if weight.grad is not None]
     assert {weight.dtype for weight in weights} == {torch.float32}
