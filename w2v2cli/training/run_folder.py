@@ -21,6 +21,7 @@ from models.context_network import ContextNetwork
 from storage.whole import write_whole
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.devices import DTYPES, Precision, chosen_precision
+from w2v2cli.training.checkpoints import StateFolder
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import Config, RunConfig, flattened
 from w2v2cli.training.loop import Loop, Outcome
@@ -155,6 +156,11 @@ def settled(
     if collectives.first:
         note(f"Precision: {precision}{reason}.")
     return replace(config, precision=cast(Precision, precision))
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a run was begun in a folder, so that what it holds belongs to one."""
+    return (folder / SETTINGS).exists() or bool(StateFolder(folder).found())
 
 
 def check_settings(folder: Path, config: RunConfig, write: bool) -> None:

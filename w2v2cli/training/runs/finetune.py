@@ -30,7 +30,7 @@ from w2v2cli.training.collectives import Collectives, joined
 from w2v2cli.training.config import FinetuneConfig, changed
 from w2v2cli.training.metrics import Progress
 from w2v2cli.training.recipes import FINETUNING
-from w2v2cli.training.run_folder import Callbacks, settled, train
+from w2v2cli.training.run_folder import Callbacks, holds_run, settled, train
 from w2v2cli.training.runs.alphabet import alphabet_lines
 from w2v2cli.training.runs.dry_run import DryRun, batch_description, dry_run
 from w2v2cli.training.runs.result import RunResult, result_of
@@ -272,8 +272,14 @@ class _Job:
         self, config: FinetuneConfig, folder: Path, collectives: Collectives, callbacks: Callbacks
     ) -> RunResult:
         """Carry out one run in a folder."""
+        if not self.train.ids:
+            raise UserError(
+                f"Every utterance of {', '.join(self.metadata['corpora'])} is also in the corpus "
+                "of --valid: nothing is left to train on."
+            )
         start = start_of(self.model, config)
-        vocabulary = vocabulary_of(config, self.train.texts, folder, start.vocabulary)
+        kept_in = folder if holds_run(folder) else None
+        vocabulary = vocabulary_of(config, self.train.texts, kept_in, start.vocabulary)
         if collectives.first:
             keep_vocabulary(vocabulary, folder)
         spell, fastest = vocabulary.transcript_ids, max(config.speeds)

@@ -10,16 +10,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lm.text.normalizers import Normalizer
 from models.checkpoint import Checkpoint
 from models.config import tiny
 from models.importers.huggingface_writing import write_huggingface
 from models.importers.labels import STANDARD
 from models.importers.reader import read_model
 from models.wav2vec2 import Wav2Vec2ForCTC
+from w2v2cli.data.corpora.readers import read_corpus
 from w2v2cli.errors import UsageError, UserError
-from w2v2cli.training.runs.finetune import finetune, finetuning_dry_run
+from w2v2cli.training.runs.finetune import finetune, finetuning_config, finetuning_dry_run
 from w2v2cli.training.runs.pretrain import pretrain, pretraining_dry_run
 from w2v2cli.training.runs.sources import labelled_recordings, unlabelled_recordings
+from w2v2cli.training.runs.vocabulary import keep_vocabulary, vocabulary_of
 
 CORPUS = Path(__file__).parents[4] / "w2v2cli" / "shipped" / "corpus" / "dev-clean"
 SMALL = {
@@ -161,6 +164,25 @@ def test_only_a_network_with_adapters_trains_adapters_only(tmp_path):
     with pytest.raises(UserError, match="adapters_only trains the adapters .* has none"):
         valid = CORPUS.with_name("test-clean")
         finetune(CORPUS, output=tmp_path, model="tiny-config", valid=valid, settings=settings)
+
+
+def test_an_alphabet_is_kept_only_once_the_run_has_begun(tmp_path):
+    """A call that failed, or was stopped while it looked at the data, decides nothing."""
+    corpus, other = tmp_path / "mine", tmp_path / "others"
+    for folder, texts in ((corpus, ("Işık söndü.", "Çağrı İzmir'de.")), (other, ("Ağrı", "Üzüm"))):
+        folder.mkdir()
+        for text, sound in zip(texts, read_corpus(CORPUS), strict=False):
+            (folder / f"{text[:3]}.txt").write_text(text)
+            (folder / f"{text[:3]}.flac").symlink_to(sound.path)
+    settings = {"schedule.updates": 1, "batch_seconds": 20.0, "precision": "fp32"}
+    call = {"corpora": corpus, "output": tmp_path / "run", "model": "tiny-config"}
+    with pytest.raises(UserError, match="Every utterance .*mine is also .* --valid: nothing is"):
+        finetune(valid=corpus, settings=settings, **call)
+    keep_vocabulary(vocabulary_of(finetuning_config("demo", {}), ["HELLO"]), tmp_path / "run")
+    result = finetune(valid=other, settings=settings | {"language": "tr"}, **call)
+    kept = vocabulary_of(finetuning_config("demo", {}), [], tmp_path / "run")
+    assert kept.normalizer == Normalizer("basic", "lower", "tr") and "ı" in kept.letters
+    assert result.checkpoint.is_file()
 
 
 def test_wrong_calls_are_sentences(tmp_path):
