@@ -183,9 +183,8 @@ def read_start(name: str, language: str = "") -> Start:
 
     Raises UserError for a checkpoint that cannot be read.
     """
-    preset = name.removesuffix("-config")
-    if name.endswith("-config") and preset in PRESETS:
-        return Start(PRESETS[preset](), None)
+    if _is_preset(name):
+        return Start(PRESETS[name.removesuffix("-config")](), None)
     try:
         location = resolve_model(name)
         known = languages_of(location.path) if location.path.is_dir() else []
@@ -208,6 +207,10 @@ def read_start(name: str, language: str = "") -> Start:
 def longest(config: FinetuneConfig) -> int:
     """Return the samples of the longest recording that fits a micro-batch at every speed."""
     return int(budget_samples(config.batch_seconds) * min(*config.speeds, 1.0))
+
+
+def _is_preset(name: str) -> bool:
+    return name.endswith("-config") and name.removesuffix("-config") in PRESETS
 
 
 @dataclass(frozen=True)
