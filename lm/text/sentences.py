@@ -13,6 +13,7 @@ from typing import TextIO
 from lm.language_model import LanguageModelError
 from lm.text.normalization import sentences
 from lm.text.reading import AS_IT_IS, FEWEST, SAMPLE, Reading, ReadReport, is_one_a_line
+from storage.folders import Walk
 
 PARAGRAPH = 1 << 20  # characters after which text is cut even without a blank line
 TEXT_NAMES = (".txt", ".txt.gz")
@@ -30,7 +31,12 @@ def text_files(paths: Iterable[Path]) -> Iterator[Path]:
     """
     for path in paths:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.name.endswith(TEXT_NAMES))
+            found = sorted(
+                folder / name
+                for folder, names in Walk(path).folders()
+                for name in names
+                if name.endswith(TEXT_NAMES)
+            )
             if not found:
                 raise TextError(f"The folder {path} holds no .txt or .txt.gz.")
             yield from found

@@ -14,6 +14,7 @@ from w2v2cli.data.corpora import metadata
 from w2v2cli.data.corpora.catalogue import MINIATURE, TRAINING_NAMES
 from w2v2cli.data.corpora.held_out import split_of
 from w2v2cli.data.corpora.readers import LISTS, read_corpus
+from w2v2cli.data.corpora.saved_dataset import PATHS
 from w2v2cli.data.scanning import scan_corpus, split_corpus
 from w2v2cli.data.shards.index import index_path
 from w2v2cli.data.shards.writer import shard_corpora
@@ -187,6 +188,15 @@ def test_libri_light(tmp_path):
         ("100/book/a_0000", 1600, 6400),
         ("100/book/a_0001", 48_000, 8000),
     ]
+
+
+def test_the_columns_of_datasets_are_those_of_the_code():
+    told = section("Datasets of Hugging Face")
+    texts = re.search(r"The text is in (.+?),\s+the speaker in (.+?)\.", told, re.S)
+    assert tuple(re.findall(r"`(\w+)`", texts[1])) == metadata.TEXTS
+    assert tuple(re.findall(r"`(\w+)`", texts[2])) == metadata.SPEAKERS
+    named = re.search(r"else the paths in a column (.+?),\s+relative", told, re.S)
+    assert set(re.findall(r"`(\w+)`", named[1])) == set(PATHS)
 
 
 def test_lists_are_those_of_the_code():

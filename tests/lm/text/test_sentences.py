@@ -1,6 +1,7 @@
 """Which files are texts, and which lines are sentences."""
 
 import gzip
+import os
 
 import pytest
 
@@ -45,3 +46,16 @@ def test_what_is_not_a_text_is_named(folder, name, message):
 )
 def test_blank_lines_are_not_sentences(folder, reading, expected):
     assert list(read_sentences(folder / "b.txt", reading)) == expected
+
+
+def test_texts_in_folders_are_found_through_links_and_nothing_else(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "b.txt").write_text("two\n")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("one\n")
+    (tmp_path / "texts" / "._a.txt").write_bytes(b"\x00\x05\x16\x07\xff")  # as macOS leaves it
+    os.mkfifo(tmp_path / "texts" / "pipe.txt")
+    os.symlink(tmp_path / "disk", tmp_path / "texts" / "linked")
+    os.symlink(tmp_path / "texts", tmp_path / "texts" / "circle")
+    found = list(text_files([tmp_path / "texts"]))
+    assert found == [tmp_path / "texts" / "a.txt", tmp_path / "texts" / "linked" / "b.txt"]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from models.config import SAMPLE_RATE
-from w2v2cli.data.decoding.folders import Walk
+from storage.folders import Walk
 from w2v2cli.data.utterance import CorpusError, Utterance
 
 LONGEST = 60.0  # seconds of a cut: the target of Libri-light's own cutting

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from w2v2cli.data.decoding.folders import Walk
+from storage.folders import Walk
 from w2v2cli.data.utterance import (
     CorpusError,
     Utterance,

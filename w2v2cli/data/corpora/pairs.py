@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from storage.folders import Walk
 from w2v2cli.data.audio import SUFFIXES
-from w2v2cli.data.decoding.folders import Walk
 from w2v2cli.data.utterance import CorpusError, Utterance, read_lines, speaker_of
 
 # Texts that lie beside recordings without being transcripts, in lower case.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from storage.folders import Walk
 from w2v2cli.data.corpora import common_voice, kaldi, metadata, multilingual_librispeech
 from w2v2cli.data.corpora import saved_dataset as saved
 from w2v2cli.data.corpora.librilight import read_librilight
@@ -12,7 +13,7 @@ from w2v2cli.data.corpora.manifest import read_fairseq, read_jsonl
 from w2v2cli.data.corpora.pairs import has_pairs, read_pairs
 from w2v2cli.data.corpora.saved_dataset import Columns
 from w2v2cli.data.corpora.timit import read_timit
-from w2v2cli.data.decoding.folders import Walk, find_recordings
+from w2v2cli.data.decoding.folders import find_recordings
 from w2v2cli.data.decoding.tables import there
 from w2v2cli.data.utterance import (
     LONGEST,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lm.text.phones import PHONES
-from w2v2cli.data.decoding.folders import Walk
+from storage.folders import Walk
 from w2v2cli.data.utterance import CorpusError, Utterance, read_lines
 
 # The core test set of TIMIT's documentation (TESTSET.DOC): two men and a woman of each of the

@@ -45,7 +45,11 @@ def find_shards(where: str | Path) -> list[Path]:
     """The shards in a folder, or those that match a pattern such as `train-*.tar`, by name."""
     path = Path(where).expanduser()
     if path.is_dir():
-        return sorted(path.glob("*.tar"))
+        return sorted(
+            shard
+            for shard in path.glob("*.tar")
+            if not shard.name.startswith(".") and shard.is_file()  # macOS leaves ._NAME.tar
+        )
     return sorted(Path(found) for found in glob.glob(str(path)) if found.endswith(".tar"))
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from storage.folders import Walk
 from w2v2cli.data.corpora.readers import read_corpus
-from w2v2cli.data.decoding.folders import Walk, find_recordings
+from w2v2cli.data.decoding.folders import find_recordings
 from w2v2cli.errors import UsageError
 
 

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -360,6 +361,14 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
 
 
 # ---- trouble
+
+
+def test_what_is_no_shard_in_their_folder_is_passed_over(packed, tmp_path):
+    shards = tmp_path / "shards"
+    shutil.copytree(packed, shards)
+    (shards / "._shard-000000.tar").write_bytes(b"\x00\x05\x16\x07")  # as macOS leaves it
+    os.mkfifo(shards / "pipe.tar")
+    assert list(ShardRecordings(shards).ids) == list(ShardRecordings(packed).ids)
 
 
 def test_where_there_are_none(tmp_path):
