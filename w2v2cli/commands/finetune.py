@@ -56,6 +56,7 @@ def finetune(
     if output is None or flags.dry_run:
         _print_plan(flags, corpora or [])
     else:
+        flags.check_resume(output)
         _train(flags, corpora or [], output)
 
 

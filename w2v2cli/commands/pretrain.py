@@ -64,6 +64,7 @@ def pretrain(
     if output is None or flags.dry_run:
         _print_plan(flags, corpora or [])
     else:
+        flags.check_resume(output)
         _train(flags, corpora or [], output)
 
 

@@ -29,6 +29,21 @@ class TrainingFlags:
             metavar="NAME=VALUE",
         ),
     ] = None
+    patience: Annotated[
+        int | None,
+        Help(
+            "End the run early when N validations in a row have brought nothing better; 0: never. "
+            "Default: the recipe's, never."
+        ),
+    ] = None
+    resume: Annotated[
+        bool,
+        Help(
+            "Continue the run in OUTPUT, and begin none where there is none. The same call without "
+            "it continues a run too.",
+            flag="--resume",
+        ),
+    ] = False
     accumulate: Annotated[
         int | None, Help("Micro-batches that each device accumulates for an update.", BATCHES)
     ] = None
@@ -74,6 +89,7 @@ class TrainingFlags:
             "schedule.updates": self.updates,
             "schedule.peak": peak_lr,
             "seed": self.seed,
+            "patience": self.patience,
             "accumulate": self.accumulate,
             "precision": self.precision,
             "compile": self.compile,
@@ -81,6 +97,14 @@ class TrainingFlags:
         }
         kept = {name: value for name, value in given.items() if value is not None}
         return kept | parse_settings(self.settings or ())
+
+    def check_resume(self, output: Path) -> None:
+        """Raise UsageError where --resume finds nothing to continue."""
+        if self.resume and not any(output.rglob("state-*.pt")):
+            raise UsageError(
+                f"--resume finds no run to continue in {output}: without it the same call begins "
+                "one."
+            )
 
     def _more(self) -> dict[str, Any]:
         return {}

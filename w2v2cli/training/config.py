@@ -53,6 +53,8 @@ class RunConfig:
     """Updates between two saved states; each validation saves one as well."""
     keep: int = 2
     """States kept on disk."""
+    patience: int = 0
+    """Validations in a row without a better result that end a run early; 0: it never ends early."""
     seed: int = 1
     """Seed of new weights, the order of data, masks and dropout."""
 
@@ -60,6 +62,8 @@ class RunConfig:
         for name in ("accumulate", "validate_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.patience < 0:
+            raise ValueError(f"patience cannot be negative, got {self.patience}")
 
     def accumulation(self, world: int) -> int:
         """Micro-batches that each of `world` devices accumulates for an update."""

@@ -43,7 +43,8 @@ class Outcome:
     """How a run ended."""
 
     finished: bool
-    """Whether the schedule came to its end; otherwise a signal stopped the run."""
+    """Whether the run came to its end, that of its schedule or of its patience; otherwise a signal
+    stopped it."""
     signal: str | None
     update: int
     best: float
@@ -70,6 +71,7 @@ class Loop(Generic[BatchT, DrawnT]):
         self.position = Position()
         self.best = math.inf
         self.skipped = 0
+        self._waited = 0  # validations since the best one
         self._lost: list[tuple[str, ...]] = []  # utterances of the updates skipped in a row
         self._states = StateFolder(self.folder, self.config.keep)
         self._optimizer = build_optimizer(self.network, self.config)
@@ -87,8 +89,13 @@ class Loop(Generic[BatchT, DrawnT]):
                 compile_blocks(self.network)
             self._train(notice)
             stopped_by = self._stopped_by(notice)
-        finished = self.position.update >= self.config.schedule.updates
+        finished = self._over or self.position.update >= self.config.schedule.updates
         return Outcome(finished, stopped_by, self.position.update, self.best)
+
+    @property
+    def _over(self) -> bool:
+        """Whether the run's patience is at its end."""
+        return 0 < self.config.patience <= self._waited
 
     def _train(self, notice: StopNotice) -> None:
         updates = self.config.schedule.updates
@@ -99,8 +106,12 @@ class Loop(Generic[BatchT, DrawnT]):
             else nullcontext()
         )
         with log, closing(self.stream.steps(self.position)) as steps:
-            while self.position.update < updates:
-                metrics, stop = self._update(next(steps), notice)
+            while self.position.update < updates and not self._over:
+                began = time.perf_counter()
+                step = next(steps)
+                waited = time.perf_counter() - began
+                metrics, stop = self._update(step, notice)
+                metrics["loader_wait"] = waited
                 if self._due(self.config.validate_every):
                     metrics |= self._validate()
                     self._save()
@@ -110,6 +121,11 @@ class Loop(Generic[BatchT, DrawnT]):
                 self._report(metrics, log, pace)
                 if stop:
                     break
+        if self._over and self.collectives.first:
+            self.note(
+                f"Stopped early, after update {self.position.update}: {self._waited} validations "
+                f"in a row brought no better {self.task.judged_by} than {self.best:.4g}."
+            )
 
     def _stopped_by(self, notice: StopNotice) -> str | None:
         """Name what stopped the run, whichever rank it came to."""
@@ -241,6 +257,8 @@ class Loop(Generic[BatchT, DrawnT]):
         if learning == self._learning:
             return
         self._learning = learning
+        if update and learning != self.task.learning(self.network, update - 1):
+            self._waited = 0  # what begins to learn is given time
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(name in learning)
             if name not in learning:
@@ -281,8 +299,9 @@ class Loop(Generic[BatchT, DrawnT]):
         scores = self.task.validate(self.network, self.collectives)
         self.network.train()
         score = scores.get(self.task.judged_by, math.inf)
+        self._waited += self.task.judged_by in scores
         if score < self.best:
-            self.best = score
+            self.best, self._waited = score, 0
             if self.collectives.first:
                 self._write(
                     lambda: self.task.save_best(self.network, self.folder / "best.safetensors")
@@ -299,6 +318,7 @@ class Loop(Generic[BatchT, DrawnT]):
             "position": asdict(self.position),
             "best": self.best,
             "skipped": self.skipped,
+            "waited": self._waited,
             "per_update": self.stream.per_update,
             "world": self.collectives.world,
         }
@@ -330,6 +350,14 @@ class Loop(Generic[BatchT, DrawnT]):
         self._scaler.load_state_dict(state["scaler"])
         self.position = Position(**state["position"])
         self.best, self.skipped = state["best"], state["skipped"]
+        self._waited = state.get("waited", 0)
+        if self.collectives.first:
+            update, updates = self.position.update, self.config.schedule.updates
+            self.note(
+                f"Continuing the run in {self.folder} after update {update} of {updates}."
+                if update < updates
+                else f"The run in {self.folder} has had all of its {updates} updates."
+            )
         before, now = state["per_update"], self.stream.per_update
         if self.collectives.first and before != now:
             self.warn(

@@ -40,6 +40,7 @@ FREE = {
     "compile",
     "keep",
     "loader_workers",
+    "patience",
     "recompute",
     "save_every",
     "search_while_frozen",

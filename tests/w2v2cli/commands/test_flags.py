@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
+from w2v2cli.app import main
 from w2v2cli.commands.flags import takes
+from w2v2cli.commands.training_flags import FinetuneFlags
 from w2v2cli.errors import UsageError
 from w2v2cli.help import Help, one_line_paragraphs, refusal
 
@@ -72,3 +75,20 @@ def test_a_refusal_names_the_choices_and_the_nearest():
 def test_examples_keep_their_lines():
     text = "One\ntwo.\n\nExamples:\n\n  a b\n  c d"
     assert one_line_paragraphs(text) == "One two.\n\nExamples:\n\n  a b\n  c d"
+
+
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+def test_resume_begins_no_run(command, tmp_path, capsys, monkeypatch):
+    there = ["w2v2", command, "corpus", "--resume", "-o", str(tmp_path / "typo")]
+    monkeypatch.setattr("sys.argv", there)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2 and list(tmp_path.iterdir()) == []
+    assert "--resume finds no run to continue in" in " ".join(capsys.readouterr().err.split())
+
+
+def test_resume_finds_the_runs_of_a_selection(tmp_path):
+    (tmp_path / "lr2e-05-seed1").mkdir()
+    (tmp_path / "lr2e-05-seed1" / "state-00000004-0.pt").touch()
+    FinetuneFlags(resume=True).check_resume(tmp_path)
+    FinetuneFlags().check_resume(tmp_path / "new")

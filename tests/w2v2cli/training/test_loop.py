@@ -1,6 +1,7 @@
 """The loop with a task small enough to look through: a network of one matrix."""
 
 import json
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -248,3 +249,93 @@ def test_layer_drop_draws_for_each_micro_batch_and_alike_on_every_rank(tmp_path)
     assert sum(len(set(blocks)) > 2 for blocks in kept) > 30  # 12 blocks at 0.2: rarely alike
     ran = [block for update in kept for blocks in update for block in blocks]
     assert sum(ran) / len(ran) == pytest.approx(0.8, abs=0.03)
+
+
+def test_a_run_without_a_better_validation_ends_when_its_patience_does(tmp_path):
+    told = []
+    verdicts = [3.0, 2.0, 2.5, 2.0, 2.1, 1.0]
+    run = loop(tmp_path, 30, Means(verdicts, []), validate_every=2, patience=3)
+    run.note = told.append
+    outcome = run.run()
+    assert outcome.finished and outcome.signal is None
+    assert (outcome.update, outcome.best) == (10, 2.0)  # the 2nd of 5 validations was the best
+    assert told == [
+        "Stopped early, after update 10: 3 validations in a row brought no better valid than 2."
+    ]
+    # The same call does nothing more; with more patience the run goes on.
+    again = loop(tmp_path, 30, Means([1.0] * 99, []), validate_every=2, patience=3)
+    assert (again.run().update, again.position.update) == (10, 10)
+    longer = loop(tmp_path, 30, Means([1.0] * 99, []), validate_every=2, patience=20)
+    assert longer.run().update == 30
+
+
+def test_patience_is_the_same_across_a_restart(tmp_path):
+    first = loop(tmp_path, 30, Means([2.0, 2.5], []), validate_every=2, patience=3)
+    first.on_progress = fail_at(4)
+    with pytest.raises(InterruptedError):
+        first.run()
+    last = loop(tmp_path, 30, Means([2.5, 2.5, 1.0], []), validate_every=2, patience=3)
+    assert last.run().update == 8
+
+
+def test_without_patience_a_run_goes_on_to_its_end(tmp_path):
+    run = loop(tmp_path, 12, Means([1.0] + [2.0] * 99, []), validate_every=1)
+    assert run.run().update == 12
+
+
+def test_what_begins_to_learn_is_given_patience_anew(tmp_path):
+    task = Means([2.0] * 99, [], frozen=7)
+    run = loop(tmp_path, 40, task, validate_every=2, patience=3)
+    # Validations after 2 (the best), 4, 6 wait twice; from update 8 on three more are waited for.
+    assert run.run().update == 12
+
+
+def test_a_validation_that_judges_nothing_neither_keeps_nor_waits(tmp_path):
+    class Mute(Means):
+        def validate(self, network, collectives):
+            return {"other": 1.0}
+
+    task = Mute([], [])
+    outcome = loop(tmp_path, 12, task, validate_every=2, patience=2).run()
+    assert (outcome.update, outcome.best, task.saved) == (12, float("inf"), [])
+
+
+def test_the_time_spent_waiting_for_data_is_logged(tmp_path):
+    run = loop(tmp_path, 3)
+    steps = run.stream.steps
+
+    class Slow:
+        per_update = run.stream.per_update
+
+        def steps(self, position):
+            for step in steps(position):
+                time.sleep(0.05)
+                yield step
+
+    run.stream = Slow()
+    run.run()
+    assert all(0.05 <= row["loader_wait"] < 60 for row in lines(tmp_path))
+
+
+def test_a_continued_run_says_so(tmp_path):
+    told = []
+    for updates in (6, 6):
+        run = loop(tmp_path, updates)
+        run.note = told.append
+        run.run()
+    assert told == [f"The run in {tmp_path} has had all of its 6 updates."]
+    (broken := loop(tmp_path / "other", 9, save_every=4)).on_progress = fail_at(5)
+    with pytest.raises(InterruptedError):
+        broken.run()
+    last = loop(tmp_path / "other", 9, save_every=4)
+    last.note = told.append
+    last.run()
+    assert told[1:] == [f"Continuing the run in {tmp_path / 'other'} after update 4 of 9."]
+
+
+def fail_at(update):
+    def fail(progress):
+        if progress.update == update:
+            raise InterruptedError
+
+    return fail

@@ -63,6 +63,7 @@ def train(
     from lm.text.sentences import text_files
     from w2v2cli.training.runs.language_model import train_language_model
 
+    flags.check_resume(output)
     words = {} if batch_words is None else {"batch_words": batch_words}
     with user_errors(output, "read"):
         reading = text.reading(list(text_files(texts)))
