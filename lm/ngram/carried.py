@@ -11,8 +11,10 @@ weights are ours in other units: see `CarriedLm.weights`.
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ from typing import Any
 
 from lm.decoding import DecodingWeights
 from lm.language_model import LanguageModelError
+from lm.ngram.kenlm import is_arpa
+from storage.whole import whole_file, write_whole
 
 ATTRIBUTES, UNIGRAMS = "attrs.json", "unigrams.txt"
 
@@ -114,3 +118,38 @@ def _attributes(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise LanguageModelError(f"{path} is not a JSON object.")
     return values
+
+
+def write_carried(
+    folder: Path, ngrams: Path, words: Sequence[str], weights: DecodingWeights
+) -> None:
+    """Write a new folder `language_model`, as pyctcdecode reads it.
+
+    ngrams: an ARPA file, gzip by name, or a binary of KenLM. words: those that can be recognised.
+    Where the weights forbid unknown words, pyctcdecode's own offset for them is written.
+
+    Raises LanguageModelError for a folder with other files in it, OSError.
+    """
+    arpa = is_arpa(ngrams)
+    name = ngrams.name.removesuffix(".gz").rpartition(".")[0] or ngrams.name
+    model = folder / f"{name}{'.arpa' if arpa else '.binary'}"
+    others = [path.name for path in _ngrams(folder) if path != model]
+    if others:
+        raise LanguageModelError(f"{folder} holds {others[0]} already: name another folder.")
+    alpha = weights.lm_weight / math.log(10)
+    offset = DEFAULTS["unk_score_offset"]
+    if math.isfinite(weights.unk_score) and weights.lm_weight > 0:
+        offset = (weights.unk_score - weights.word_score) / weights.lm_weight
+    attributes = {
+        "alpha": alpha,
+        "beta": weights.word_score,
+        "unk_score_offset": offset,
+        "score_boundary": True,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(model) as beside, beside.open("wb") as target:
+        opened = gzip.open(ngrams) if ngrams.name.endswith(".gz") else ngrams.open("rb")
+        with opened as source:
+            shutil.copyfileobj(source, target)
+    write_whole(folder / UNIGRAMS, "".join(f"{word}\n" for word in sorted(words)))
+    write_whole(folder / ATTRIBUTES, json.dumps(attributes) + "\n")

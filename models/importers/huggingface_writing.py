@@ -21,6 +21,7 @@ UNKNOWN = ("<unk>", "[UNK]")
 PREFIX = "wav2vec2."  # of the weights of models with a head
 # pyctcdecode finds these two by their names.
 DECODER_NAMES = {"blank": "<pad>", "unknown": "<unk>"}
+DECODER_UNKNOWN = "⁇"
 WITH_LM = {"processor_class": "Wav2Vec2ProcessorWithLM"}
 
 
@@ -63,6 +64,19 @@ def write_huggingface(
             beside.write_text(text, encoding="utf-8")
         beside = renames.enter_context(whole_file(folder / "model.safetensors"))
         save_tensors(beside, weights, {"format": "pt"})
+
+
+def decoder_alphabet(checkpoint: Checkpoint) -> list[str]:
+    """The labels as pyctcdecode has them: its own names for blank, boundary and unknown symbol.
+
+    Raises CheckpointError for a model that can have no language model of words.
+    """
+    labels = _decoders_labels(_their_labels(checkpoint), checkpoint.metadata)
+    tokens = _tokenizer(labels, checkpoint.metadata)
+    names = {tokens["pad_token"]: "", tokens["word_delimiter_token"]: " "}
+    if tokens["unk_token"] is not None:
+        names[tokens["unk_token"]] = DECODER_UNKNOWN
+    return [names.get(label, label) for label in labels]
 
 
 def _their_weights(checkpoint: Checkpoint) -> tuple[str, dict[str, Tensor]]:

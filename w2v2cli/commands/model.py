@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from w2v2cli.commands.reporting import counting, fetching
+from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
@@ -102,6 +103,16 @@ def convert(
         typer.Option(help="Format: one file of w2v2, or a folder that transformers reads."),
     ] = "w2v2",
     language: Language = None,
+    lm: Annotated[
+        str,
+        typer.Option(
+            help="For huggingface: language model that transformers' Wav2Vec2ProcessorWithLM "
+            "reads beside the model: own, 4gram, an ARPA file or a KenLM binary."
+        ),
+    ] = "none",
+    lexicon: Annotated[
+        Path | None, typer.Option(help="Words of --lm. Default: all that it lists.")
+    ] = None,
     half: Annotated[
         bool, typer.Option(help="Store matrices in float16: half the size (w2v2 only).")
     ] = False,
@@ -112,22 +123,29 @@ def convert(
 
       w2v2 model convert checkpoint_best.pt mine.safetensors
       w2v2 model convert demo FOLDER --to huggingface
+
+      w2v2 model convert demo FOLDER --to huggingface --lm 4gram
     """
     with exits():
         from models.checkpoint import save_checkpoint
-        from models.importers.huggingface_writing import write_huggingface
+        from w2v2cli.data.locations import resolve_lm
+        from w2v2cli.recognition.exporting import export
 
         if to == "huggingface" and half:
             raise UsageError("--half is for --to w2v2: transformers reads full precision.")
         if to == "w2v2" and target.suffix != ".safetensors":
             raise UsageError(f"{target} should end in .safetensors.")
-        _, checkpoint = _load(source, language)
+        if to == "w2v2" and lm != "none":
+            raise UsageError("--lm is for --to huggingface: a file of w2v2 holds none.")
+        location, checkpoint = _load(source, language)
+        with fetching() as on_progress:
+            found = None if lm == "none" else resolve_lm(lm, location, lexicon, on_progress)
         try:
             if to == "w2v2":
                 target.parent.mkdir(parents=True, exist_ok=True)
                 save_checkpoint(target, checkpoint, half=half)
             else:
-                write_huggingface(checkpoint, target)
+                export(location, checkpoint, target, found, say)
         except OSError as error:
             raise UserError(f"{target} cannot be written: {error.strerror}.") from None
         except ValueError as error:

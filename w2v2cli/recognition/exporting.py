@@ -1,0 +1,61 @@
+"""A model written for transformers, with a language model on request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lm.ngram.arpa import read_unigrams
+from lm.ngram.carried import read_words, write_carried
+from lm.text.lexicon import Lexicon
+from lm.text.vocabulary import Vocabulary
+from models.checkpoint import Checkpoint
+from models.importers.huggingface_writing import decoder_alphabet, write_huggingface
+from storage.whole import write_whole
+from w2v2cli.data.hub import LANGUAGE_MODEL
+from w2v2cli.data.locations import LmLocation, ModelLocation
+from w2v2cli.errors import UsageError
+from w2v2cli.recognition.resolving import Weighing
+
+ALPHABET = "alphabet.json"
+
+
+def export(
+    model: ModelLocation,
+    checkpoint: Checkpoint,
+    folder: Path,
+    lm: LmLocation | None = None,
+    note: Callable[[str], None] = lambda sentence: None,
+) -> None:
+    """Write a folder of transformers; with `lm` also the files of `Wav2Vec2ProcessorWithLM`.
+
+    The weights are those that a search would take: tuned, the language model's own, or the paper's.
+    note: called with a sentence about them.
+
+    Raises UsageError for a language model that pyctcdecode cannot use, ValueError for a checkpoint
+    that cannot be written, OSError.
+    """
+    if lm is not None and lm.path is not None:
+        if lm.kind == "transformer" or checkpoint.labels is None:
+            raise UsageError(
+                f"--lm {lm.name}: transformers' Wav2Vec2ProcessorWithLM takes an ARPA file or a "
+                "KenLM binary, with a fine-tuned model."
+            )
+        labels = decoder_alphabet(checkpoint)
+        vocabulary = Vocabulary.from_metadata(checkpoint.labels, checkpoint.metadata)
+        weights = Weighing(model, lm).weights(None, note)
+        words = _words(lm, vocabulary)
+        write_carried(folder / LANGUAGE_MODEL, lm.path, words, weights)
+        alphabet = {"labels": labels, "is_bpe": False}
+        write_whole(folder / ALPHABET, json.dumps(alphabet, ensure_ascii=False) + "\n")
+    write_huggingface(checkpoint, folder, with_language_model=lm is not None)
+
+
+def _words(lm: LmLocation, vocabulary: Vocabulary) -> Sequence[str]:
+    """The words of a language model that the alphabet can spell."""
+    if lm.lexicon is not None:
+        return list(Lexicon.read(lm.lexicon, vocabulary).spellings)
+    assert lm.path is not None
+    words = read_unigrams(lm.path) if lm.words is None else read_words(lm.words)
+    return list(Lexicon.from_words(words, vocabulary).spellings)
