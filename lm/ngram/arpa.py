@@ -86,14 +86,21 @@ def read_counts(path: Path) -> list[int]:
 
 
 def read_unigrams(path: Path) -> list[str]:
-    """The words of a model, without <s>, </s> and <unk>.
+    """The words of a model, without <s>, </s> and <unk>. Raises ArpaError as `unigrams` does."""
+    return list(unigrams(path))
+
+
+def unigrams(path: Path) -> Iterator[str]:
+    """Yield the words of a model, without <s>, </s> and <unk>.
 
     Raises ArpaError when the file is cut short within them or its header is wrong.
     """
     with open_arpa(path) as file:
         counts = _header(file, path)
-        words = [line.split("\t")[1] for line in _section(file, path, 1, counts[0])]
-    return [word for word in words if word not in ("<s>", "</s>", UNK, UNK.upper())]
+        for line in _section(file, path, 1, counts[0]):
+            word = line.split("\t")[1]
+            if word not in ("<s>", "</s>", UNK, UNK.upper()):
+                yield word
 
 
 def read_ngrams(path: Path) -> Iterator[tuple[float, tuple[str, ...], float]]:

@@ -18,7 +18,7 @@ from lm.text.vocabulary import Vocabulary
 from storage.hashing import hash_of
 from storage.whole import whole_file
 
-FORMAT = 1  # of the kept file; part of its name
+FORMAT = 2  # of the kept file; part of its name
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class FlatLexicon:
     """(R,) int32, the word that each spelling is one of."""
     unspellable: tuple[str, ...] = ()
     """The words that the alphabet cannot write."""
+    respelled: tuple[str, ...] = ()
+    """The words that are spelled as the model's transcripts are."""
 
     @classmethod
     def of(cls, lexicon: Lexicon) -> FlatLexicon:
@@ -48,6 +50,7 @@ class FlatLexicon:
             np.cumsum([len(row) for _, row in rows], dtype=np.uint64),
             np.array([number for number, _ in rows], np.int32),
             lexicon.unspellable,
+            lexicon.respelled,
         )
 
     @classmethod
@@ -55,15 +58,17 @@ class FlatLexicon:
         """Read a file of `write`. Raises ValueError for a damaged file or another one."""
         try:
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                words, unspellable = (
-                    bytes(file[name]).decode().split("\n") for name in ("words", "unspellable")
+                words, unspellable, respelled = (
+                    bytes(file[name]).decode().split("\n")[:-1]
+                    for name in ("words", "unspellable", "respelled")
                 )
                 flat = cls(
-                    words[:-1],
+                    words,
                     file["symbols"],
                     file["ends"],
                     file["owners"],
-                    tuple(unspellable[:-1]),
+                    tuple(unspellable),
+                    tuple(respelled),
                 )
         except (KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is damaged: {error}.") from None
@@ -81,6 +86,7 @@ class FlatLexicon:
                 file,
                 words=_lines(self.words),
                 unspellable=_lines(self.unspellable),
+                respelled=_lines(self.respelled),
                 symbols=self.symbols,
                 ends=self.ends,
                 owners=self.owners,
@@ -114,7 +120,8 @@ def kept_lexicon(
 ) -> tuple[FlatLexicon, list[str]]:
     """The lexicon that `make` makes, read from its file in `folder` where there is one.
 
-    content: a hash of what the lexicon is made from.
+    content: a hash of what the lexicon is made from, and of how. Everything of the vocabulary that
+    decides a spelling is part of the file's name; FORMAT stands for the rules of spelling.
     Returns the lexicon, and a warning if it cannot be kept. Spellings in word pieces are never
     kept: the model that cuts them is not part of the file's name.
     """
@@ -125,6 +132,8 @@ def kept_lexicon(
         vocabulary.units,
         str(vocabulary.blank),
         str(vocabulary.word_boundary),
+        str(vocabulary.unknown),
+        str(vocabulary.normalizer.metadata),
         *vocabulary.symbols,
     )
     path = folder / f"{name}-{FORMAT}.lexicon"

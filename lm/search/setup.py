@@ -207,13 +207,23 @@ def _check_spelling(lexicon: FlatLexicon, vocabulary: Vocabulary) -> list[str]:
             f"The model's alphabet ({alphabet}) can spell none of the lexicon's {len(left_out)} "
             f"words, {_quoted(left_out)} for example{why}."
         )
+    told = []
+    if respelled := lexicon.respelled:
+        examples = ", ".join(
+            f"{word!r} as {vocabulary.written(word)!r}" for word in respelled[:EXAMPLES]
+        )
+        told.append(
+            f"{len(respelled)} of the language model's words are spelled as the model's "
+            f"transcripts are, {examples} for example."
+        )
     if not left_out:
-        return []
+        return told
     share = len(left_out) / (len(left_out) + len(lexicon))
     mixed_up = ": do model and lexicon belong together?" if share > 1 - FEWEST_SPELLED else "."
     return [
+        *told,
         f"{len(left_out)} of the lexicon's words ({share:.1%}) cannot be spelled in the model's "
-        f"alphabet and are left out, {_quoted(left_out)} for example{mixed_up}"
+        f"alphabet and are left out, {_quoted(left_out)} for example{mixed_up}",
     ]
 
 

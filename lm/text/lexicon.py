@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lm.text.vocabulary import Vocabulary
@@ -23,11 +23,15 @@ class Lexicon:
     """Spellings of each word in symbol indices, with the word boundary at the end if any."""
     unspellable: tuple[str, ...] = ()
     """Words left out, since the alphabet lacks a symbol that they need."""
+    respelled: tuple[str, ...] = ()
+    """Words that are spelled as the model's transcripts are, since the alphabet lacks their own
+    symbols."""
 
     @classmethod
     def from_words(cls, words: Iterable[str], vocabulary: Vocabulary, count: int = 1) -> Lexicon:
         """Spell every word by its characters, or by its word pieces.
 
+        Words that the alphabet cannot write are spelled as its normaliser writes them, if it can.
         count: most spellings of a word in pieces, the likeliest first. Raises LexiconError for a
         vocabulary of phones, since no rule here turns a word into phones, and for pieces without
         the model that cuts words into them.
@@ -37,16 +41,18 @@ class Lexicon:
                 "Words cannot be spelled in phones by rule: give a lexicon that lists their phones "
                 "(--lexicon), or search without a language model (--lm none)."
             )
+        written = {word: vocabulary.written(word) for word in words}
+        respelled = tuple(word for word, spelled in written.items() if spelled != word)
         if vocabulary.units == "characters":
-            return cls._built(((word, vocabulary.symbols_of(word)) for word in words), vocabulary)
+            rows = ((word, vocabulary.symbols_of(spelled)) for word, spelled in written.items())
+            return replace(cls._built(rows, vocabulary), respelled=respelled)
         if (model := vocabulary.piece_model) is None:
             raise LexiconError(
                 "Words cannot be cut into pieces: the model that cuts them is not in the "
                 "checkpoint."
             )
-        return cls._built(
-            ((word, row) for word in words for row in model.spellings(word, count)), vocabulary
-        )
+        rows = ((word, row) for word in written for row in model.spellings(written[word], count))
+        return replace(cls._built(rows, vocabulary), respelled=respelled)
 
     @classmethod
     def read(cls, path: Path, vocabulary: Vocabulary) -> Lexicon:

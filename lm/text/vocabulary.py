@@ -180,6 +180,17 @@ class Vocabulary:
         """The symbol indices of a word, without a boundary. Raises SpellingError."""
         return self._ids(self.symbols_of(word), word)
 
+    def written(self, word: str) -> str:
+        """A word as the alphabet can write it: as it is, else as the normaliser or a case has it.
+
+        A word that cannot be written in any of these ways is returned as it is. So a language
+        model in capitals serves a model of small letters, and a typographic apostrophe a plain one.
+        """
+        if self.can_spell([word]):
+            return word
+        spelled = (self.normalizer(word), word.upper(), word.lower())
+        return next((w for w in spelled if w and " " not in w and self.can_spell([w])), word)
+
     def symbols_of(self, word: str) -> tuple[str, ...]:
         """The symbols that would spell a word: its characters, its pieces, or the phones it lists.
 
@@ -218,6 +229,18 @@ class Vocabulary:
         if self.units == "pieces" and self.piece_model is None:
             return False
         return all(self.letters.issuperset(self.symbols_of(word)) for word in words)
+
+    def are_symbols(self, words: Iterable[str]) -> bool:
+        """Whether the words of a language model are symbols: characters, pieces or phones.
+
+        They are where each of them is one symbol, or one character that the alphabet lacks, and
+        they hold at least half of the letters.
+        """
+        known, symbols = set(words), frozenset(self.symbols)
+        strange = known - symbols
+        if any(len(word) > 1 or self.units != "characters" for word in strange):
+            return False
+        return 2 * len(known & self.letters) >= len(self.letters)
 
     def text(self, ids: Iterable[int]) -> str:
         """The text of symbol indices without repeats and blanks; special symbols are skipped.

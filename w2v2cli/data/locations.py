@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Literal
 
 from lm.decoding import DecodingWeights
+from lm.ngram.arpa import ArpaError, unigrams
 from lm.ngram.carried import ATTRIBUTES, read_carried
+from lm.text.pieces import MARK
 from lm.text.vocabulary import ENGLISH, Vocabulary
 from models.importers.labels import quick_outputs
 from models.importers.languages import check_language
@@ -72,6 +74,7 @@ NAMED_LMS: dict[str, tuple[Family, LmKind]] = {
 }
 FETCHED_LMS = tuple(name for name, (owner, _) in NAMED_LMS.items() if owner == "librispeech")
 LM_NAMES = ("none", "4gram", "transformer", OWN, *NAMED_LMS)
+LONGEST_SYMBOL = 3  # characters of a symbol that is not a word piece
 TRANSFORMERS = (".safetensors", ".pt")  # our own files, and fairseq's
 SMALL_FILES = ("config.json", "preprocessor_config.json", "vocab.json")  # beside the weights
 PRETRAINED = frozenset({"base", "large", "large-lv60k"})  # only these may lack a vocab.json
@@ -120,6 +123,8 @@ class LmLocation:
     """What to tell the user of it, if anything."""
     owner: Family | None = None
     """Whose it is; None for a file of the user's own."""
+    symbols: bool = False
+    """Whether its words are the acoustic model's symbols: characters, pieces or phones."""
 
 
 def model_names() -> list[str]:
@@ -228,7 +233,10 @@ def resolve_lm(
     if name == OWN:
         return _own_lm(model, lexicon, on_progress)
     if name not in LM_NAMES:
-        return _lm_in(Path(name).expanduser(), name, lexicon)
+        found = _lm_in(Path(name).expanduser(), name, lexicon)
+        if found.kind == "arpa" and lexicon is None:
+            found = replace(found, symbols=_over_symbols(found.path, model, vocabulary))
+        return found
     owner, _, what = name.rpartition("-")
     if model.family is None and (lexicon is None or not owner):
         _check_alphabet(name, model, vocabulary)
@@ -263,6 +271,17 @@ def _check_alphabet(name: str, model: ModelLocation, vocabulary: Vocabulary | No
             f"--lm {name} is English and {model.name} writes another alphabet: make a language "
             f"model of its language ({made}) and give its file to --lm, or give --lm none."
         )
+
+
+def _over_symbols(path: Path | None, model: ModelLocation, vocabulary: Vocabulary | None) -> bool:
+    """Whether an ARPA file is a model of the acoustic model's symbols, not of words."""
+    assert path is not None
+    try:
+        if any(len(word) > LONGEST_SYMBOL and MARK not in word for word in unigrams(path)):
+            return False  # as every model of words has some, the acoustic model is seldom read
+        return (vocabulary or vocabulary_in(model)).are_symbols(unigrams(path))
+    except ArpaError as error:
+        raise UserError(str(error)) from error
 
 
 def vocabulary_in(model: ModelLocation) -> Vocabulary:

@@ -64,6 +64,8 @@ class RecognitionOptions:
         tenth of its time; flashlight for what only KenLM reads, and where the compiled search was
         not built. Raises UsageError for an engine that cannot use this language model.
         """
+        if self.lm.symbols:
+            return self._over_symbols()
         transformer = self.lm.kind == "transformer"
         searchable = self.lm.path is not None or self.lm.lexicon is not None
         if self.search == "auto":
@@ -83,6 +85,18 @@ class RecognitionOptions:
                 f"--search {self.search} needs words: name a language model (--lm) or a --lexicon."
             )
         return self.search
+
+    def _over_symbols(self) -> Engine:
+        """The only engine that searches with a language model of symbols."""
+        what = f"{self.lm.path} is a language model of the model's symbols, not of words"
+        if self.search not in ("auto", "flashlight"):
+            raise UsageError(
+                f"{what}, and --search {self.search} finds words: leave it out, or give "
+                "--search flashlight or a --lexicon."
+            )
+        if self.hotwords:
+            raise UsageError(f"{what}, and --hotwords favours words: give a --lexicon.")
+        return "flashlight"
 
     def _automatic(self, searchable: bool, transformer: bool) -> Engine:
         if not searchable:
@@ -108,7 +122,7 @@ class RecognitionOptions:
             lm=self.lm.path,
             lexicon=self.lm.lexicon,
             words=self.lm.words,
-            spell_words=self.lm.path is not None and self.lm.lexicon is None,
+            spell_words=self.lm.path is not None and not (self.lm.lexicon or self.lm.symbols),
             weights=self.weights,
             options=self.beam,
             cache=home() / "search",
@@ -148,7 +162,7 @@ def resolve(
     lm = resolve_lm(options.lm, model, options.lexicon, on_fetch)
     second = None
     if options.rescore is not None:
-        second = resolve_lm(options.rescore, model, None, on_fetch)
+        second = _of_words(resolve_lm(options.rescore, model, None, on_fetch))
     for location in (lm, second):
         if location is not None and location.note:
             note(location.note)
@@ -259,6 +273,15 @@ class Weighing:
             return replace(others, **given)
         except ValueError as error:
             raise UsageError(str(error)) from None
+
+
+def _of_words(lm: LmLocation) -> LmLocation:
+    """A language model for the second pass, which scores words again. Raises UsageError."""
+    if lm.symbols:
+        raise UsageError(
+            f"--rescore scores words, and {lm.path} is a language model of the model's symbols."
+        )
+    return lm
 
 
 def _unknown(weights: DecodingWeights, unk_score: float) -> DecodingWeights:

@@ -16,6 +16,7 @@ from lm.search.flashlight import FlashlightSearch
 from lm.search.greedy import greedy_search
 from lm.search.setup import SearchError
 from lm.text.lexicon import Lexicon
+from lm.text.pieces import MARK
 from lm.text.vocabulary import CHARACTERS, Vocabulary
 
 pytest.importorskip("flashlight", reason="flashlight-text has no build for this Python")
@@ -370,11 +371,46 @@ def test_words_that_the_alphabet_cannot_spell_are_told(arpa):
             SMALL, DecodingWeights(), WIDE, Lexicon.from_words(["xyz", "zz"], SMALL), arpa
         )
     with pytest.raises(SearchError, match="could spell 'AB': the letters differ in case"):
-        FlashlightSearch.open(
-            SMALL, DecodingWeights(), WIDE, Lexicon.from_words(["ab"], SMALL), arpa
-        )
+        FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, Lexicon({}, ("ab",)), arpa)
     with pytest.raises(SearchError, match="The lexicon holds no word"):
         FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, Lexicon({}), arpa)
+
+
+def test_words_that_are_spelled_as_transcripts_are_told():
+    lexicon = Lexicon.from_words(["A", "ab", "bà"], SMALL)
+    [warning] = FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, lexicon).setup.warnings
+    assert warning == (
+        "2 of the language model's words are spelled as the model's transcripts are, 'ab' as "
+        "'AB', 'bà' as 'BA' for example."
+    )
+
+
+PIECES = Vocabulary.from_labels(("<pad>", f"{MARK}A", "B"), units="pieces")
+PIECE_MODEL = LETTERS.replace("|", "C").replace("A", f"{MARK}A")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_model_of_pieces_searches_pieces(tmp_path, seed):
+    """The best of all paths, each piece scored by the language model."""
+    (tmp_path / "pieces.arpa").write_text(PIECE_MODEL)
+    model = NgramLM(tmp_path / "pieces.arpa", [f"{MARK}A", "B"])
+    weights = DecodingWeights(lm_weight=1.2)
+    emission = np.random.default_rng(seed).normal(size=(6, 3)).astype(np.float32)
+    emission -= np.logaddexp.reduce(emission, axis=1, keepdims=True)
+    best = -np.inf, ()
+    for path in itertools.product(range(3), repeat=6):
+        runs = tuple(symbol for symbol, _ in itertools.groupby(path) if symbol)
+        [state], score = model.start(), sum(emission[t, s] for t, s in enumerate(path))
+        for symbol in runs:
+            [step], [state] = model.score([state], [symbol - 1])
+            score += weights.lm_weight * step
+        score += weights.lm_weight * model.finish([state])[0]
+        best = max(best, (score, runs))
+    found = only(
+        FlashlightSearch.open(PIECES, weights, WIDE, None, tmp_path / "pieces.arpa"), emission
+    )
+    assert found.symbols == best[1] and found.score == pytest.approx(best[0], abs=1e-3)
+    assert found.text == PIECES.text(best[1])
 
 
 def test_a_word_model_without_a_lexicon_is_told(arpa):

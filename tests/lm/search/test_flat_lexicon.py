@@ -1,5 +1,7 @@
 """A lexicon kept in a file is the lexicon, whatever becomes of the file."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from lm.decoding import BeamOptions, DecodingWeights
 from lm.search.compiled import CompiledSearch
 from lm.search.flat_lexicon import FlatLexicon, kept_lexicon
 from lm.text.lexicon import Lexicon
+from lm.text.normalizers import Normalizer
 from lm.text.vocabulary import Vocabulary
 
 SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
@@ -54,6 +57,35 @@ def test_it_is_made_once_and_again_when_the_file_is_damaged(lexicon, tmp_path):
     kept_lexicon("other", SMALL, tmp_path / "kept", make)
     kept_lexicon("hash", Vocabulary.from_labels(("<pad>", "|", "B", "A")), tmp_path / "kept", make)
     assert len(made) == 7
+
+
+SYMBOLS = ("<pad>", "|", "A", "B", "SCH", "?", "[UNK]")
+PLAIN = Vocabulary.from_labels(SYMBOLS)
+OTHERS = {
+    "unknown symbol": replace(PLAIN, unknown=5),
+    "no unknown symbol": replace(PLAIN, unknown=None),
+    "word boundary": replace(PLAIN, word_boundary=5),
+    "blank": replace(PLAIN, blank=5),
+    "normaliser": replace(PLAIN, normalizer=Normalizer("basic", "lower")),
+    "symbols": Vocabulary.from_labels((*SYMBOLS[:4], "CH", *SYMBOLS[5:])),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=list(OTHERS))
+def test_every_vocabulary_keeps_its_own_spellings(tmp_path, other):
+    """What a kept file has is what would be made: no vocabulary finds another one's spellings."""
+    words = ["A?B", "ASCHB", "a", "AB"]
+
+    def kept(vocabulary):
+        made = Lexicon.from_words(words, vocabulary)
+        found, _ = kept_lexicon("hash", vocabulary, tmp_path, lambda: made)
+        assert same(found, FlatLexicon.of(made)) and found.respelled == made.respelled
+        return found
+
+    first = kept(PLAIN)
+    assert first.respelled == ("a",)
+    kept(other)
+    assert same(kept(PLAIN), first) and len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_folder_that_cannot_be_written_costs_no_search(lexicon, tmp_path):

@@ -5,7 +5,8 @@ import gzip
 import pytest
 
 from lm.text.lexicon import Lexicon, LexiconError
-from lm.text.vocabulary import Vocabulary
+from lm.text.normalizers import Normalizer
+from lm.text.vocabulary import CHARACTERS, Vocabulary
 
 SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
 PHONES = Vocabulary.from_labels(("<pad>", "aa", "b"))
@@ -44,3 +45,31 @@ def test_files_that_are_no_lexicon(tmp_path):
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"AB\tA B |\n" * 1000)[:-9])
     with pytest.raises(LexiconError, match=r"cut\.gz is damaged or not text"):
         Lexicon.read(tmp_path / "cut.gz", SMALL)
+
+
+SMALL_LETTERS = ("<pad>", "|", *"abcçdefgğhıijklmnoöprsştuüvyz'")
+TURKISH = Vocabulary.from_labels(SMALL_LETTERS, normalizer=Normalizer("basic", "lower", "tr"))
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "word", "written"),
+    [
+        (TURKISH, "IŞIK", "ışık"),
+        (TURKISH, "İstanbul’da", "istanbul'da"),
+        (TURKISH, "ışık", "ışık"),
+        (TURKISH, "C\u0327ag\u0306rı", "çağrı"),
+        (TURKISH, "quiz", None),
+        (TURKISH, "hoş-geldin", None),
+        (Vocabulary.from_labels(CHARACTERS), "café", "CAFE"),
+        (Vocabulary.from_labels(CHARACTERS), "well-known", None),
+        (Vocabulary.from_labels(tuple(c.lower() for c in CHARACTERS)), "HELLO", "hello"),
+    ],
+)
+def test_words_of_another_spelling_are_spelled_as_transcripts_are(vocabulary, word, written):
+    lexicon = Lexicon.from_words([word], vocabulary)
+    if written is None:
+        assert lexicon.unspellable == (word,) and lexicon.respelled == ()
+        return
+    end = (vocabulary.word_boundary,)
+    assert lexicon.spellings == {word: (vocabulary.spell(written) + end,)}
+    assert lexicon.respelled == (() if word == written else (word,))

@@ -347,6 +347,43 @@ def test_language_models_of_the_user(tmp_path):
         resolve_lm("none", OWN, Path("gone.txt"))
 
 
+def arpa_of(tmp_path, words):
+    """An ARPA file with these unigrams."""
+    lines = "".join(f"-1\t{word}\t0\n" for word in ("<s>", "</s>", "<unk>", *words))
+    path = tmp_path / "lm.arpa"
+    path.write_text(f"\\data\\\nngram 1={3 + len(words)}\n\n\\1-grams:\n{lines}\n\\end\\\n")
+    return path
+
+
+ENGLISH_LETTERS = CHARACTERS[5:]
+
+
+@pytest.mark.parametrize(
+    ("words", "labels", "metadata", "symbols"),
+    [
+        (["|", *ENGLISH_LETTERS], CHARACTERS, {}, True),
+        (ENGLISH_LETTERS[:20], CHARACTERS, {}, True),
+        (["|", *ENGLISH_LETTERS, "é"], CHARACTERS, {}, True),
+        (["A", "I"], CHARACTERS, {}, False),  # a tiny model of words
+        (["THE", *ENGLISH_LETTERS], CHARACTERS, {}, False),
+        (["SCHON", *ENGLISH_LETTERS], CHARACTERS, {}, False),
+        ([*"天地人", "。"], ("<pad>", "|", *"天地人"), {}, True),
+        (["天地", "人"], ("<pad>", "|", *"天地人"), {}, False),
+        (["\u2581THE", "S"], ("<pad>", "\u2581THE", "S"), {}, True),
+        (["\u2581THE", "\u2581CAT"], ("<pad>", "\u2581THE", "S"), {}, False),
+        (["sh", "ih"], ("<pad>", "sh", "ih"), {"units": "phones"}, True),
+    ],
+)
+def test_a_language_model_of_symbols_is_told_from_one_of_words(
+    tmp_path, words, labels, metadata, symbols
+):
+    path, model = arpa_of(tmp_path, words), own_model(tmp_path, labels, metadata)
+    assert resolve_lm(str(path), model).symbols is symbols
+    lexicon = tmp_path / "lexicon.txt"
+    lexicon.write_text("WORD\tW O R D |\n")
+    assert resolve_lm(str(path), model, lexicon).symbols is False
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -18,7 +18,7 @@ from lm.ngram.arpa import read_unigrams
 from lm.ngram.carried import read_words
 from lm.ngram.kenlm import check_file
 from lm.search.flat_lexicon import FlatLexicon, kept_lexicon
-from lm.search.setup import prepare
+from lm.search.setup import SearchError, prepare
 from lm.text.lexicon import Lexicon
 from storage.hashing import remembered_hash
 from w2v2cli.recognition.searching.spec import SearchSpec
@@ -65,6 +65,11 @@ def build_batched(spec: SearchSpec, device: torch.device, warn: Warn) -> Batched
     lexicon = _lexicon(spec, warn)
     if lexicon is None:
         words = file.own_words() if file is not None else ()
+        if words and spec.vocabulary.are_symbols(words):
+            raise SearchError(
+                f"{spec.lm} is a language model of the model's symbols, not of words: only an "
+                "ARPA file of symbols can be searched with (--search flashlight)."
+            )
         lexicon = FlatLexicon.of(Lexicon.from_words(words, spec.vocabulary))
     setup = prepare(spec.vocabulary, lexicon, file, spec.hotwords)
     _pass_on(setup.warnings, warn)
@@ -159,7 +164,9 @@ def _lexicon(spec: SearchSpec, warn: Warn) -> FlatLexicon | Lexicon | None:
         check_file(source)
     if spec.cache is None:
         return make()
-    lexicon, warnings = kept_lexicon(remembered_hash(source), vocabulary, spec.cache, make)
+    how = "lexicon" if listed is not None else "words" if spec.words is not None else "ARPA"
+    content = f"{remembered_hash(source)} {how}"
+    lexicon, warnings = kept_lexicon(content, vocabulary, spec.cache, make)
     _pass_on(warnings, warn)
     return lexicon
 
