@@ -97,6 +97,7 @@ def _train(flags: FinetuneFlags, corpora: list[str], output: Path) -> None:
             settings=flags.changes(),
             device=flags.device,
             tensorboard=flags.tensorboard,
+            wandb=flags.wandb,
             on_progress=report.on_progress,
             warn=report.warn,
             note=report.note,

@@ -100,6 +100,7 @@ def _train(flags: PretrainFlags, corpora: list[str], output: Path) -> None:
             settings=flags.changes(flags.peak_lr),
             device=flags.device,
             tensorboard=flags.tensorboard,
+            wandb=flags.wandb,
             on_progress=report.on_progress,
             warn=report.warn,
             note=report.note,

@@ -78,6 +78,16 @@ class TrainingFlags:
         if self.log_every < 1:
             raise UsageError(f"--log-every must be at least 1, got {self.log_every}.")
 
+    wandb: Annotated[
+        bool,
+        Help(
+            "Also log to Weights & Biases, project w2v2 or $WANDB_PROJECT "
+            "(WANDB_MODE=offline: into the run folder alone).",
+            RUN,
+            flag="--wandb",
+        ),
+    ] = False
+
     def changes(self, peak_lr: float | None = None) -> dict[str, Any]:
         """Return the settings that replace the recipe's, by name; those of --set come last.
 

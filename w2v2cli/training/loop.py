@@ -121,7 +121,7 @@ class Loop(Generic[BatchT, DrawnT]):
                 self._report(metrics, log, pace)
                 if stop:
                     break
-        if self._over and self.collectives.first:
+        if self._over and self.collectives.first and self.position.update < updates:
             self.note(
                 f"Stopped early, after update {self.position.update}: {self._waited} validations "
                 f"in a row brought no better {self.task.judged_by} than {self.best:.4g}."

@@ -1,11 +1,14 @@
-"""What a run reports: a JSON line for each update, TensorBoard events if wanted, the time left."""
+"""What a run reports: a line of JSON for each update, other trackers if wanted, the time left."""
 
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +19,7 @@ from w2v2cli.errors import UserError
 
 RECENT = 200  # updates that the estimate of the time left looks back on
 LOG = "log.jsonl"
+WANDB_ID = "wandb-id.txt"
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,52 @@ class MetricLog:
         self._file.close()
         if self._events is not None:
             self._events.close()
+
+
+@contextmanager
+def weights_and_biases(
+    folder: Path, settings: Mapping[str, Any]
+) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Open a run of Weights & Biases; the function it yields logs the metrics of an update.
+
+    Its name is that of the folder, and its project `w2v2` unless WANDB_PROJECT names another. A run
+    that is continued goes on in the same run there, whose id the folder keeps. WANDB_MODE=offline
+    writes into the folder alone.
+
+    Raises UserError without wandb, and where wandb cannot begin.
+    """
+    try:
+        import wandb
+    except ImportError:
+        raise UserError("--wandb needs wandb: pip install 'w2v2[wandb]'.") from None
+    kept = folder / WANDB_ID
+    if not kept.exists():
+        write_whole(kept, secrets.token_hex(8) + "\n")
+    try:
+        run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT") or "w2v2",
+            name=folder.resolve().name,
+            id=kept.read_text(encoding="utf-8").strip(),
+            resume="allow",
+            dir=str(folder),
+            config=dict(settings),
+        )
+    except wandb.Error as error:
+        raise UserError(
+            f"Weights & Biases cannot begin ({error}): log in by `wandb login`, or set "
+            "WANDB_MODE=offline."
+        ) from None
+
+    def log(metrics: Mapping[str, Any]) -> None:
+        values = {name: value for name, value in metrics.items() if name not in ("update", "time")}
+        run.log(values, step=int(metrics["update"]))
+
+    failed = True
+    try:
+        yield log
+        failed = False
+    finally:
+        run.finish(exit_code=int(failed))
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from w2v2cli.training.checkpoints import StateFolder
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import Config, RunConfig, flattened
 from w2v2cli.training.loop import Loop, Outcome
-from w2v2cli.training.metrics import Progress
+from w2v2cli.training.metrics import Progress, weights_and_biases
 from w2v2cli.training.optimization import exact_float32, keep_freed_memory
 from w2v2cli.training.tasks.protocol import BatchT, DrawnT, Stream, Task
 
@@ -83,6 +83,24 @@ class Callbacks:
     """Called with a sentence about something the user should look at."""
     note: Callable[[str], None] = _ignored
     """Called with a sentence about the data, the batches or the order of runs."""
+    wandb: bool = False
+    """Whether the metrics of each update also go to Weights & Biases."""
+
+    @contextmanager
+    def tracking(
+        self, folder: Path, config: RunConfig, first: bool
+    ) -> Iterator[Callable[[Progress], None]]:
+        """Return what is called after an update; `first`: whether this process reports."""
+        if not (self.wandb and first):
+            yield self.on_progress
+            return
+        with weights_and_biases(folder, asdict(config)) as log:
+
+            def on_progress(progress: Progress) -> None:
+                log(progress.metrics)
+                self.on_progress(progress)
+
+            yield on_progress
 
 
 def train(
@@ -110,19 +128,20 @@ def train(
             exact_float32()
         else:
             keep_freed_memory()
-        loop = Loop(
-            network=network.to(collectives.device),
-            task=task,
-            config=config,
-            stream=stream,
-            collectives=collectives,
-            folder=folder,
-            on_progress=callbacks.on_progress,
-            warn=callbacks.warn,
-            note=callbacks.note,
-            tensorboard=tensorboard,
-        )
-        return loop.run()
+        with callbacks.tracking(folder, config, collectives.first) as on_progress:
+            loop = Loop(
+                network=network.to(collectives.device),
+                task=task,
+                config=config,
+                stream=stream,
+                collectives=collectives,
+                folder=folder,
+                on_progress=on_progress,
+                warn=callbacks.warn,
+                note=callbacks.note,
+                tensorboard=tensorboard,
+            )
+            return loop.run()
 
 
 def make_folder(folder: Path) -> None:

@@ -1,10 +1,19 @@
 import json
+import sys
 
 import pytest
 
 from w2v2cli.errors import UserError
 from w2v2cli.training.curves import draw, moving_mean
-from w2v2cli.training.metrics import MetricLog, Pace, read_log
+from w2v2cli.training.metrics import (
+    MetricLog,
+    Pace,
+    Progress,
+    read_log,
+    weights_and_biases,
+)
+from w2v2cli.training.recipes import FINETUNING
+from w2v2cli.training.run_folder import Callbacks
 
 
 def write(folder, updates):
@@ -93,3 +102,78 @@ def test_the_log_is_json_by_line(tmp_path):
     assert [
         json.loads(line)["update"] for line in (tmp_path / "log.jsonl").read_text().splitlines()
     ] == [1, 2]
+
+
+class FakeWandb:
+    """What we use of wandb 0.31: `init` and `Error` of the module, `log` and `finish` of a run."""
+
+    class Error(Exception):
+        pass
+
+    def __init__(self, fails=False):
+        self.begun, self.logged, self.ended, self.fails = [], [], [], fails
+
+    def init(self, *, project, name, id, resume, dir, config):
+        if self.fails:
+            raise self.Error("api_key not configured")
+        self.begun.append((project, name, id, resume, dir, config))
+        return self
+
+    def log(self, data, *, step):
+        self.logged.append((step, data))
+
+    def finish(self, *, exit_code):
+        self.ended.append(exit_code)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    module = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    return module
+
+
+def test_weights_and_biases_get_every_update_and_go_on_in_the_same_run(fake, tmp_path):
+    for update in (1, 2):
+        with weights_and_biases(tmp_path, {"seed": 1}) as log:
+            log({"update": update, "time": 123.0, "loss": 2.5})
+    assert fake.logged == [(1, {"loss": 2.5}), (2, {"loss": 2.5})]
+    first, second = fake.begun
+    assert first == second and first[2] == (tmp_path / "wandb-id.txt").read_text().strip()
+    project, name, _, resume, folder, config = first
+    assert (project, name, resume) == ("w2v2", tmp_path.name, "allow")
+    assert (folder, config) == (str(tmp_path), {"seed": 1})
+    assert fake.ended == [0, 0]
+
+
+def test_a_run_that_fails_is_failed_there_too(fake, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_PROJECT", "speech")
+    with pytest.raises(ValueError), weights_and_biases(tmp_path, {}):
+        raise ValueError
+    assert fake.ended == [1] and fake.begun[0][0] == "speech"
+
+
+def test_weights_and_biases_that_cannot_begin_are_a_sentence(fake, tmp_path, monkeypatch):
+    fake.fails = True
+    with (
+        pytest.raises(UserError, match=r"\(api_key not configured\): log in by `wandb login`"),
+        weights_and_biases(tmp_path, {}),
+    ):
+        pass
+    monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
+    with (
+        pytest.raises(UserError, match=r"pip install 'w2v2\[wandb\]'"),
+        weights_and_biases(tmp_path, {}),
+    ):
+        pass
+
+
+def test_only_the_first_rank_of_a_run_that_asks_for_it_is_tracked(fake, tmp_path):
+    seen = []
+    for wandb, first in ((True, True), (True, False), (False, True)):
+        callbacks = Callbacks(on_progress=seen.append, wandb=wandb)
+        with callbacks.tracking(tmp_path, FINETUNING["demo"](), first) as on_progress:
+            on_progress(Progress(4, 9, {"update": 4, "loss": 1.0}, 3.0))
+    assert len(seen) == 3 and fake.logged == [(4, {"loss": 1.0})]
+    assert fake.begun[0][5]["schedule"]["updates"] == 6000

@@ -19,6 +19,15 @@ Recipe = Annotated[
         "hours on a GPU), demo (in an hour on a CPU core) or tiny (for tests)."
     ),
 ]
+BatchWords = Annotated[
+    int | None,
+    typer.Option(
+        help="Words per device and micro-batch; lower it when memory runs out. "
+        "Default: the recipe's.",
+        min=1,
+        rich_help_panel=BATCHES,
+    ),
+]
 SHOWN = ("loss", "perplexity", "learning_rate", "gradient_norm", "words_per_second")
 
 
@@ -39,15 +48,7 @@ def train(
     peak_lr: Annotated[
         float | None, typer.Option(help="Peak learning rate. Default: the recipe's.")
     ] = None,
-    batch_words: Annotated[
-        int | None,
-        typer.Option(
-            help="Words per device and micro-batch; lower it when memory runs out. "
-            "Default: the recipe's.",
-            min=1,
-            rich_help_panel=BATCHES,
-        ),
-    ] = None,
+    batch_words: BatchWords = None,
 ) -> None:
     """Train a word Transformer; the best by validation perplexity becomes OUTPUT/best.safetensors.
 
@@ -77,6 +78,7 @@ def train(
             settings=words | flags.changes(peak_lr),
             device=flags.device,
             tensorboard=flags.tensorboard,
+            wandb=flags.wandb,
             on_progress=report.on_progress,
             warn=report.warn,
             note=report.note,

@@ -75,6 +75,7 @@ def finetune(
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     tensorboard: bool = False,
+    wandb: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     warn: Callable[[str], None] = warnings.warn,
     note: Callable[[str], None] = lambda sentence: None,
@@ -110,7 +111,7 @@ def finetune(
     validation = _Validation(lm, path_of(lexicon))
     metadata = {"recipe": recipe, "corpora": [shards] if shards else names}
     job = _Job(str(model), *sources, validation, metadata, tensorboard)
-    callbacks = Callbacks(on_progress, warn, note)
+    callbacks = Callbacks(on_progress, warn, note, wandb)
     with joined(place) as collectives:
         if len(runs) == 1:
             return job.run(runs[0], Path(output), collectives, callbacks)

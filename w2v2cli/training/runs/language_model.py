@@ -43,6 +43,7 @@ def train_language_model(
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     tensorboard: bool = False,
+    wandb: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     warn: Callable[[str], None] = warnings.warn,
     note: Callable[[str], None] = lambda sentence: None,
@@ -73,7 +74,7 @@ def train_language_model(
     if common:
         raise UsageError(f"{common[0]} is both trained on and validated on: leave it out of one.")
     job = _Job(config, files, held_out, reading, recipe, output, tensorboard)
-    return job.run(resolve_device(device), Callbacks(on_progress, warn, note))
+    return job.run(resolve_device(device), Callbacks(on_progress, warn, note, wandb))
 
 
 @dataclass(frozen=True)

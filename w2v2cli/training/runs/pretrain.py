@@ -48,6 +48,7 @@ def pretrain(
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     tensorboard: bool = False,
+    wandb: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     warn: Callable[[str], None] = warnings.warn,
     note: Callable[[str], None] = lambda sentence: None,
@@ -65,7 +66,7 @@ def pretrain(
     valid: corpus to validate on; by default one recording in a hundred is held out.
     data: folder that holds corpora given by name; by default `$W2V2_DATA`.
     settings: values in place of the recipe's by name, `{"schedule.updates": 1000}`; see `changed`.
-    device: `auto`, `cpu`, `cuda` or `cuda:N`.
+    device: `auto`, `cpu`, `cuda` or `cuda:N`. tensorboard, wandb: log there too (Weights & Biases).
     on_progress: called after every update. warn, note: called with sentences; warnings become
         Python warnings by default, notes are dropped.
 
@@ -94,7 +95,7 @@ def pretrain(
         note if first else ignored,
     )
     job = _Job(config, start, *sets, metadata, Path(output), tensorboard)
-    return job.run(place, Callbacks(on_progress, warn, note))
+    return job.run(place, Callbacks(on_progress, warn, note, wandb))
 
 
 @dataclass(frozen=True)
