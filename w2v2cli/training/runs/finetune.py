@@ -278,8 +278,8 @@ class _Job:
         """Carry out one run in a folder."""
         if not self.train.ids:
             raise UserError(
-                f"Every utterance of {', '.join(self.metadata['corpora'])} is also in the corpus "
-                "of --valid: nothing is left to train on."
+                f"No utterance of {', '.join(self.metadata['corpora'])} is left to train on: all "
+                "are held out for validation. Name more corpora, or another one by --valid."
             )
         start = start_of(self.model, config)
         kept_in = folder if holds_run(folder) else None
@@ -327,11 +327,6 @@ class _Job:
 
     def _refuse_nothing(self, learned: TrainingSet, held_out: TrainingSet) -> None:
         """Raise UserError where no utterance is left to train or to validate on."""
-        if not len(self.train.ids):
-            raise UserError(
-                "No utterance is left to train on: all are held out for validation or testing. "
-                "Name more corpora, or another one by --valid."
-            )
         if not len(self.valid.ids):
             raise UserError(
                 "No utterance is held out to validate on, since there are so few: name a corpus by "

@@ -106,7 +106,8 @@ def labelled_recordings(
     With `valid`, everything but the recordings of that corpus is trained on. Corpora known by name
     have splits of their own: LibriSpeech and Libri-light are validated on dev-other (paper §4.3),
     TIMIT on its dev speakers. Otherwise speakers are held out, or utterances by their ids, as
-    `divided` says; all others are trained on. note: called with a sentence about that.
+    `divided` says; all others are trained on. note: called with a sentence about that. Either part
+    may be empty.
     """
     every = read_source(names, shards, data, phones, note)
     known = {name.rpartition("@")[0] or name for name in names}
@@ -121,7 +122,8 @@ def labelled_recordings(
     # A dict takes each recording once, however often its corpus is read.
     dev = {_key(every, i): i for i, split in enumerate(found.splits) if split == "dev"}
     validated = Selected(every, list(dev.values()))
-    note(_held_out_line(every, validated, found.by_speaker))
+    if dev:  # else the run says that nothing is left to validate on
+        note(_held_out_line(every, validated, found.by_speaker))
     return Selected(every, learned), validated
 
 

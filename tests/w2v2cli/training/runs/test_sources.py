@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from models.config import tiny
+from w2v2cli.data.corpora.held_out import split_of
 from w2v2cli.data.dataset import labelled
 from w2v2cli.data.recordings import FileRecordings
 from w2v2cli.data.utterance import Utterance
@@ -164,3 +165,13 @@ def test_pretraining_cuts_to_a_batch_and_tells_it(tmp_path):
     )
     [line] = [note for note in notes if "cut at random" in note]
     assert "cut at random to 2 s, the --batch-seconds; crop_seconds would take 6 s" in line
+
+
+def test_nothing_is_told_of_nothing_held_out(tmp_path):
+    for name in ("u0", "u1"):
+        assert split_of(name) == "train"
+        recording(tmp_path / f"{name}.wav")
+        (tmp_path / f"{name}.txt").write_text("YES")
+    notes = []
+    train, valid = labelled_recordings([str(tmp_path)], None, None, None, note=notes.append)
+    assert len(train.ids) == 2 and len(valid.ids) == 0 and notes == []
