@@ -5,6 +5,8 @@ Nothing heavy is imported here: the hub's cache is searched by these names witho
 
 from __future__ import annotations
 
+from typing import Any
+
 # The model types that are this network, and the prefix of their weights.
 FAMILIES = {
     "wav2vec2": "wav2vec2.",
@@ -22,3 +24,31 @@ RELATIVES = {
     "sew-d": "it squeezes the frames, and its attention is DeBERTa's",
     "data2vec-audio": "its positions come from several convolutions with norms",
 }
+
+# Heads of these networks that write no text, by the end of their class's name.
+OTHER_HEADS = {
+    "ForSequenceClassification": "it sorts whole recordings into classes",
+    "ForAudioFrameClassification": "it sorts frames into classes",
+    "ForXVector": "it compares speakers",
+}
+
+
+def why_unreadable(settings: dict[str, Any], model: object) -> str | None:
+    """Why a model cannot be read, as far as its `config.json` tells; None for one that can.
+
+    model: its name in the sentence.
+    """
+    kind = settings.get("model_type")
+    if isinstance(kind, str) and kind in RELATIVES:
+        return (
+            f"{model} holds a {kind!r} model, which is not the network of wav2vec 2.0: "
+            f"{RELATIVES[kind]}."
+        )
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        return f"{model} holds a {kind!r} model, not wav2vec2."
+    names = settings.get("architectures")
+    for name in names if isinstance(names, list) else []:
+        for head, reason in OTHER_HEADS.items():
+            if str(name).endswith(head):
+                return f"{model} holds a {name}, which writes no text: {reason}."
+    return None

@@ -12,7 +12,7 @@ from typing import Any
 
 from models.checkpoint import CheckpointError
 from models.config import SAMPLE_RATE, Wav2Vec2Config, base
-from models.importers.families import FAMILIES, RELATIVES
+from models.importers.families import FAMILIES, why_unreadable
 
 # Settings that change the network, what they are in ours, and transformers' names for the same.
 FIXED: dict[str, tuple[Any, ...]] = {
@@ -25,16 +25,10 @@ FIXED: dict[str, tuple[Any, ...]] = {
 
 
 def family_prefix(settings: dict[str, Any], folder: Path) -> str:
-    """The prefix of the weights' names. Raises CheckpointError for another architecture."""
-    kind = settings.get("model_type")
-    if isinstance(kind, str) and kind in RELATIVES:
-        raise CheckpointError(
-            f"{folder} holds a {kind!r} model, which is not the network of wav2vec 2.0: "
-            f"{RELATIVES[kind]}."
-        )
-    if not isinstance(kind, str) or kind not in FAMILIES:
-        raise CheckpointError(f"{folder} holds a {kind!r} model, not wav2vec2.")
-    return FAMILIES[kind]
+    """The prefix of the weights' names. Raises CheckpointError for another network or head."""
+    if (reason := why_unreadable(settings, folder)) is not None:
+        raise CheckpointError(reason)
+    return FAMILIES[settings["model_type"]]
 
 
 def network_config(settings: dict[str, Any], folder: Path) -> Wav2Vec2Config:

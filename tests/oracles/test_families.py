@@ -185,3 +185,43 @@ def test_relatives_with_another_architecture_are_refused_with_the_reason(family,
     with pytest.raises(CheckpointError, match="not the network of wav2vec 2.0: it") as caught:
         read_huggingface(tmp_path)
     assert RELATIVES[config.model_type] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("family", "head", "reason"),
+    [
+        ("Wav2Vec2", "ForSequenceClassification", "sorts whole recordings into classes"),
+        ("Hubert", "ForSequenceClassification", "sorts whole recordings into classes"),
+        ("Wav2Vec2", "ForAudioFrameClassification", "sorts frames into classes"),
+        ("Wav2Vec2", "ForXVector", "compares speakers"),
+    ],
+)
+def test_heads_that_write_no_text_are_refused_with_the_reason(family, head, reason, tmp_path):
+    import transformers
+
+    config = getattr(transformers, f"{family}Config")(**SMALL)
+    getattr(transformers, f"{family}{head}")(config).save_pretrained(tmp_path)
+    said = f"holds a {family}{head}, which writes no text: it {reason}"
+    with pytest.raises(CheckpointError, match=said):
+        read_huggingface(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@torch.inference_mode()
+def test_weights_in_half_precision_and_those_of_pretraining_beside_them(dtype, tmp_path):
+    """Older fine-tuned models are pickled, with torch's older names and their quantizer left in."""
+    theirs = random_ctc("Wav2Vec2").to(dtype)
+    save_ctc(theirs, tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    older = {
+        name.replace("parametrizations.weight.original0", "weight_g").replace(
+            "parametrizations.weight.original1", "weight_v"
+        ): weight
+        for name, weight in theirs.state_dict().items()
+    }
+    older |= {"quantizer.codevectors": torch.ones(1, 640, 128), "project_q.bias": torch.ones(256)}
+    torch.save(older, tmp_path / "pytorch_model.bin")
+    waveform = torch.randn(1, 8000)
+    found, _ = build_ctc(read_huggingface(tmp_path))(waveform, torch.tensor([8000]))
+    expected = theirs.float()(waveform).logits
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)

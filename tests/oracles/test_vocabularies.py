@@ -215,3 +215,33 @@ def test_words_are_spelled_as_transformers_spells_them(tmp_path):
     checkpoint = read_huggingface(tmp_path / "lower")
     vocabulary = Vocabulary.from_metadata(checkpoint.labels, checkpoint.metadata)
     assert vocabulary.can_spell(["don't"]) and not vocabulary.can_spell(["DON'T"])
+
+
+@torch.inference_mode()
+def test_phones_are_written_as_transformers_writes_them(tmp_path):
+    from transformers import (
+        Wav2Vec2FeatureExtractor,
+        Wav2Vec2ForCTC,
+        Wav2Vec2PhonemeCTCTokenizer,
+        Wav2Vec2Processor,
+    )
+
+    labels = ["<pad>", "<s>", "</s>", "<unk>", "n", "aɪ", "t", "ə", "tʃ", "iː", "dʒ", "s"]
+    path = tmp_path / "vocab.json"
+    path.write_text(json.dumps({label: i for i, label in enumerate(labels)}), encoding="utf-8")
+    tokenizer = Wav2Vec2PhonemeCTCTokenizer(str(path), do_phonemize=False)
+    config = transformers_config(VARIANTS["base"])
+    config.vocab_size = len(labels)
+    torch.manual_seed(0)
+    model = shaken(Wav2Vec2ForCTC(config).eval())
+    model.lm_head.weight.mul_(40)
+    model.lm_head.bias.zero_()
+    model.lm_head.bias[1:4] = -1000
+    processor = Wav2Vec2Processor(Wav2Vec2FeatureExtractor(), tokenizer)
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    waveforms = torch.randn(3, 32_000, generator=torch.Generator().manual_seed(1))
+    expected = texts(model, processor, waveforms)[1]
+    checkpoint = read_huggingface(tmp_path)
+    assert ours(checkpoint, waveforms)[1] == expected and len({*" ".join(expected).split()}) > 3
+    assert checkpoint.metadata["units"] == "phones"

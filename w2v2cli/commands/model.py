@@ -14,6 +14,7 @@ from w2v2cli.errors import UsageError, UserError, exits
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
+    from models.config import Wav2Vec2Config
     from w2v2cli.data.locations import ModelLocation
 
 app = typer.Typer(help="List, inspect, convert and verify acoustic models.", no_args_is_help=True)
@@ -82,13 +83,19 @@ def _facts(location: ModelLocation, checkpoint: Checkpoint) -> dict[str, Any]:
         "encoder": f"{len(config.conv_layers)} convolutions, {config.conv_norm} norm, "
         f"a frame every {config.stride} samples",
         "context": f"{config.num_layers} blocks of width {config.width}, "
-        f"{config.num_heads} heads, {config.norm_order}-norm",
+        f"{config.num_heads} heads, {config.norm_order}-norm{_adapters(config)}",
         "input": "zero mean and unit variance" if config.normalize_waveform else "as recorded",
         "labels": "none, it is only pretrained"
         if labels is None
         else f"{len(labels)}: {' '.join(labels)}",
         **checkpoint.metadata,
     }
+
+
+def _adapters(config: Wav2Vec2Config) -> str:
+    blocks = f", adapters of width {config.attention_adapter}" if config.attention_adapter else ""
+    after = f", then {config.adapter_layers} convolutions" if config.adapter else ""
+    return blocks + after
 
 
 @app.command()

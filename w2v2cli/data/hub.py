@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lm.ngram.carried import is_whole
-from models.importers.families import FAMILIES
+from models.importers.families import FAMILIES, why_unreadable
 from models.importers.languages import ADAPTERS, check_language, own_language
 from storage.hashing import BLOCK
 from w2v2cli.data.downloads import DownloadError, NotThere, offline
@@ -105,6 +105,9 @@ def fetch_repository(
         raise UserError(
             f"{repository} has no config.json: it is not a model in the format of transformers."
         ) from None
+    settings = _json(folder / "config.json")
+    if settings and (reason := why_unreadable(settings, repository)) is not None:
+        raise UserError(reason)
     for file in wanted_files(extra):
         if _state(repository.name, folder, file) is None:
             try:

@@ -310,6 +310,24 @@ def test_a_language_of_a_model_without_adapters(server):
             resolve_model(name, language="tur")
 
 
+def test_another_network_is_refused_before_its_weights_are_fetched(server):
+    for settings, reason in (
+        (
+            {"model_type": "wavlm"},
+            r"^org/name@main holds a 'wavlm' model, which is not the network of",
+        ),
+        ({"model_type": "bert"}, r"^org/name@main holds a 'bert' model, not wav2vec2\."),
+        (
+            {"model_type": "hubert", "architectures": ["HubertForSequenceClassification"]},
+            r"^org/name@main holds a HubertForSequenceClassification, which writes no text",
+        ),
+    ):
+        server.publish(NAME, {**FILES, "config.json": json.dumps(settings).encode()})
+        with pytest.raises(UserError, match=reason):
+            resolve_model(f"{NAME}@main")
+    assert not [line for line in server.asked if "model.safetensors" in line]
+
+
 CARRIED = {
     "language_model/attrs.json": b'{"alpha": 1.0, "beta": 0.5}',
     "language_model/unigrams.txt": b"hello\n",
