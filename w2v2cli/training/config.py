@@ -36,7 +36,7 @@ class RunConfig:
     eps: float = 1e-8
     """Added to Adam's denominator (R)."""
     weight_decay: float = 0.0
-    """Decoupled weight decay (AdamW), applied to matrices only."""
+    """Decoupled weight decay (AdamW), of all weights but biases and norms."""
     clip_norm: float = 0.0
     """Largest gradient norm; 0 means no clipping (R)."""
     precision: Precision = "auto"

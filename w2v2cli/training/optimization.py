@@ -16,7 +16,11 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
 def build_optimizer(network: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
-    """Return AdamW, fused into few kernels, with weight decay on matrices only."""
+    """Return AdamW, fused into few kernels.
+
+    Weights of several dimensions decay: matrices, kernels, codebook entries, and the lengths of the
+    positional kernel's slices, whose shape is (1, 1, k). Biases and norms do not; R decays all.
+    """
     parameters = list(network.parameters())
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
