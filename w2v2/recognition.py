@@ -102,7 +102,7 @@ def tune(
     lm_weight: tuple[float, float] = (0.0, 5.0),
     word_score: tuple[float, float] = (-5.0, 5.0),
     sil_score: tuple[float, float] | None = None,
-    metric: Metric = "wer",
+    metric: Metric | None = None,
     exact: bool = False,
     seed: int = 0,
     study: Name | None = None,

@@ -50,9 +50,12 @@ def tune_lm(
     split: Split = None,
     data: Data = None,
     metric: Annotated[
-        Literal["wer", "cer", "per"],
-        typer.Option(help="Error rate to lower: of words, characters or phones."),
-    ] = "wer",
+        Literal["wer", "cer", "per"] | None,
+        typer.Option(
+            help="Error rate to lower: of words, characters or phones. Default: cer where the "
+            "references are in a script without spaces, else wer."
+        ),
+    ] = None,
     study: Annotated[
         Path | None,
         typer.Option(help="Folder for the trials. Default: one in $W2V2_HOME/studies."),

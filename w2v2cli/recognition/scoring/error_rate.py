@@ -10,6 +10,7 @@ import numpy as np
 
 from lm.text.normalization import normalize_text
 from lm.text.phones import fold
+from lm.text.scripts import characters_of, is_unspaced
 
 RESAMPLES = 1000  # draws of the bootstrap
 INTERVAL = (2.5, 97.5)  # percentiles of a 95% interval
@@ -65,17 +66,21 @@ class Alignment:
     def steps(self) -> list[tuple[str, str, str]]:
         """(operation, reference words, hypothesis words) in order.
 
-        Operations are equal, substitute, delete and insert.
+        Operations are equal, substitute, delete and insert. In scripts without spaces the words
+        are characters.
         """
         if not self.reference:
             return [("insert", "", self.hypothesis)] if self.hypothesis else []
-        output = jiwer.process_words(self.reference, self.hypothesis)
+        between, texts = " ", (self.reference, self.hypothesis)
+        if is_unspaced(self.reference):
+            between, texts = "", (" ".join(_unspaced(texts[0])), " ".join(_unspaced(texts[1])))
+        output = jiwer.process_words(*texts)
         reference, hypothesis = output.references[0], output.hypotheses[0]
         return [
             (
                 chunk.type,
-                " ".join(reference[chunk.ref_start_idx : chunk.ref_end_idx]),
-                " ".join(hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]),
+                between.join(reference[chunk.ref_start_idx : chunk.ref_end_idx]),
+                between.join(hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]),
             )
             for chunk in output.alignments[0]
         ]
@@ -86,15 +91,24 @@ def align(
 ) -> Alignment:
     """Normalise both texts and count their differences.
 
-    normalize: a normaliser of `lm.text.normalizers`; English by default.
+    normalize: a normaliser of `lm.text.normalizers`; English by default. Spaces are characters too,
+    but not where the reference is in a script without spaces.
     """
     reference, hypothesis = normalize(reference), normalize(hypothesis)
     if not reference:
         words = ErrorCounts(insertions=len(hypothesis.split()))
-        return Alignment(reference, hypothesis, words, ErrorCounts(insertions=len(hypothesis)))
+        inserted = ErrorCounts(insertions=len(characters_of(hypothesis)))
+        return Alignment(reference, hypothesis, words, inserted)
     by_word = jiwer.process_words(reference, hypothesis)
-    by_character = jiwer.process_characters(reference, hypothesis)
+    spelled = (reference, hypothesis)
+    if is_unspaced(reference):
+        spelled = _unspaced(reference), _unspaced(hypothesis)
+    by_character = jiwer.process_characters(*spelled)
     return Alignment(reference, hypothesis, _counts(by_word), _counts(by_character))
+
+
+def _unspaced(text: str) -> str:
+    return "".join(text.split())
 
 
 def align_phones(

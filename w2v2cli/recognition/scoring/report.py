@@ -11,7 +11,7 @@ from rich.text import Text
 from w2v2cli.console import stdout_console
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.scoring.error_rate import ErrorCounts, bootstrap_interval
-from w2v2cli.recognition.scoring.results import Evaluation, Scored, Unit
+from w2v2cli.recognition.scoring.results import Evaluation, Scored
 
 STYLES = {"substitute": "yellow", "delete": "red", "insert": "blue"}
 NO_RATE = "-"  # where nothing was transcribed
@@ -51,27 +51,38 @@ def json_report(
 
 
 def _json_result(result: Evaluation, seed: int) -> dict[str, Any]:
-    low, high = bootstrap_interval([scored.alignment.words for scored in result.utterances], seed)
+    low, high = _interval(result, seed)
     name = result.rate_name.lower()
     any_scored = bool(result.utterances)  # of nothing there is no rate
-    characters = {
-        "cer": result.characters.rate if any_scored else None,
-        "characters": _json_counts(result.characters),
-    }
+    beside: dict[str, Any] = {}
+    for rate, unit, counts in _others(result):
+        beside |= {rate.lower(): counts.rate if any_scored else None, unit: _json_counts(counts)}
     return {
         "data": result.name,
         "note": result.note,
+        "normalizer": result.normalizer or None,
         "utterances": len(result.utterances),
         "failed": len(result.failures),
-        name: result.words.rate if any_scored else None,
+        name: result.first.rate if any_scored else None,
         f"{name}_interval_95": [low, high] if any_scored else None,
-        result.unit: _json_counts(result.words),
-        **(characters if result.unit == "words" else {}),
+        result.counted: _json_counts(result.first),
+        **beside,
         "speakers": {name: counts.rate for name, counts in result.by_speaker().items()},
         "audio_seconds": round(result.audio_seconds, 3),
         "wall_seconds": round(result.wall_seconds, 3),
         "times_real_time": round(result.audio_seconds / max(result.wall_seconds, 1e-9), 2),
     }
+
+
+def _interval(result: Evaluation, seed: int) -> tuple[float, float]:
+    return bootstrap_interval([result.counts_of(s.alignment) for s in result.utterances], seed)
+
+
+def _others(result: Evaluation) -> list[tuple[str, str, ErrorCounts]]:
+    """Name, unit and counts of the error rate that stands beside the first; none for phones."""
+    if result.counted == "words":
+        return [("CER", "characters", result.characters)]
+    return [("WER", "words", result.words)] if result.counted == "characters" else []
 
 
 def _json_counts(counts: ErrorCounts) -> dict[str, int]:
@@ -102,6 +113,9 @@ def print_report(
     if (second := options.rescore) is not None:
         again = f"LM weight {second.weights.lm_weight:g}, word score {second.weights.word_score:g}"
         settings += f"; {second.nbest} scored again by {second.lm.name}, {again}"
+    spelled = ", ".join(dict.fromkeys(r.normalizer for r in results if r.normalizer))
+    if spelled:
+        settings += f", normaliser {spelled}"
     console.print(_totals(results, settings, seed))
     for result in results:
         if result.note:
@@ -110,32 +124,30 @@ def print_report(
         if len(result.by_speaker()) > 1:
             console.print(_speakers(result))
         for scored in result.worst(worst):
-            console.print(_aligned(scored, result.unit))
+            console.print(_aligned(scored, result))
 
 
 def _totals(results: Sequence[Evaluation], settings: str, seed: int) -> Table:
     table = Table(title=settings)
-    unit, name = results[0].unit, results[0].rate_name  # a model has one kind of output
-    by_character = ["CER %"] if unit == "words" else []
+    units = " / ".join(dict.fromkeys(result.counted for result in results))
+    names = " / ".join(dict.fromkeys(result.rate_name for result in results))
+    others = " / ".join(dict.fromkeys(o[0] for result in results for o in _others(result)))
     for column in (
         "data",
         "utterances",
-        unit,
-        f"{name} %",
+        units,
+        f"{names} %",
         "95%",
         "sub",
         "del",
         "ins",
-        *by_character,
+        *([f"{others} %"] if others else []),
         "× real time",
     ):
         table.add_column(column, justify="left" if column == "data" else "right")
     for result in results:
-        words = result.words
-        characters = f"{result.characters.rate * 100:.2f}" if result.utterances else NO_RATE
-        low, high = bootstrap_interval(
-            [scored.alignment.words for scored in result.utterances], seed
-        )
+        words = result.first
+        low, high = _interval(result, seed)
         table.add_row(
             result.name + ("*" if result.note else ""),
             str(len(result.utterances)),
@@ -145,7 +157,10 @@ def _totals(results: Sequence[Evaluation], settings: str, seed: int) -> Table:
             str(words.substitutions),
             str(words.deletions),
             str(words.insertions),
-            *([characters] if by_character else []),
+            *(
+                f"{counts.rate * 100:.2f}" if result.utterances else NO_RATE
+                for _, _, counts in _others(result)
+            ),
             f"{result.audio_seconds / max(result.wall_seconds, 1e-9):.1f}",
         )
     return table
@@ -157,20 +172,21 @@ def _speakers(result: Evaluation) -> Table:
     if len(speakers) > SPEAKERS_SHOWN:
         title += f", the worst {SPEAKERS_SHOWN}"
     table = Table(title=title)
-    for column in ("speaker", result.unit, f"{result.rate_name} %"):
+    for column in ("speaker", result.counted, f"{result.rate_name} %"):
         table.add_column(column, justify="left" if column == "speaker" else "right")
     for speaker, counts in list(speakers.items())[:SPEAKERS_SHOWN]:
         table.add_row(speaker, str(counts.reference), f"{counts.rate * 100:.2f}")
     return table
 
 
-def _aligned(scored: Scored, unit: Unit) -> Text:
+def _aligned(scored: Scored, result: Evaluation) -> Text:
     """An utterance with its errors in colour and in signs.
 
     -deleted- +inserted+ reference>hypothesis
     """
-    words = scored.alignment.words
-    text = Text(f"{scored.id} ({words.errors} errors in {words.reference} {unit}) ", style="bold")
+    counts = result.counts_of(scored.alignment)
+    told = f"{scored.id} ({counts.errors} errors in {counts.reference} {result.counted}) "
+    text, between = Text(told, style="bold"), "" if result.counted == "characters" else " "
     for operation, reference, hypothesis in scored.alignment.steps():
         shown = {
             "equal": reference,
@@ -178,5 +194,5 @@ def _aligned(scored: Scored, unit: Unit) -> Text:
             "insert": f"+{hypothesis}+",
             "substitute": f"{reference}>{hypothesis}",
         }[operation]
-        text.append(f"{shown} ", style=f"not bold {STYLES.get(operation, '')}".strip())
+        text.append(f"{shown}{between}", style=f"not bold {STYLES.get(operation, '')}".strip())
     return text

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from lm.text.normalizers import Normalizer, NormalizerName
 from lm.text.phones import PhoneError, fold
+from lm.text.scripts import is_unspaced
 from lm.text.vocabulary import Vocabulary
 from w2v2cli.data.corpora.catalogue import CorpusSplit
 from w2v2cli.data.utterance import Utterance
@@ -59,11 +61,31 @@ class Evaluation:
     wall_seconds: float = 0.0
     unit: Unit = "words"
     """Unit of the counts in `words`."""
+    normalizer: str = ""
+    """How references and transcripts were spelled; empty for phones."""
+
+    @cached_property
+    def counted(self) -> Literal["words", "characters", "phones"]:
+        """What the first error rate counts: characters in scripts without spaces."""
+        if self.unit == "words" and is_unspaced(
+            "".join(scored.alignment.reference for scored in self.utterances)
+        ):
+            return "characters"
+        return self.unit
 
     @property
     def rate_name(self) -> str:
-        """WER, or PER where the model writes phones."""
-        return "PER" if self.unit == "phones" else "WER"
+        """WER; CER in scripts without spaces, PER where the model writes phones."""
+        return {"words": "WER", "characters": "CER", "phones": "PER"}[self.counted]
+
+    def counts_of(self, alignment: Alignment) -> ErrorCounts:
+        """The errors of an utterance, in what is counted first."""
+        return alignment.characters if self.counted == "characters" else alignment.words
+
+    @property
+    def first(self) -> ErrorCounts:
+        """The errors over all utterances, in what is counted first."""
+        return total(self.counts_of(scored.alignment) for scored in self.utterances)
 
     @property
     def words(self) -> ErrorCounts:
@@ -76,21 +98,31 @@ class Evaluation:
         return total(scored.alignment.characters for scored in self.utterances)
 
     def by_speaker(self) -> dict[str, ErrorCounts]:
-        """Word errors of each speaker, the highest rate first; empty when no speaker is known."""
+        """The first errors of each speaker, highest rate first; empty if no speaker is known."""
         counts: dict[str, list[ErrorCounts]] = defaultdict(list)
         for scored in self.utterances:
             if scored.speaker is not None:
-                counts[scored.speaker].append(scored.alignment.words)
+                counts[scored.speaker].append(self.counts_of(scored.alignment))
         totals = {speaker: total(found) for speaker, found in counts.items()}
         return dict(sorted(totals.items(), key=lambda item: -item[1].rate))
 
     def worst(self, count: int) -> list[Scored]:
-        """The utterances with the most word errors."""
-        ranked = sorted(
-            self.utterances,
-            key=lambda s: (-s.alignment.words.errors, -s.alignment.words.rate, s.id),
-        )
-        return [scored for scored in ranked[:count] if scored.alignment.words.errors]
+        """The utterances with the most errors of the first kind."""
+
+        def rank(scored: Scored) -> tuple[int, float, str]:
+            counts = self.counts_of(scored.alignment)
+            return -counts.errors, -counts.rate, scored.id
+
+        ranked = sorted(self.utterances, key=rank)
+        return [s for s in ranked[:count] if self.counts_of(s.alignment).errors]
+
+
+def normalizer_of(spec: SearchSpec, normalizer: NormalizerName | None) -> Normalizer | None:
+    """How references and transcripts are spelled; None takes the model's own; None for phones."""
+    if spec.writes_phones:
+        return None
+    own = spec.vocabulary.normalizer
+    return own if normalizer is None else Normalizer.named(normalizer, language=own.language)
 
 
 def scoring(
@@ -110,10 +142,8 @@ def scoring(
             f"{part.name}: {len(silent)} utterances have no {what} to compare with, "
             f"{silent[0]} first."
         )
-    if not spec.writes_phones:
-        normalize = spec.vocabulary.normalizer
-        if normalizer is not None:
-            normalize = Normalizer.named(normalizer, language=normalize.language)
+    normalize = normalizer_of(spec, normalizer)
+    if normalize is not None:
         if not any(normalize(utterance.text or "") for utterance in part.utterances):
             raise UserError(
                 f"{part.name}: the {normalize.name} normaliser leaves nothing of any reference, so "

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.scoring.error_rate import Alignment, ErrorCounts
-from w2v2cli.recognition.scoring.results import Evaluation, Failure, Scored, Unit, scoring
+from w2v2cli.recognition.scoring.results import (
+    Evaluation,
+    Failure,
+    Scored,
+    Unit,
+    normalizer_of,
+    scoring,
+)
 from w2v2cli.recognition.sharing.rank_files import leftover_lines
 
 if TYPE_CHECKING:
@@ -46,6 +53,8 @@ class ScoredRow:
     """Unit of `alignment.words`."""
     error: str | None = None
     """Why it could not be transcribed."""
+    normalizer: str = ""
+    """How both texts were spelled; empty for phones."""
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of one line; `reference` to `characters` or `error`, never both."""
@@ -64,6 +73,7 @@ class ScoredRow:
             "audio_seconds": self.audio_seconds,
             "wall_seconds": self.wall_seconds,
             "settings": self.settings,
+            **({"normalizer": self.normalizer} if self.normalizer else {}),
         }
 
     @classmethod
@@ -84,6 +94,7 @@ class ScoredRow:
                 json["wall_seconds"],
                 "phones" if unit == "phones" else "words",
                 json.get("error"),
+                str(json.get("normalizer", "")),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a scored utterance: {error}") from None
@@ -107,6 +118,7 @@ def scored_rows(
     """
     score = scoring(part, pipeline.pool.spec, normalizer)
     unit: Unit = "phones" if pipeline.pool.spec.writes_phones else "words"
+    spelled = normalizer_of(pipeline.pool.spec, normalizer)
     audio, began = pipeline.timings.audio, time.perf_counter()
     outcomes = pipeline.transcribe([part.utterances[number].recorded for number in wanted])
     for number, outcome in zip(wanted, outcomes, strict=True):
@@ -122,6 +134,7 @@ def scored_rows(
             (now - began) / ranks.world,
             unit,
             outcome.error if alignment is None else None,
+            "" if spelled is None else str(spelled),
         )
         audio, began = pipeline.timings.audio, now
 
@@ -135,15 +148,17 @@ def evaluation_of(part: CorpusSplit, rows: Iterable[tuple[int, ScoredRow]]) -> E
     failures: list[Failure] = []
     audio = wall = 0.0
     unit: Unit = "words"
+    spelled = ""
     for number, row in rows:
         utterance = part.utterances[number]
         audio, wall = audio + row.audio_seconds, wall + row.wall_seconds
         if row.alignment is None:
             failures.append(Failure(utterance.id, row.error or ""))
             continue
-        unit = row.unit
+        unit, spelled = row.unit, row.normalizer
         scored.append(Scored(utterance.id, utterance.speaker, row.alignment))
-    return Evaluation(part.name, part.note, tuple(scored), tuple(failures), audio, wall, unit)
+    found = tuple(scored), tuple(failures)
+    return Evaluation(part.name, part.note, *found, audio, wall, unit, spelled)
 
 
 def kept_rows(path: Path, folder: Path, settings: str) -> dict[tuple[str, str], ScoredRow]:

@@ -8,6 +8,7 @@ from typing import Literal
 import jiwer
 
 from lm.text.normalizers import Normalizer
+from lm.text.scripts import characters_of, is_unspaced
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.scoring.error_rate import align
@@ -23,11 +24,12 @@ class References:
     def __init__(
         self,
         utterances: Sequence[Utterance],
-        metric: Metric = "wer",
+        metric: Metric | None = "wer",
         normalize: Normalizer = ENGLISH,
     ) -> None:
         """Normalise the references; hypotheses are normalised as they come.
 
+        metric: None takes cer where the references are in a script without spaces, else wer.
         With `per` a reference is the utterance's phones, else the symbols of its text, folded to
         39 if they are TIMIT's; hypotheses are symbols separated by spaces.
 
@@ -42,10 +44,16 @@ class References:
             raise UserError(
                 f"{len(silent)} utterances have no transcript to compare with, {silent[0]} first."
             )
-        self.metric = metric
+        if metric is None:
+            said = "".join(normalize(utterance.text or "") for utterance in utterances)
+            metric = "cer" if is_unspaced(said) else "wer"
+        self.metric: Metric = metric
         self._normalize = normalize
         self._texts = [_spelled(utterance, metric, normalize) for utterance in utterances]
-        self.lengths = [len(text) if metric == "cer" else len(text.split()) for text in self._texts]
+        self.lengths = [
+            len(characters_of(text)) if metric == "cer" else len(text.split())
+            for text in self._texts
+        ]
         """Length of each reference, in the metric's units."""
         self._known: dict[tuple[int, str], int] = {}
         if not self.length:

@@ -125,7 +125,7 @@ def tune_corpus(
     corpus: CorpusSplit,
     options: TuningOptions | None = None,
     *,
-    metric: Metric = "wer",
+    metric: Metric | None = None,
     study: Path | None = None,
     keep: bool = True,
     warn: Callable[[str], None] = lambda sentence: None,
@@ -134,7 +134,7 @@ def tune_corpus(
     """Find the weights with the fewest errors on a corpus, and keep them for later transcription.
 
     settings: resolved from `untuned` options. With `rescore` every trial is exact.
-    metric: wer, cer or per.
+    metric: wer, cer or per; None takes cer for scripts without spaces, else wer.
     study: folder of the trials; None takes one in $W2V2_HOME/studies named after the settings.
         A study that was begun is continued; several processes may work on one at once.
     keep: store the weights where `transcribe` and `eval` find them (see `tuning.kept`).
@@ -172,7 +172,7 @@ def tune_corpus(
                 pool.workers,
                 lambda done, best: on_progress(done, options.trials, f"Tuning {best}".strip()),
             ).run()
-    result = TuningResult(settings, corpus, metric, outcome, folder)
+    result = TuningResult(settings, corpus, references.metric, outcome, folder)
     return replace(result, kept=_keep(result)) if keep else result
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lm.search.greedy import greedy_search
 from lm.text.normalizers import Normalizer
+from lm.text.scripts import is_unspaced
 from lm.text.vocabulary import Vocabulary
 from models.checkpoint import Checkpoint, save_checkpoint
 from models.config import Wav2Vec2Config
@@ -120,10 +121,14 @@ class Finetuning:
 
     @property
     def judged_by(self) -> str:
-        """Name the word or phone error rate, with the language model if there is one."""
+        """Name the error rate, with the language model if there is one.
+
+        It counts words, phones, or in alphabets of scripts without spaces characters.
+        """
         if self.vocabulary.units == "phones":
             return "per"
-        return "wer" if self.pool is None else "wer_lm"
+        rate = "cer" if is_unspaced("".join(sorted(self.vocabulary.letters))) else "wer"
+        return rate if self.pool is None else f"{rate}_lm"
 
     @property
     def blocks(self) -> tuple[int, float]:
