@@ -88,10 +88,19 @@ def opened_table(path: Path) -> Table:
 def _opened(path: Path, process: int, time: int, size: int) -> Table:
     arrow = import_pyarrow()
     try:
-        return _Parquet(path) if path.suffix == ".parquet" else _Arrow(path)
-    except (arrow.ArrowException, OSError) as error:
+        table = _Parquet(path) if path.suffix == ".parquet" else _Arrow(path)
+        _check_names(table.schema)
+        return table
+    except (arrow.ArrowException, OSError, ValueError) as error:
         kind = path.suffix.removeprefix(".").capitalize()
         raise TableError(f"{path} is no {kind} file that can be read: {_reason(error)}.") from None
+
+
+def _check_names(fields: Any) -> None:
+    """Raise UnicodeDecodeError where the name of a column, or of a field in it, is no UTF-8."""
+    for each in fields:
+        str(each.name)  # decoded when it is asked for
+        _check_names(each.type.field(i) for i in range(each.type.num_fields))
 
 
 def import_pyarrow() -> ModuleType:
@@ -124,7 +133,10 @@ class Table:
         """All values of a column, or of a field inside it. Raises TableError."""
         arrow = import_pyarrow()
         try:
-            return self._column(name, field)
+            values = self._column(name, field)
+            if len(values) != self.rows:
+                raise ValueError(f"it has {len(values)} values in {self.rows} rows")
+            return values
         except (arrow.ArrowException, OSError, ValueError) as error:
             raise self._damaged(name, error) from None
 
@@ -135,7 +147,7 @@ class Table:
             return self._value(name, row)
         except KeyError:
             raise TableError(f"{self.path} has no column {name}.") from None
-        except (arrow.ArrowException, OSError) as error:
+        except (arrow.ArrowException, OSError, ValueError) as error:
             raise self._damaged(name, error) from None
 
     def _damaged(self, name: str, error: Exception) -> TableError:
@@ -159,6 +171,8 @@ class _Arrow(Table):
             self._table = arrow.ipc.open_stream(mapped).read_all()
         except arrow.ArrowInvalid:  # not a stream: a file with a footer
             self._table = arrow.ipc.open_file(arrow.memory_map(str(path))).read_all()
+        # Damaged offsets would lead out of the file; only they and texts are read for this.
+        self._table.validate(full=True)
         self.rows, self.schema = self._table.num_rows, self._table.schema
 
     def _column(self, name: str, field: str | None) -> list[Any]:

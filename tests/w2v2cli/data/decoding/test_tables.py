@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import subprocess
 import sys
 
 import numpy as np
@@ -229,3 +230,46 @@ def test_the_library_itself(tmp_path, monkeypatch):
     (tmp_path / "hub").mkdir()
     made.to_parquet(tmp_path / "hub" / "train-00000-of-00001.parquet")
     assert [u.text for u in read_corpus(tmp_path / "hub")] == [row["sentence"] for row in rows]
+
+
+@pytest.mark.parametrize("suffix", [".arrow", ".parquet"])
+def test_a_table_with_bytes_changed_is_read_or_refused(tmp_path, suffix):
+    """In a process of its own: offsets that lead out of a file would end it."""
+    path = tmp_path / f"whole{suffix}"
+    content = table(range(4), client_id=["a", "b", "a", "b"])
+    if suffix == ".parquet":
+        parquet.write_table(content, path)
+    else:
+        with pyarrow.ipc.new_stream(path, content.schema) as file:
+            file.write_table(content)
+    result = subprocess.run(
+        [sys.executable, "-c", MUTATIONS, str(path)], capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert int(result.stdout) > 20  # refusals, so that the changes were not all harmless
+
+
+MUTATIONS = """
+import random, sys
+from pathlib import Path
+from w2v2cli.data.audio import AudioError, read_audio
+from w2v2cli.data.corpora.readers import CorpusError, list_corpus
+
+source, refused = Path(sys.argv[1]), 0
+for seed in range(80):
+    draw, content = random.Random(seed), bytearray(source.read_bytes())
+    for _ in range(draw.choice([1, 2, 5, 20])):
+        ends = draw.randrange(1500), len(content) - 1 - draw.randrange(1500)
+        content[draw.choice([*ends, draw.randrange(len(content))])] = draw.randrange(256)
+    mutated = source.with_name(f"{seed}{source.suffix}")
+    mutated.write_bytes(content[: draw.choice([len(content)] * 9 + [len(content) // 2])])
+    try:
+        for utterance in list_corpus(mutated):
+            try:
+                read_audio(utterance.path)
+            except AudioError:
+                pass
+    except CorpusError:
+        refused += 1
+print(refused)
+"""
