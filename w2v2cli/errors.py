@@ -23,6 +23,8 @@ class UserError(Exception):
     """A job that failed. The message is the sentence that the user reads."""
 
     exit_code = 1
+    told = False
+    """Whether another process of the job prints it."""
 
 
 class UsageError(UserError):
@@ -43,7 +45,8 @@ def exits() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except UserError as error:
-        sys.stderr.write(f"Error: {error}\n")
+        if not error.told:
+            sys.stderr.write(f"Error: {error}\n")
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         if not _reader_has_gone():  # the pipe to one of our processes broke: a fault of the program

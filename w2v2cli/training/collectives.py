@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from w2v2cli.errors import UsageError
+from w2v2cli.errors import UsageError, UserError
 from w2v2cli.processes import Ranks
 
 # The other ranks wait while one writes a checkpoint or finishes its part of a validation.
 TIMEOUT = timedelta(minutes=30)
+
+MadeT = TypeVar("MadeT")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,84 @@ class Collectives:
         if self.world > 1:
             dist.all_gather_object(gathered, value)
         return gathered
+
+    def from_first(self, make: Callable[[], MadeT]) -> MadeT:
+        """Return on every rank what `make` returns on the first; the others do not call it.
+
+        It must be something that can be pickled. Raises on every rank the error of a user or of a
+        file that `make` raises on the first.
+        """
+        if self.world == 1:
+            return make()
+        sent: list[Any] = [None, None]
+        if self.first:
+            try:
+                sent[0] = make()
+            except (UserError, OSError, ValueError) as error:
+                sent[1] = error
+        dist.broadcast_object_list(sent, src=0, device=self._device)
+        made, failure = sent
+        if failure is not None:
+            if isinstance(failure, UserError) and not self.first:
+                failure.told = True
+            raise failure
+        return cast(MadeT, made)
+
+    def state_from_first(self, make: Callable[[], Any]) -> Any:
+        """As `from_first`, for dicts and lists that hold large tensors: these are not pickled.
+
+        On the other ranks they arrive on the device, but for single numbers.
+        """
+        if self.world == 1:
+            return make()
+        tensors: list[Tensor] = []
+        outline = self.from_first(lambda: _outlined(make(), tensors))
+        return _filled(outline, lambda place: self._tensor_from_first(place, tensors))
+
+    def _tensor_from_first(self, place: _Place, tensors: list[Tensor]) -> Tensor:
+        if self.first:
+            tensor = tensors[place.number]
+            dist.broadcast(tensor.to(self.device), src=0)
+            return tensor
+        received = torch.empty(place.shape, dtype=place.dtype, device=self.device)
+        dist.broadcast(received, src=0)
+        return received if received.ndim else received.cpu()
+
+    @property
+    def _device(self) -> torch.device | None:
+        return self.device if self.device.type == "cuda" else None
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A tensor in the outline of a state."""
+
+    number: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+def _outlined(value: Any, tensors: list[Tensor]) -> Any:
+    """Return nested dicts and lists with places for their tensors, which are added to `tensors`."""
+    if isinstance(value, Tensor):
+        tensors.append(value)
+        return _Place(len(tensors) - 1, tuple(value.shape), value.dtype)
+    if isinstance(value, Mapping):
+        return {name: _outlined(inner, tensors) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_outlined(inner, tensors) for inner in value]
+    return value
+
+
+def _filled(outline: Any, tensor_at: Callable[[_Place], Tensor]) -> Any:
+    """Return an outline with its tensors, asked for in their order."""
+    if isinstance(outline, _Place):
+        return tensor_at(outline)
+    if isinstance(outline, dict):
+        return {name: _filled(inner, tensor_at) for name, inner in outline.items()}
+    if isinstance(outline, list):
+        return [_filled(inner, tensor_at) for inner in outline]
+    return outline
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Generic
+from typing import Any, Generic
 
 import torch
 from torch import Tensor, nn
@@ -337,13 +337,12 @@ class Loop(Generic[BatchT, DrawnT]):
             )
 
     def _restore(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if self.collectives.first:
-            self._states.tidy()
-        self.collectives.wait()  # nobody looks for states while the first rank tidies up
-        state = self._states.load(self.warn if self.collectives.first else lambda sentence: None)
+        """Continue from the state that the first rank chooses; the others get it from there."""
+        state = self.collectives.state_from_first(self._newest)
         self.network.train()
         if state is None:
+            begin = self.collectives.state_from_first(self.network.state_dict)
+            self.network.load_state_dict(begin)
             return
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -365,6 +364,11 @@ class Loop(Generic[BatchT, DrawnT]):
                 "the data left in the epoch comes in the same order, but other batches make an "
                 "update, and the masks differ."
             )
+
+    def _newest(self) -> dict[str, Any] | None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._states.tidy()
+        return self._states.load(self.warn)
 
     def _report(
         self, metrics: dict[str, float], log: MetricLog | nullcontext[None], pace: Pace

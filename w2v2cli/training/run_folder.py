@@ -7,10 +7,12 @@ continues from), `best.safetensors` (the best checkpoint) and, after fine-tuning
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +32,18 @@ from w2v2cli.training.optimization import exact_float32, keep_freed_memory
 from w2v2cli.training.tasks.protocol import BatchT, DrawnT, Stream, Task
 
 SETTINGS = "run.json"
+PARTS = "parts"  # of the settings: what the run trains on and begins with
+# How a sentence names a part of a run.
+KINDS = {
+    "corpora": "trained on",
+    "validation": "validated on",
+    "start": "begun from",
+    "vocabulary": "whose symbols were",
+    "language_model": "validated with the language model",
+}
+# What flock says on file systems without locks.
+UNLOCKABLE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+Parts = Mapping[str, Mapping[str, str]]
 UNCOMPARED = "the same call then continues the run, without comparing settings"
 BEST = "best.safetensors"
 # A continued run may change these: they say how it runs, not what it computes.
@@ -112,15 +126,24 @@ def train(
     collectives: Collectives,
     callbacks: Callbacks,
     tensorboard: bool = False,
+    parts: Parts | None = None,
 ) -> Outcome:
     """Train in `folder`, continuing the run it holds.
 
-    Raises UsageError when it holds a run with other settings, UserError when another process trains
-    in it or its files are damaged.
+    parts: what the run trains on and begins with. Only the first rank looks into the folder.
+
+    Raises UsageError when it holds a run with other settings or parts, UserError when another
+    process trains in it or its files are damaged.
     """
-    make_folder(folder)
-    with _locked(folder) if collectives.first else nullcontext():
-        check_settings(folder, config, write=collectives.first)
+
+    def check() -> None:
+        sentence = check_settings(folder, config, parts)
+        if sentence is not None:
+            callbacks.warn(sentence)
+
+    with ExitStack() as held:
+        collectives.from_first(lambda: held.enter_context(locked(folder, callbacks.warn)))
+        collectives.from_first(check)
         for module in network.modules():
             if isinstance(module, ContextNetwork):
                 module.recompute = config.recompute
@@ -183,19 +206,25 @@ def holds_run(folder: Path) -> bool:
     return (folder / SETTINGS).exists() or bool(StateFolder(folder).found())
 
 
-def check_settings(folder: Path, config: RunConfig, write: bool) -> None:
-    """Compare a configuration with the one the folder's first call kept there.
+def check_settings(folder: Path, config: RunConfig, parts: Parts | None = None) -> str | None:
+    """Compare a configuration and the parts of a run with those the folder's first call kept there.
 
-    write: keep it where there is none yet. Raises UsageError where a setting that changes results
-    differs, UserError where the file is damaged.
+    They are kept where there are none yet. A run may be given more updates than it had: then a
+    sentence that says so is returned. Raises UsageError where a setting or part that changes
+    results differs, UserError where the file is damaged.
     """
     path = folder / SETTINGS
     settings = json.loads(json.dumps({"kind": type(config).__name__, **asdict(config)}))
+    kept = {**settings, PARTS: dict(parts or {})}
     if not path.exists():
-        if write:
-            write_whole(path, json.dumps(settings, indent=2) + "\n")
-        return
+        write_whole(path, json.dumps(kept, indent=2) + "\n")
+        return None
     before = _with_later({**LATER, **read_json(path, ["kind"], UNCOMPARED)})
+    kept[PARTS] = {**kept[PARTS], **before.get(PARTS, {})}
+    updates = before.get("schedule", {}).get("updates", math.inf)
+    extended = settings["schedule"]["updates"] > updates
+    if extended:
+        before["schedule"]["updates"] = settings["schedule"]["updates"]
     was, now = dict(flattened(before)), dict(flattened(settings))
     other = [name for name in now if name not in FREE and now[name] != was.get(name)]
     if other:
@@ -206,6 +235,31 @@ def check_settings(folder: Path, config: RunConfig, write: bool) -> None:
             f"{folder} holds a run with other settings: {'; '.join(shown)}. "
             "Name another folder by -o."
         )
+    for name, part in (parts or {}).items():
+        _refuse_other(folder, name, kept[PARTS][name], part)
+    if extended or kept[PARTS] != before.get(PARTS):
+        same = {name: before.get(name, value) for name, value in settings.items()}
+        write_whole(path, json.dumps({**same, PARTS: kept[PARTS]}, indent=2) + "\n")
+    if not extended:
+        return None
+    return (
+        f"This run was made for {updates} updates and goes on to {settings['schedule']['updates']}:"
+        " from here on its learning rate is that of the longer schedule."
+    )
+
+
+def _refuse_other(
+    folder: Path, name: str, before: Mapping[str, str], now: Mapping[str, str]
+) -> None:
+    """Raise UsageError where a part of a run has another content."""
+    if before["digest"] == now["digest"] and (now["digest"] or before["name"] == now["name"]):
+        return
+    shown = [f"{p['name']} ({p['what']})" if p["what"] else p["name"] for p in (before, now)]
+    changed = "; its content has changed" if shown[0] == shown[1] else ""
+    raise UsageError(
+        f"{folder} holds a run {KINDS.get(name, f'whose {name} was')} {shown[0]}, and this call "
+        f"names {shown[1]}{changed}. Name another folder by -o."
+    )
 
 
 def _with_later(settings: dict[str, Any]) -> dict[str, Any]:
@@ -233,8 +287,13 @@ def read_json(path: Path, keys: Collection[str], consequence: str) -> dict[str, 
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which ends with the process however that ends."""
+def locked(folder: Path, warn: Callable[[str], None] = _ignored) -> Iterator[None]:
+    """Make a folder and hold its lock, which ends with the process however that ends.
+
+    Some file systems of clusters have no locks: then a sentence asks the user to take care. Raises
+    UserError where another process holds it.
+    """
+    make_folder(folder)
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -242,4 +301,11 @@ def _locked(folder: Path) -> Iterator[None]:
             raise UserError(
                 f"Another process is training in {folder}: wait for it, or name another folder."
             ) from None
+        except OSError as error:
+            if error.errno not in UNLOCKABLE:
+                raise
+            warn(
+                f"The file system of {folder} has no locks ({error.strerror}): see to it that no "
+                "other process trains there."
+            )
         yield

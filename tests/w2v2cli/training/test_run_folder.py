@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import json
 from dataclasses import dataclass
 
@@ -11,24 +13,87 @@ from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import changed
 from w2v2cli.training.optimization import exact_float32
 from w2v2cli.training.recipes import FINETUNING, LANGUAGE_MODELS, PRETRAINING
-from w2v2cli.training.run_folder import check_settings, make_folder, settled
+from w2v2cli.training.run_folder import check_settings, locked, make_folder, settled
 from w2v2cli.training.runs.vocabulary import KEPT, keep_vocabulary, vocabulary_of
 
 CONFIG = FINETUNING["demo"]()
 
 
 def test_a_continued_run_may_change_how_it_runs_but_not_what_it_computes(tmp_path):
-    check_settings(tmp_path, CONFIG, write=True)
-    check_settings(tmp_path, changed(CONFIG, {"save_every": 7, "compile": True}), write=True)
+    check_settings(tmp_path, CONFIG)
+    check_settings(tmp_path, changed(CONFIG, {"save_every": 7, "compile": True}))
     with pytest.raises(UsageError, match="dropout was 0.0 and is 0.5"):
-        check_settings(tmp_path, changed(CONFIG, {"dropout": 0.5}), write=True)
+        check_settings(tmp_path, changed(CONFIG, {"dropout": 0.5}))
+
+
+def part(name, digest, what=""):
+    return {"name": name, "what": what, "digest": digest}
+
+
+def test_a_run_refuses_other_corpora_and_another_start_in_a_sentence(tmp_path):
+    parts = {"corpora": part("mine", "a", "20 recordings, 0.10 h"), "start": part("base.pt", "b")}
+    check_settings(tmp_path, CONFIG, parts)
+    moved = {**parts, "start": part("elsewhere/base.pt", "b")}
+    assert check_settings(tmp_path, CONFIG, moved) is None
+    other = {**parts, "corpora": part("yours", "c", "21 recordings, 0.11 h")}
+    sentence = (
+        r"a run trained on mine \(20 recordings, 0.10 h\), and this call names yours "
+        r"\(21 recordings, 0.11 h\). Name another folder by -o\."
+    )
+    with pytest.raises(UsageError, match=sentence):
+        check_settings(tmp_path, CONFIG, other)
+    other = {**parts, "start": part("base.pt", "c")}
+    with pytest.raises(UsageError, match="begun from base.pt, .* its content has changed"):
+        check_settings(tmp_path, CONFIG, other)
+    with pytest.raises(UsageError, match="begun from base.pt, and this call names random weights"):
+        check_settings(tmp_path, CONFIG, {**parts, "start": part("random weights", "")})
+
+
+def test_a_run_of_before_takes_down_its_parts_when_it_is_continued(tmp_path):
+    check_settings(tmp_path, CONFIG)
+    check_settings(tmp_path, CONFIG, {"corpora": part("mine", "a")})
+    with pytest.raises(UsageError, match="trained on mine"):
+        check_settings(tmp_path, CONFIG, {"corpora": part("yours", "b")})
+
+
+def test_a_run_may_be_extended_but_not_shortened(tmp_path):
+    parts = {"corpora": part("mine", "a")}
+    check_settings(tmp_path, changed(CONFIG, {"schedule.updates": 40}), parts)
+    longer = changed(CONFIG, {"schedule.updates": 60})
+    told = check_settings(tmp_path, longer, parts)
+    assert told is not None and "was made for 40 updates and goes on to 60" in told
+    assert check_settings(tmp_path, longer, parts) is None
+    with pytest.raises(UsageError, match="schedule.updates was 60 and is 40"):
+        check_settings(tmp_path, changed(CONFIG, {"schedule.updates": 40}), parts)
+    with pytest.raises(UsageError, match="trained on mine"):
+        check_settings(tmp_path, longer, {"corpora": part("yours", "b")})
+
+
+def test_a_second_process_in_a_folder_is_refused_and_a_file_system_without_locks_is_told(
+    tmp_path, monkeypatch
+):
+    told = []
+    refused = pytest.raises(UserError, match="Another process is training")
+    with locked(tmp_path), refused, locked(tmp_path):
+        pass
+
+    def flock(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked(tmp_path, told.append):
+        pass
+    assert told == [
+        f"The file system of {tmp_path} has no locks (No locks available): see to it that no other "
+        "process trains there."
+    ]
 
 
 def test_other_settings_are_named_one_by_one(tmp_path):
-    check_settings(tmp_path, CONFIG, write=True)
+    check_settings(tmp_path, CONFIG)
     other = changed(CONFIG, {"schedule.updates": 7, "mask.time_span": 5})
     with pytest.raises(UsageError) as refused:
-        check_settings(tmp_path, other, write=True)
+        check_settings(tmp_path, other)
     was = CONFIG.schedule.updates
     assert f"schedule.updates was {was} and is 7; mask.time_span was" in str(refused.value)
     assert "{" not in str(refused.value)
@@ -46,7 +111,7 @@ def test_a_file_cannot_be_the_folder_of_a_run(tmp_path):
 def test_damaged_settings_are_a_sentence_that_says_what_to_do(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(UserError, match="run.json is empty or damaged. Delete it"):
-        check_settings(tmp_path, CONFIG, write=True)
+        check_settings(tmp_path, CONFIG)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}"])
@@ -67,16 +132,16 @@ def test_a_run_from_before_exponential_decays_has_a_linear_one(tmp_path):
         config = FINETUNING[name]()
         folder = tmp_path / name
         folder.mkdir()
-        check_settings(folder, config, write=True)
+        check_settings(folder, config)
         settings = json.loads((folder / "run.json").read_text())
         del settings["schedule"]["decay"]
         (folder / "run.json").write_text(json.dumps(settings))
         if alike:
-            check_settings(folder, config, write=True)
+            check_settings(folder, config)
         else:
-            check_settings(folder, changed(config, {"schedule.decay": "linear"}), write=True)
+            check_settings(folder, changed(config, {"schedule.decay": "linear"}))
             with pytest.raises(UsageError, match="schedule.decay was linear and is exponential"):
-                check_settings(folder, config, write=True)
+                check_settings(folder, config)
 
 
 ALONE = Collectives(Ranks(), torch.device("cpu"))
@@ -96,11 +161,11 @@ def test_auto_asks_the_device_once_and_a_run_keeps_what_it_began_with(tmp_path, 
     notes = []
     instructions("avx512_bf16")
     begun = settled(CONFIG, tmp_path, ALONE, notes.append)
-    check_settings(tmp_path, begun, write=True)
+    check_settings(tmp_path, begun)
     assert begun.precision == json.loads((tmp_path / "run.json").read_text())["precision"] == "bf16"
     instructions()  # as after a move to another machine
     continued = settled(CONFIG, tmp_path, ALONE, notes.append)
-    check_settings(tmp_path, continued, write=True)
+    check_settings(tmp_path, continued)
     assert continued == begun
     assert settled(CONFIG, tmp_path / "other", ALONE, notes.append).precision == "fp32"
     assert notes == [
@@ -111,7 +176,7 @@ def test_auto_asks_the_device_once_and_a_run_keeps_what_it_began_with(tmp_path, 
     asked = settled(changed(CONFIG, {"precision": "fp32"}), tmp_path, ALONE, notes.append)
     assert notes[3:] == ["Precision: fp32."]
     with pytest.raises(UsageError, match="precision was bf16 and is fp32"):
-        check_settings(tmp_path, asked, write=True)
+        check_settings(tmp_path, asked)
 
 
 def test_all_ranks_take_the_precision_of_the_first(tmp_path, instructions):

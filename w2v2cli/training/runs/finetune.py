@@ -14,7 +14,6 @@ from lm.text.vocabulary import ENGLISH, Vocabulary
 from models.config import PRESETS
 from models.importers.languages import languages_of
 from models.importers.reader import read_model
-from w2v2cli.data.corpora.readers import ignored
 from w2v2cli.data.dataset import LeftOut, TrainingSet, budget_samples, labelled
 from w2v2cli.data.hub import OnProgress
 from w2v2cli.data.locations import ModelLocation, resolve_lm, resolve_model
@@ -30,9 +29,15 @@ from w2v2cli.training.collectives import Collectives, joined
 from w2v2cli.training.config import FinetuneConfig, changed
 from w2v2cli.training.metrics import Progress
 from w2v2cli.training.recipes import FINETUNING
-from w2v2cli.training.run_folder import Callbacks, holds_run, settled, train
+from w2v2cli.training.run_folder import Callbacks, Parts, holds_run, settled, train
 from w2v2cli.training.runs.alphabet import alphabet_lines
 from w2v2cli.training.runs.dry_run import DryRun, batch_description, dry_run
+from w2v2cli.training.runs.identity import (
+    language_model_part,
+    recordings_part,
+    start_part,
+    vocabulary_part,
+)
 from w2v2cli.training.runs.result import RunResult, result_of
 from w2v2cli.training.runs.selection import run_all
 from w2v2cli.training.runs.sources import (
@@ -104,15 +109,14 @@ def finetune(
     if not runs:
         raise UsageError(f"--seeds must be at least 1, got {seeds}.")
     phones = runs[0].units == "phones"
-    first = Ranks.from_environment().first
-    sources = labelled_recordings(
-        names, shards, text_of(valid), path_of(data), phones, note if first else ignored
-    )
     validation = _Validation(lm, path_of(lexicon))
     metadata = {"recipe": recipe, "corpora": [shards] if shards else names}
-    job = _Job(str(model), *sources, validation, metadata, tensorboard)
     callbacks = Callbacks(on_progress, warn, note, wandb)
     with joined(place) as collectives:
+        sources = collectives.from_first(
+            lambda: labelled_recordings(names, shards, text_of(valid), path_of(data), phones, note)
+        )
+        job = _Job(str(model), *sources, validation, metadata, tensorboard, text_of(valid))
         if len(runs) == 1:
             return job.run(runs[0], Path(output), collectives, callbacks)
         return run_all(job.run, runs, Path(output), collectives, callbacks)
@@ -271,6 +275,7 @@ class _Job:
     validation: _Validation
     metadata: dict[str, Any]
     tensorboard: bool
+    valid_name: str | None
 
     def run(
         self, config: FinetuneConfig, folder: Path, collectives: Collectives, callbacks: Callbacks
@@ -281,11 +286,7 @@ class _Job:
                 f"No utterance of {', '.join(self.metadata['corpora'])} is left to train on: all "
                 "are held out for validation. Name more corpora, or another one by --valid."
             )
-        start = start_of(self.model, config)
-        kept_in = folder if holds_run(folder) else None
-        vocabulary = vocabulary_of(config, self.train.texts, kept_in, start.vocabulary)
-        if collectives.first:
-            keep_vocabulary(vocabulary, folder)
+        start, vocabulary = self._beginning(config, folder, collectives)
         spell, fastest = vocabulary.transcript_ids, max(config.speeds)
         learned, left_out = labelled(self.train, spell, start.config, fastest, longest(config))
         most = budget_samples(max(config.batch_seconds, VALIDATION_BATCH_SECONDS))
@@ -320,10 +321,47 @@ class _Job:
             task = Finetuning(config, start, vocabulary, held_out, pool, metadata)
             network = build(start, config, vocabulary)
             stream = audio_stream(config, learned, collectives)
+            parts = collectives.from_first(lambda: self._parts(vocabulary))
             outcome = train(
-                network, task, config, stream, folder, collectives, callbacks, self.tensorboard
+                network,
+                task,
+                config,
+                stream,
+                folder,
+                collectives,
+                callbacks,
+                self.tensorboard,
+                parts,
             )
-        return result_of(outcome, folder, task.judged_by)
+        return collectives.from_first(lambda: result_of(outcome, folder, task.judged_by))
+
+    def _beginning(
+        self, config: FinetuneConfig, folder: Path, collectives: Collectives
+    ) -> tuple[Start, Vocabulary]:
+        """Return what the run begins with; the weights only on the first rank, which reads them."""
+        read: list[Start] = []
+
+        def begin() -> tuple[Start, Vocabulary]:
+            read.append(start_of(self.model, config))
+            kept_in = folder if holds_run(folder) else None
+            vocabulary = vocabulary_of(config, self.train.texts, kept_in, read[0].vocabulary)
+            keep_vocabulary(vocabulary, folder)
+            return replace(read[0], weights=None), vocabulary
+
+        start, vocabulary = collectives.from_first(begin)
+        return (read[0] if read else start), vocabulary
+
+    def _parts(self, vocabulary: Vocabulary) -> Parts:
+        """What `run.json` keeps beside the settings."""
+        names = " ".join(self.metadata["corpora"])
+        lm, lexicon = self.validation.lm, self.validation.lexicon
+        return {
+            "corpora": recordings_part(names, self.train),
+            "validation": recordings_part(self.valid_name or f"part of {names}", self.valid),
+            "start": start_part(self.model),
+            "vocabulary": vocabulary_part(vocabulary.symbols, metadata_of(vocabulary)),
+            "language_model": language_model_part(lm, lexicon),
+        }
 
     def _refuse_nothing(self, learned: TrainingSet, held_out: TrainingSet) -> None:
         """Raise UserError where no utterance is left to train or to validate on."""

@@ -118,10 +118,22 @@ class _Job:
             stream = TextStream(
                 shards, blocks, rows, config.seed, ranks.rank, ranks.world, config.accumulate
             )
+            parts = {
+                "corpora": _part(self.files, shards),
+                "validation": _part(self.held_out, other),
+            }
             outcome = train(
-                network, task, config, stream, self.folder, ranks, callbacks, self.tensorboard
+                network,
+                task,
+                config,
+                stream,
+                self.folder,
+                ranks,
+                callbacks,
+                self.tensorboard,
+                parts,
             )
-            return result_of(outcome, self.folder, task.judged_by)
+            return ranks.from_first(lambda: result_of(outcome, self.folder, task.judged_by))
 
     def _dictionary(self, ranks: Collectives, note: Callable[[str], None]) -> Dictionary:
         """The most frequent words, chosen by the first rank and kept in the folder of the run."""
@@ -153,6 +165,13 @@ class _Job:
         if ranks.first:
             ranks.wait()
         return made
+
+
+def _part(files: Sequence[Path], words: TokenShards) -> Mapping[str, str]:
+    """Describe a text as `run.json` keeps it; the numbers of its words tell it from others."""
+    what = f"{words.tokens} words in {words.sentences} sentences"
+    names = " ".join(path.name for path in files)
+    return {"name": names, "what": what, "digest": f"{what}, {words.unknown} unknown"}
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,17 @@ import torch
 
 from models.importers.reader import read_model
 from models.pretraining import Wav2Vec2ForPretraining
-from w2v2cli.data.corpora.readers import ignored
 from w2v2cli.data.dataset import LeftOut, TrainingSet, budget_samples
 from w2v2cli.data.locations import resolve_model
 from w2v2cli.errors import UsageError, UserError
-from w2v2cli.processes import Ranks
 from w2v2cli.recognition.devices import resolve_device
-from w2v2cli.training.collectives import joined
+from w2v2cli.training.collectives import Collectives, joined
 from w2v2cli.training.config import PretrainConfig, changed
 from w2v2cli.training.metrics import Progress
 from w2v2cli.training.recipes import PRETRAINING
-from w2v2cli.training.run_folder import Callbacks, settled, train
+from w2v2cli.training.run_folder import Callbacks, Parts, settled, train
 from w2v2cli.training.runs.dry_run import DryRun, batch_description, dry_run
+from w2v2cli.training.runs.identity import recordings_part, start_part
 from w2v2cli.training.runs.result import RunResult, result_of
 from w2v2cli.training.runs.sources import (
     Corpora,
@@ -83,19 +82,34 @@ def pretrain(
         "started_from": text_of(model),
         "seed": config.seed,
     }
-    start = None if model is None else read_start(str(model))
-    network_config(config, start)  # refuses what cannot be before anything is read
-    first = Ranks.from_environment().first
-    sets = unlabelled_recordings(
-        names,
-        shards,
-        text_of(valid),
-        path_of(data),
-        config.shortest_seconds,
-        note if first else ignored,
-    )
-    job = _Job(config, start, *sets, metadata, Path(output), tensorboard)
-    return job.run(place, Callbacks(on_progress, warn, note, wandb))
+    if model is None:
+        network_config(config)  # refuses what cannot be before anything is read
+    with joined(place) as collectives:
+        start = _start_from_first(text_of(model), config, collectives)
+        sets = collectives.from_first(
+            lambda: unlabelled_recordings(
+                names, shards, text_of(valid), path_of(data), config.shortest_seconds, note
+            )
+        )
+        job = _Job(config, start, *sets, metadata, Path(output), tensorboard, text_of(valid))
+        return job.run(collectives, Callbacks(on_progress, warn, note, wandb))
+
+
+def _start_from_first(
+    name: str | None, config: PretrainConfig, collectives: Collectives
+) -> Start | None:
+    """Return the checkpoint to go on from; its weights only on the first rank, which reads them."""
+    if name is None:
+        return None
+    read: list[Start] = []
+
+    def begin() -> Start:
+        read.append(read_start(name))
+        network_config(config, read[0])
+        return replace(read[0], weights=None)
+
+    outline = collectives.from_first(begin)
+    return read[0] if read else outline
 
 
 @dataclass(frozen=True)
@@ -108,26 +122,36 @@ class _Job:
     metadata: dict[str, Any]
     folder: Path
     tensorboard: bool
+    valid: str | None
 
-    def run(self, device: torch.device, callbacks: Callbacks) -> RunResult:
-        with joined(device) as collectives:
-            config = settled(self.config, self.folder, collectives, callbacks.note)
-            if collectives.first:
-                self._describe(callbacks.note, collectives.world)
-            network = build(config, self.start)
-            validation = reading_of(config).epoch(self.held_out, 0)
-            task = Pretraining(config, validation, self.metadata, self.start)
-            outcome = train(
-                network,
-                task,
-                config,
-                audio_stream(config, self.learned, collectives),
-                self.folder,
-                collectives,
-                callbacks,
-                self.tensorboard,
-            )
-            return result_of(outcome, self.folder, task.judged_by)
+    def run(self, collectives: Collectives, callbacks: Callbacks) -> RunResult:
+        config = settled(self.config, self.folder, collectives, callbacks.note)
+        if collectives.first:
+            self._describe(callbacks.note, collectives.world)
+        network = build(config, self.start)
+        validation = reading_of(config).epoch(self.held_out, 0)
+        task = Pretraining(config, validation, self.metadata, self.start)
+        outcome = train(
+            network,
+            task,
+            config,
+            audio_stream(config, self.learned, collectives),
+            self.folder,
+            collectives,
+            callbacks,
+            self.tensorboard,
+            collectives.from_first(self._parts),
+        )
+        return collectives.from_first(lambda: result_of(outcome, self.folder, task.judged_by))
+
+    def _parts(self) -> Parts:
+        """What `run.json` keeps beside the settings."""
+        names = " ".join(self.metadata["corpora"])
+        return {
+            "corpora": recordings_part(names, self.learned),
+            "validation": recordings_part(self.valid or f"part of {names}", self.held_out),
+            "start": start_part(self.metadata["started_from"]),
+        }
 
     def _describe(self, note: Callable[[str], None], world: int) -> None:
         if self.left_out:

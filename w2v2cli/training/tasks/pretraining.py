@@ -63,7 +63,8 @@ class Start:
     name: str
     """What the user calls it."""
     config: Wav2Vec2Config
-    weights: Mapping[str, Tensor]
+    weights: Mapping[str, Tensor] | None
+    """None on ranks that get them from the first one."""
 
 
 def build(run: PretrainConfig, start: Start | None = None) -> Wav2Vec2ForPretraining:
@@ -73,7 +74,7 @@ def build(run: PretrainConfig, start: Start | None = None) -> Wav2Vec2ForPretrai
     """
     torch.manual_seed(run.seed)
     network = Wav2Vec2ForPretraining(network_config(run, start))
-    if start is not None:
+    if start is not None and start.weights is not None:
         try:
             check_weights(start.weights, network)
         except ValueError as error:

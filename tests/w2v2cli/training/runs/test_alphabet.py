@@ -108,14 +108,14 @@ def test_a_kept_vocabulary_remembers_its_normaliser(tmp_path):
 
 
 def test_runs_from_before_there_were_alphabets_go_on(tmp_path):
-    check_settings(tmp_path, config(), write=True)
+    check_settings(tmp_path, config())
     settings = json.loads((tmp_path / "run.json").read_text())
     for name in ("alphabet", "normalizer", "case", "language"):
         del settings[name]
     (tmp_path / "run.json").write_text(json.dumps(settings))
-    check_settings(tmp_path, config(), write=False)
+    check_settings(tmp_path, config())
     with pytest.raises(UsageError, match="alphabet was auto and is english"):
-        check_settings(tmp_path, config(alphabet="english"), write=False)
+        check_settings(tmp_path, config(alphabet="english"))
 
 
 def test_lines_list_letters_rare_ones_and_changes():

@@ -1,0 +1,69 @@
+"""Two real processes over Gloo."""
+
+import os
+import subprocess
+import sys
+from random import randint
+
+import pytest
+import torch
+
+from w2v2cli.errors import UserError
+from w2v2cli.processes import Ranks
+from w2v2cli.training.collectives import Collectives
+
+SCRIPT = """
+import torch
+from w2v2cli.errors import UserError, exits
+from w2v2cli.training.collectives import joined
+
+def fail():
+    raise UserError("All states are damaged.")
+
+def state():
+    moments = {0: {"step": torch.tensor(7.0), "mean": torch.arange(6.0).reshape(2, 3)}}
+    return {"network": {"w": torch.full((3,), 5.0)}, "moments": moments, "best": [1.5, None]}
+
+with joined(torch.device("cpu")) as ranks:
+    assert ranks.from_first(lambda: ranks.rank) == 0
+    expected = state()
+    found = ranks.state_from_first(state if ranks.first else fail)
+    assert found.keys() == expected.keys() and found["best"] == [1.5, None]
+    assert torch.equal(found["network"]["w"], expected["network"]["w"])
+    for name, value in expected["moments"][0].items():
+        assert torch.equal(found["moments"][0][name], value), name
+    assert ranks.state_from_first(lambda: None) is None
+    try:
+        ranks.from_first(fail)
+    except UserError as error:
+        assert str(error) == "All states are damaged." and error.told != ranks.first
+        print("both fail", flush=True)
+    with exits():
+        ranks.from_first(fail)
+"""
+
+
+def test_what_the_first_rank_finds_or_fails_at_is_the_same_on_all():
+    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--no-python"]
+    port = ["--master-port", str(randint(20_000, 60_000))]
+    result = subprocess.run(
+        [sys.executable, "-m", *launcher, *port, sys.executable, "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert result.stdout.split("\n")[:2] == ["both fail"] * 2, result.stderr
+    assert result.stderr.count("Error: All states are damaged.") == 1
+
+
+def test_one_process_makes_it_itself():
+    alone = Collectives(Ranks(), torch.device("cpu"))
+    kept = {"w": torch.zeros(3)}
+    assert alone.from_first(lambda: 5) == 5 and alone.state_from_first(lambda: kept) is kept
+
+    def fail():
+        raise UserError("no")
+
+    with pytest.raises(UserError, match="no"):
+        alone.from_first(fail)
