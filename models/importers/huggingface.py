@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import Checkpoint, CheckpointError
+from models.importers.families import FAMILIES
 from models.importers.huggingface_config import family_prefix, json_object, network_config
 from models.importers.key_table import to_ours, with_parts
 from models.importers.languages import adapter_path
@@ -19,6 +21,11 @@ from storage.tensors import shortened
 POSITION = "wav2vec2.encoder.pos_conv_embed.conv"
 BLOCK = "wav2vec2.encoder.layers.{i}"
 HEADS = ("lm_head.", "quantizer.", "project_")
+# The heads with which UniSpeech's models are pretrained: other objectives than wav2vec 2.0's.
+OTHER_OBJECTIVES = (
+    r"(quantizer|project_hid|project_q|ctc_proj|speaker_proj|layer_norm_for_extract)\..*",
+    "label_embeddings_concat",
+)
 OUR_BLOCK = "wav2vec2.context_network.blocks.{i}"
 KEYS = (
     *with_parts(
@@ -89,6 +96,8 @@ def read_huggingface(folder: Path, language: str | None = None) -> Checkpoint:
     weights, count = _weights(folder), None
     if language is not None:
         weights, count = _with_adapter(weights, folder, language)
+    if prefix != FAMILIES["wav2vec2"]:
+        weights = {n: w for n, w in weights.items() if not _of_another_objective(n)}
     ours = to_ours(_with_our_prefix(weights, prefix), KEYS, folder)
     if "quantizer.codebook" in ours:
         # (1, GV, d/G) -> (GV, d/G)
@@ -117,6 +126,10 @@ def _with_our_prefix(weights: dict[str, Tensor], prefix: str) -> dict[str, Tenso
     }
 
 
+def _of_another_objective(name: str) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in OTHER_OBJECTIVES)
+
+
 def _with_adapter(
     weights: dict[str, Tensor], folder: Path, language: str
 ) -> tuple[dict[str, Tensor], int | None]:
@@ -137,7 +150,10 @@ def _with_adapter(
         raise CheckpointError(
             f"{path} does not fit the network: they differ in {shortened(differences)}."
         )
-    return weights | adapter, len(adapter["lm_head.weight"])
+    head = adapter["lm_head.weight"]
+    if head.dim() != 2:
+        raise CheckpointError(f"{path} has an output layer that is no matrix.")
+    return weights | adapter, len(head)
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:

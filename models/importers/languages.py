@@ -43,7 +43,7 @@ def check_language(folder: Path, language: str) -> None:
     if not known:
         own = own_language(folder)
         if own != language:
-            also = "" if own is None else f" but {own}"
+            also = "" if own is None else f": it is for {own}"
             raise LanguageError(f"{folder} has no adapters of languages, so no {language!r}{also}.")
     elif language not in known:
         raise LanguageError(

@@ -207,6 +207,8 @@ def json_file(path: Path, optional: bool = False) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
         raise LabelsError(f"{path} is not JSON: {error}.") from None
+    except OSError as error:
+        raise LabelsError(f"{path} cannot be read: {error.strerror}.") from None
     if not isinstance(content, dict):
         raise LabelsError(
             f"{path} does not give each label its number."

@@ -10,6 +10,7 @@ from models.checkpoint import CheckpointError, build_ctc
 from models.importers.families import RELATIVES
 from models.importers.huggingface import read_huggingface
 from models.pretraining import Wav2Vec2ForPretraining
+from models.wav2vec2 import Wav2Vec2
 
 CONVOLUTIONS = {
     "conv_dim": (24,) * 7,
@@ -116,6 +117,31 @@ def test_a_network_without_its_head_is_pretrained(family, tmp_path):
     bare, whole = read_huggingface(tmp_path), read_huggingface(with_head)
     assert bare.labels is None and bare.weights.keys() < whole.weights.keys()
     assert all(torch.equal(whole.weights[name], bare.weights[name]) for name in bare.weights)
+
+
+@pytest.mark.parametrize("family", ["UniSpeech", "UniSpeechSat"])
+@torch.inference_mode()
+def test_models_pretrained_by_another_objective_are_read_without_it(family, tmp_path):
+    """As published: the network to start from, without heads that wav2vec 2.0 does not have."""
+    import transformers
+
+    config = getattr(transformers, f"{family}Config")(**SMALL)
+    theirs = shaken(getattr(transformers, f"{family}ForPreTraining")(config).eval())
+    theirs.save_pretrained(tmp_path)
+    checkpoint = read_huggingface(tmp_path)
+    assert checkpoint.labels is None
+    ours = Wav2Vec2(checkpoint.config).eval()
+    weights = {n.removeprefix("wav2vec2."): w for n, w in checkpoint.weights.items()}
+    ours.load_state_dict(weights)  # every weight, and no other
+    waveform = torch.randn(1, 8000)
+    found, _ = ours(waveform, torch.tensor([8000]))
+    network = getattr(theirs, theirs.base_model_prefix)
+    expected = network(normalized(waveform)).last_hidden_state
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def normalized(waveform):
+    return (waveform - waveform.mean()) / (waveform.var(unbiased=False) + 1e-5).sqrt()
 
 
 @pytest.mark.parametrize("shape", [SHAPES["base"], SHAPES["XLS-R 1B"]], ids=["base", "XLS-R"])

@@ -127,6 +127,10 @@ def test_an_adapter_of_another_network(folder, tmp_path):
     save_file(adapter, tmp_path / "adapter.tur.safetensors")
     with pytest.raises(CheckpointError, match=f"does not fit the network: they differ in {name}"):
         read_huggingface(tmp_path, "tur")
+    adapter[name] = torch.zeros(48)
+    save_file(adapter | {"lm_head.weight": torch.zeros(())}, tmp_path / "adapter.tur.safetensors")
+    with pytest.raises(CheckpointError, match="has an output layer that is no matrix"):
+        read_huggingface(tmp_path, "tur")
     (tmp_path / "adapter.tur.safetensors").write_bytes(b"no tensors")
     assert quick_outputs(tmp_path, "tur") is None
     with pytest.raises(CheckpointError, match=r"adapter\.tur\.safetensors is damaged"):

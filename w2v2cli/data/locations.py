@@ -318,6 +318,8 @@ def _own_lm(model: ModelLocation, lexicon: Path | None, on_progress: OnProgress)
         weights = carried.weights
     except ValueError as error:
         raise UserError(str(error)) from error
+    except OSError as error:
+        raise UserError(f"{error.filename or folder} cannot be read: {error.strerror}.") from None
     words = None if lexicon is not None else carried.unigrams
     kind: LmKind = "arpa" if _lists_words(carried.path) else "kenlm"
     if kind == "kenlm" and lexicon is None and words is None:
