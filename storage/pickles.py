@@ -96,8 +96,9 @@ def load_pickle(path: Path) -> Any:
         reason = f"asks to run {code}" if code else "is not a checkpoint that can be read safely"
         raise PickleError(f"{path} {reason}: it was not opened any further.") from None
     except DAMAGE as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise PickleError(f"{path} is damaged or not a PyTorch file: {first_line}.") from None
+        reason = (str(error).splitlines() or [""])[0].rstrip(".")
+        why = f": {reason}" if " " in reason else ""  # a single word or number explains nothing
+        raise PickleError(f"{path} is damaged or not a PyTorch file{why}.") from None
 
 
 def plain(value: Any) -> Any:

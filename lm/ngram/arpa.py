@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO, cast
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from storage.whole import whole_file
 
 BLOCK = 100_000  # n-grams formatted at a time
 GZIP_LEVEL = 6
+UNPACKED, TAIL = 1 << 20, 64  # bytes read at a time, and those that a file's end is among
 
 
 class ArpaError(ValueError):
@@ -66,7 +67,7 @@ def _lines(vocabulary: tuple[str, ...], order: BackoffOrder, highest: bool) -> I
 
 
 @contextmanager
-def open_arpa(path: Path) -> Iterator[IO[str]]:
+def open_arpa(path: Path) -> Iterator[io.TextIOWrapper]:
     """Open an ARPA file as text. Raises ArpaError where gzip or the encoding is broken."""
     try:
         with (
@@ -83,6 +84,18 @@ def read_counts(path: Path) -> list[int]:
     """The number of n-grams of each order, from the header. Raises ArpaError."""
     with open_arpa(path) as file:
         return _header(file, path)
+
+
+def check_end(path: Path) -> None:
+    """Raise ArpaError where a file does not end as ARPA files do; gzip is unpacked to the end."""
+    with open_arpa(path) as text:
+        file, tail = cast(BinaryIO, text.buffer), b""
+        if path.suffix != ".gz":
+            file.seek(max(path.stat().st_size - TAIL, 0))
+        while block := file.read(UNPACKED):
+            tail = (tail + block)[-TAIL:]
+    if not tail.rstrip().endswith(b"\\end\\"):
+        raise ArpaError(f"{path} does not end with \\end\\: it is cut short.")
 
 
 def read_unigrams(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -107,5 +108,6 @@ def why_unreadable(path: Path, kenlm_says: str) -> str:
         except ValueError as error:
             return str(error)
     reason = " ".join(kenlm_says.rpartition("Exception.")[2].split())
+    reason = re.sub(r"\.? Byte: \d+\)?$", "", reason)
     shown = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"
     return f"{path} cannot be read as an ARPA or KenLM file: {shown}"

@@ -59,10 +59,13 @@ class Lexicon:
         """Read lines `word<TAB>s p e l l i n g |`, gzip by name; a word may have several lines.
 
         Words that the alphabet cannot spell go to `unspellable`. Raises LexiconError that names the
-        line for a word without a spelling, and for a file that is damaged or not UTF-8; OSError for
-        one that cannot be opened.
+        line for a word without a spelling, and for a file that is damaged, not UTF-8 or without a
+        word; OSError for one that cannot be opened.
         """
-        return cls._built(_lines(path), vocabulary)
+        found = cls._built(_lines(path), vocabulary)
+        if not found.spellings and not found.unspellable:
+            raise LexiconError(f"The lexicon {path} holds no word.")
+        return found
 
     @classmethod
     def _built(
@@ -111,5 +114,5 @@ def _lines(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
                     )
     except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise LexiconError(
-            f"The lexicon {path} is damaged or not text after line {number}: {error}."
+            f"The lexicon {path} is damaged or not UTF-8 text after line {number}: {error}."
         ) from None

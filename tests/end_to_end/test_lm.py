@@ -1,5 +1,6 @@
 """`w2v2 lm info` and `w2v2 lm score` on both kinds of language model."""
 
+import gzip
 import math
 from collections import Counter
 
@@ -181,3 +182,34 @@ def test_impossible_thresholds_are_refused_before_the_text_is_read(tmp_path, pru
     result = run("lm", "build", tmp_path, "-o", tmp_path / "a", "--order", "3", "--prune", *prune)
     assert result.exit_code == 2
     assert sentence in " ".join(result.output.replace("│", " ").split())
+
+
+def test_what_is_no_language_model_or_a_part_of_one_is_refused(tmp_path, text, capfd):
+    (tmp_path / "lm.arpa").write_text(ARPA)
+    with gzip.open(tmp_path / "lm.arpa.gz", "wt") as file:
+        file.write(ARPA)
+    for name in ("lm.arpa", "lm.arpa.gz"):
+        assert run("lm", "info", tmp_path / name).exit_code == 0
+    (tmp_path / "cut.arpa").write_text(ARPA[:-8])
+    with gzip.open(tmp_path / "cut.arpa.gz", "wt") as file:
+        file.write(ARPA[:-8])
+    (tmp_path / "damaged.arpa.gz").write_bytes((tmp_path / "lm.arpa.gz").read_bytes()[:-20])
+    for name in ("cut.arpa", "cut.arpa.gz", "damaged.arpa.gz"):
+        result = run("lm", "info", tmp_path / name)
+        assert (result.exit_code, result.stdout) == (1, "") and "is cut short" in result.stderr
+    for command in (["info", text], ["score", text, text]):
+        result = run("lm", *command)
+        assert result.exit_code == 1 and "cannot be read as an ARPA or KenLM file" in result.stderr
+        assert "Byte" not in result.stderr and result.stderr.count("\n") == 1
+    assert capfd.readouterr() == ("", "")  # KenLM writes to the file descriptor itself
+    result = run("lm", "score", tmp_path / "lm.arpa", text, "--device", "gpu")
+    assert result.exit_code == 2 and "--device takes auto, cpu, cuda" in result.stderr
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_text_is_counted(tmp_path, text):
+    for output in (tmp_path, text / "lm.arpa"):
+        result = run("lm", "build", text, "-o", output)
+        assert result.exit_code == 1 and "cannot be written: " in result.stderr
+        assert "discounts" not in result.stderr
+    assert run("lm", "build", text, "-o", tmp_path / "new" / "lm.arpa").exit_code == 0
+    assert read_counts(tmp_path / "new" / "lm.arpa")[0] == 6

@@ -114,6 +114,12 @@ def test_files_for_each_recording_and_only_the_missing_ones_again(folder, tmp_pa
     assert (out / names[0]).read_text() == "kept" and "-->" in (out / names[1]).read_text()
 
 
+def test_a_pattern_that_nothing_fits_is_called_one(tmp_path):
+    result = w2v2("transcribe", str(tmp_path / "*.flac"))
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"Nothing fits the pattern {tmp_path}/*.flac.\n")
+
+
 def test_stdin_and_a_reader_that_goes_away():
     with CLIPS[0].open("rb") as file:
         piped = subprocess.run(

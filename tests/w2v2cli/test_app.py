@@ -71,6 +71,10 @@ WRONG = [
     ("transcribe a.wav --lexicon no.txt", "There is no lexicon at no.txt."),
     ("transcribe a.wav --workers -1", "--workers cannot be negative, got -1."),
     ("eval --split all --seed -1", "--seed must be at least 0, got -1."),
+    ("eval --data x --trials 3", "--trials goes with --protocol paper"),
+    ("eval --data x --output tests", "--output tests is a folder: name a file."),
+    ("transcribe a.wav --output-dir README.md", "--output-dir README.md is a file: name a folder."),
+    ("transcribe a.wav --lm 4gram --lexicon tests", "tests is a folder: --lexicon takes a file."),
     ("eval", "Name a --split of LibriSpeech, or a corpus by --data."),
     (
         "eval --split test",

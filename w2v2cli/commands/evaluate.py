@@ -11,7 +11,7 @@ import typer
 
 from w2v2cli.commands.flags import Data, takes
 from w2v2cli.commands.protocol import paper_protocol
-from w2v2cli.commands.reporting import counting, fetching, warn
+from w2v2cli.commands.reporting import counting, fetching, note, warn
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.options import TESTING, DecodingOptions
@@ -77,7 +77,9 @@ def evaluate(
     normalizer: Normalizing = None,
     seed: Seed = 0,
     protocol: Protocol = None,
-    trials: Annotated[int, typer.Option(help="Pairs of weights that --protocol tries.")] = 128,
+    trials: Annotated[
+        int | None, typer.Option(help="Pairs of weights that --protocol tries. Default: 128.")
+    ] = None,
 ) -> None:
     """Transcribe a corpus and count the errors: WER, CER, by speaker, and the worst utterances.
 
@@ -94,6 +96,10 @@ def evaluate(
                 raise UsageError(f"--protocol paper decides on {flag} itself: leave it out.")
         paper_protocol(options, data, trials, seed, as_json)
         return
+    if trials is not None:
+        raise UsageError("--trials goes with --protocol paper: tune-lm tunes without it.")
+    if output is not None and output.is_dir():
+        raise UsageError(f"--output {output} is a folder: name a file.")
     if split is None and data is None:
         raise UsageError("Name a --split of LibriSpeech, or a corpus by --data.")
     if skip_existing and output is None:
@@ -114,13 +120,12 @@ def _evaluated(
 ) -> Evaluated | None:
     """Evaluate, with the corpora's notes and the progress on stderr."""
     from w2v2cli.data.corpora.catalogue import find_splits
-    from w2v2cli.processes import Ranks
     from w2v2cli.recognition.evaluating import evaluate_corpora
 
     corpora = find_splits(split, data)
     for corpus in corpora:
         if corpus.note:
-            Ranks.from_environment().say(f"Note: {corpus.note}")
+            note(f"Note: {corpus.note}")
     with counting("Evaluating") as on_progress:
         return evaluate_corpora(
             settings,
@@ -137,7 +142,7 @@ def _resolved(options: DecodingOptions) -> RecognitionOptions:
     from w2v2cli.recognition.resolving import resolve
 
     with fetching() as on_fetch:
-        return resolve(options, TESTING, note=say, on_fetch=on_fetch)
+        return resolve(options, TESTING, note=note, on_fetch=on_fetch)
 
 
 def _report(

@@ -71,7 +71,9 @@ def info(
             typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         else:
             for key, value in facts.items():
-                typer.echo(f"{key + ':':<14} {value}")
+                if value is not None:
+                    shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+                    typer.echo(f"{key + ':':<14} {shown}")
 
 
 def _facts(location: ModelLocation, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -181,6 +183,8 @@ def verify(
         from w2v2cli.data.verification import check_file, fetched_files
 
         paths = fetched_files(name)
+        if not paths:
+            say("Nothing was fetched: there is nothing to verify.")
         wrong = 0
         with counting("Hashing") as on_progress:
             for done, path in enumerate(paths):

@@ -12,20 +12,20 @@ from w2v2cli.recognition.options import DecodingOptions
 
 
 def paper_protocol(
-    options: DecodingOptions, data: Path | None, trials: int, seed: int, as_json: bool
+    options: DecodingOptions, data: Path | None, trials: int | None, seed: int, as_json: bool
 ) -> None:
     """Run the paper's protocol and print its table."""
     from w2v2cli.recognition.tuning.options import TuningOptions
     from w2v2cli.recognition.tuning.protocol import protocol_settings, run_protocol
     from w2v2cli.recognition.tuning.protocol_report import print_protocol, protocol_json
 
-    tuning = TuningOptions(trials, seed=seed)
+    tuning = TuningOptions(TuningOptions.trials if trials is None else trials, seed=seed)
     with fetching() as on_fetch:
         settings = protocol_settings(options, tuning, on_fetch)
     with progress("Protocol") as on_progress:
         rows = run_protocol(settings, data, tuning, note=say, warn=warn, on_progress=on_progress)
     if as_json:
-        report = protocol_json(rows, trials, seed)
+        report = protocol_json(rows, tuning.trials, seed)
         sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     else:
         print_protocol(rows)

@@ -25,6 +25,11 @@ def warn(sentence: str) -> None:
     say(f"Warning: {sentence}")
 
 
+def note(sentence: str) -> None:
+    """Print a sentence as it is; of several processes only the first does."""
+    Ranks.from_environment().say(sentence)
+
+
 @contextmanager
 def counting(label: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar that counts to a total, while stderr is a terminal."""

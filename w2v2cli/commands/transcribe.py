@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from w2v2cli.commands.flags import takes
-from w2v2cli.commands.reporting import counting, fetching, warn
+from w2v2cli.commands.reporting import counting, fetching, note, warn
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.options import DecodingOptions
@@ -79,10 +79,12 @@ def transcribe(
     """
     if skip_existing and output_dir is None:
         raise UsageError("--skip-existing looks for files in --output-dir: name one.")
+    if output_dir is not None and output_dir.exists() and not output_dir.is_dir():
+        raise UsageError(f"--output-dir {output_dir} is a file: name a folder.")
     from w2v2cli.recognition.resolving import resolve
 
     with fetching() as on_fetch:
-        settings = resolve(options, note=say, on_fetch=on_fetch)
+        settings = resolve(options, note=note, on_fetch=on_fetch)
 
     from w2v2cli.recognition.transcribing import Writing, transcribe_recordings
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from w2v2cli.commands.flags import Data, takes
-from w2v2cli.commands.reporting import fetching, warn
+from w2v2cli.commands.reporting import fetching, note, warn
 from w2v2cli.console import progress, say
 from w2v2cli.recognition.options import TUNING, DecodingOptions
 from w2v2cli.recognition.tuning.options import TuningOptions
@@ -78,7 +78,7 @@ def tune_lm(
     from w2v2cli.recognition.tuning.session import corpus_to_tune, tune_corpus, untuned
 
     with fetching() as on_fetch:
-        settings = resolve(untuned(options, tuning), TUNING, note=say, on_fetch=on_fetch)
+        settings = resolve(untuned(options, tuning), TUNING, note=note, on_fetch=on_fetch)
     corpus = corpus_to_tune(split, data)
     if corpus.note:
         say(f"Note: {corpus.note}")

@@ -226,6 +226,8 @@ def resolve_lm(
     language model, and for a name that has none for this model's alphabet; UserError where one
     cannot be fetched, or the model cannot be read.
     """
+    if lexicon is not None and lexicon.is_dir():
+        raise UsageError(f"{lexicon} is a folder: --lexicon takes a file.")
     if lexicon is not None and not lexicon.is_file():
         raise UsageError(f"There is no lexicon at {lexicon}.")
     if name == "none":

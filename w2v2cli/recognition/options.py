@@ -204,11 +204,22 @@ class DecodingOptions:
                 "--hotwords needs words to be found among: "
                 "name a language model (--lm) or a --lexicon."
             )
+        if self.rescore == "none":
+            raise UsageError(
+                "--rescore takes a language model, got 'none': leave it out for one pass."
+            )
         if self.rescore is not None and not searchable:
             raise UsageError(
                 "--rescore needs hypotheses to score again: "
                 "name a language model (--lm) for the search."
             )
+        for name in ("lm_weight", "word_score", "unk_score", "sil_score"):
+            unused = not searchable and self.search != "flashlight"  # which searches symbols too
+            if unused and getattr(self, name) is not None:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} needs words to be found among: "
+                    "name a language model (--lm) or a --lexicon."
+                )
         self._check_numbers()
 
     def _check_numbers(self) -> None:

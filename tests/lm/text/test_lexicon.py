@@ -40,10 +40,10 @@ def test_files_that_are_no_lexicon(tmp_path):
     with pytest.raises(LexiconError, match="line 2: the word 'word' has no spelling"):
         Lexicon.read(tmp_path / "bad.txt", SMALL)
     (tmp_path / "binary.txt").write_bytes(b"AB\tA B |\n\xff\xfe\x00")
-    with pytest.raises(LexiconError, match=r"binary\.txt is damaged or not text"):
+    with pytest.raises(LexiconError, match=r"binary\.txt is damaged or not UTF-8 text"):
         Lexicon.read(tmp_path / "binary.txt", SMALL)
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"AB\tA B |\n" * 1000)[:-9])
-    with pytest.raises(LexiconError, match=r"cut\.gz is damaged or not text"):
+    with pytest.raises(LexiconError, match=r"cut\.gz is damaged or not UTF-8 text"):
         Lexicon.read(tmp_path / "cut.gz", SMALL)
 
 
@@ -73,3 +73,9 @@ def test_words_of_another_spelling_are_spelled_as_transcripts_are(vocabulary, wo
     end = (vocabulary.word_boundary,)
     assert lexicon.spellings == {word: (vocabulary.spell(written) + end,)}
     assert lexicon.respelled == (() if word == written else (word,))
+
+
+def test_a_lexicon_without_a_word_is_refused_by_its_name(tmp_path):
+    (tmp_path / "empty.txt").write_text("\n\n")
+    with pytest.raises(LexiconError, match=r"empty\.txt holds no word"):
+        Lexicon.read(tmp_path / "empty.txt", SMALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,6 +60,9 @@ def build(
         thresholds = prune_thresholds(prune or (), order)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    for target in filter(None, (output, lexicon)):
+        with user_errors(target, "written"):
+            _make_room(target)  # before the work, which may take hours
     with user_errors(output, "written or read"):
         files = list(text_files(texts))
         report = ReadReport(flags.reading(files))
@@ -72,6 +76,13 @@ def build(
             _write_lexicon(model.vocabulary, lexicon)
     sizes = ", ".join(f"{len(level.words)} {n}-grams" for n, level in enumerate(model.orders, 1))
     say(f"{output}: {sizes}.")
+
+
+def _make_room(target: Path) -> None:
+    """Make the folder of a file to be. Raises OSError where the file itself is a folder."""
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(target))
+    target.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _write_lexicon(vocabulary: Sequence[str], path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from w2v2cli.commands.lm.inputs import TRANSFORMER_NAMES, LmFile, lm_file, user_errors
+from w2v2cli.commands.lm.inputs import LmFile, lm_location, user_errors
 from w2v2cli.console import say
 from w2v2cli.errors import UserError, exits
 
@@ -16,7 +16,8 @@ def info(path: LmFile) -> None:
     """Print what a language model file holds.
 
     For an n-gram model: the number of n-grams of each order, and whether unknown words have a
-    probability. For a Transformer: its architecture, words, softmax and longest history.
+    probability; a file that is cut short is refused. For a
+    Transformer: its architecture, words, softmax and longest history.
 
     Examples:
 
@@ -25,22 +26,21 @@ def info(path: LmFile) -> None:
       w2v2 lm info lm.arpa.gz
     """
     with exits():
-        file = lm_file(path)
-        if file.suffix in TRANSFORMER_NAMES:
-            described = _transformer(file)
-        elif file.name.endswith((".arpa", ".arpa.gz")):
-            described = _arpa(file)
-        else:
-            described = _kenlm(file)
-        typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+        location = lm_location(path)
+        file = location.path
+        assert file is not None
+        describe = {"transformer": _transformer, "arpa": _arpa, "kenlm": _kenlm}[location.kind]
         with user_errors(file, "read"):
-            for line in described:
-                typer.echo(line)
+            lines = list(describe(file))
+        typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+        for line in lines:
+            typer.echo(line)
 
 
 def _arpa(file: Path) -> Iterator[str]:
-    from lm.ngram.arpa import has_unknown, read_counts
+    from lm.ngram.arpa import check_end, has_unknown, read_counts
 
+    check_end(file)
     for n, count in enumerate(read_counts(file), 1):
         yield f"{n}-grams: {count}"
     unknown = "have a probability" if has_unknown(file) else "have none (no <unk>)"
@@ -48,18 +48,14 @@ def _arpa(file: Path) -> Iterator[str]:
 
 
 def _kenlm(file: Path) -> Iterator[str]:
+    from lm.ngram.kenlm import NgramLM
+
     try:
-        import kenlm
+        yield f"a KenLM file of order {NgramLM(file, []).order}"
     except ImportError:
         raise UserError(
             f"{file} does not have the name of an ARPA file (.arpa, .arpa.gz), and reading KenLM's "
             "binary files needs Python 3.10 to 3.12."
-        ) from None
-    try:
-        yield f"a KenLM file of order {kenlm.Model(str(file)).order}"
-    except OSError as error:
-        raise UserError(
-            f"{file} is neither an ARPA file by name nor a KenLM file: {error}."
         ) from None
 
 

@@ -16,8 +16,10 @@ from w2v2cli.help import Help
 if TYPE_CHECKING:
     from lm.text.normalizers import NormalizerName
     from lm.text.reading import Reading
+    from w2v2cli.data.locations import LmKind, LmLocation
 
 TRANSFORMER_NAMES = (".safetensors", ".pt")
+ARPA_NAMES = (".arpa", ".arpa.gz")
 NORMALIZERS = ("english", "basic", "none")  # the normalisers' names; every other is a model's
 TEXT = "Text"  # heading of --help
 
@@ -115,20 +117,24 @@ class TextFlags:
             raise UsageError(str(error)) from None
 
 
-def lm_file(name: str) -> Path:
-    """The file of a language model, given by path or by name. Raises UsageError, UserError."""
+def lm_location(name: str) -> LmLocation:
+    """A language model given by path or by name. Raises UsageError, UserError."""
     from w2v2cli.commands.reporting import fetching
-    from w2v2cli.data.locations import NAMED_LMS, named_lm
+    from w2v2cli.data.locations import NAMED_LMS, LmLocation, named_lm
 
     full = f"demo-{name}" if name in ("4gram", "transformer") else name
     if full in NAMED_LMS:
         with fetching() as on_fetch:
-            file = named_lm(full, on_fetch).path
-        assert file is not None
-        return file
-    if not Path(name).is_file():
+            return named_lm(full, on_fetch)
+    file = Path(name)
+    if not file.is_file():
         raise UsageError(f"There is no language model at {name}.")
-    return Path(name)
+    kind: LmKind = "kenlm"
+    if file.suffix in TRANSFORMER_NAMES:
+        kind = "transformer"
+    elif file.name.endswith(ARPA_NAMES):
+        kind = "arpa"
+    return LmLocation(name, file, None, kind)
 
 
 @contextmanager

@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from w2v2cli.commands.flags import takes
-from w2v2cli.commands.lm.inputs import (
-    TRANSFORMER_NAMES,
-    LmFile,
-    TextFlags,
-    lm_file,
-    user_errors,
-)
+from w2v2cli.commands.lm.inputs import LmFile, TextFlags, lm_location, user_errors
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from lm.perplexity import VocabularyModel
+    from w2v2cli.data.locations import LmLocation
 
 
 @takes(TextFlags)
@@ -55,8 +50,10 @@ def score(
     from lm.perplexity import Perplexity, score_text
     from lm.text.reading import AS_IT_IS, ReadReport
     from lm.text.sentences import read_sentences
+    from w2v2cli.recognition.devices import resolve_device
 
-    file = lm_file(path)
+    resolve_device(device)  # refuses a wrong name, whether a Transformer is to run or not
+    location = lm_location(path)
     if not text.is_file():
         raise UsageError(f"There is no text at {text}.")
     total = Perplexity()
@@ -66,7 +63,7 @@ def score(
         words = sorted({w for s in read_sentences(text, report.reading, report) for w in s})
         for line in report.lines() if flags.given else ():
             say(line)
-        model = _open(file, words, upper, device)
+        model = _open(location, words, upper, device)
         scored = score_text(model, read_sentences(text, report.reading))
         texts = read_sentences(text, report.reading)
         for sentence, one in zip(texts, scored, strict=True):
@@ -83,39 +80,24 @@ def score(
     )
 
 
-def _open(file: Path, words: Sequence[str], upper: bool, device: str) -> VocabularyModel:
-    """Open a model of either kind for the words of a text."""
-    if file.suffix not in TRANSFORMER_NAMES:
-        return _open_ngram(file, words)
-    from lm.transformer.model import open_transformer_lm
-    from w2v2cli.recognition.devices import resolve_device
-    from w2v2cli.recognition.options import DecodingOptions
-
-    return open_transformer_lm(
-        file,
-        words,
-        device=resolve_device(device),
-        upper=upper,
-        warn=say,
-        cache_gb=DecodingOptions.lm_cache_gb,
-    )
-
-
-def _open_ngram(file: Path, words: Sequence[str]) -> VocabularyModel:
-    """Open an n-gram model by KenLM or, where Python is too new for it, by the compiled library."""
-    from lm.native.library import is_built
-    from lm.ngram.automaton import open_automaton
-    from lm.ngram.kenlm import NgramLM, is_arpa
+def _open(location: LmLocation, words: Sequence[str], upper: bool, device: str) -> VocabularyModel:
+    """Open a model of any kind for the words of a text. Raises UserError without KenLM."""
     from storage.home import home
+    from w2v2cli.recognition.options import DecodingOptions
+    from w2v2cli.recognition.searching.build import open_language_model
 
     try:
-        return NgramLM(file, words)
+        model: VocabularyModel = open_language_model(
+            location,
+            cache=home() / "search",
+            device=device,
+            lm_cache_gb=DecodingOptions.lm_cache_gb,
+            words=words,
+            upper=upper,
+            warn=say,
+        )
     except ImportError:
-        if not is_arpa(file) or not is_built():
-            raise UserError(
-                f"Scoring with {file} needs kenlm, which Python 3.10 to 3.12 have."
-            ) from None
-    model, warnings = open_automaton(file, home() / "search", words)
-    for sentence in warnings:
-        say(f"Warning: {sentence}")
+        raise UserError(
+            f"Scoring with {location.path} needs kenlm, which Python 3.10 to 3.12 have."
+        ) from None
     return model

@@ -29,10 +29,14 @@ BatchWords = Annotated[
     ),
 ]
 SHOWN = ("loss", "perplexity", "learning_rate", "gradient_norm", "words_per_second")
+SETTING = (
+    "Any setting of the recipe, by the name that it has in run.json (schedule.peak, block); "
+    "may be repeated."
+)
 
 
 @takes(TextFlags)
-@takes(TrainingFlags)
+@takes(TrainingFlags, help={"settings": SETTING})
 def train(
     flags: TrainingFlags,
     text: TextFlags,

@@ -60,6 +60,8 @@ def opened_bytes(source: Source) -> Iterator[IO[bytes]]:
             raise AudioError(f"The folder {source} holds no recordings (looked for {known}).")
         stream = source.open("rb", buffering=0)
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and set("*?[") & set(str(source)):
+            raise AudioError(f"Nothing fits the pattern {source}.") from None
         raise AudioError(f"{source} cannot be opened: {error.strerror}.") from None
     with stream:
         if not stream.seekable():  # a named pipe, or a shell's <(...)

@@ -14,6 +14,7 @@ import numpy as np
 from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis
 from lm.language_model import UNK
+from lm.native.library import is_built
 from lm.ngram.arpa import read_unigrams
 from lm.ngram.carried import read_words
 from lm.ngram.kenlm import check_file
@@ -84,6 +85,7 @@ def open_language_model(
     device: str,
     lm_cache_gb: float | None,
     words: Sequence[str] | None = None,
+    upper: bool = True,
     warn: Warn = lambda sentence: None,
 ) -> Any:
     """Open a language model of the three verbs, outside any search.
@@ -91,18 +93,24 @@ def open_language_model(
     cache: the folder that keeps automata. device, lm_cache_gb: for a Transformer, where it runs
     and its memory for keys and values, in 10^9 bytes.
     words: those that indices stand for; by default the model's own and <unk>.
-    Raises ValueError or OSError for a file that cannot be used.
+    upper: see `lm.transformer.fairseq.read_fairseq_lm`.
+    Raises ValueError or OSError for a file that cannot be used, ImportError for one that needs
+    KenLM where that is not installed.
     """
     assert location.path is not None
-    if location.kind == "kenlm":
+    if location.kind == "kenlm" and words is None:
         raise ValueError(
             f"--rescore takes a Transformer or an ARPA file, and {location.path} is a KenLM binary."
         )
+    if location.kind == "kenlm" or (location.kind == "arpa" and not is_built()):
+        from lm.ngram.kenlm import NgramLM
+
+        return NgramLM(location.path, words)
     if location.kind == "transformer":
         from lm.transformer.fairseq import read_transformer
         from w2v2cli.recognition.devices import resolve_device
 
-        checkpoint = read_transformer(location.path, warn=warn)
+        checkpoint = read_transformer(location.path, upper=upper, warn=warn)
         words = [*checkpoint.dictionary.words, UNK] if words is None else words
         return _transformer(checkpoint, words, resolve_device(device), lm_cache_gb)
     from lm.ngram.automaton import open_automaton

@@ -77,8 +77,10 @@ def protocol_settings(
             raise UsageError(f"--protocol paper decides on {flag} itself: leave it out.")
     rows = []
     for name in language_models(options.lm):
-        row = replace(options, lm=name, lexicon=None if name == "none" else options.lexicon)
-        row = row if name == "none" else untuned(row, tuning)
+        if name == "none":
+            row = replace(options, lm=name, lexicon=None, unk_score=None, sil_score=None)
+        else:
+            row = untuned(replace(options, lm=name), tuning)
         rows.append(resolve(row, TUNING, on_fetch=on_fetch))
     return rows
 
