@@ -161,39 +161,44 @@ def test_the_completion_script_is_for_this_program():
 
 
 OPTIONS = {
-    "transcribe": "model lm lexicon format output-dir timestamps skip-existing search beam "
+    "transcribe": "model language lm lexicon format output-dir timestamps skip-existing search "
+    "beam "
     "beam-threshold beam-tokens lm-weight word-score unk-score sil-score hotwords rescore "
     "rescore-nbest rescore-lm-weight rescore-word-score rescore-first-weight nbest device "
     "precision batch-seconds workers lm-cache-gb",
-    "eval": "split data model lm lexicon json output skip-existing normalizer worst seed protocol "
+    "eval": "split data model language lm lexicon json output skip-existing normalizer worst "
+    "seed protocol "
     "trials "
     "search beam beam-threshold beam-tokens lm-weight word-score unk-score sil-score "
     "hotwords rescore rescore-nbest rescore-lm-weight rescore-word-score "
     "rescore-first-weight device precision batch-seconds workers lm-cache-gb",
     "tune-lm": (
-        "trials split data model lm lexicon metric exact seed study json lm-weight word-score "
+        "trials split data model language lm lexicon metric exact seed study json lm-weight "
+        "word-score "
         "sil-score search beam beam-threshold beam-tokens rescore rescore-nbest "
         "rescore-first-weight device precision batch-seconds workers lm-cache-gb"
     ),
     "pretrain": "output recipe recipes valid model shards data updates peak-lr seed set "
     "batch-seconds "
     "total-batch-hours accumulate loader-workers precision device compile recompute "
-    "log-every tensorboard dry-run speed",
+    "log-every tensorboard dry-run speed patience resume wandb",
     "finetune": "output model recipe recipes valid lm lexicon seeds peak-lr shards data updates "
     "seed set batch-seconds total-batch-hours accumulate loader-workers precision device compile "
-    "recompute log-every tensorboard dry-run speed alphabet normalizer case language",
+    "recompute log-every tensorboard dry-run speed alphabet normalizer case language "
+    "patience resume wandb",
     "plot": "output",
     "lm train": "output valid recipe normalize normalizer case language sentences updates peak-lr "
-    "seed set batch-words accumulate precision device compile log-every tensorboard",
+    "seed set batch-words accumulate precision device compile log-every tensorboard "
+    "patience resume wandb",
     "doctor": "json",
     "model list": "",
-    "model info": "json",
-    "model convert": "to half",
+    "model info": "json language",
+    "model convert": "to half language lm lexicon",
     "model verify": "",
     "lm build": "output order prune lexicon normalize normalizer case language sentences",
     "lm fetch": "",
     "lm info": "",
-    "data scan": "output jobs hash decode",
+    "data scan": "output jobs hash decode audio-column text-column",
     "data prepare": "output split jobs hash",
     "data synth": "output voices utterances seed jobs",
     "lm score": "normalize normalizer case language sentences upper device",

@@ -77,10 +77,7 @@ def transcribe(
 
       torchrun --nproc-per-node 2 --no-python w2v2 transcribe FOLDER --output-dir text
     """
-    if skip_existing and output_dir is None:
-        raise UsageError("--skip-existing looks for files in --output-dir: name one.")
-    if output_dir is not None and output_dir.exists() and not output_dir.is_dir():
-        raise UsageError(f"--output-dir {output_dir} is a file: name a folder.")
+    _check(output_dir, skip_existing)
     from w2v2cli.recognition.resolving import resolve
 
     with fetching() as on_fetch:
@@ -95,6 +92,13 @@ def transcribe(
         )
     if done is not None:
         _report(done, output_dir)
+
+
+def _check(output_dir: Path | None, skip_existing: bool) -> None:
+    if skip_existing and output_dir is None:
+        raise UsageError("--skip-existing looks for files in --output-dir: name one.")
+    if output_dir is not None and output_dir.exists() and not output_dir.is_dir():
+        raise UsageError(f"--output-dir {output_dir} is a file: name a folder.")
 
 
 def _write(text: str) -> None:
