@@ -195,7 +195,7 @@ def sample_spans(
     A row's expected number of starts is probability · length, rounded up or down at random, so that
     short rows are masked as much as long ones. A row with a valid position has at least one start.
     R has at least two, and none so late that its span would be cut: at 20 frames it hides 68%, this
-    45%; in long rows they are alike.
+    46%; in long rows they are alike.
 
     lengths: (B,) valid positions of each row.
     size: N, positions of a row in the result.

@@ -49,7 +49,8 @@ class Objective:
     encoder_gradient: float = 0.1
     """γ, the scale of the gradient into the feature encoder (P App. B)."""
     batch_distractors: int = 0
-    """Further distractors, from the masked steps of all utterances of a micro-batch (ablation)."""
+    """Further distractors, from the masked steps of all utterances of a micro-batch (ablation). The
+    similarities of all n steps with all n are then one matrix."""
     distractors_anywhere: bool = False
     """Whether distractors are frames masked or not, instead of masked ones only (ablation)."""
     edge_steps: int = 0

@@ -5,9 +5,11 @@ from dataclasses import asdict
 import pytest
 import torch
 
+from models.masking import sample_time_mask
 from w2v2cli.app import main
 from w2v2cli.training.config import changed
 from w2v2cli.training.recipes import ABLATIONS, FINETUNING, PRETRAINING
+from w2v2cli.training.runs.finetune import finetuning_dry_run
 from w2v2cli.training.runs.pretrain import pretraining_dry_run
 from w2v2cli.training.runs.recipe_list import finetuning_list, pretraining_list
 from w2v2cli.training.tasks.pretraining import Pretraining, build, network_config
@@ -105,6 +107,25 @@ def test_the_baseline_is_the_papers():
     assert (run.model, run.total_batch_hours) == (base.model, base.total_batch_hours)
 
 
+@pytest.mark.parametrize("name", ["poisson-15", "normal-15-10", "no-overlap-15"])
+def test_spans_of_15_without_overlap_hide_about_as_much_as_the_baseline(name):
+    """As table 5 says of p = 0.037; a crop of 15.6 s has 780 frames."""
+    lengths = torch.full((500,), 780)
+    share = {
+        recipe: sample_time_mask(
+            lengths,
+            780,
+            PRETRAINING[recipe]().objective.mask,
+            torch.Generator().manual_seed(0),
+        )
+        .float()
+        .mean()
+        .item()
+        for recipe in ("ablation", f"ablation-{name}")
+    }
+    assert share[f"ablation-{name}"] == pytest.approx(share["ablation"], abs=0.03)
+
+
 def test_ablations_are_fine_tuned_on_one_gpu():
     run = FINETUNING["ablation"]()
     assert run.schedule.updates == 60_000 and run.batch_seconds * 16_000 == 640_000
@@ -117,6 +138,12 @@ def test_every_recipe_can_be_looked_at(name):
     network = network_config(PRETRAINING[name]())
     assert f"  num_heads = {network.num_heads}\n" in text
     assert f"  target_glu = {network.target_glu}" in text
+
+
+@pytest.mark.parametrize("name", FINETUNING)
+def test_every_recipe_of_fine_tuning_can_be_looked_at(name):
+    text = finetuning_dry_run(recipe=name, model="tiny-config").text()
+    assert f"schedule.decay = {FINETUNING[name]().schedule.decay}\n" in text
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
