@@ -108,7 +108,8 @@ def report_end(result: RunResult) -> None:
     elif not result.candidates:
         say(f"Done. The best checkpoint is {result.checkpoint}.")
     else:
-        typer.echo("peak rate  seed  validation WER  loss")
+        rate = result.judged_by.removesuffix("_lm").upper()
+        typer.echo(f"peak rate  seed  validation {rate}  loss")
         for run in result.candidates:
             loss = "" if run.loss is None else f"{run.loss:.4g}"
             typer.echo(f"{run.peak_lr:<9g}  {run.seed:<4}  {run.score:<14.2%}  {loss}".rstrip())

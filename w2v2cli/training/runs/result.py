@@ -20,7 +20,7 @@ class Candidate:
     peak_lr: float
     seed: int
     score: float
-    """Its lowest validation WER (or PER), as a ratio."""
+    """Its lowest validation WER (or CER, PER), as a ratio."""
     loss: float | None = None
     """Validation loss there, in nats a label."""
 
@@ -50,13 +50,15 @@ class RunResult:
     update: int
     """Updates done."""
     score: float
-    """Lowest validation loss, WER or PER so far; infinity before the first validation."""
+    """Lowest validation loss, WER, CER or PER so far; infinity before the first validation."""
     checkpoint: Path | None
     """The best checkpoint by validation; None where the run stopped before its first validation."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Everything logged of the update that the best checkpoint is from."""
     candidates: tuple[Candidate, ...] = ()
     """All runs of a selection, the best first; empty for a single run."""
+    judged_by: str = "wer"
+    """Name of the metric that `score` is of, as the log has it."""
 
     @property
     def spreads(self) -> tuple[Spread, ...]:
@@ -84,4 +86,5 @@ def result_of(outcome: Outcome, folder: Path, judged_by: str) -> RunResult:
         outcome.best,
         checkpoint if checkpoint.is_file() else None,
         best,
+        judged_by=judged_by,
     )

@@ -277,7 +277,7 @@ class Finetuning:
 
         See `Task`.
         """
-        rate = metrics.get("per", metrics.get("wer"))
+        rate = metrics.get(self.judged_by.removesuffix("_lm"))
         if metrics.get("unspelled"):
             return "unspelled", (
                 f"Update {metrics['update']:.0f} has {metrics['unspelled']:.0f} utterances with "

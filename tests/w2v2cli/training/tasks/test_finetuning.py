@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lm.text.normalizers import Normalizer
 from lm.text.vocabulary import Vocabulary
 from models.config import tiny
 from models.masking import DrawnMask
@@ -190,6 +191,17 @@ def test_a_search_waits_until_the_transformer_learns(settings, learns, searched)
     scores = task.validate(network, ALONE)
     assert bool(pool.asked) == searched == (task.judged_by in scores)
     assert "wer" in scores
+
+
+@pytest.mark.parametrize(
+    ("letters", "rate"), [("ABC", "wer"), ("çağrı", "wer"), ("今天天气", "cer"), ("ไทย", "cer")]
+)
+def test_scripts_without_spaces_are_judged_by_characters(letters, rate):
+    task, _ = finetuning()
+    labels = ("<pad>", "|", *dict.fromkeys(letters))
+    vocabulary = Vocabulary.from_labels(labels, normalizer=Normalizer("basic", "keep"))
+    assert replace(task, vocabulary=vocabulary).judged_by == rate
+    assert replace(task, vocabulary=vocabulary, pool=Searching()).judged_by == f"{rate}_lm"
 
 
 def validated(update, loss, wer, blanks=0.5):
