@@ -1,11 +1,10 @@
 """`w2v2 finetune` on a handful of real recordings: it learns, it stops, it goes on."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from calls import called
 
 from models.checkpoint import load_checkpoint
 from w2v2cli.data.corpora.held_out import split_of
@@ -14,9 +13,8 @@ from w2v2cli.data.corpora.readers import read_corpus
 SHIPPED = Path(__file__).parents[2] / "w2v2cli" / "shipped"
 
 
-def finetune(*args) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "w2v2cli", "finetune", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+def finetune(*args):
+    return called("finetune", *args)
 
 
 @pytest.fixture(scope="module")
@@ -83,5 +81,6 @@ def test_a_run_called_again_when_it_is_over_does_nothing(corpus, tmp_path):
     ],
 )
 def test_wrong_calls(corpus, tmp_path, args, code, message):
-    result = finetune(corpus, "-o", tmp_path / "run", *args)
+    valid = SHIPPED / "corpus" / "test-clean"
+    result = finetune(corpus, "-o", tmp_path / "run", "--valid", valid, *args)
     assert result.returncode == code and message in result.stderr and result.stderr.count("\n") == 1

@@ -77,7 +77,7 @@ def test_training_on_a_disk_that_fills_keeps_the_state_it_has(tmp_path):
     corpus = CLIPS[0].parents[1] / "corpus" / "dev-clean"
     settings = "model=tiny shortest_seconds=0.5 crop_seconds=2 save_every=4 validate_every=1000"
     call = [sys.executable, "-m", "w2v2cli", "pretrain", str(corpus)]
-    call += ["-o", f"{disk}/run", "--valid", str(corpus)]
+    call += ["-o", f"{disk}/run", "--valid", str(corpus.with_name("test-clean"))]
     call += "--recipe small --updates 12 --batch-seconds 8 --precision fp32 --device cpu".split()
     call += [f"--set={setting}" for setting in settings.split()]
     line = f"mount -t tmpfs -o size=700k none {disk} && {shlex.join(call)}; "

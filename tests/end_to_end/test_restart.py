@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from calls import preloaded
 
 SHIPPED = Path(__file__).parents[2] / "w2v2cli" / "shipped"
 SETTINGS = (
@@ -20,43 +21,35 @@ SETTINGS = (
     "objective.distractors=20",
     "validate_every=1000",
 )
+# LayerDrop draws for each micro-batch of a rank, so two of one rank are not those of two ranks.
+ALL_BLOCKS = "--set=layer_drop=0"
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
-def pretrain(out, updates, *more, launcher=()):
-    settings = (f"--set={setting}" for setting in SETTINGS)
-    arguments = (
-        "--recipe",
-        "small",
-        "--batch-seconds",
-        "8",
-        "--precision",
-        "fp32",
-        "--log-every",
-        "10",
-        "--device",
-        "cpu",
-    )
+@pytest.fixture(scope="module")
+def w2v2(tmp_path_factory):
+    """Processes of `w2v2` that need not import torch each."""
+    with preloaded(tmp_path_factory.mktemp("forked"), OMP_NUM_THREADS="1") as processes:
+        yield processes
+
+
+def pretrain(out, updates, *more):
     corpus = SHIPPED / "corpus" / "dev-clean"
-    command = [
-        sys.executable,
-        *launcher,
-        "-m",
-        "w2v2cli",
-        "pretrain",
-        str(corpus),
-        "-o",
-        str(out),
-        "--valid",
-        str(corpus),
-    ]
-    return [*command, "--updates", str(updates), *arguments, *settings, *more]
+    valid = corpus.with_name("test-clean")
+    arguments = "--recipe small --batch-seconds 8 --precision fp32 --log-every 10 --device cpu"
+    call = ["pretrain", str(corpus), "-o", str(out), "--valid", str(valid)]
+    call += ["--updates", str(updates), *arguments.split()]
+    return [*call, *(f"--set={setting}" for setting in SETTINGS), *more]
 
 
-def finished(command):
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=ENVIRONMENT)
-    assert result.returncode == 0, result.stderr
-    return result
+def torchrun(*call):
+    port = str(random.randint(20_000, 60_000))
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
+    return [sys.executable, *launcher, "-m", "w2v2cli", *call]
+
+
+def finish(run):
+    assert run.wait() == 0, run.errors.read_text()
 
 
 def weights(folder):
@@ -70,32 +63,33 @@ def assert_same(one, other):
         assert torch.equal(one[name], other[name]), name
 
 
-def test_killed_ten_times_at_random_moments_a_run_comes_to_the_very_same_weights(tmp_path):
-    updates = 400
-    finished(pretrain(tmp_path / "whole", updates, "--set=save_every=7"))
+def test_killed_ten_times_at_random_moments_a_run_comes_to_the_very_same_weights(w2v2, tmp_path):
+    updates = 240  # more than ten lives of up to 20 updates and those until the kill comes
+    folder = tmp_path / "killed"
+    finish(w2v2.start(*pretrain(tmp_path / "whole", updates, "--set=save_every=7")))
     draw = random.Random(0)
-    command = pretrain(tmp_path / "killed", updates, "--set=save_every=7")
-    kills, seen = 0, []
-    while kills < 10:
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT
-        )
+    command = pretrain(folder, updates, "--set=save_every=7")
+    seen = []
+    for _ in range(10):
+        before, life = len(log_of(folder)), draw.randrange(1, 20)
+        restored = max((int(path.name[6:14]) for path in folder.glob("state-*.pt")), default=0)
+        run = w2v2.start(*command)
         began = time.monotonic()
-        before = len(log_of(tmp_path / "killed"))
-        while len(log_of(tmp_path / "killed")) == before and process.poll() is None:
+        # A run that goes on first cuts its log down to the update it goes on from.
+        while len(log_of(folder)) == before:
             assert time.monotonic() - began < 60
-            time.sleep(0.01)
-        time.sleep(draw.uniform(0, 0.4))
-        if process.poll() is not None:
-            break
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        kills += 1
-        seen.append(len(log_of(tmp_path / "killed")))
-    assert kills == 10, f"the run was over after {kills} kills: {seen}"
-    finished(command)
-    assert_same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
-    whole, killed = log_of(tmp_path / "whole"), log_of(tmp_path / "killed")
+            time.sleep(0.005)
+        while len(log_of(folder)) < restored + life:
+            assert time.monotonic() - began < 60
+            time.sleep(0.005)
+        time.sleep(draw.uniform(0, 0.03))
+        os.kill(run.pid, signal.SIGKILL)
+        seen.append(len(log_of(folder)))
+        assert run.wait() == -signal.SIGKILL, f"the run was over before its kill: {seen}"
+    assert len(set(seen)) > 5  # the kills came at different updates
+    finish(w2v2.start(*command))
+    assert_same(weights(tmp_path / "whole"), weights(folder))
+    whole, killed = log_of(tmp_path / "whole"), log_of(folder)
     assert [row["loss"] for row in whole] == [row["loss"] for row in killed]
     assert [row["update"] for row in killed] == list(range(1, updates + 1))
 
@@ -107,16 +101,13 @@ def log_of(folder):
 
 
 @pytest.mark.parametrize("notice", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_schedulers_notice_saves_ends_well_and_says_how_to_go_on(tmp_path, notice):
-    command = pretrain(tmp_path / "run", 100_000, "--set=save_every=50000")
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
-    )
+def test_a_schedulers_notice_saves_ends_well_and_says_how_to_go_on(w2v2, tmp_path, notice):
+    run = w2v2.start(*pretrain(tmp_path / "run", 100_000, "--set=save_every=50000"))
     while not log_of(tmp_path / "run"):
         time.sleep(0.05)
-    process.send_signal(notice)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+    os.kill(run.pid, notice)
+    finish(run)
+    errors = run.errors.read_text()
     done = len(log_of(tmp_path / "run"))
     assert f"Stopped by {notice.name} after update {done}" in errors
     assert f"pretrain {SHIPPED / 'corpus' / 'dev-clean'}" in errors.splitlines()[-1]
@@ -125,18 +116,17 @@ def test_a_schedulers_notice_saves_ends_well_and_says_how_to_go_on(tmp_path, not
     ]
 
 
-def test_two_ranks_come_to_the_weights_of_one_with_the_double_batch(tmp_path):
+def test_two_ranks_come_to_the_weights_of_one_with_the_double_batch(w2v2, tmp_path):
     """20 updates over Gloo, beside one process that accumulates two micro-batches."""
-    launcher = (
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        str(random.randint(20_000, 60_000)),
+    finish(w2v2.start(*pretrain(tmp_path / "one", 20, "--accumulate", "2", ALL_BLOCKS)))
+    result = subprocess.run(
+        torchrun(*pretrain(tmp_path / "two", 20, "--accumulate", "1", ALL_BLOCKS)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=ENVIRONMENT,
     )
-    finished(pretrain(tmp_path / "one", 20, "--accumulate", "2"))
-    finished(pretrain(tmp_path / "two", 20, "--accumulate", "1", launcher=launcher))
+    assert result.returncode == 0, result.stderr
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-5, atol=1e-5)
@@ -145,12 +135,10 @@ def test_two_ranks_come_to_the_weights_of_one_with_the_double_batch(tmp_path):
     assert losses[0][0] != losses[0][1]
 
 
-def test_stopped_under_torchrun_and_continued_by_one_process_nothing_changes(tmp_path):
+def test_stopped_under_torchrun_and_continued_by_one_process_nothing_changes(w2v2, tmp_path):
     """Both ranks save and exit with 0; one process with the same total batch continues."""
-    port = str(random.randint(20_000, 60_000))
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port)
-    updates = 150
-    command = pretrain(tmp_path / "run", updates, "--accumulate", "1", launcher=launcher)
+    updates = 80
+    command = torchrun(*pretrain(tmp_path / "run", updates, "--accumulate", "1", ALL_BLOCKS))
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
     )
@@ -161,8 +149,8 @@ def test_stopped_under_torchrun_and_continued_by_one_process_nothing_changes(tmp
     _, errors = process.communicate(timeout=60)
     done = len(log_of(tmp_path / "run"))
     assert f"Stopped by SIGTERM after update {done}" in errors and 5 <= done < updates
-    finished(pretrain(tmp_path / "run", updates, "--accumulate", "2"))
-    finished(pretrain(tmp_path / "whole", updates, "--accumulate", "2"))
+    finish(w2v2.start(*pretrain(tmp_path / "run", updates, "--accumulate", "2", ALL_BLOCKS)))
+    finish(w2v2.start(*pretrain(tmp_path / "whole", updates, "--accumulate", "2", ALL_BLOCKS)))
     stopped, whole = ([row["loss"] for row in log_of(tmp_path / name)] for name in ("run", "whole"))
     assert stopped == pytest.approx(whole, rel=1e-2)
     assert stopped[: done + 1] == pytest.approx(whole[: done + 1], rel=1e-4)

@@ -1,11 +1,10 @@
 """Fine-tuning to phones and to word pieces, evaluated and transcribed with what comes out."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from calls import called as w2v2
 
 from models.checkpoint import load_checkpoint
 from w2v2cli.data.corpora.readers import read_corpus
@@ -22,12 +21,9 @@ SMALL = (
     "fp32",
     "--device",
     "cpu",
+    "--loader-workers",
+    "0",
 )
-
-
-def w2v2(*args):
-    command = [sys.executable, "-m", "w2v2cli", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 def manifest(path, split):

@@ -18,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 CORPUS = ROOT / "w2v2cli" / "shipped" / "corpus" / "dev-clean"
+VALID = CORPUS.with_name("test-clean")
 SETTINGS = (
     "model=tiny",
     "shortest_seconds=0.5",
@@ -31,7 +32,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def pretrain(out, workers):
-    corpora = ["pretrain", str(CORPUS), "-o", str(out), "--valid", str(CORPUS)]
+    corpora = ["pretrain", str(CORPUS), "-o", str(out), "--valid", str(VALID)]
     settings = [f"--set={setting}" for setting in SETTINGS]
     more = ["--updates", "100000", "--loader-workers", str(workers)]
     return [*corpora, *more, *ARGUMENTS, *settings]
