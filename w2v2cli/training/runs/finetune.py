@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -294,6 +295,8 @@ class _Job:
         if collectives.first:
             for line in self._lines(start, vocabulary, [*left_out, *also_left_out]):
                 callbacks.note(line)
+            for line in _too_long(config, left_out):
+                callbacks.note(line)
         self._refuse_nothing(learned, held_out)
         config = settled(config, folder, collectives, callbacks.note)
         if collectives.first:
@@ -392,10 +395,15 @@ class _Job:
             if line is not None:
                 yield line
         yield from described(left_out)
-        lengths = [each.too_long for each in left_out if each.too_long is not None]
-        if lengths:
-            yield (
-                f"{len(lengths)} of these are longer than a batch, the longest {max(lengths):.1f} "
-                "s: --batch-seconds takes longer ones, or cut them (`start` and `samples` of a "
-                "manifest)."
-            )
+
+
+def _too_long(config: FinetuneConfig, left_out: Sequence[LeftOut]) -> Iterator[str]:
+    """Yield a line that counts what is longer than a micro-batch, and says what would take it."""
+    lengths = [each.too_long for each in left_out if each.too_long is not None]
+    if lengths:
+        needed = math.ceil(10 * max(lengths) / min(*config.speeds, 1.0)) / 10
+        yield (
+            f"{len(lengths)} recordings are longer than a batch, the longest {max(lengths):.1f} s: "
+            f"--batch-seconds {needed:g} takes all, or cut them (`start` and `samples` of a "
+            "manifest)."
+        )

@@ -139,9 +139,20 @@ def test_a_run_names_what_is_too_long_and_says_what_helps(tmp_path):
         note=notes.append,
     )
     assert "Left out: 2: its 3.0 s are more than 2." in notes
-    assert any(
-        "1 of these are longer than a batch, the longest 3.0 s: --batch-seconds" in n for n in notes
+    assert (
+        "1 recordings are longer than a batch, the longest 3.0 s: --batch-seconds 3 takes all, or "
+        "cut them (`start` and `samples` of a manifest)."
+    ) in notes
+    notes.clear()
+    finetune(
+        tmp_path / "train",
+        valid=tmp_path / "dev",
+        output=tmp_path / "more",
+        model="tiny-config",
+        settings=settings | {"batch_seconds": 3.4, "speeds": "0.9,1"},
+        note=notes.append,
     )
+    assert not any("longer than a batch" in note for note in notes)
 
 
 def test_pretraining_cuts_to_a_batch_and_tells_it(tmp_path):
