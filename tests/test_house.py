@@ -6,42 +6,24 @@ Who may import whom is the subject of test_import_direction.py.
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PRODUCT = ("w2v2", "w2v2cli", "lm", "models", "storage")
+from scripts.code_sizes import PRODUCT, ROOT, function_lines, source_files
+
 LONGEST_FUNCTION = 60  # lines, decorators included
 WIDEST_LINE = 100  # columns
 FULLEST_FOLDER = 14  # modules; __init__.py and __main__.py hold almost nothing
-
-
-def files(*tops: str, suffixes: tuple[str, ...] = (".py",)) -> list[Path]:
-    found = [path for top in tops for path in (ROOT / top).rglob("*") if path.suffix in suffixes]
-    return sorted(path for path in found if path.is_file())
 
 
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def long_functions(source: str) -> Iterator[str]:
+def long_functions(source: str) -> list[str]:
     """Names of the functions, methods and inner functions of more lines than are allowed."""
-
-    def visit(node: ast.AST, outer: str) -> Iterator[str]:
-        for child in ast.iter_child_nodes(node):
-            inner = outer
-            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                inner = f"{outer}.{child.name}" if outer else child.name
-                first = min([child.lineno, *(line.lineno for line in child.decorator_list)])
-                lines = (child.end_lineno or first) - first + 1
-                if not isinstance(child, ast.ClassDef) and lines > LONGEST_FUNCTION:
-                    yield inner
-            yield from visit(child, inner)
-
-    yield from visit(ast.parse(source), "")
+    return [name for name, lines in function_lines(source) if lines > LONGEST_FUNCTION]
 
 
 def wide_lines(text: str, markdown: bool) -> list[int]:
@@ -111,7 +93,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
 def test_functions_are_short():
     found = [
         f"{name_of(path)}:{function}"
-        for path in files(*PRODUCT, "benchmarks", "scripts")
+        for path in source_files([*PRODUCT, "benchmarks", "scripts"])
         for function in long_functions(path.read_text())
     ]
     assert not found, f"more than {LONGEST_FUNCTION} lines"
@@ -119,7 +101,7 @@ def test_functions_are_short():
 
 def test_lines_are_narrow():
     suffixes = (".py", ".md", ".toml")
-    paths = files(*PRODUCT, "tests", "benchmarks", "scripts", "docs", suffixes=suffixes)
+    paths = source_files([*PRODUCT, "tests", "benchmarks", "scripts", "docs"], suffixes)
     paths += [path for path in ROOT.iterdir() if path.suffix in suffixes]
     found = [
         f"{name_of(path)}:{number}"
@@ -131,14 +113,16 @@ def test_lines_are_narrow():
 
 def test_folders_are_rooms():
     counts = Counter(
-        path.parent for path in files(*PRODUCT, "tests", "benchmarks") if path.stem[:2] != "__"
+        path.parent
+        for path in source_files([*PRODUCT, "tests", "benchmarks"])
+        if path.stem[:2] != "__"
     )
     found = [name_of(folder) for folder, count in counts.items() if count > FULLEST_FOLDER]
     assert not found, f"more than {FULLEST_FOLDER} modules"
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    paths = files(*PRODUCT)
+    paths = source_files([*PRODUCT])
     names = {p: name_of(p).removesuffix(".py").replace("/", ".") for p in paths}
     names = {path: name.removesuffix(".__init__") for path, name in names.items()}
     modules = set(names.values())
@@ -172,6 +156,6 @@ def test_lazy_imports_are_seen_and_imports_for_types_are_not(tmp_path):
 def test_long_functions_and_wide_lines_are_seen():
     body = "        x = 1\n" * (LONGEST_FUNCTION - 1)
     source = f"class A:\n    def fits(self):\n{body}    def not_quite(self):\n{body}        x = 1\n"
-    assert list(long_functions(source)) == ["A.not_quite"]
+    assert long_functions(source) == ["A.not_quite"]
     assert wide_lines("x" * 100 + "\n" + "x" * 101 + "\n|" + "x" * 101, markdown=True) == [2]
     assert wide_lines("|" + "x" * 101, markdown=False) == [1]
