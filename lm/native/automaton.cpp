@@ -157,7 +157,7 @@ struct ArpaReader::Parts {
       case Place::kStart: {
         const std::string_view content = trimmed(whole);
         if (content.empty()) return true;
-        if (content != "\\data\\") return fail("is no ARPA file: it does not begin with \\data\\");
+        if (content != "\\data\\") return fail("is not an ARPA file: it does not begin with \\data\\");
         place = Place::kCounts;
         return true;
       }
@@ -366,7 +366,7 @@ struct ArpaReader::Parts {
       if (!line(last)) return false;
     }
     if (place != Place::kDone)
-      return fail(counts.empty() ? "is no ARPA file: it does not begin with \\data\\"
+      return fail(counts.empty() ? "is not an ARPA file: it does not begin with \\data\\"
                                  : "does not end with \\end\\: it is cut short");
     if (!has_unknown) add_arc({0, kUnknown, 1, kMissingUnknown});
     view();

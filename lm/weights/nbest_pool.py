@@ -21,7 +21,7 @@ FINEST = 1e-3  # with a silence score nearer to 0 the frames cannot be computed 
 
 
 @dataclass(frozen=True)
-class Parts:
+class ScoreParts:
     """The parts of a hypothesis that weights multiply."""
 
     text: str
@@ -41,25 +41,25 @@ class Parts:
         )
 
 
-def parts_of(hypothesis: Hypothesis, weights: DecodingWeights) -> Parts:
+def parts_of(hypothesis: Hypothesis, weights: DecodingWeights) -> ScoreParts:
     """The parts of a hypothesis that a search with these weights found."""
-    parts = Parts(
+    parts = ScoreParts(
         hypothesis.text, hypothesis.acoustic_score, hypothesis.lm_score, len(hypothesis.words)
     )
     if abs(weights.sil_score) < FINEST:
         return parts
     silence = round((hypothesis.score - parts.score(weights)) / weights.sil_score)
-    return Parts(parts.text, parts.acoustic, parts.lm, parts.words, max(silence, 0))
+    return ScoreParts(parts.text, parts.acoustic, parts.lm, parts.words, max(silence, 0))
 
 
 class HypothesisPool:
     """All hypotheses found so far, by segment of audio that is searched by itself."""
 
     def __init__(self, segments: int) -> None:
-        self._found: list[dict[tuple[str, int], Parts]] = [{} for _ in range(segments)]
+        self._found: list[dict[tuple[str, int], ScoreParts]] = [{} for _ in range(segments)]
         self._table: np.ndarray | None = None
 
-    def add(self, segment: int, found: Iterable[Parts]) -> None:
+    def add(self, segment: int, found: Iterable[ScoreParts]) -> None:
         """Add what a search found in a segment; of equal texts the likeliest path is kept."""
         pool = self._found[segment]
         for parts in found:
@@ -92,7 +92,8 @@ class HypothesisPool:
         """(hypotheses, 4) parts, segment after segment, in an order independent of discovery."""
         if self._table is None:
             lists = [
-                sorted(pool.values(), key=lambda p: (p.text, p.silence)) or [Parts("", 0.0, 0.0, 0)]
+                sorted(pool.values(), key=lambda p: (p.text, p.silence))
+                or [ScoreParts("", 0.0, 0.0, 0)]
                 for pool in self._found
             ]
             self._firsts = np.cumsum([0, *map(len, lists)])[:-1]

@@ -24,7 +24,7 @@ from w2v2cli.recognition.scoring.rows import (
     scored_rows,
     settings_line,
 )
-from w2v2cli.recognition.sharing.merging import Parts, WorkPlan, sharing
+from w2v2cli.recognition.sharing.merging import SharedRun, WorkPlan, sharing
 from w2v2cli.recognition.sharing.ranks import (
     options_of,
     seconds_of,
@@ -155,7 +155,7 @@ def _plan(places: Sequence[Place], done: Mapping[int, ScoredRow], ranks: Ranks) 
 
 
 def _scored(
-    parts: Parts[ScoredRow],
+    parts: SharedRun[ScoredRow],
     places: Sequence[Place],
     options: RecognitionOptions,
     line: str,

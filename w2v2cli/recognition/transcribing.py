@@ -13,7 +13,7 @@ from w2v2cli.processes import Ranks
 from w2v2cli.recognition.output import output_paths, write_file
 from w2v2cli.recognition.recognizer import open_pipeline
 from w2v2cli.recognition.resolving import RecognitionOptions
-from w2v2cli.recognition.sharing.merging import Parts, WorkPlan, sharing
+from w2v2cli.recognition.sharing.merging import SharedRun, WorkPlan, sharing
 from w2v2cli.recognition.sharing.ranks import (
     meeting_place,
     options_of,
@@ -135,7 +135,7 @@ def _plan(
 
 
 def _transcribed(
-    parts: Parts[TranscribedRow],
+    parts: SharedRun[TranscribedRow],
     sources: Sequence[Path],
     options: RecognitionOptions,
     how: Writing,

@@ -5,14 +5,14 @@ import pytest
 
 from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis, Word
-from lm.weights.nbest_pool import HypothesisPool, Parts, parts_of
+from lm.weights.nbest_pool import HypothesisPool, ScoreParts, parts_of
 
 
 def test_predictions_equal_scoring_one_by_one():
     generator = np.random.default_rng(0)
     lists = [
         [
-            Parts(
+            ScoreParts(
                 f"{segment} {i}",
                 *generator.normal(-20, 5, 2),
                 int(generator.integers(1, 9)),
@@ -37,8 +37,8 @@ def test_predictions_equal_scoring_one_by_one():
 
 def test_of_one_text_the_likeliest_path_counts():
     pool = HypothesisPool(2)
-    pool.add(0, [Parts("A", -9.0, -1.0, 1), Parts("B", -5.0, -1.0, 1)])
-    pool.add(0, [Parts("A", -4.0, -1.0, 1), Parts("A", -7.0, -1.0, 1)])
+    pool.add(0, [ScoreParts("A", -9.0, -1.0, 1), ScoreParts("B", -5.0, -1.0, 1)])
+    pool.add(0, [ScoreParts("A", -4.0, -1.0, 1), ScoreParts("A", -7.0, -1.0, 1)])
     assert pool.size == 2 and pool.best(DecodingWeights()) == ["A", ""]
 
 
@@ -47,7 +47,7 @@ def test_frames_of_silence_are_read_off_the_score():
     weights = DecodingWeights(1.5, -2.0, sil_score=-0.5)
     score = -10.0 + 1.5 * -3.0 + 2 * -2.0 + 7 * -0.5
     parts = parts_of(Hypothesis(words, (), (), -10.0, -3.0, score + 1e-4), weights)
-    assert parts == Parts("ONE TWO", -10.0, -3.0, 2, 7)
+    assert parts == ScoreParts("ONE TWO", -10.0, -3.0, 2, 7)
     assert parts.score(weights) == pytest.approx(score)
     assert (
         parts_of(Hypothesis(words, (), (), -10.0, -3.0, -18.5), DecodingWeights(1.5, -2.0)).silence

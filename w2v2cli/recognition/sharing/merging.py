@@ -58,7 +58,7 @@ class WorkPlan:
     """Prefix of this run's files, which keeps them apart from those of earlier runs."""
 
 
-class Parts(Generic[RowT]):
+class SharedRun(Generic[RowT]):
     """This rank's share of a run and, on the first rank, the rows of all ranks."""
 
     def __init__(
@@ -180,7 +180,7 @@ def sharing(
     stop: Stop,
     row_type: type[RowT],
     keep: bool = False,
-) -> Iterator[Parts[RowT]]:
+) -> Iterator[SharedRun[RowT]]:
     """This rank's part of a run whose ranks meet in `folder`.
 
     folder: None keeps everything in memory, for a process alone.
@@ -190,11 +190,11 @@ def sharing(
     The first rank removes the folder at the end. Raises UserError.
     """
     if folder is None:
-        yield Parts(ranks, plan(), None, stop, row_type)
+        yield SharedRun(ranks, plan(), None, stop, row_type)
         return
     _make(folder)
     if not ranks.first:
-        parts = Parts(ranks, _await_plan(folder, stop), folder, stop, row_type)
+        parts = SharedRun(ranks, _await_plan(folder, stop), folder, stop, row_type)
         try:
             yield parts
         finally:
@@ -205,7 +205,7 @@ def sharing(
     published = RankFile.begin(
         folder / PLAN, json.dumps({"items": made.items, "shares": made.shares, "run": made.run})
     )
-    parts = Parts(ranks, made, folder, stop, row_type)
+    parts = SharedRun(ranks, made, folder, stop, row_type)
     done = False
     try:
         yield parts

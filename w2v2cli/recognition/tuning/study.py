@@ -21,7 +21,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lm.weights.nbest_pool import Parts
+from lm.weights.nbest_pool import ScoreParts
 from lm.weights.proposals import Point
 from w2v2cli.errors import UserError
 
@@ -68,7 +68,7 @@ class Search:
     """Duration of the search."""
 
 
-Found = Mapping[int, Sequence[Parts]]  # segment -> hypotheses
+Found = Mapping[int, Sequence[ScoreParts]]  # segment -> hypotheses
 
 
 class Study:
@@ -204,14 +204,14 @@ class Study:
             if done.rowcount:
                 db.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", rows)
 
-    def found(self, trial: int) -> Iterator[tuple[int, list[Parts]]]:
+    def found(self, trial: int) -> Iterator[tuple[int, list[ScoreParts]]]:
         """(segment, hypotheses) that a search has found."""
         with self._lock:
             rows = self._db.execute(
                 "SELECT segment, parts FROM found WHERE trial = ?", (trial,)
             ).fetchall()
         for segment, blob in rows:
-            yield segment, [Parts(*fields) for fields in json.loads(zlib.decompress(blob))]
+            yield segment, [ScoreParts(*fields) for fields in json.loads(zlib.decompress(blob))]
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -260,7 +260,7 @@ def _errors(stored: str | None) -> dict[int, int] | None:
     return None if stored is None else {int(u): int(e) for u, e in json.loads(stored).items()}
 
 
-def _pack(parts: Sequence[Parts]) -> bytes:
+def _pack(parts: Sequence[ScoreParts]) -> bytes:
     return zlib.compress(
         json.dumps([astuple(each) for each in parts], separators=(",", ":")).encode(), 1
     )

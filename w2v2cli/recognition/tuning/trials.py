@@ -31,7 +31,7 @@ import numpy as np
 
 from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis
-from lm.weights.nbest_pool import HypothesisPool, Parts, parts_of
+from lm.weights.nbest_pool import HypothesisPool, ScoreParts, parts_of
 from lm.weights.proposals import BATCH, FIRST, Point, TuningError, batches, propose
 from lm.weights.racing import Race, spent
 from w2v2cli.recognition.scoring.error_rate import ErrorCounts, bootstrap_interval
@@ -226,7 +226,7 @@ class Tuning:
                 raise
             self.study.finish(done, found)
 
-    def _search(self, search: Search) -> tuple[Search, dict[int, list[Parts]]]:
+    def _search(self, search: Search) -> tuple[Search, dict[int, list[ScoreParts]]]:
         """Search the corpus with a trial's weights, to the end or until its race is lost.
 
         Utterances come in a random order of the trial's own. Returns the search with its errors,
@@ -238,7 +238,7 @@ class Tuning:
         order = generator.permutation(len(self.references)).tolist()
         race = self._race(search, order)
         errors: dict[int, int] = {}
-        found: dict[int, list[Parts]] = {}
+        found: dict[int, list[ScoreParts]] = {}
         with closing(self._searched(order, weights)) as searched:
             for utterance, lists in searched:
                 text = " ".join(h[0].text for h in lists if h[0].words)

@@ -13,7 +13,7 @@ import pytest
 
 from w2v2cli.errors import UserError
 from w2v2cli.processes import Ranks
-from w2v2cli.recognition.sharing.merging import Parts, WorkPlan, sharing
+from w2v2cli.recognition.sharing.merging import SharedRun, WorkPlan, sharing
 from w2v2cli.recognition.sharing.rank_files import Incoming, RankFile, is_locked, leftover_lines
 from w2v2cli.recognition.sharing.ranks import Stop, meeting_place, split_by_length, stopping
 
@@ -181,7 +181,7 @@ def test_sigterm_gives_out_what_all_have_written(tmp_path):
 def test_another_rank_ends_at_sigterm_with_its_rows_written(tmp_path):
     ranks = Ranks(1, 2, 1, 2)
     with stopping(ranks) as stop:
-        parts = Parts(ranks, WorkPlan([0, 1], [[], [0, 1]], "r"), tmp_path, stop, Done)
+        parts = SharedRun(ranks, WorkPlan([0, 1], [[], [0, 1]], "r"), tmp_path, stop, Done)
 
         def own():
             yield 0, Done(0)

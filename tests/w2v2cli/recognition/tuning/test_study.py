@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lm.weights.nbest_pool import Parts
+from lm.weights.nbest_pool import ScoreParts
 from w2v2cli.recognition.tuning.study import Search, Study, StudyError
 
 CLAIM_AND_HANG = """
@@ -32,7 +32,7 @@ def study(tmp_path):
 def test_what_is_stored_comes_back(study):
     claimed = study.claim(0, 0)
     assert claimed == Search(0)
-    found = {3: [Parts("A B", -1.5, -2.5, 2, 1), Parts("", -3.0, 0.0, 0)]}
+    found = {3: [ScoreParts("A B", -1.5, -2.5, 2, 1), ScoreParts("", -3.0, 0.0, 0)]}
     study.finish(Search(0, kind="exact", errors={0: 2, 1: 0}, seconds=1.5), found)
     assert study.searches()[0] == Search(0, None, None, "exact", {0: 2, 1: 0}, 1.5)
     assert dict(study.found(0)) == found
@@ -77,7 +77,7 @@ def test_a_result_that_comes_after_another_took_over_changes_nothing(study):
     study.claim(0, 0)
     with study._transaction() as db:
         db.execute("UPDATE searches SET owner = 'another-host:1:2'")
-    study.finish(Search(0, kind="exact", errors={0: 9}), {0: [Parts("X", 0.0, 0.0, 1)]})
+    study.finish(Search(0, kind="exact", errors={0: 9}), {0: [ScoreParts("X", 0.0, 0.0, 1)]})
     assert study.searches()[0].kind is None and not dict(study.found(0))
 
 
