@@ -65,6 +65,14 @@ def exits() -> Iterator[None]:
         raise SystemExit(INTERRUPTED) from None
 
 
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python, numpy or torch says that memory was short, a GPU's or any."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
+
+
 def _reader_has_gone() -> bool:
     """Whether stdout is a pipe whose reader has closed it."""
     poll = select.poll()

@@ -46,6 +46,16 @@ class Batch:
         """Seconds of audio, without padding."""
         return int(self.lengths.sum()) / SAMPLE_RATE
 
+    @property
+    def described(self) -> str:
+        """What is in it, for a sentence about memory."""
+        longest = int(self.lengths.argmax())
+        seconds = self.waveforms.numel() / SAMPLE_RATE
+        return (
+            f"{len(self.ids)} utterances, {seconds:.1f} s with padding, the longest "
+            f"{self.ids[longest]} of {int(self.lengths[longest]) / SAMPLE_RATE:.1f} s"
+        )
+
     def suspects(self) -> tuple[str, ...]:
         """The ids of utterances with NaN or infinite samples; all ids where there is none."""
         finite = self.waveforms.isfinite().all(1).tolist()
@@ -187,7 +197,11 @@ class Reading:
     """Random seed of the order, crops and speeds."""
 
     def epoch(self, data: TrainingSet, epoch: int) -> MicroBatches:
-        """The micro-batches of one epoch, a function of the data, these settings and the epoch."""
+        """The micro-batches of one epoch, a function of the data, these settings and the epoch.
+
+        Where recordings are cropped, all of a micro-batch are cut to its shortest: nothing is
+        padded, so attention needs no mask and can take its fastest kernel.
+        """
         speeds = None
         lengths = data.lengths
         if self.speeds != (1.0,):
@@ -198,6 +212,7 @@ class Reading:
             lengths,
             budget=self.budget,
             crop=self.crop,
+            equal=self.crop is not None,
             seed=self.seed,
             epoch=epoch,
             shards=data.shards,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic
@@ -22,11 +22,11 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from models.context_network import draw_kept
-from w2v2cli.errors import UserError
+from w2v2cli.errors import UserError, ran_out_of_memory
 from w2v2cli.recognition.devices import dtype_named
 from w2v2cli.training.checkpoints import Position, StateFolder
 from w2v2cli.training.collectives import Collectives
-from w2v2cli.training.config import RunConfig
+from w2v2cli.training.config import AudioRunConfig, RunConfig
 from w2v2cli.training.metrics import MetricLog, Pace, Progress
 from w2v2cli.training.optimization import build_optimizer, compile_blocks, peak_memory
 from w2v2cli.training.signals import StopNotice, stop_notice
@@ -110,10 +110,12 @@ class Loop(Generic[BatchT, DrawnT]):
                 began = time.perf_counter()
                 step = next(steps)
                 waited = time.perf_counter() - began
-                metrics, stop = self._update(step, notice)
+                with self._memory_errors(step):
+                    metrics, stop = self._update(step, notice)
                 metrics["loader_wait"] = waited
                 if self._due(self.config.validate_every):
-                    metrics |= self._validate()
+                    with self._memory_errors(None):
+                        metrics |= self._validate()
                     self._save()
                 elif stop or self._due(self.config.save_every):
                     self._save()
@@ -126,6 +128,32 @@ class Loop(Generic[BatchT, DrawnT]):
                 f"Stopped early, after update {self.position.update}: {self._waited} validations "
                 f"in a row brought no better {self.task.judged_by} than {self.best:.4g}."
             )
+
+    @contextmanager
+    def _memory_errors(self, step: Step[BatchT] | None) -> Iterator[None]:
+        """Raise UserError for memory that ran out in an update, or in a validation without one."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error):
+                raise
+            work = "a validation"
+            if step is not None:
+                largest = max(step.batches, key=lambda batch: batch.amount)
+                work = f"an update whose largest micro-batch has {largest.described}"
+            raise UserError(
+                f"Memory ran out on {self.collectives.device} after update {self.position.update}, "
+                f"in {work}. {self._memory_advice()}"
+            ) from None
+
+    def _memory_advice(self) -> str:
+        if not isinstance(self.config, AudioRunConfig):
+            return "Lower --batch-words, or take a smaller model."
+        recompute = "" if self.config.recompute else ", give --recompute"
+        return (
+            f"Lower --batch-seconds (it was {self.config.batch_seconds:g}; an update accumulates "
+            f"more of them){recompute}, or leave out the longest recordings."
+        )
 
     def _stopped_by(self, notice: StopNotice) -> str | None:
         """Name what stopped the run, whichever rank it came to."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from models.config import SAMPLE_RATE
 from w2v2cli.data.dataset import Batch, Reading, TrainingSet, budget_samples
@@ -18,6 +19,9 @@ from w2v2cli.training.checkpoints import Position
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import AudioRunConfig, FinetuneConfig, PretrainConfig
 from w2v2cli.training.tasks.protocol import Step
+
+BATCH_TOLERANCE = 0.05  # share by which an update may differ from the recipe's
+Audio = TypeVar("Audio", bound=AudioRunConfig)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ def audio_stream(
     config: AudioRunConfig, data: TrainingSet, collectives: Collectives
 ) -> AudioStream:
     """Return this rank's stream over `data`, as the configuration reads it."""
+    config = divided(config, data, collectives.world)
     return AudioStream(
         data,
         reading_of(config),
@@ -82,6 +87,26 @@ def audio_stream(
         config.loader_workers,
         pin=collectives.device.type == "cuda",
     )
+
+
+def divided(config: Audio, data: TrainingSet | None, world: int) -> Audio:
+    """Return a configuration whose micro-batches make the total batch on `world` devices.
+
+    Where whole micro-batches would make a total that differs by more than BATCH_TOLERANCE, as on
+    more devices than a recipe was made for, they get smaller; but no smaller than what a single
+    recording takes: a crop in pretraining, the longest of `data` in fine-tuning.
+    """
+    total, count = config.total_batch_hours * 3600, config.accumulation(world)
+    made = count * world * config.batch_seconds
+    if not total or abs(made / total - 1) <= BATCH_TOLERANCE:
+        return config
+    seconds = total / (world * (count if made > total else count + 1))
+    least = 0.0
+    if isinstance(config, PretrainConfig):
+        least = config.crop_seconds
+    elif data is not None and isinstance(config, FinetuneConfig):
+        least = int(data.lengths.max(initial=0)) / SAMPLE_RATE / min(*config.speeds, 1.0)
+    return replace(config, batch_seconds=min(max(seconds, least), config.batch_seconds))
 
 
 def accumulation(config: AudioRunConfig, data: TrainingSet, world: int) -> int:

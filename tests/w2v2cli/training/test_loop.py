@@ -339,3 +339,42 @@ def fail_at(update):
             raise InterruptedError
 
     return fail
+
+
+def allocate():
+    torch.empty(1 << 52)
+
+
+def fill_a_gpu():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+@pytest.mark.parametrize("run_out", [allocate, fill_a_gpu])
+def test_memory_that_runs_out_is_told_with_the_utterances_and_what_to_lower(tmp_path, run_out):
+    class Large(Means):
+        def loss(self, network, prepared, draws):
+            run_out()
+
+    sentence = (
+        r"^Memory ran out on cpu after update 0, in an update whose largest micro-batch has "
+        r"\d utterances, 0\.\d s with padding, the longest r\d+ of 0\.1 s\. Lower --batch-seconds "
+        r"\(it was 0\.2; .*\), give --recompute, or leave out the longest recordings\.$"
+    )
+    with pytest.raises(UserError, match=sentence):
+        loop(tmp_path, 4, Large([], [])).run()
+
+    class Validated(Means):
+        def validate(self, network, collectives):
+            run_out()
+
+    with pytest.raises(UserError, match="after update 2, in a validation. Lower"):
+        loop(tmp_path, 4, Validated([], []), validate_every=2).run()
+
+
+def test_other_errors_keep_their_traceback(tmp_path):
+    class Wrong(Means):
+        def loss(self, network, prepared, draws):
+            raise RuntimeError("sizes of tensors must match")
+
+    with pytest.raises(RuntimeError, match="must match"):
+        loop(tmp_path, 4, Wrong([], [])).run()

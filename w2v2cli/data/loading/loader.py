@@ -21,8 +21,9 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
+from models.config import SAMPLE_RATE
 from w2v2cli.data.dataset import Batch, MicroBatches, Reading, TrainingSet
-from w2v2cli.errors import UserError
+from w2v2cli.errors import UserError, ran_out_of_memory
 from w2v2cli.processes import NOTICES, interrupts_held, main_module_hidden
 
 Place = tuple[int, int]
@@ -67,6 +68,15 @@ class Epochs(Dataset[Batch | UserError]):
             return self.epoch(epoch)[number]
         except UserError as error:
             return error
+        except (MemoryError, RuntimeError) as error:
+            if not ran_out_of_memory(error):
+                raise
+            planned = self.epoch(epoch).plan[number]
+            seconds = max(planned.samples) / SAMPLE_RATE
+            return UserError(
+                f"Memory ran out while a micro-batch of {len(planned.indices)} utterances was "
+                f"read, the longest of {seconds:.1f} s: lower --batch-seconds or --loader-workers."
+            )
 
 
 def read_ahead(

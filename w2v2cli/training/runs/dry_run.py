@@ -17,7 +17,7 @@ from w2v2cli.processes import Ranks
 from w2v2cli.recognition.devices import Precision, chosen_precision
 from w2v2cli.training.architecture import FINETUNING_ONLY, PRETRAINING_ONLY
 from w2v2cli.training.config import ARCHITECTURE, AudioRunConfig, FinetuneConfig, flattened
-from w2v2cli.training.stream import accumulation, reading_of
+from w2v2cli.training.stream import BATCH_TOLERANCE, accumulation, divided, reading_of
 
 A100 = 1180.0  # seconds of audio that one A100 trains BASE on in a second, as published
 
@@ -64,8 +64,10 @@ def dry_run(
     precision, why = config.precision, ""
     if precision == "auto":
         precision, why = chosen_precision(device, training=True), f" (auto, on {device})"
-    memory = memory_estimate(network, model, config, precision)
     world = Ranks.from_environment().world
+    described = batch_description(config, world, data)
+    config = divided(config, data, world)
+    memory = memory_estimate(network, model, config, precision)
     accumulate = config.accumulation(world) if data is None else accumulation(config, data, world)
     updates = config.schedule.updates
     seconds = config.batch_seconds * accumulate  # of audio on each device in an update
@@ -74,7 +76,7 @@ def dry_run(
         ("parameters", f"{parameter_count(network) / 1e6:.1f} M"),
         ("precision", f"{precision}{why}"),
         ("memory", f"about {memory:.1f} GB on each device"),
-        ("batch", batch_description(config, world, data)),
+        ("batch", described),
         ("learning rate", config.schedule.described()),
         ("updates", f"{updates}, {hours:.0f} h of audio at most"),
         *_output_layer_row(config),
@@ -117,6 +119,7 @@ def _output_layer_row(config: AudioRunConfig) -> Iterator[tuple[str, str]]:
 
 def batch_description(config: AudioRunConfig, world: int, data: TrainingSet | None = None) -> str:
     """Return, in a phrase, how one update's batch comes together."""
+    whole, config = config, divided(config, data, world)
     wanted = config.accumulation(world)
     accumulate = wanted if data is None else accumulation(config, data, world)
     hours = config.batch_seconds * world * accumulate / 3600
@@ -125,8 +128,19 @@ def batch_description(config: AudioRunConfig, world: int, data: TrainingSet | No
         f"{config.batch_seconds:.1f} s × {processes} × {accumulate} accumulated "
         f"= {hours:.3f} h an update"
     )
+    total = whole.total_batch_hours
     if accumulate < wanted:
         return f"{described} ({wanted} would make the total batch, an epoch has no more)"
+    if total and hours > (1 + BATCH_TOLERANCE) * total:
+        return (
+            f"{described}, more than the recipe's {total:g} h: each process reads at least one "
+            "recording"
+        )
+    if config.batch_seconds < whole.batch_seconds:
+        return (
+            f"{described} (less than {whole.batch_seconds:g} s at a time, so that an update keeps "
+            f"its {total:g} h)"
+        )
     return described
 
 

@@ -38,6 +38,11 @@ class TextBatch:
         """Number of words to predict."""
         return float((self.tokens[:, 1:] != PAD).sum())
 
+    @property
+    def described(self) -> str:
+        """Its rows and words."""
+        return f"{self.tokens.shape[0]} rows of {self.tokens.shape[1] - 1} words"
+
     def suspects(self) -> tuple[str, ...]:
         """Return the place of the batch in the text."""
         return (self.name,)

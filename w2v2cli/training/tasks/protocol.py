@@ -28,6 +28,10 @@ class Batch(Protocol):
     def unreadable(self) -> tuple[str, ...]:
         """A sentence for each recording that belongs to the batch and cannot be read."""
 
+    @property
+    def described(self) -> str:
+        """What is in it and how large it is, for the middle of a sentence."""
+
     def suspects(self) -> tuple[str, ...]:
         """Names of the utterances to look at when the batch gives no finite loss."""
 

@@ -39,6 +39,11 @@ class Unreadable(Signed):
         raise UserError(f"r{index} cannot be read.")
 
 
+class TooLarge(Signed):
+    def read(self, index, start=0, samples=None):
+        return np.zeros(1 << 60, np.float32)
+
+
 def data(source, labels=None):
     return TrainingSet(source, np.arange(12), labels)
 
@@ -120,3 +125,10 @@ def test_an_epoch_without_micro_batches_is_a_sentence():
     epochs = Epochs(TrainingSet(Signed(), np.arange(0)), READING)
     with pytest.raises(UserError, match="There is nothing to train on"):
         next(read_ahead(epochs, places(epochs), 0))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_memory_that_runs_out_while_reading_is_a_sentence(workers):
+    epochs = Epochs(data(TooLarge()), READING)
+    with pytest.raises(UserError, match=r"batch of 4 utterances was read, the longest of 0.1 s: l"):
+        next(read_ahead(epochs, places(epochs), workers))
