@@ -106,7 +106,7 @@ class TextFlags:
                 raise UsageError(
                     f"--normalizer takes english, basic, none or a model, got {name!r}: {error}"
                 ) from None
-            return Reading(vocabulary.normalizer, lines, vocabulary.letters)
+            return Reading(vocabulary.normalizer, lines, frozenset("".join(vocabulary.letters)))
         try:
             sample = sample_lines(files) if name is None else ()
             return Reading(

@@ -170,11 +170,14 @@ def unwritable(
     spell = vocabulary.normalizer
     if vocabulary.units != "characters" or normalizer not in (None, spell.name):
         return None
+    written = set(vocabulary.letters)
+    if spell.case != "keep":  # the texts are compared in one case, whichever the model writes
+        written |= {c for letter in vocabulary.letters for c in (letter.lower(), letter.upper())}
     characters: Counter[str] = Counter()
     words: list[tuple[str, str]] = []
     for utterance in part.utterances:
         for word in spell(utterance.text or "").split():
-            strange = [c for c in vocabulary.symbols_of(word) if c not in vocabulary.letters]
+            strange = [c for c in vocabulary.symbols_of(word) if c not in written]
             characters.update(strange)
             words += [(word, utterance.id)] if strange else []
     if not words:

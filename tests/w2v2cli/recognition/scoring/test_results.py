@@ -204,3 +204,13 @@ def test_references_that_the_model_cannot_write_are_counted_and_named():
     assert unwritable(part, turkish, "basic") == line
     assert unwritable(part, turkish, "english") is None  # both sides are spelled anew
     assert unwritable(replace(part, utterances=part.utterances[1:3]), turkish) is None
+
+
+@pytest.mark.parametrize("normalizer", [Normalizer(), Normalizer("basic", "upper")])
+def test_a_model_of_small_letters_can_write_capitals_that_are_compared_in_one_case(normalizer):
+    labels = tuple(label.lower() for label in CHARACTERS)
+    small = Vocabulary.from_labels(labels, normalizer=normalizer)
+    part = CorpusSplit("c", (Utterance("a", Path("a.wav"), "HELLO there"),))
+    assert unwritable(part, small) is None
+    kept = Vocabulary.from_labels(labels, normalizer=Normalizer("basic", "keep"))
+    assert "'H' 1" in (unwritable(part, kept) or "")
