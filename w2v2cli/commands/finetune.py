@@ -10,7 +10,6 @@ import typer
 from w2v2cli.commands.flags import takes
 from w2v2cli.commands.reporting import report_end, training
 from w2v2cli.commands.training_flags import FinetuneFlags
-from w2v2cli.errors import UsageError
 
 SHOWN = ("loss", "blanks", "learning_rate", "gradient_norm", "audio_seconds_per_second")
 
@@ -49,15 +48,11 @@ def finetune(
 
         typer.echo(finetuning_list())
         return
-    if not flags.dry_run and (not (corpora or flags.shards) or output is None):
-        raise UsageError(
-            "Name the corpora to train on, and by -o the folder of the run (or --dry-run)."
-        )
-    if output is None or flags.dry_run:
+    folder = flags.folder_to_train_in(corpora, output)
+    if folder is None:
         _print_plan(flags, corpora or [])
     else:
-        flags.check_resume(output)
-        _train(flags, corpora or [], output)
+        _train(flags, corpora or [], folder)
 
 
 def _print_plan(flags: FinetuneFlags, corpora: list[str]) -> None:

@@ -10,7 +10,6 @@ import typer
 from w2v2cli.commands.flags import takes
 from w2v2cli.commands.reporting import report_end, training
 from w2v2cli.commands.training_flags import PretrainFlags
-from w2v2cli.errors import UsageError
 
 SHOWN = (
     "loss",
@@ -57,15 +56,11 @@ def pretrain(
 
         typer.echo(pretraining_list())
         return
-    if not flags.dry_run and (not (corpora or flags.shards) or output is None):
-        raise UsageError(
-            "Name the corpora to train on, and by -o the folder of the run (or --dry-run)."
-        )
-    if output is None or flags.dry_run:
+    folder = flags.folder_to_train_in(corpora, output)
+    if folder is None:
         _print_plan(flags, corpora or [])
     else:
-        flags.check_resume(output)
-        _train(flags, corpora or [], output)
+        _train(flags, corpora or [], folder)
 
 
 def _print_plan(flags: PretrainFlags, corpora: list[str]) -> None:

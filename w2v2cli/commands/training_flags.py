@@ -185,6 +185,20 @@ class AudioTrainingFlags(TrainingFlags):
         ),
     ] = None
 
+    def folder_to_train_in(self, corpora: list[str] | None, output: Path | None) -> Path | None:
+        """Return the folder of the run that is asked for, or None where only a plan is.
+
+        Raises UsageError where neither is clear, and where --resume finds nothing to continue.
+        """
+        if not self.dry_run and (not (corpora or self.shards) or output is None):
+            raise UsageError(
+                "Name the corpora to train on, and by -o the folder of the run (or --dry-run)."
+            )
+        if output is None or self.dry_run:
+            return None
+        self.check_resume(output)
+        return output
+
     def _more(self) -> dict[str, Any]:
         return {
             "batch_seconds": self.batch_seconds,
