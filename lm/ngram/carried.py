@@ -26,6 +26,7 @@ from lm.ngram.kenlm import is_arpa
 from storage.whole import whole_file, write_whole
 
 ATTRIBUTES, UNIGRAMS = "attrs.json", "unigrams.txt"
+SUFFIXES = (".arpa", ".bin", ".binary", ".klm", ".gz")  # of n-gram models beside other files
 
 # pyctcdecode's values where a file lacks one.
 DEFAULTS = {"alpha": 0.5, "beta": 1.5, "unk_score_offset": -10.0}
@@ -101,11 +102,13 @@ def read_words(path: Path) -> list[str]:
 def _ngrams(folder: Path) -> Sequence[Path]:
     if not folder.is_dir():
         return []
-    return sorted(
+    found = [
         path
-        for path in folder.iterdir()
+        for path in sorted(folder.iterdir())
         if path.is_file() and path.name not in (ATTRIBUTES, UNIGRAMS) and path.name[0] not in "._"
-    )
+    ]
+    named = [path for path in found if path.suffix in SUFFIXES]
+    return named or found
 
 
 def _attributes(path: Path) -> dict[str, Any]:

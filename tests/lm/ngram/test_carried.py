@@ -45,6 +45,7 @@ def test_files_and_weights(carried):
     assert is_whole(carried) and found.score_boundary
     (carried / "unigrams.txt").write_text("")  # pyctcdecode's way to say that none are listed
     (carried / ".cache").write_text("hidden files do not count")
+    (carried / "README.md").write_text("nor do texts")
     assert read_carried(carried).unigrams is None
     (carried / "attrs.json").write_text("{}")
     assert read_carried(carried).alpha == 0.5
