@@ -1,13 +1,12 @@
 """The command line with a word Transformer, hot words and every engine, on the demo model."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from calls import called
 
 from lm.ngram.arpa import read_unigrams
 from lm.transformer.checkpoint import TransformerCheckpoint, network_weights, save_transformer
@@ -27,13 +26,10 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture
-def w2v2(home):
-    def run(*args) -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "w2v2cli", *map(str, args)]
-        env = {**os.environ, "W2V2_HOME": str(home)}
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
-
-    return run
+def w2v2(home, monkeypatch):
+    """Calls of `w2v2` with a store of their own."""
+    monkeypatch.setenv("W2V2_HOME", str(home))
+    return called
 
 
 @pytest.fixture(scope="module")
