@@ -14,6 +14,7 @@ import jiwer
 import numpy as np
 import pytest
 import soundfile
+from calls import called
 
 from lm.text.normalization import normalize_text
 
@@ -23,6 +24,9 @@ COMMAND = [sys.executable, "-m", "w2v2cli"]
 
 
 def w2v2(*args, **options) -> subprocess.CompletedProcess:
+    """Call `w2v2`: in this process, or in its own where that has options."""
+    if not options:
+        return called(*args)
     return subprocess.run(
         [*COMMAND, *map(str, args)], capture_output=True, text=True, timeout=300, **options
     )
