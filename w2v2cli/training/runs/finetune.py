@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.text.vocabulary import ENGLISH, Vocabulary
 from models.config import PRESETS
@@ -156,7 +158,8 @@ def finetuning_dry_run(
             fastest = max(config.speeds)
             spell = vocabulary.transcript_ids
             learned, _ = labelled(source, spell, start.config, fastest, longest(config))
-    network = build(start, config, symbols)
+    with torch.device("cpu" if start.weights else "meta"):  # random weights need not be drawn
+        network = build(start, config, symbols)
     return dry_run(config, network, regularised(start.config, config), learned, place, speed)
 
 
