@@ -115,7 +115,9 @@ def _devices() -> list[Finding]:
     bf16 = (
         f"bf16 in hardware ({', '.join(flags)})" if flags else "bf16 in software, slower than fp32"
     )
-    findings.append(Finding("cpu", f"{torch.get_num_threads()} threads; fp32, {bf16}"))
+    threads = torch.get_num_threads()
+    counted = "1 thread" if threads == 1 else f"{threads} threads"
+    findings.append(Finding("cpu", f"{counted}; fp32, {bf16}"))
     if not torch.cuda.is_available():
         findings.append(Finding("cuda", "no GPU that torch can use; everything runs on the CPU"))
     for index in range(torch.cuda.device_count()):

@@ -92,7 +92,8 @@ class Study:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.executescript(TABLES)
         except (sqlite3.Error, OSError) as error:
-            raise StudyError(f"{path} cannot be opened as a study: {error}.") from None
+            reason = getattr(error, "strerror", None) or error
+            raise StudyError(f"{path} cannot be opened as a study: {reason}.") from None
         self._check(settings)
         self._closing = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="study", daemon=True)
