@@ -153,11 +153,11 @@ def test_a_folder_of_a_run_with_other_settings_is_refused(tmp_path):
         "--batch-seconds",
         20,
     )
-    assert w2v2(*call, "--updates", 1).returncode == 0
-    result = w2v2(*call, "--updates", 2)
+    assert w2v2(*call, "--updates", 2).returncode == 0
+    result = w2v2(*call, "--updates", 1)  # more of them would extend the run
     assert (
         result.returncode == 2
-        and "schedule.updates was 1 and is 2" in result.stderr
+        and "schedule.updates was 2 and is 1" in result.stderr
         and "Name another folder" in result.stderr
     )
 
