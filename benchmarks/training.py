@@ -42,20 +42,9 @@ MATRIX = 4096  # rows and columns of the product that measures the peak of the d
 def network_flops(
     config: Wav2Vec2Config, utterances: int, samples: int, frozen_encoder: bool
 ) -> float:
-    """Floating-point operations of one update.
-
-    A multiplication with its addition counts as two, and backward as twice the forward pass.
-    """
-    steps, width, encoder = samples, 1, 0.0
-    for channels, kernel, stride in config.conv_layers:
-        steps = (steps - kernel) // stride + 1
-        encoder += steps * kernel * width * channels
-        width = channels
-    d, inner = config.width, config.ffn_width
-    block = steps * (4 * d * d + 2 * d * inner) + 2 * steps * steps * d
-    position = steps * config.position_kernel * d * (d // config.position_groups)
-    context = config.num_layers * block + position + steps * width * d
-    return 2 * utterances * (encoder * (1 if frozen_encoder else 3) + context * 3)
+    """Floating-point operations of one update; backward counts twice the forward pass."""
+    encoder, context = config.forward_flops(samples)
+    return utterances * (encoder * (1 if frozen_encoder else 3) + context * 3)
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:

@@ -205,6 +205,22 @@ class Wav2Vec2Config:
         encoded = self.encoded_lengths(samples)
         return self.adapted_lengths(encoded, self.adapter_layers) if self.adapter else encoded
 
+    def forward_flops(self, samples: int) -> tuple[float, float]:
+        """Floating-point operations of feature encoder and Transformer for one recording, forward.
+
+        A multiplication with its addition counts as two.
+        """
+        steps, width, encoder = samples, 1, 0.0
+        for channels, kernel, stride in self.conv_layers:
+            steps = max((steps - kernel) // stride + 1, 0)
+            encoder += steps * kernel * width * channels
+            width = channels
+        d, inner = self.width, self.ffn_width
+        block = steps * (4 * d * d + 2 * d * inner) + 2 * steps * steps * d
+        position = steps * self.position_kernel * d * (d // self.position_groups)
+        context = self.num_layers * block + position + steps * width * d
+        return 2 * encoder, 2 * context
+
     def adapted_lengths(self, frames: Count, layers: int) -> Count:
         """How many frames `layers` convolutions of the adapter leave of `frames`."""
         length: Any = frames

@@ -179,8 +179,8 @@ class AudioTrainingFlags(TrainingFlags):
     speed: Annotated[
         float | None,
         Help(
-            "Speed assumed by --dry-run, in seconds of audio per second and device (a CPU does a "
-            "few). Default: a published figure of an A100.",
+            "Speed assumed by --dry-run, in seconds of audio that a device trains this network on "
+            "in a second. Default: measured on --device now.",
             RUN,
         ),
     ] = None

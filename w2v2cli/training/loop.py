@@ -27,8 +27,9 @@ from w2v2cli.recognition.devices import dtype_named
 from w2v2cli.training.checkpoints import Position, StateFolder
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import AudioRunConfig, RunConfig
-from w2v2cli.training.metrics import MetricLog, Pace, Progress
+from w2v2cli.training.metrics import MetricLog, Progress
 from w2v2cli.training.optimization import build_optimizer, compile_blocks, peak_memory
+from w2v2cli.training.pace import Pace
 from w2v2cli.training.signals import StopNotice, stop_notice
 from w2v2cli.training.tasks.protocol import BatchT, DrawnT, Draws, Prepared, Step, Stream, Task
 
@@ -99,7 +100,14 @@ class Loop(Generic[BatchT, DrawnT]):
 
     def _train(self, notice: StopNotice) -> None:
         updates = self.config.schedule.updates
-        pace = Pace(self.position.update, updates)
+        pace = Pace(
+            self.position.update,
+            updates,
+            validate_every=self.config.validate_every,
+            save_every=self.config.save_every,
+            phases=self.task.phases,
+            validation=self.task.validation_work,
+        )
         log = (
             MetricLog(self.folder, self.position.update, self.tensorboard)
             if self.collectives.first
@@ -113,13 +121,8 @@ class Loop(Generic[BatchT, DrawnT]):
                 with self._memory_errors(step):
                     metrics, stop = self._update(step, notice)
                 metrics["loader_wait"] = waited
-                if self._due(self.config.validate_every):
-                    with self._memory_errors(None):
-                        metrics |= self._validate()
-                    self._save()
-                elif stop or self._due(self.config.save_every):
-                    self._save()
-                pace.tick(self.position.update)
+                pace.updated(self.position.update, metrics["amount"])
+                self._validate_and_save(stop, metrics, pace)
                 self._report(metrics, log, pace)
                 if stop:
                     break
@@ -128,6 +131,17 @@ class Loop(Generic[BatchT, DrawnT]):
                 f"Stopped early, after update {self.position.update}: {self._waited} validations "
                 f"in a row brought no better {self.task.judged_by} than {self.best:.4g}."
             )
+
+    def _validate_and_save(self, stop: bool, metrics: dict[str, float], pace: Pace) -> None:
+        """Validate and save where it is time; add what a validation finds to `metrics`."""
+        due = self._due(self.config.validate_every)
+        if due:
+            with self._memory_errors(None):
+                metrics |= self._validate()
+            pace.validated()
+        if due or stop or self._due(self.config.save_every):
+            self._save()
+            pace.saved()
 
     @contextmanager
     def _memory_errors(self, step: Step[BatchT] | None) -> Iterator[None]:

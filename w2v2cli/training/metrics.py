@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +15,6 @@ from typing import Any
 from storage.whole import write_whole
 from w2v2cli.errors import UserError
 
-RECENT = 200  # updates that the estimate of the time left looks back on
 LOG = "log.jsonl"
 WANDB_ID = "wandb-id.txt"
 
@@ -147,27 +144,3 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 def _drop_after(update: int, path: Path) -> None:
     rows = read_log(path.parent)
     write_whole(path, "".join(json.dumps(row) + "\n" for row in rows if row["update"] <= update))
-
-
-class Pace:
-    """The seconds an update takes, and so the time left; validations and checkpoints count in."""
-
-    def __init__(self, done: int, updates: int) -> None:
-        self.done, self.updates = done, updates
-        self._ends: deque[tuple[int, float]] = deque([(done, time.perf_counter())], maxlen=RECENT)
-
-    def tick(self, done: int) -> None:
-        """Note that an update has ended; `done` updates are done now."""
-        self.done = done
-        self._ends.append((done, time.perf_counter()))
-
-    @property
-    def seconds_per_update(self) -> float:
-        """Mean over the last updates; 0 before the first has ended."""
-        (first, began), (last, ended) = self._ends[0], self._ends[-1]
-        return (ended - began) / (last - first) if last > first else 0.0
-
-    @property
-    def seconds_left(self) -> float:
-        """Seconds to the last update."""
-        return self.seconds_per_update * (self.updates - self.done)

@@ -15,6 +15,7 @@ from w2v2cli.processes import Ranks
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import AudioRunConfig
 from w2v2cli.training.loop import Loop
+from w2v2cli.training.pace import Phase
 from w2v2cli.training.schedule import TriStage
 from w2v2cli.training.stream import AudioStream
 from w2v2cli.training.tasks.protocol import Prepared
@@ -48,6 +49,8 @@ class Means:
 
     judged_by = "valid"
     blocks = (0, 0.0)
+    phases = (Phase(0, 1.0),)
+    validation_work = 0.0
     verdicts: list
     saved: list
     frozen: int = 0

@@ -7,7 +7,6 @@ from w2v2cli.errors import UserError
 from w2v2cli.training.curves import draw, moving_mean
 from w2v2cli.training.metrics import (
     MetricLog,
-    Pace,
     Progress,
     read_log,
     weights_and_biases,
@@ -52,19 +51,6 @@ def test_tensorboard_gets_an_event_for_each_value(tmp_path):
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 2.5), (2, 1.5)]
     assert events.Tags()["scalars"] == ["loss"]
-
-
-def test_the_time_left_is_told_from_the_last_updates(monkeypatch):
-    clock = iter([0.0, *(30.0 + 2.0 * i for i in range(1, 151))])
-    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    pace = Pace(0, 1000)
-    for update in range(1, 151):
-        pace.tick(update)
-        if update == 100:
-            assert pace.seconds_left == pytest.approx(
-                900 * 2.0, rel=0.2
-            )  # the first update took 32 s
-    assert pace.seconds_per_update > 0
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".html"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -16,10 +16,18 @@ from w2v2cli.errors import UsageError
 from w2v2cli.processes import Ranks
 from w2v2cli.recognition.devices import Precision, chosen_precision
 from w2v2cli.training.architecture import FINETUNING_ONLY, PRETRAINING_ONLY
-from w2v2cli.training.config import ARCHITECTURE, AudioRunConfig, FinetuneConfig, flattened
+from w2v2cli.training.config import (
+    ARCHITECTURE,
+    AudioRunConfig,
+    FinetuneConfig,
+    PretrainConfig,
+    flattened,
+)
+from w2v2cli.training.pace import Phase
+from w2v2cli.training.runs.device_speed import training_flops
 from w2v2cli.training.stream import BATCH_TOLERANCE, accumulation, divided, reading_of
-
-A100 = 1180.0  # seconds of audio that one A100 trains BASE on in a second, as published
+from w2v2cli.training.tasks.finetuning import finetuning_phases
+from w2v2cli.training.tasks.pretraining import pretraining_phases
 
 
 @dataclass(frozen=True)
@@ -53,13 +61,13 @@ def dry_run(
 ) -> DryRun:
     """Describe a run without training.
 
-    data: what it would train on, if that is known. device: where. speed: seconds of audio a device
-    trains on in a second, by default `A100`; the time is estimated from it.
+    data: what it would train on, if that is known. device: where. speed: seconds of audio that a
+    device trains this network on in a second; by default that is computed from the operations of
+    the network and those that `device` reaches, timed now. The time is estimated from it.
 
     Raises UsageError for a speed that is none.
     """
-    speed = A100 if speed is None else speed
-    if not 0 < speed < math.inf:
+    if speed is not None and not 0 < speed < math.inf:
         raise UsageError(f"--speed must be above 0, got {speed:g}.")
     precision, why = config.precision, ""
     if precision == "auto":
@@ -89,10 +97,45 @@ def dry_run(
             ("data", f"{utterances}, {batches} micro-batches, {steps:.1f} updates an epoch"),
             ("epochs", f"{updates / steps:.1f}"),
         ]
-    time = duration(updates * seconds / speed)
-    rows.append(("time", f"{time} at {speed:.0f} s of audio a second on each device (--speed)"))
+    rows += _time_rows(phases_of(config, model), updates, seconds, speed, device, model, precision)
     settings = [pair for pair in flattened(asdict(config)) if pair[0] != ARCHITECTURE]
     return DryRun(tuple(rows), tuple(settings), tuple(_network(config, model)))
+
+
+def phases_of(config: AudioRunConfig, model: Wav2Vec2Config) -> tuple[Phase, ...]:
+    """Return the parts of a run and their work."""
+    if isinstance(config, PretrainConfig):
+        return pretraining_phases(config, model)
+    assert isinstance(config, FinetuneConfig)
+    return finetuning_phases(config, model)
+
+
+def _time_rows(
+    phases: Sequence[Phase],
+    updates: int,
+    seconds: float,
+    speed: float | None,
+    device: torch.device,
+    model: Wav2Vec2Config,
+    precision: str,
+) -> Iterator[tuple[str, str]]:
+    """The work of a run on one device, which hears `seconds` in an update, and its time."""
+    whole = phases[-1].work
+    ends = [*(phase.first for phase in phases[1:]), updates]
+    work = sum(
+        max(min(end, updates) - phase.first, 0) * seconds * phase.work
+        for phase, end in zip(phases, ends, strict=True)
+    )
+    yield "work", f"{whole / 1e9:.1f} GFLOP a second of audio, {work / 1e15:.3g} PFLOP each device"
+    if speed is None:
+        reached, source = training_flops(model, device, precision), f"measured on {device}"
+    else:
+        reached, source = speed * whole, "--speed"
+    yield (
+        "time",
+        f"{duration(work / reached)} at {reached / whole:.3g} s of audio a second on each device "
+        f"({source}), without validations",
+    )
 
 
 def _network(config: AudioRunConfig, model: Wav2Vec2Config) -> Iterator[tuple[str, Any]]:

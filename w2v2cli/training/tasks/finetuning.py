@@ -30,6 +30,7 @@ from w2v2cli.recognition.scoring.error_rate import ErrorCounts, align, align_pho
 from w2v2cli.training.architecture import REGULARISATION
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import FinetuneConfig
+from w2v2cli.training.pace import Phase, audio_work
 from w2v2cli.training.tasks.output_layer import continued, rows_by_label
 from w2v2cli.training.tasks.protocol import Draws, Prepared
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from w2v2cli.recognition.searching.spec import Searches
 
 VALIDATION_BATCH_SECONDS = 40.0
+TYPICAL_SECONDS = 12.0  # of an utterance, for the share of attention in the work
 ADAPTER = re.compile(r"wav2vec2\.context_network\.blocks\.\d+\.adapter\.")
 # A network that writes nothing: share of blank frames, and error rate, from which it is told.
 SILENT, NOTHING = 0.99, 0.99
@@ -53,6 +55,16 @@ class Start:
     """Symbols of the output layer in `weights`; its rows are kept by label."""
     note: str = ""
     """What to tell of it, if anything."""
+
+
+def finetuning_phases(run: FinetuneConfig, model: Wav2Vec2Config) -> tuple[Phase, ...]:
+    """Return the phase in which the output layer learns alone, if there is one, and the other."""
+    encoder, context = audio_work(model, TYPICAL_SECONDS)
+    all_learn = (1 if run.freeze_feature_encoder else 3) * encoder
+    all_learn += (4 if run.recompute else 3) * (1 - run.layer_drop) * context
+    alone = encoder + (1 - run.layer_drop) * context
+    phases = (Phase(0, alone), Phase(run.head_only_updates, all_learn))
+    return phases if run.head_only_updates else phases[1:]
 
 
 def regularised(config: Wav2Vec2Config, run: FinetuneConfig) -> Wav2Vec2Config:
@@ -129,6 +141,16 @@ class Finetuning:
             return "per"
         rate = "cer" if is_unspaced("".join(sorted(self.vocabulary.letters))) else "wer"
         return rate if self.pool is None else f"{rate}_lm"
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """See `Task`."""
+        return finetuning_phases(self.run, self.start.config)
+
+    @property
+    def validation_work(self) -> float:
+        """See `Task`; a search with a language model is not known before it has run."""
+        return self.held_out.hours * 3600 * sum(audio_work(self.start.config, TYPICAL_SECONDS))
 
     @property
     def blocks(self) -> tuple[int, float]:

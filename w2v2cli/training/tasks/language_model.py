@@ -21,6 +21,7 @@ from w2v2cli.recognition.devices import dtype_named
 from w2v2cli.training.checkpoints import Position
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import LmConfig
+from w2v2cli.training.pace import Phase
 from w2v2cli.training.tasks.protocol import Draws, Prepared, Step
 
 
@@ -144,6 +145,12 @@ class LanguageModelling:
     metadata: dict[str, Any] = field(default_factory=dict)
     judged_by: str = "valid_perplexity"
     blocks: tuple[int, float] = (0, 0.0)
+    phases: tuple[Phase, ...] = (Phase(0, 3.0),)  # forward, and twice that backward
+
+    @property
+    def validation_work(self) -> float:
+        """See `Task`."""
+        return float(self.held_out_shards.tokens)
 
     def prepare(
         self, batch: TextBatch, draws: Draws, device: torch.device

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.checkpoint import Checkpoint, check_weights, save_checkpoint
-from models.config import PRESETS, Wav2Vec2Config
+from models.config import PRESETS, SAMPLE_RATE, Wav2Vec2Config
 from models.pretraining import (
     Losses,
     MaskedSteps,
@@ -28,6 +28,7 @@ from w2v2cli.recognition.devices import dtype_named
 from w2v2cli.training.architecture import REGULARISATION, designed, refuse_finetuning_only
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import PretrainConfig
+from w2v2cli.training.pace import Phase, audio_work
 from w2v2cli.training.tasks.protocol import Draws, Prepared
 
 COLLAPSED = 0.02  # share of the codebooks' entries in use, by their perplexity, that is too few
@@ -54,6 +55,12 @@ def network_config(run: PretrainConfig, start: Start | None = None) -> Wav2Vec2C
         preset, quantized_inputs=run.quantized_inputs, quantized_targets=run.quantized_targets
     )
     return designed(switched, run.architecture, None if start is None else start.name)
+
+
+def pretraining_phases(run: PretrainConfig, model: Wav2Vec2Config) -> tuple[Phase, ...]:
+    """Return the one phase of a run: backward takes twice the work of the forward pass."""
+    encoder, context = audio_work(model, run.crop_seconds)
+    return (Phase(0, 3 * encoder + (4 if run.recompute else 3) * context),)
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,17 @@ class Pretraining:
     def __post_init__(self) -> None:
         self.config = network_config(self.run, self.start)
         self._accuracy: deque[float] = deque(maxlen=WATCHED)
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """See `Task`."""
+        return pretraining_phases(self.run, self.config)
+
+    @property
+    def validation_work(self) -> float:
+        """See `Task`."""
+        seconds = float(self.validation.plan.samples.sum()) / SAMPLE_RATE
+        return seconds * sum(audio_work(self.config, self.run.crop_seconds))
 
     @property
     def blocks(self) -> tuple[int, float]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from w2v2cli.training.checkpoints import Position
 from w2v2cli.training.collectives import Collectives
+from w2v2cli.training.pace import Phase
 
 
 class Batch(Protocol):
@@ -92,6 +93,14 @@ class Task(Protocol[BatchT, DrawnT]):
 
         A validation without it judges nothing.
         """
+
+    @property
+    def phases(self) -> Sequence[Phase]:
+        """The parts of the run, in order, and the work of their updates."""
+
+    @property
+    def validation_work(self) -> float:
+        """Work of a validation on one device, in the unit of `phases`."""
 
     @property
     def blocks(self) -> tuple[int, float]:
