@@ -28,7 +28,7 @@ SkipExisting = Annotated[
     bool,
     typer.Option(
         "--skip-existing",
-        help="Skip recordings that already have an output file in --output-dir.",
+        help="Skip recordings whose transcript is in --output-dir, if they have not changed since.",
     ),
 ]
 
@@ -51,7 +51,8 @@ def transcribe(
     output_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Write one NAME.FORMAT per recording into this folder instead of stdout."
+            help="Write one NAME.FORMAT per recording into this folder instead of stdout, in "
+            "subfolders as they were found."
         ),
     ] = None,
     timestamps: Annotated[

@@ -13,7 +13,7 @@ import numpy as np
 
 from models.config import SAMPLE_RATE
 from w2v2cli.data.decoding.decoder import FASTEST, SLOWEST, Damage, Decoder, pieces
-from w2v2cli.data.decoding.folders import find_recordings
+from w2v2cli.data.decoding.folders import find_recordings, recordings_by_place
 from w2v2cli.data.decoding.opening import opened
 from w2v2cli.data.decoding.source import STDIN, SUFFIXES, VIDEOS, AudioError, Source, name_of
 from w2v2cli.data.resampling import resampled, resampled_length
@@ -29,6 +29,7 @@ __all__ = [
     "Source",
     "Waveform",
     "find_recordings",
+    "recordings_by_place",
     "measure",
     "part_of",
     "probe",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from w2v2cli.data.audio import STDIN, find_recordings
+from w2v2cli.data.audio import STDIN, Source, recordings_by_place
 from w2v2cli.errors import UsageError
 from w2v2cli.processes import Ranks
-from w2v2cli.recognition.output import output_paths, write_file
+from w2v2cli.recognition.output import write_file
+from w2v2cli.recognition.provenance import OutputFolder
 from w2v2cli.recognition.recognizer import open_pipeline
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.sharing.merging import SharedRun, WorkPlan, sharing
@@ -38,7 +39,7 @@ class Writing:
     output_dir: Path | None = None
     """Folder that gets a file for each recording; None writes to the stream."""
     skip_existing: bool = False
-    """Leave out recordings whose file is in `output_dir`."""
+    """Leave out recordings whose transcript is in `output_dir`, made of them as they are now."""
 
 
 @dataclass(frozen=True)
@@ -83,28 +84,31 @@ def transcribe_recordings(
         )
     options = options_of(options, ranks)
     failed: list[str] = []
+    plan = Planning(inputs, ranks, how, note)
     with (
         stopping(ranks) as stop,
         sharing(
             ranks,
             _meeting_folder(ranks, how),
-            lambda: _plan(inputs, ranks, how, note),
+            plan.made,
             stop,
             TranscribedRow,
         ) as parts,
     ):
-        sources = [Path(item) for item in parts.plan.items]
-        with closing(_transcribed(parts, sources, options, how, warn)) as own:
+        sources = [Path(source) for source, _ in parts.plan.items]
+        with plan.recording(), closing(_transcribed(parts, sources, options, how, warn)) as own:
             if not ranks.first:
                 parts.contribute(own)
                 return None
             total = sum(map(len, parts.plan.shares))
-            for done, (_, row) in enumerate(parts.merged(own), 1):
+            for done, (index, row) in enumerate(parts.merged(own), 1):
                 on_progress(done, total)
                 if row.error is not None:
                     failed.append(row.error)
                 elif row.text is not None:
                     write(row.text)
+                else:
+                    plan.written.append(sources[index])
     missing = [str(sources[index]) for index in parts.missing]
     return Transcribed(total, failed, missing, parts.shortfall() if missing else "")
 
@@ -118,20 +122,49 @@ def _meeting_folder(ranks: Ranks, how: Writing) -> Path | None:
     return how.output_dir / f".ranks-{meeting_place(ranks)}"
 
 
-def _plan(
-    inputs: Sequence[str], ranks: Ranks, how: Writing, note: Callable[[str], None]
-) -> WorkPlan:
-    """All recordings, and each rank's share of those still to do, divided by length."""
-    sources = find_recordings(inputs, note)
-    left = list(range(len(sources)))
-    if how.skip_existing and how.output_dir is not None:
-        paths = output_paths(sources, how.output_dir, how.form)
-        left = [index for index in left if not paths[sources[index]].exists()]
-    shares = [left]
-    if ranks.several:
-        seconds = seconds_of(sources[index] for index in left)
-        shares = [[left[at] for at in share] for share in split_by_length(seconds, ranks.world)]
-    return WorkPlan([str(source) for source in sources], shares)
+class Planning:
+    """What a call transcribes; kept in the record of the output folder where there is one."""
+
+    def __init__(
+        self, inputs: Sequence[str], ranks: Ranks, how: Writing, note: Callable[[str], None]
+    ) -> None:
+        self.inputs, self.ranks, self.how, self.note = inputs, ranks, how, note
+        self.written: list[Source] = []
+        """Recordings whose files were written."""
+        self._outputs: OutputFolder | None = None
+        self._names: dict[Source, str] = {}
+
+    def made(self) -> WorkPlan:
+        """All recordings with the names of their files (None: the stream), divided by length.
+
+        Those that are done already are in no rank's share.
+        """
+        places = recordings_by_place(self.inputs, self.note)
+        sources, left = list(places), list(range(len(places)))
+        if self.how.output_dir is not None:
+            outputs = self._outputs = OutputFolder(self.how.output_dir, self.how.form)
+            names = self._names = outputs.names(places)
+            if self.how.skip_existing:
+                left = [i for i in left if not outputs.is_done(sources[i], names[sources[i]])]
+            claimed = outputs.claim({sources[i]: names[sources[i]] for i in left})
+            for line in (outputs.line(), claimed):
+                if line is not None:
+                    self.note(line)
+        shares = [left]
+        if self.ranks.several:
+            seconds = seconds_of(sources[index] for index in left)
+            divided = split_by_length(seconds, self.ranks.world)
+            shares = [[left[at] for at in share] for share in divided]
+        return WorkPlan([(str(s), self._names.get(s)) for s in sources], shares)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Record at the end of the block, however it ends, what was written."""
+        try:
+            yield
+        finally:
+            if self._outputs is not None and self.written:
+                self._outputs.finish({source: self._names[source] for source in self.written})
 
 
 def _transcribed(
@@ -144,9 +177,7 @@ def _transcribed(
     """This rank's recordings: written to their files, or with the text for the stream."""
     if not parts.mine:
         return
-    paths = None
-    if how.output_dir is not None:
-        paths = output_paths(sources, how.output_dir, how.form)
+    names = [name for _, name in parts.plan.items]
     with open_pipeline(options, warn if parts.ranks.first else lambda sentence: None) as pipeline:
         take_cores(parts.ranks)
         outcomes = pipeline.transcribe([sources[index] for index in parts.mine])
@@ -154,7 +185,7 @@ def _transcribed(
             text = None
             if outcome.transcript is not None:
                 text = render(outcome.transcript, how.form, how.timestamps)
-                if paths is not None:
-                    write_file(paths[sources[index]], text)
+                if how.output_dir is not None:
+                    write_file(how.output_dir / names[index], text)
                     text = None
             yield index, TranscribedRow(text, outcome.error)

@@ -1,5 +1,6 @@
 """Transcribing and evaluating as functions, without a command around them."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -49,6 +50,26 @@ def test_an_output_folder_gets_a_file_each_and_existing_ones_are_skipped(setting
     assert (done.total, done.failed, written) == (1, [], [])
     assert (tmp_path / "out" / f"{CLIPS[0].stem}.srt").read_text() == "mine\n"
     assert "-->" in (tmp_path / "out" / f"{CLIPS[1].stem}.srt").read_text()
+
+
+def test_a_recording_of_the_same_name_is_transcribed_too(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("W2V2_HOME", str(tmp_path / "home"))
+    how = Writing("jsonl", output_dir=tmp_path / "out", skip_existing=True)
+    for folder, clip in zip("xy", CLIPS, strict=False):
+        (tmp_path / folder).mkdir()
+        shutil.copy(clip, tmp_path / folder / "a.flac")
+    calls = ["x"], ["y"], ["y", "x"]
+    done = [
+        transcribe_recordings(
+            settings, [str(tmp_path / folder) for folder in folders], how, write=print
+        )
+        for folders in calls
+    ]
+    assert [call.total for call in done] == [1, 1, 0]
+    found = {
+        json.loads(path.read_text())["recording"] for path in (tmp_path / "out").rglob("*.jsonl")
+    }
+    assert found == {str(tmp_path / folder / "a.flac") for folder in "xy"}
 
 
 def test_stdin_cannot_be_shared_among_ranks(settings, monkeypatch):

@@ -1,13 +1,11 @@
 import json
 import os
-from pathlib import Path
 
 import pytest
 
 from lm.hypothesis import Hypothesis, Word
-from w2v2cli.data.audio import STDIN
 from w2v2cli.errors import UserError
-from w2v2cli.recognition.output import output_paths, write_file
+from w2v2cli.recognition.output import write_file
 from w2v2cli.recognition.transcript import TimedWord, Transcript, cues, render, segment_from
 
 
@@ -71,12 +69,6 @@ def test_silence_is_an_empty_line_and_no_cue():
         and render(empty, "vtt") == "WEBVTT\n"
         and render(empty, "tsv").count("\n") == 1
     )
-
-
-def test_output_names_keep_recordings_apart():
-    sources = [Path("x/a.wav"), Path("y/a.flac"), Path("x/b.wav"), STDIN]
-    names = [path.name for path in output_paths(sources, Path("out"), "srt").values()]
-    assert names == ["a.srt", "y_a.srt", "b.srt", "stdin.srt"]
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):

@@ -24,7 +24,14 @@ def find_recordings(
 
     Raises UsageError for an empty name.
     """
-    found: dict[Source, None] = {}
+    return list(recordings_by_place(inputs, note))
+
+
+def recordings_by_place(
+    inputs: Iterable[str | Path], note: Callable[[str], None] = lambda sentence: None
+) -> dict[Source, Path]:
+    """As `find_recordings`, each with its path below the folder that was named; else its name."""
+    found: dict[Source, Path] = {}
     for item in map(str, inputs):
         if not item:
             raise UsageError("The name of a recording is empty: name a file or a folder.")
@@ -35,11 +42,13 @@ def find_recordings(
             walk = Walk(Path(match))
             if match != item and os.path.exists(match) and not _file_or_folder(match):
                 continue  # a pipe that a pattern fits: it would be waited on
-            found.update(dict.fromkeys(_recordings(walk) or [Path(match)]))
+            for path in _recordings(walk) or [Path(match)]:
+                top = walk.top if path != walk.top else path.parent
+                found.setdefault(path, path.relative_to(top))
             line = walk.line()
             if line is not None:
                 note(line)
-    return list(found)
+    return found
 
 
 def _file_or_folder(path: str) -> bool:
