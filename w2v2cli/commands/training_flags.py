@@ -153,8 +153,8 @@ class AudioTrainingFlags(TrainingFlags):
     loader_workers: Annotated[
         int | None,
         Help(
-            "Processes that read audio ahead, per device; 0 reads in the training process. "
-            "Default: the recipe's.",
+            "Processes that read audio ahead, per device, at most as many as there are cores; 0 "
+            "reads in the training process. Default: the recipe's.",
             BATCHES,
         ),
     ] = None

@@ -15,6 +15,7 @@ from typing import TypeVar
 from models.config import SAMPLE_RATE
 from w2v2cli.data.dataset import Batch, Reading, TrainingSet, budget_samples
 from w2v2cli.data.loading.loader import Epochs, Place, read_ahead
+from w2v2cli.processes import cores_of
 from w2v2cli.training.checkpoints import Position
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import AudioRunConfig, FinetuneConfig, PretrainConfig
@@ -84,7 +85,7 @@ def audio_stream(
         collectives.rank,
         collectives.world,
         accumulation(config, data, collectives.world),
-        config.loader_workers,
+        min(config.loader_workers, cores_of(collectives.ranks)),
         pin=collectives.device.type == "cuda",
     )
 

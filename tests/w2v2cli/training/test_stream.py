@@ -1,9 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
+from w2v2cli import processes
 from w2v2cli.data.dataset import Reading, TrainingSet
+from w2v2cli.processes import Ranks
 from w2v2cli.training.checkpoints import Position
-from w2v2cli.training.stream import AudioStream
+from w2v2cli.training.collectives import Collectives
+from w2v2cli.training.recipes import FINETUNING
+from w2v2cli.training.stream import AudioStream, audio_stream
 
 
 class Counted:
@@ -83,3 +90,14 @@ def test_any_number_of_workers_reads_the_same(workers):
     for _ in range(6):
         one, other = next(alone).batches[0], next(helped).batches[0]
         assert one.ids == other.ids and one.waveforms.equal(other.waveforms)
+
+
+@pytest.mark.parametrize(("cores", "ranks", "workers"), [(2, 1, 2), (2, 4, 1), (64, 8, 4)])
+def test_there_are_no_more_loader_workers_than_cores(monkeypatch, cores, ranks, workers):
+    """Recipes ask for four a device; torch warns of more than there are cores, in its own words."""
+    monkeypatch.setattr(processes, "usable_cores", lambda: cores)
+    config = replace(FINETUNING["base-1h"](), batch_seconds=1.0, total_batch_hours=0.0)
+    collectives = Collectives(Ranks(0, ranks, 0, ranks), torch.device("cpu"))
+    assert config.loader_workers == 4
+    found = audio_stream(config, TrainingSet(Counted(), np.arange(60)), collectives)
+    assert found.workers == workers
