@@ -2,7 +2,8 @@
 
 A run's folder holds `run.json` (its settings), `log.jsonl`, `state-UPDATE-HASH.pt` (what it
 continues from), `best.safetensors` (the best checkpoint) and, after fine-tuning,
-`vocabulary.json`.
+`vocabulary.json`. It counts from its first update: what a call that failed before it has left
+decides nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from w2v2cli.training.checkpoints import StateFolder
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import Config, RunConfig, flattened
 from w2v2cli.training.loop import Loop, Outcome
-from w2v2cli.training.metrics import Progress, weights_and_biases
+from w2v2cli.training.metrics import LOG, Progress, weights_and_biases
 from w2v2cli.training.optimization import exact_float32, keep_freed_memory
 from w2v2cli.training.tasks.protocol import BatchT, DrawnT, Stream, Task
 
@@ -87,6 +88,10 @@ def _ignored(_: object) -> None:
     pass
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Callbacks:
     """What a run calls while it lasts; each does nothing by default."""
@@ -127,10 +132,12 @@ def train(
     callbacks: Callbacks,
     tensorboard: bool = False,
     parts: Parts | None = None,
+    keep: Callable[[], None] = _nothing,
 ) -> Outcome:
     """Train in `folder`, continuing the run it holds.
 
     parts: what the run trains on and begins with. Only the first rank looks into the folder.
+    keep: writes what the folder keeps beside the settings, once it is locked and they agree.
 
     Raises UsageError when it holds a run with other settings or parts, UserError when another
     process trains in it or its files are damaged.
@@ -140,6 +147,7 @@ def train(
         sentence = check_settings(folder, config, parts)
         if sentence is not None:
             callbacks.warn(sentence)
+        keep()
 
     with ExitStack() as held:
         collectives.from_first(lambda: held.enter_context(locked(folder, callbacks.warn)))
@@ -188,8 +196,7 @@ def settled(
     precision: object = config.precision
     reason = ""
     if config.precision == "auto" and collectives.first:
-        path = folder / SETTINGS
-        before = read_json(path, ["kind"], UNCOMPARED) if path.exists() else {}
+        before = _kept_settings(folder) or {}
         precision, reason = before.get("precision"), " (auto; this run began with it)"
         if precision not in DTYPES:
             precision = chosen_precision(collectives.device, training=True)
@@ -202,24 +209,34 @@ def settled(
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a run was begun in a folder, so that what it holds belongs to one."""
-    return (folder / SETTINGS).exists() or bool(StateFolder(folder).found())
+    """Whether a run in a folder has had an update, so that what the folder holds belongs to it."""
+    log = folder / LOG
+    return bool(StateFolder(folder).found()) or (log.exists() and log.stat().st_size > 0)
+
+
+def _kept_settings(folder: Path) -> dict[str, Any] | None:
+    """Return what a run wrote into `run.json`. Raises UserError for a damaged file."""
+    path = folder / SETTINGS
+    if not path.exists() or not holds_run(folder):
+        return None
+    return read_json(path, ["kind"], UNCOMPARED)
 
 
 def check_settings(folder: Path, config: RunConfig, parts: Parts | None = None) -> str | None:
     """Compare a configuration and the parts of a run with those the folder's first call kept there.
 
-    They are kept where there are none yet. A run may be given more updates than it had: then a
-    sentence that says so is returned. Raises UsageError where a setting or part that changes
+    They are kept where no run has had an update yet. A run may be given more updates than it had:
+    then a sentence that says so is returned. Raises UsageError where a setting or part that changes
     results differs, UserError where the file is damaged.
     """
     path = folder / SETTINGS
     settings = json.loads(json.dumps({"kind": type(config).__name__, **asdict(config)}))
     kept = {**settings, PARTS: dict(parts or {})}
-    if not path.exists():
+    found = _kept_settings(folder)
+    if found is None:
         write_whole(path, json.dumps(kept, indent=2) + "\n")
         return None
-    before = _with_later({**LATER, **read_json(path, ["kind"], UNCOMPARED)})
+    before = _with_later({**LATER, **found})
     kept[PARTS] = {**kept[PARTS], **before.get(PARTS, {})}
     updates = before.get("schedule", {}).get("updates", math.inf)
     extended = settings["schedule"]["updates"] > updates

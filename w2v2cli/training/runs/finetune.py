@@ -32,7 +32,14 @@ from w2v2cli.training.collectives import Collectives, joined
 from w2v2cli.training.config import FinetuneConfig, changed
 from w2v2cli.training.metrics import Progress
 from w2v2cli.training.recipes import FINETUNING
-from w2v2cli.training.run_folder import Callbacks, Parts, holds_run, settled, train
+from w2v2cli.training.run_folder import (
+    Callbacks,
+    Parts,
+    holds_run,
+    make_folder,
+    settled,
+    train,
+)
 from w2v2cli.training.runs.alphabet import alphabet_lines
 from w2v2cli.training.runs.dry_run import DryRun, batch_description, dry_run
 from w2v2cli.training.runs.identity import (
@@ -338,6 +345,7 @@ class _Job:
                 callbacks,
                 self.tensorboard,
                 parts,
+                lambda: keep_vocabulary(vocabulary, folder),
             )
         return collectives.from_first(lambda: result_of(outcome, folder, task.judged_by))
 
@@ -348,10 +356,10 @@ class _Job:
         read: list[Start] = []
 
         def begin() -> tuple[Start, Vocabulary]:
+            make_folder(folder)
             read.append(start_of(self.model, config))
             kept_in = folder if holds_run(folder) else None
             vocabulary = vocabulary_of(config, self.train.texts, kept_in, read[0].vocabulary)
-            keep_vocabulary(vocabulary, folder)
             return replace(read[0], weights=None), vocabulary
 
         start, vocabulary = collectives.from_first(begin)

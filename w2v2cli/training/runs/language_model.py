@@ -24,7 +24,7 @@ from w2v2cli.training.collectives import Collectives, joined
 from w2v2cli.training.config import LmConfig, changed
 from w2v2cli.training.metrics import Progress
 from w2v2cli.training.recipes import LANGUAGE_MODELS
-from w2v2cli.training.run_folder import Callbacks, make_folder, settled, train
+from w2v2cli.training.run_folder import Callbacks, holds_run, make_folder, settled, train
 from w2v2cli.training.runs.dry_run import parameter_count
 from w2v2cli.training.runs.result import RunResult, result_of
 from w2v2cli.training.tasks.language_model import LanguageModelling, TextStream, build
@@ -138,7 +138,7 @@ class _Job:
     def _dictionary(self, ranks: Collectives, note: Callable[[str], None]) -> Dictionary:
         """The most frequent words, chosen by the first rank and kept in the folder of the run."""
         path = self.folder / DICTIONARY
-        if ranks.first and not path.is_file():
+        if ranks.first and not (path.is_file() and holds_run(self.folder)):
             report = ReadReport(self.reading)
             counts = count_words(
                 self.files, home() / "text", self.reading, report=report, on_progress=note

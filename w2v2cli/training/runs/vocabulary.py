@@ -15,7 +15,7 @@ from models.importers.labels import STANDARD
 from storage.whole import write_whole
 from w2v2cli.errors import UserError
 from w2v2cli.training.config import FinetuneConfig
-from w2v2cli.training.run_folder import make_folder, read_json
+from w2v2cli.training.run_folder import read_json
 from w2v2cli.training.runs.alphabet import (
     is_english,
     labels_for,
@@ -120,7 +120,6 @@ def _of_alphabet(config: FinetuneConfig, vocabulary: Vocabulary) -> Normalizer:
 
 def keep_vocabulary(vocabulary: Vocabulary, folder: Path) -> None:
     """Write a vocabulary into the run's folder."""
-    make_folder(folder)
     content = {"labels": vocabulary.symbols, "metadata": metadata_of(vocabulary)}
     write_whole(folder / KEPT, json.dumps(content, ensure_ascii=False) + "\n")
 

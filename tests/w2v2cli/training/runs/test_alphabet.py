@@ -108,14 +108,16 @@ def test_a_kept_vocabulary_remembers_its_normaliser(tmp_path):
 
 
 def test_runs_from_before_there_were_alphabets_go_on(tmp_path):
-    check_settings(tmp_path, config())
-    settings = json.loads((tmp_path / "run.json").read_text())
+    run = tmp_path
+    (run / "log.jsonl").write_text('{"update": 1}\n')
+    check_settings(run, config())
+    settings = json.loads((run / "run.json").read_text())
     for name in ("alphabet", "normalizer", "case", "language"):
         del settings[name]
-    (tmp_path / "run.json").write_text(json.dumps(settings))
-    check_settings(tmp_path, config())
+    (run / "run.json").write_text(json.dumps(settings))
+    check_settings(run, config())
     with pytest.raises(UsageError, match="alphabet was auto and is english"):
-        check_settings(tmp_path, config(alphabet="english"))
+        check_settings(run, config(alphabet="english"))
 
 
 def test_lines_list_letters_rare_ones_and_changes():

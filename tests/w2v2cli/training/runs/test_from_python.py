@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lm.text.normalizers import Normalizer
+from lm.text.reading import AS_IT_IS
 from models.checkpoint import Checkpoint
 from models.config import tiny
 from models.importers.huggingface_writing import write_huggingface
@@ -20,9 +21,11 @@ from models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2cli.data.corpora.readers import read_corpus
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.training.runs.finetune import finetune, finetuning_config, finetuning_dry_run
+from w2v2cli.training.runs.language_model import train_language_model
 from w2v2cli.training.runs.pretrain import pretrain, pretraining_dry_run
 from w2v2cli.training.runs.sources import labelled_recordings, unlabelled_recordings
 from w2v2cli.training.runs.vocabulary import keep_vocabulary, vocabulary_of
+from w2v2cli.training.tasks.finetuning import Finetuning
 
 CORPUS = Path(__file__).parents[4] / "w2v2cli" / "shipped" / "corpus" / "dev-clean"
 SMALL = {
@@ -178,11 +181,45 @@ def test_an_alphabet_is_kept_only_once_the_run_has_begun(tmp_path):
     call = {"corpora": corpus, "output": tmp_path / "run", "model": "tiny-config"}
     with pytest.raises(UserError, match="No utterance of .*mine is left to train on"):
         finetune(valid=corpus, settings=settings, **call)
+    (tmp_path / "run").mkdir(exist_ok=True)
     keep_vocabulary(vocabulary_of(finetuning_config("demo", {}), ["HELLO"]), tmp_path / "run")
     result = finetune(valid=other, settings=settings | {"language": "tr"}, **call)
     kept = vocabulary_of(finetuning_config("demo", {}), [], tmp_path / "run")
     assert kept.normalizer == Normalizer("basic", "lower", "tr") and "ı" in kept.letters
     assert result.checkpoint.is_file()
+
+
+def test_a_run_counts_from_its_first_update(tmp_path, monkeypatch):
+    """A call that failed before it leaves nothing that refuses the corrected call."""
+    settings = {"schedule.updates": 1, "batch_seconds": 20.0, "precision": "fp32", "dropout": 0.5}
+    call = {"corpora": CORPUS, "output": tmp_path, "model": "tiny-config"}
+    call |= {"valid": CORPUS.with_name("test-clean")}
+    with monkeypatch.context() as failing, pytest.raises(UserError, match="ran out"):
+        failing.setattr(Finetuning, "loss", _no_memory)
+        finetune(settings=settings, **call)
+    finetune(settings=settings | {"dropout": 0.25, "alphabet": "english"}, **call)
+    assert json.loads((tmp_path / "run.json").read_text())["dropout"] == 0.25
+    assert vocabulary_of(finetuning_config("demo", {}), [], tmp_path).symbols == STANDARD
+    with pytest.raises(UsageError, match="holds a run with other settings: dropout was 0.25"):
+        finetune(settings=settings, **call)
+
+
+def test_the_words_of_a_language_model_count_from_its_first_update(tmp_path):
+    texts = {"wrong": "some other words", "right": "the cat sat on the mat", "valid": "the mat"}
+    files = {name: tmp_path / f"{name}.txt" for name in texts}
+    for name, path in files.items():
+        path.write_text(f"{texts[name]}\n" * (400 if name == "right" else 100))
+    call = {"valid": files["valid"], "output": tmp_path / "run", "recipe": "tiny"}
+    call |= {"settings": {"schedule.updates": 1}, "reading": AS_IT_IS}
+    with pytest.raises(UserError, match="blocks, but an update takes 32"):
+        train_language_model([files["wrong"]], **call)
+    train_language_model([files["right"]], **call)
+    words = set((tmp_path / "run" / "words.txt").read_text().split("\n"))
+    assert {"cat", "sat", "on", "mat"} <= words and "other" not in words
+
+
+def _no_memory(*_):
+    raise MemoryError("out of memory")
 
 
 def test_wrong_calls_are_sentences(tmp_path):
