@@ -19,8 +19,10 @@ demo: $(INSTALLED)
 	@echo "what was said:"
 	@grep "^$(basename $(notdir $(CLIP)))" w2v2cli/shipped/recordings/transcripts.tsv | cut -f3
 
+# A file of tests goes to one process, so that its tests share what they train. One thread for each
+# keeps the processes out of each other's way; four are as many as 16 GB hold.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
