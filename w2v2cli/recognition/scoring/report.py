@@ -144,7 +144,10 @@ def _totals(results: Sequence[Evaluation], settings: str, seed: int) -> Table:
         *([f"{others} %"] if others else []),
         "× real time",
     ):
-        table.add_column(column, justify="left" if column == "data" else "right")
+        name = column == "data"  # may be long, and is needed whole
+        table.add_column(
+            column, justify="left" if name else "right", overflow="fold" if name else "ellipsis"
+        )
     for result in results:
         words = result.first
         low, high = _interval(result, seed)

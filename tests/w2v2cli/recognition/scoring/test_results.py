@@ -190,6 +190,17 @@ def test_there_is_no_rate_of_nothing():
     assert "0.00" not in printed.getvalue() and "0.0 to" not in printed.getvalue()
 
 
+def test_a_table_in_a_file_holds_the_whole_name_of_a_corpus():
+    name = "corpora/of/several/languages/russian/parts/test.jsonl"
+    result = evaluated(
+        pipeline(SearchSpec(CHARACTERS, "greedy"), "SHE IS"), CorpusSplit(name, (SPOKEN,))
+    )
+    with redirect_stdout(io.StringIO()) as printed:
+        print_report([result], OPTIONS, 0, 0)
+    cells = [line.split("│")[1].strip() for line in printed.getvalue().splitlines() if "│" in line]
+    assert "".join(cells) == name and "…" not in printed.getvalue()
+
+
 def test_references_that_the_model_cannot_write_are_counted_and_named():
     """Their errors say nothing about the model, and a rate alone would hide them."""
     labels = ("<pad>", "|", *"abcçdefgğhıijklmnoöprsştuüvyz")
