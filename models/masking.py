@@ -82,8 +82,7 @@ class DrawnMask:
         """Copy to a device without waiting for it."""
         channels = self.channels
         return DrawnMask(
-            self.frames.to(device, non_blocking=True),
-            None if channels is None else channels.to(device, non_blocking=True),
+            sent(self.frames, device), None if channels is None else sent(channels, device)
         )
 
 
@@ -175,6 +174,16 @@ def _picked(sizes: Tensor, counts: Tensor, keys: Tensor) -> Tensor:
 def _check_probability(probability: float) -> None:
     if not 0 <= probability <= 1:
         raise ValueError(f"a mask probability lies between 0 and 1, got {probability}")
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy to a device without waiting for it, or for the work that it has been given before.
+
+    A GPU does so with page-locked memory only; it keeps the source until it has been read.
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def frames_valid(lengths: Tensor, size: int, device: torch.device) -> Tensor:

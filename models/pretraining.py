@@ -25,7 +25,7 @@ from models.losses import (
     sample_distractors,
     scale_gradient,
 )
-from models.masking import SpanMask, frames_valid, sample_time_mask
+from models.masking import SpanMask, frames_valid, sample_time_mask, sent
 from models.quantizer import GumbelQuantizer, Quantized, code_perplexities, perplexities
 from models.wav2vec2 import Wav2Vec2
 
@@ -88,14 +88,9 @@ class Candidates:
     hidden: Tensor
     """(h,) int64: the masked ones, as places in (m)."""
 
-    def to(self, device: torch.device, non_blocking: bool = False) -> Candidates:
-        """Copy to a device."""
-        return Candidates(
-            *(
-                getattr(self, item.name).to(device, non_blocking=non_blocking)
-                for item in fields(self)
-            )
-        )
+    def to(self, device: torch.device) -> Candidates:
+        """Copy to a device without waiting for it."""
+        return Candidates(*(sent(getattr(self, item.name), device) for item in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -146,12 +141,12 @@ class MaskedSteps:
         """Copy to a device without waiting for it."""
         among = self.candidates
         return MaskedSteps(
-            self.mask.to(device, non_blocking=True),
-            self.frames.to(device, non_blocking=True),
-            self.slots.to(device, non_blocking=True),
-            self.valid.to(device, non_blocking=True),
-            self.distractors.to(device, non_blocking=True),
-            None if among is None else among.to(device, non_blocking=True),
+            sent(self.mask, device),
+            sent(self.frames, device),
+            sent(self.slots, device),
+            sent(self.valid, device),
+            sent(self.distractors, device),
+            None if among is None else among.to(device),
         )
 
 

@@ -53,6 +53,39 @@ class Collectives:
             dist.all_reduce(values)
         return values
 
+    def total_later(self, values: Tensor) -> Callable[[], Tensor]:
+        """Begin to sum `values`, on the device, over all ranks; the sums come when called for.
+
+        Calling for them again is free. On a GPU it makes the device wait, not this process.
+        """
+        if self.world == 1:
+            return lambda: values
+        work = dist.all_reduce(values, async_op=True)
+
+        def summed() -> Tensor:
+            nonlocal work
+            if work is not None:
+                work.wait()
+                work = None
+            return values
+
+        return summed
+
+    def fetched(self, values: Tensor) -> Callable[[], list[float]]:
+        """Begin to copy (N,) values to the host; they come when called for, once they are there."""
+        if values.device.type != "cuda":
+            return lambda: values.tolist()
+        copied = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+        copied.copy_(values, non_blocking=True)
+        done = torch.cuda.Event()
+        done.record()
+
+        def read() -> list[float]:
+            done.synchronize()
+            return copied.tolist()
+
+        return read
+
     def wait(self) -> None:
         """Return once every rank has called this."""
         if self.world > 1:

@@ -22,6 +22,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from models.context_network import draw_kept
+from models.masking import sent
 from w2v2cli.errors import UserError, ran_out_of_memory
 from w2v2cli.recognition.devices import dtype_named
 from w2v2cli.training.checkpoints import Position, StateFolder
@@ -52,6 +53,22 @@ class Outcome:
     """Lowest value of the metric the task is judged by; infinity before the first validation."""
 
 
+@dataclass(frozen=True)
+class Queued(Generic[BatchT]):
+    """An update whose work the device has been given; what came of it is still to be read."""
+
+    step: Step[BatchT]
+    after: Position
+    """Position after it, but for the amount of data."""
+    rate: float
+    waited: float
+    """Seconds that the loop waited for its batches."""
+    sums: tuple[str, ...]
+    """Names of the sums that follow the fixed numbers."""
+    read: Callable[[], list[float]]
+    """Wait for the device, and return the numbers of `Loop._update`."""
+
+
 @dataclass
 class Loop(Generic[BatchT, DrawnT]):
     """One run of a network, which it changes in place."""
@@ -67,8 +84,13 @@ class Loop(Generic[BatchT, DrawnT]):
     warn: Callable[[str], None]
     note: Callable[[str], None]
     tensorboard: bool = False
+    lag: bool | None = None
+    """Whether an update is read, logged and reported only once the next one is queued, so that the
+    device never waits for it; None: on a GPU. Validations and saved states wait for all of it."""
 
     def __post_init__(self) -> None:
+        if self.lag is None:
+            self.lag = self.collectives.device.type == "cuda"
         self.position = Position()
         self.best = math.inf
         self.skipped = 0
@@ -113,17 +135,19 @@ class Loop(Generic[BatchT, DrawnT]):
             if self.collectives.first
             else nullcontext()
         )
+        before: Queued[BatchT] | None = None  # not read yet
         with log, closing(self.stream.steps(self.position)) as steps:
             while self.position.update < updates and not self._over:
                 began = time.perf_counter()
                 step = next(steps)
                 waited = time.perf_counter() - began
                 with self._memory_errors(step):
-                    metrics, stop = self._update(step, notice)
-                metrics["loader_wait"] = waited
-                pace.updated(self.position.update, metrics["amount"])
-                self._validate_and_save(stop, metrics, pace)
-                self._report(metrics, log, pace)
+                    queued = self._update(step, notice, waited)
+                stop = before is not None and self._settle(before, log, pace)
+                before = queued
+                if not self.lag or stop or self._pauses:
+                    stop = self._settle(queued, log, pace, stop)
+                    before = None
                 if stop:
                     break
         if self._over and self.collectives.first and self.position.update < updates:
@@ -142,6 +166,30 @@ class Loop(Generic[BatchT, DrawnT]):
         if due or stop or self._due(self.config.save_every):
             self._save()
             pace.saved()
+
+    @property
+    def _pauses(self) -> bool:
+        """Whether a validation or a state is due, which need all updates to be read."""
+        return self._due(self.config.validate_every) or self._due(self.config.save_every)
+
+    def _settle(
+        self,
+        queued: Queued[BatchT],
+        log: MetricLog | nullcontext[None],
+        pace: Pace,
+        stop: bool = False,
+    ) -> bool:
+        """Read and report an update; validate and save if it is the last one queued.
+
+        Returns whether to stop: as `stop`, or if a rank was asked to when the update began.
+        """
+        metrics, asked = self._read(queued)
+        stop = stop or asked
+        pace.updated(queued.after.update, metrics["amount"])
+        if queued.after.update == self.position.update:
+            self._validate_and_save(stop, metrics, pace)
+        self._report(queued.after, metrics, log, pace)
+        return stop
 
     @contextmanager
     def _memory_errors(self, step: Step[BatchT] | None) -> Iterator[None]:
@@ -178,8 +226,12 @@ class Loop(Generic[BatchT, DrawnT]):
         update = self.position.update
         return update % every == 0 or update == self.config.schedule.updates
 
-    def _update(self, step: Step[BatchT], notice: StopNotice) -> tuple[dict[str, float], bool]:
-        """Update the weights once; return the metrics, and whether any rank was asked to stop."""
+    def _update(self, step: Step[BatchT], notice: StopNotice, waited: float) -> Queued[BatchT]:
+        """Queue one update of the weights. Nothing in here waits for a GPU.
+
+        What will be read: the common count, ranks asked to stop, amount of data, gradient norm and
+        loss scale, then the sums.
+        """
         update = self.position.update
         rate = self.config.schedule.rate(update)
         for group in self._optimizer.param_groups:
@@ -194,32 +246,48 @@ class Loop(Generic[BatchT, DrawnT]):
         # All ranks need the common count before the backward pass, since the loss is a mean over
         # it; a signal on any rank must stop all of them after the same update.
         amount = sum(batch.amount for batch in step.batches)
-        mine = torch.tensor(
-            [sum(p.count for p in prepared), float(bool(notice)), amount], dtype=torch.float64
-        )
-        count, stops, amount = self.collectives.total(mine.float()).tolist()
-        sums = self._backward(prepared, draws, count)
+        mine = torch.tensor([sum(p.count for p in prepared), float(bool(notice)), amount])
+        common = self.collectives.total_later(sent(mine, self.collectives.device))
+        sums = self._backward(prepared, draws, common)
         norm = self._step(sums["loss"])
-        self._count_if_skipped(step, norm, sums)
-        self.position = replace(step.after, update=update + 1, amount=self.position.amount + amount)
+        scale = self._scaler.scale(torch.ones_like(norm))
+        values = torch.cat([common(), torch.stack([norm, scale, *sums.values()])])
+        self.position = replace(step.after, update=update + 1, amount=self.position.amount)
+        return Queued(
+            step, self.position, rate, waited, tuple(sums), self.collectives.fetched(values)
+        )
+
+    def _read(self, queued: Queued[BatchT]) -> tuple[dict[str, float], bool]:
+        """Wait for an update; return its metrics, and whether any rank was asked to stop."""
+        count, stops, amount, norm, scale, *values = queued.read()
+        sums = dict(zip(queued.sums, values, strict=True))
+        self._count_if_skipped(queued, norm, scale, sums)
+        self.position = replace(self.position, amount=self.position.amount + amount)
         metrics = {
-            **self.task.summary(sums, count, update),
-            "learning_rate": rate,
+            **self.task.summary(sums, count, queued.after.update - 1),
+            "learning_rate": queued.rate,
             "gradient_norm": norm,
             "amount": amount,
             "skipped": float(self.skipped),
         }
         if self._scaler.is_enabled():
-            metrics["loss_scale"] = self._scaler.get_scale()
+            metrics["loss_scale"] = scale
         metrics["memory_gb"] = peak_memory(self.collectives.device) / 1e9
-        for sentence in (s for batch in step.batches for s in batch.unreadable):
+        metrics["loader_wait"] = queued.waited
+        for sentence in (s for batch in queued.step.batches for s in batch.unreadable):
             self.note(f"Left out: {sentence}")
         return metrics, stops > 0
 
     def _backward(
-        self, prepared: list[Prepared[BatchT, DrawnT]], draws: list[Draws], count: float
-    ) -> dict[str, float]:
-        """Add the gradients of loss / count from all micro-batches; return sums over all ranks."""
+        self,
+        prepared: list[Prepared[BatchT, DrawnT]],
+        draws: list[Draws],
+        common: Callable[[], Tensor],
+    ) -> dict[str, Tensor]:
+        """Add the gradients of loss / count from all micro-batches; return sums over all ranks.
+
+        common: returns the count over all ranks, as the first of its numbers on the device.
+        """
         totals: dict[str, Tensor] = {}
         dtype = dtype_named(self.config.precision)
         for i, (part, draw) in enumerate(zip(prepared, draws, strict=True)):
@@ -235,10 +303,11 @@ class Loop(Generic[BatchT, DrawnT]):
                     totals.get(name, torch.zeros((), device=value.device)) + value.detach().float()
                 )
             # DDP takes the mean over ranks; wanted is the sum over ranks divided by the count.
+            share = self.collectives.world / common()[0]
             with self._exchanging(last=i == len(prepared) - 1):
-                self._scaler.scale(loss * (self.collectives.world / count)).backward()
+                self._scaler.scale(loss * share).backward()
         summed = self.collectives.total(torch.stack(list(totals.values())))
-        return dict(zip(totals, summed.tolist(), strict=True))
+        return dict(zip(totals, summed.unbind(), strict=True))
 
     def _exchanging(self, last: bool) -> AbstractContextManager[None]:
         """Let ranks exchange gradients only in the last micro-batch's backward pass."""
@@ -246,20 +315,27 @@ class Loop(Generic[BatchT, DrawnT]):
             return nullcontext()
         return self._running.no_sync()
 
-    def _step(self, loss: float) -> float:
-        """Step the optimizer unless the loss or a gradient is not finite; return the norm."""
+    def _step(self, loss: Tensor) -> Tensor:
+        """Step the optimizer unless the loss or a gradient is not finite; return the norm.
+
+        The device decides. The optimizer's kernels take the decision as a tensor, which GradScaler
+        has them for; its own `step` knows nothing of the loss.
+        """
         self._scaler.unscale_(self._optimizer)
         limit = self.config.clip_norm or math.inf
         learning = [p for p in self.network.parameters() if p.grad is not None]
-        norm = float(nn.utils.clip_grad_norm_(learning, limit))
-        # The scaler of float16 skips steps with infinite gradients by itself, and must see them
-        # to lower its scale.
-        if abs(loss) < math.inf and (self._scaler.is_enabled() or norm < math.inf):
-            self._scaler.step(self._optimizer)
+        norm = nn.utils.clip_grad_norm_(learning, limit)
+        skip = ~(loss.isfinite() & norm.isfinite())
+        self._optimizer.grad_scale = None  # type: ignore[attr-defined]
+        self._optimizer.found_inf = skip.float()  # type: ignore[attr-defined]
+        self._optimizer.step()
+        # It saw infinite gradients when it unscaled them, and lowers its scale.
         self._scaler.update()
         return norm
 
-    def _count_if_skipped(self, step: Step[BatchT], norm: float, sums: Mapping[str, float]) -> None:
+    def _count_if_skipped(
+        self, queued: Queued[BatchT], norm: float, scale: float, sums: Mapping[str, float]
+    ) -> None:
         """Count and report an update that `_step` skipped.
 
         Raises UserError with the names of the utterances after ten in a row. Norm and sums are the
@@ -268,17 +344,16 @@ class Loop(Generic[BatchT, DrawnT]):
         finite = norm < math.inf and all(abs(value) < math.inf for value in sums.values())
         # float16 begins with a scale that is too large and halves it at every overflow: infinite
         # gradients of a finite loss are part of that search until the scale is very small.
-        searching = self._scaler.is_enabled() and self._scaler.get_scale() > SMALLEST_SCALE
+        searching = self._scaler.is_enabled() and scale > SMALLEST_SCALE
         if finite or (searching and abs(sums["loss"]) < math.inf):
             self._lost.clear()
             return
         self.skipped += 1
         # Names of this rank's suspects only: they are gathered if the run has to stop.
-        self._lost.append(tuple(i for batch in step.batches for i in batch.suspects()))
+        self._lost.append(tuple(i for batch in queued.step.batches for i in batch.suspects()))
         if self.collectives.first:
             self.warn(
-                f"Update {self.position.update + 1} was skipped: "
-                "its loss or gradient is not finite."
+                f"Update {queued.after.update} was skipped: its loss or gradient is not finite."
             )
         if len(self._lost) >= PATIENCE:
             raise UserError(self._lost_described())
@@ -306,13 +381,9 @@ class Loop(Generic[BatchT, DrawnT]):
             if name not in learning:
                 parameter.grad = None
         if self.collectives.world > 1:
-            device = self.collectives.device
-            # LayerDrop leaves whole blocks without a gradient, the same ones on every rank.
-            self._running = DistributedDataParallel(
-                self.network,
-                device_ids=[device] if device.type == "cuda" else None,
-                find_unused_parameters=True,
-            )
+            # The network lies on its device already. With `device_ids` DDP would move all it is
+            # called with there, the lengths too, which then are read back.
+            self._running = DistributedDataParallel(self.network, find_unused_parameters=True)
 
     def _number(self, i: int) -> int:
         """Number of this rank's i-th micro-batch, counted over the whole run and all ranks."""
@@ -413,7 +484,11 @@ class Loop(Generic[BatchT, DrawnT]):
         return self._states.load(self.warn)
 
     def _report(
-        self, metrics: dict[str, float], log: MetricLog | nullcontext[None], pace: Pace
+        self,
+        at: Position,
+        metrics: dict[str, float],
+        log: MetricLog | nullcontext[None],
+        pace: Pace,
     ) -> None:
         """Log an update, check it for warnings, and call `on_progress`; on the first rank only."""
         if not self.collectives.first:
@@ -421,8 +496,8 @@ class Loop(Generic[BatchT, DrawnT]):
         seconds = pace.seconds_per_update
         amount = metrics.pop("amount")
         line = {
-            "update": self.position.update,
-            "epoch": self.position.epoch,
+            "update": at.update,
+            "epoch": at.epoch,
             "time": time.time(),
             **metrics,
             **self.task.throughput(self.position.amount, amount / seconds if seconds else 0.0),
@@ -433,4 +508,4 @@ class Loop(Generic[BatchT, DrawnT]):
         if warning is not None and warning[0] not in self._warned:
             self._warned.add(warning[0])
             self.warn(warning[1])
-        self.on_progress(Progress(self.position.update, pace.updates, line, pace.seconds_left))
+        self.on_progress(Progress(at.update, pace.updates, line, pace.seconds_left))

@@ -1,7 +1,10 @@
 """The loop with a task small enough to look through: a network of one matrix."""
 
 import json
+import os
+import signal
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +15,7 @@ from torch import nn
 from w2v2cli.data.dataset import Reading, TrainingSet
 from w2v2cli.errors import UserError
 from w2v2cli.processes import Ranks
+from w2v2cli.training.checkpoints import StateFolder
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import AudioRunConfig
 from w2v2cli.training.loop import Loop
@@ -381,3 +385,84 @@ def test_other_errors_keep_their_traceback(tmp_path):
 
     with pytest.raises(RuntimeError, match="must match"):
         loop(tmp_path, 4, Wrong([], [])).run()
+
+
+@pytest.mark.parametrize("broken", [(), (4, 9)])
+def test_updates_that_are_read_one_later_give_the_same_run(tmp_path, broken):
+    """As on a GPU, where the host is an update ahead."""
+    settings = {"save_every": 5, "validate_every": 8, "clip_norm": 0.05}
+    runs = []
+    for lag in (False, True):
+        told = []
+        run = loop(tmp_path / str(lag), 23, source=Noise(broken=broken), told=told, **settings)
+        run.lag, reported = lag, []
+        run.on_progress = lambda progress, reported=reported: reported.append(progress.update)
+        outcome = run.run()
+        rows = [
+            {name: value for name, value in row.items() if name in ("update", "epoch", "loss")}
+            | {name: row[name] for name in ("gradient_norm", "heard", "skipped", "learning_rate")}
+            for row in lines(tmp_path / str(lag))
+        ]
+        runs.append((outcome, rows, reported, told, run.position, run.network.weight.tolist()))
+    assert runs[0] == runs[1]
+    assert runs[0][2] == list(range(1, 24)) and bool(runs[0][0].finished)
+    assert (runs[0][1][-1]["skipped"] > 0) == bool(broken)
+
+
+def test_a_run_read_one_update_later_is_restarted_to_the_bit_and_stopped_by_name(tmp_path):
+    whole = loop(tmp_path / "whole", 23, save_every=4)
+    whole.run()
+    for kill in (5, 11, 17, None):
+        broken = loop(tmp_path / "broken", 23, save_every=4)
+        broken.lag = True
+        broken.on_progress = (lambda progress: None) if kill is None else fail_at(kill)
+        with nullcontext() if kill is None else pytest.raises(InterruptedError):
+            broken.run()
+    assert torch.equal(whole.network.weight, broken.network.weight)
+    assert whole.position == broken.position
+    hopeless = loop(tmp_path / "all", 50, source=Noise(broken=range(40)))
+    hopeless.lag = True
+    with pytest.raises(UserError, match="10 updates in a row.*r[0-9]"):
+        hopeless.run()
+
+
+def test_a_notice_is_obeyed_after_the_update_that_is_queued(tmp_path):
+    for lag in (False, True):
+        run = loop(tmp_path / str(lag), 30)
+        run.lag = lag
+
+        def notice(progress):
+            if progress.update == 5:
+                os.kill(os.getpid(), signal.SIGUSR1)
+
+        run.on_progress = notice
+        outcome = run.run()
+        assert (outcome.finished, outcome.signal) == (False, "SIGUSR1")
+        # The next update hears of it; one read late, the one after it is queued by then.
+        assert outcome.update == (8 if lag else 6)
+        assert lines(tmp_path / str(lag))[-1]["update"] == outcome.update
+        assert (
+            StateFolder(tmp_path / str(lag))
+            .found()[0]
+            .name.startswith(f"state-{outcome.update:0>8}")
+        )
+
+
+def test_float16_searches_its_scale_and_is_skipped_by_the_device(tmp_path):
+    """Infinite gradients lower the scale, leave weights and moments alone, and are not counted."""
+
+    class Huge(Means):
+        def loss(self, network, prepared, draws):
+            found = network(prepared.batch.waveforms[:, :8]).float()
+            return found.square().mean(1).sum() * 1e31, {}
+
+    run = loop(tmp_path, 5, Huge([1.0] * 9, []), precision="fp16")
+    before = run.network.weight.clone()
+    run.run()
+    assert run.skipped == 0
+    scales = [row["loss_scale"] for row in lines(tmp_path)]
+    assert scales == [2.0**15, 2.0**14, 2.0**13, 2.0**12, 2.0**11]
+    assert torch.equal(before, run.network.weight)
+    assert all(
+        not moment.any() for state in run._optimizer.state.values() for moment in state.values()
+    )
