@@ -14,9 +14,9 @@ from w2v2cli import __version__
 from w2v2cli.commands import data, lm, model
 from w2v2cli.commands.doctor import doctor
 from w2v2cli.commands.evaluate import evaluate
-from w2v2cli.commands.finetune import finetune
 from w2v2cli.commands.plot import plot
-from w2v2cli.commands.pretrain import pretrain
+from w2v2cli.commands.training.finetune import finetune
+from w2v2cli.commands.training.pretrain import pretrain
 from w2v2cli.commands.transcribe import transcribe
 from w2v2cli.commands.tune import tune_lm
 from w2v2cli.commands.variadic import variadic

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from w2v2cli.app import main
 from w2v2cli.commands.flags import takes
-from w2v2cli.commands.training_flags import FinetuneFlags
+from w2v2cli.commands.training.finetune_options import FinetuneFlags
 from w2v2cli.errors import UsageError
 from w2v2cli.help import Help, one_line_paragraphs, refusal
 

@@ -10,7 +10,7 @@ import typer
 from w2v2cli.commands.flags import takes
 from w2v2cli.commands.lm.inputs import TextFlags, Texts, user_errors
 from w2v2cli.commands.reporting import report_end, training
-from w2v2cli.commands.training_flags import BATCHES, TrainingFlags
+from w2v2cli.commands.training.run_options import BATCHES, TrainingFlags
 
 Recipe = Annotated[
     Literal["paper", "small", "demo", "tiny"],

@@ -9,7 +9,7 @@ import typer
 
 from w2v2cli.commands.flags import takes
 from w2v2cli.commands.reporting import report_end, training
-from w2v2cli.commands.training_flags import PretrainFlags
+from w2v2cli.commands.training.pretrain_options import PretrainFlags
 
 SHOWN = (
     "loss",

@@ -9,7 +9,7 @@ import typer
 
 from w2v2cli.commands.flags import takes
 from w2v2cli.commands.reporting import report_end, training
-from w2v2cli.commands.training_flags import FinetuneFlags
+from w2v2cli.commands.training.finetune_options import FinetuneFlags
 
 SHOWN = ("loss", "blanks", "learning_rate", "gradient_norm", "audio_seconds_per_second")
 
