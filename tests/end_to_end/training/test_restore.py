@@ -13,6 +13,7 @@ from w2v2cli.errors import UsageError
 from w2v2cli.training.runs.pretrain import pretrain
 
 CORPUS = Path(__file__).parents[3] / "w2v2cli" / "shipped" / "corpus" / "dev-clean"
+VALID = CORPUS.with_name("dev-other")
 SETTINGS = {
     "model": "tiny",
     "shortest_seconds": 0.5,
@@ -31,7 +32,7 @@ pretrain(
     {str(CORPUS)!r},
     output=f"rank{{os.environ['RANK']}}",
     recipe="small",
-    valid={str(CORPUS)!r},
+    valid={str(VALID)!r},
     settings={SETTINGS | {"schedule.updates": 16}!r},
     device="cpu",
     warn=print,
@@ -42,7 +43,7 @@ pretrain(
 def run(folder, updates, corpus=CORPUS, **more):
     settings = SETTINGS | {"schedule.updates": updates}
     return pretrain(
-        corpus, output=folder, recipe="small", valid=CORPUS, settings=settings, device="cpu", **more
+        corpus, output=folder, recipe="small", valid=VALID, settings=settings, device="cpu", **more
     )
 
 
