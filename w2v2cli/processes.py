@@ -1,12 +1,15 @@
 """This process among others: ranks that torchrun started, usable cores and their instructions,
-interrupts.
+interrupts, children that end with their parent.
 """
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ BFLOAT16 = ("avx512_bf16", "amx_bf16")  # instructions, as Linux names them
 NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 # What a scheduler sends, often to every process of a job, before it ends the job.
 NOTICES = (signal.SIGTERM, signal.SIGUSR1)
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 @dataclass(frozen=True)
@@ -135,3 +139,35 @@ def main_module_hidden() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = program
+
+
+# Two ways in which a child ends with its parent. The kernel ends a process even in the middle of
+# compiled code that holds Python's lock, but it watches the thread that made the child, and only
+# Linux's does; so it is for forked searches. A thread that waits is for processes that
+# multiprocessing starts, from whichever thread, on any system.
+
+
+def killed_with(parent: int) -> None:
+    """On Linux, have the kernel end this process with its parent, even in the middle of a search.
+
+    On other systems a process notices when it next reads from its socket.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(0)
+
+
+def end_with_parent() -> None:
+    """In a process of a pool: end when the parent ends.
+
+    The children of a killed parent would otherwise wait for work for ever.
+    """
+    threading.Thread(target=_exit_after_parent, daemon=True).start()
+
+
+def _exit_after_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

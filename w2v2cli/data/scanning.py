@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -23,7 +21,7 @@ from w2v2cli.data.corpora.saved_dataset import Columns
 from w2v2cli.data.decoding.tables import TableError, source_hash
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UsageError, UserError
-from w2v2cli.processes import interrupts_held, main_module_hidden
+from w2v2cli.processes import end_with_parent, interrupts_held, main_module_hidden
 
 MANIFESTS = (".jsonl", ".tsv")
 FEW = 200  # recordings whose headers one process reads before others have started
@@ -204,21 +202,6 @@ def _looked_at(
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def end_with_parent() -> None:
-    """In a process of a pool: end when the parent ends.
-
-    The children of a killed parent would otherwise wait for work for ever.
-    """
-    threading.Thread(target=_exit_after_parent, daemon=True).start()
-
-
-def _exit_after_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _look_at_all(paths: list[Path], hashed: bool, decoded: bool) -> list[tuple[Path, Facts | str]]:

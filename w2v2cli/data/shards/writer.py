@@ -27,11 +27,11 @@ from models.config import SAMPLE_RATE
 from w2v2cli.data.corpora.catalogue import find_training_corpus
 from w2v2cli.data.loading.flat import Strings, Texts
 from w2v2cli.data.recordings import read_utterance
-from w2v2cli.data.scanning import OnProgress, end_with_parent, length, scan
+from w2v2cli.data.scanning import OnProgress, length, scan
 from w2v2cli.data.shards.index import ShardError, ShardIndex, index_path
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
-from w2v2cli.processes import interrupts_held, main_module_hidden
+from w2v2cli.processes import end_with_parent, interrupts_held, main_module_hidden
 
 PLAIN = re.compile(r"[A-Za-z0-9_-]{1,60}")  # ids that serve as keys unchanged
 SHARD_BYTES = 1e9  # of a shard, where no size is asked for

@@ -11,7 +11,6 @@ or ("failed", sentence). A process that finds its socket closed ends.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import signal
@@ -24,18 +23,16 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from w2v2cli.processes import ignore_notices
+from w2v2cli.processes import ignore_notices, killed_with
 from w2v2cli.recognition.searching.build import Search, build_search
 from w2v2cli.recognition.searching.spec import SearchSpec
-
-PR_SET_PDEATHSIG = 1
 
 
 def main(control_fd: int, parent: int) -> None:
     """Serve the process `parent` until the control socket closes."""
     ignore_notices()  # the parent ends this process
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for dead workers
-    die_with(parent)
+    killed_with(parent)
     control = socket.socket(fileno=control_fd)
     messages = Connection(os.dup(control_fd))
     try:
@@ -65,7 +62,7 @@ def serve(search: Search, control: socket.socket, messages: Connection) -> None:
             ours.close()
             control.close()
             messages.close()
-            die_with(server)
+            killed_with(server)
             try:
                 work(search, Connection(theirs.detach()))
             finally:
@@ -110,14 +107,3 @@ def stderr_closed() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def die_with(parent: int) -> None:
-    """On Linux, have the kernel end this process with its parent, even in the middle of a search.
-
-    On other systems a process notices when it next reads from its socket.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we asked
-        os._exit(0)
