@@ -173,6 +173,11 @@ class Wav2Vec2Config:
         return (self.adapter and self.adapter_width) or self.width
 
     @property
+    def has_idle_bias(self) -> bool:
+        """Whether a bias has no effect: that of the first convolution, before a group norm."""
+        return self.conv_bias and self.conv_norm == "group"
+
+    @property
     def stride(self) -> int:
         """Samples from one frame of the output to the next.
 

@@ -44,6 +44,9 @@ class RunConfig:
     the device when a run begins, and is settled by then (`run_folder.settled`)."""
     compile: bool = False
     """Whether each block goes through torch.compile; results differ by rounding only."""
+    gradient_exchange: Literal["fp32", "bf16"] = "fp32"
+    """Precision in which devices exchange gradients: `bf16` halves what they send, and rounds it to
+    8 bits. One device alone exchanges nothing."""
     recompute: bool = False
     """Gradient checkpointing: the backward pass computes each block again instead of keeping its
     activations (less memory, slower)."""

@@ -19,6 +19,7 @@ from typing import Any, Generic
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
 from models.context_network import draw_kept
@@ -383,7 +384,13 @@ class Loop(Generic[BatchT, DrawnT]):
         if self.collectives.world > 1:
             # The network lies on its device already. With `device_ids` DDP would move all it is
             # called with there, the lengths too, which then are read back.
-            self._running = DistributedDataParallel(self.network, find_unused_parameters=True)
+            self._running = DistributedDataParallel(
+                self.network,
+                find_unused_parameters=self.task.leaves_out(learning),
+                gradient_as_bucket_view=True,
+            )
+            if self.config.gradient_exchange == "bf16":
+                self._running.register_comm_hook(None, bf16_compress_hook)
 
     def _number(self, i: int) -> int:
         """Number of this rank's i-th micro-batch, counted over the whole run and all ranks."""

@@ -70,6 +70,7 @@ LATER: dict[str, object] = {
     "language": "",
     "adapters_only": False,
     "architecture": [],
+    "gradient_exchange": "fp32",
 }
 LATER_INSIDE: dict[str, dict[str, object]] = {
     "schedule": {"decay": "linear"},

@@ -37,6 +37,10 @@ class Noise:
         return noise[start : None if samples is None else start + samples]
 
 
+class Unjudged(Pretraining):
+    validation_work = 0.0
+
+
 class Alike(Loop):
     # The j-th of four micro-batches is the (j // 2)-th of one of two ranks.
     def _seed(self, *parts):
@@ -59,7 +63,7 @@ run = changed(PRETRAINING["small"](), {
 kept = []
 with joined(torch.device("cpu")) as collectives:
     data = TrainingSet(Noise(), np.arange(24))
-    task = Pretraining(run, None)
+    task = Unjudged(run, None)
     task.validate = lambda network, collectives: {}
     stream = audio_stream(run, data, collectives)
     network = build(run)

@@ -75,6 +75,9 @@ class Means:
     def learning(self, network, update):
         return {"bias"} if update < self.frozen else {"weight", "bias"}
 
+    def leaves_out(self, learning):
+        return False
+
     def validate(self, network, collectives):
         return {"valid": self.verdicts.pop(0)}
 

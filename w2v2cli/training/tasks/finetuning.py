@@ -209,6 +209,16 @@ class Finetuning:
             return {name for name in names if not name.startswith("wav2vec2.feature_encoder.")}
         return names
 
+    def leaves_out(self, learning: set[str]) -> bool:
+        """See `Task`; the output layer alone gets all its gradients.
+
+        No gradient goes through the choice of quantized inputs.
+        """
+        if all(name.startswith("output.") for name in learning):
+            return False
+        config = regularised(self.start.config, self.run)
+        return config.layer_drop > 0 or config.has_idle_bias or config.quantized_inputs
+
     def validate(self, network: nn.Module, collectives: Collectives) -> dict[str, float]:
         """Return the loss, and error rates of the best path and of the search (see `Task`).
 

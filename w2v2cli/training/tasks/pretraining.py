@@ -194,6 +194,15 @@ class Pretraining:
         """Return all names (see `Task`)."""
         return {name for name, _ in network.named_parameters()}
 
+    def leaves_out(self, learning: set[str]) -> bool:
+        """See `Task`; two ablations leave out a bias, and the norm of detached targets."""
+        config = self.config
+        return (
+            config.layer_drop > 0
+            or config.has_idle_bias
+            or (config.separate_encoders and not self.run.objective.target_gradient)
+        )
+
     @torch.no_grad()
     def validate(self, network: nn.Module, collectives: Collectives) -> dict[str, float]:
         """Return the losses on held-out data (see `Task`).

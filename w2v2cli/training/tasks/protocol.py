@@ -125,6 +125,12 @@ class Task(Protocol[BatchT, DrawnT]):
     def learning(self, network: nn.Module, update: int) -> set[str]:
         """Return the names of the parameters that learn in an update."""
 
+    def leaves_out(self, learning: set[str]) -> bool:
+        """Whether an update may give no gradient to some parameter that learns, as by LayerDrop.
+
+        DDP then looks for those in every update, which costs a walk through its graph.
+        """
+
     def validate(self, network: nn.Module, collectives: Collectives) -> dict[str, float]:
         """Return metrics on held-out data, the same on every rank."""
 

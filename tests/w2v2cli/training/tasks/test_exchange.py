@@ -1,0 +1,106 @@
+"""How DDP is asked to exchange gradients; it runs alone here, in a group of one process."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+
+from lm.text.vocabulary import Vocabulary
+from models.config import tiny
+from w2v2cli.data.dataset import Reading, TrainingSet
+from w2v2cli.processes import Ranks
+from w2v2cli.training.collectives import Collectives
+from w2v2cli.training.config import changed
+from w2v2cli.training.loop import Loop
+from w2v2cli.training.recipes import FINETUNING, PRETRAINING
+from w2v2cli.training.runs.vocabulary import vocabulary_of
+from w2v2cli.training.stream import AudioStream
+from w2v2cli.training.tasks import finetuning, pretraining
+
+NO_DROP = {"layer_drop": 0.0}
+
+
+class Spoken:
+    shards = None
+    texts = ["NO", "A CAT"] * 8
+    ids = [f"r{i}" for i in range(16)]
+    lengths = np.full(16, 16_000)
+
+    def read(self, index, start=0, samples=None):
+        return np.random.default_rng(index).standard_normal(16_000).astype(np.float32)[:samples]
+
+
+@pytest.fixture
+def group():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def updated(folder, kind, network_config=None, updates=2, **settings):
+    """A loop after some updates; it takes itself for the first of two ranks."""
+    settings = {"precision": "fp32", "schedule.updates": 9, **settings}
+    source = Spoken()
+    if kind == "pretraining":
+        run = changed(PRETRAINING["small"](), {"model": "tiny", **settings})
+        task = pretraining.Pretraining(run, validation=None)
+        network, labels = pretraining.build(run), None
+    else:
+        run = changed(FINETUNING["demo"](), settings)
+        vocabulary: Vocabulary = vocabulary_of(run, source.texts)
+        labels = [np.array(vocabulary.transcript_ids(text)) for text in source.texts]
+        start = finetuning.Start(network_config or tiny(), None)
+        task = finetuning.Finetuning(run, start, vocabulary, TrainingSet(source, np.arange(16)))
+        network = finetuning.build(start, run, vocabulary)
+    stream = AudioStream(TrainingSet(source, np.arange(16), labels), Reading(40_000))
+    two = Collectives(Ranks(rank=0, world=2), torch.device("cpu"))
+    loop = Loop(network.train(), task, run, stream, two, folder, print, print, print)
+    steps = stream.steps(loop.position)
+    for _ in range(updates):
+        loop._read(loop._update(next(steps), None, 0.0))
+    return loop
+
+
+@pytest.mark.parametrize(
+    ("kind", "network", "settings", "looks"),
+    [
+        ("pretraining", None, NO_DROP, False),
+        ("pretraining", None, {"layer_drop": 0.6}, True),
+        ("pretraining", None, {**NO_DROP, "conv_bias": True}, True),
+        (
+            "pretraining",
+            None,
+            {**NO_DROP, "separate_encoders": True, "objective.target_gradient": False},
+            True,
+        ),
+        ("pretraining", None, {**NO_DROP, "quantized_inputs": True}, False),
+        ("finetuning", None, {**NO_DROP, "freeze_feature_encoder": False}, False),
+        ("finetuning", None, {"layer_drop": 0.6, "head_only_updates": 9}, False),
+        ("finetuning", None, {"layer_drop": 0.6, "head_only_updates": 0}, True),
+        ("finetuning", replace(tiny(), quantized_inputs=True), NO_DROP, True),
+    ],
+)
+def test_ddp_looks_for_missing_gradients_only_where_there_may_be_some(
+    tmp_path, group, kind, network, settings, looks
+):
+    settings = {"head_only_updates": 0, **settings} if kind == "finetuning" else settings
+    # A parameter that was missed would make DDP refuse the next update.
+    running = updated(tmp_path, kind, network, 4, **settings)._running
+    assert (running.find_unused_parameters, running.gradient_as_bucket_view) == (looks, True)
+
+
+def test_gradients_are_exchanged_in_bfloat16_where_asked(tmp_path, group):
+    exact, rounded = (
+        [
+            weight.grad
+            for weight in updated(
+                tmp_path, "pretraining", None, 1, gradient_exchange=precision, **NO_DROP
+            ).network.parameters()
+        ]
+        for precision in ("fp32", "bf16")
+    )
+    for one, other in zip(exact, rounded, strict=True):
+        assert torch.equal(one.bfloat16().float(), other)
+    assert any(not torch.equal(a, b) for a, b in zip(exact, rounded, strict=True))
