@@ -173,8 +173,8 @@ OPTIONS = {
     "hotwords rescore rescore-nbest rescore-lm-weight rescore-word-score "
     "rescore-first-weight device precision batch-seconds workers lm-cache-gb",
     "tune-lm": (
-        "trials split data model language lm lexicon metric exact seed study json lm-weight "
-        "word-score "
+        "trials split data model language lm lexicon metric exact seed study json forget "
+        "lm-weight word-score "
         "sil-score search beam beam-threshold beam-tokens rescore rescore-nbest "
         "rescore-first-weight device precision batch-seconds workers lm-cache-gb"
     ),

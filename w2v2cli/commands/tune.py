@@ -16,6 +16,7 @@ from w2v2cli.recognition.options import TUNING, DecodingOptions
 from w2v2cli.recognition.tuning.options import TuningOptions
 
 if TYPE_CHECKING:
+    from w2v2cli.recognition.resolving import RecognitionOptions
     from w2v2cli.recognition.tuning.session import TuningResult
 
 # The weights that are tuned, and options that do not change them.
@@ -63,11 +64,19 @@ def tune_lm(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout instead of the table.")
     ] = False,
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget",
+            help="Remove the weights that are stored for this model and LM, and tune nothing.",
+        ),
+    ] = False,
 ) -> None:
     """Find the LM weight and word score with the fewest errors; transcribe and eval then use them.
 
-    Tries --trials pairs of weights and stores the pair with the lowest error rate for this model
-    and LM. Interrupt it at will: the same call goes on where it was. Two calls at once share the
+    Tries --trials pairs of weights. The pair with the lowest error rate is stored for this model
+    and LM if it is better than the default by more than chance; none is from the miniature that
+    ships. Interrupt it at will: the same call goes on where it was. Two calls at once share the
     work. With --rescore the weights of the second pass are tuned.
 
     How it works: the acoustic model runs once. A few trials are searched in full, and the errors of
@@ -79,6 +88,9 @@ def tune_lm(
 
     with fetching() as on_fetch:
         settings = resolve(untuned(options, tuning), TUNING, note=note, on_fetch=on_fetch)
+    if forget:
+        _forget(settings)
+        return
     corpus = corpus_to_tune(split, data)
     if corpus.note:
         say(f"Note: {corpus.note}")
@@ -97,6 +109,7 @@ def tune_lm(
 
 def _report(result: TuningResult, as_json: bool) -> None:
     from w2v2cli.recognition.tuning.report import json_report, print_report, write_report
+    from w2v2cli.recognition.tuning.session import earlier
 
     if as_json:
         report = json_report(result)
@@ -107,4 +120,29 @@ def _report(result: TuningResult, as_json: bool) -> None:
     if len(written) == 1:
         say("There is no drawing: it needs matplotlib (pip install 'w2v2[plots]').")
     say(f"The study is in {result.study}; {written[-1].name} shows it.")
-    say(f"transcribe and eval now use these weights with this model and LM, from {result.kept}.")
+    for line in result.notes:
+        say(f"Note: {line}")
+    if result.kept is not None:
+        say(
+            f"transcribe and eval now use these weights with this model and LM, from {result.kept}."
+        )
+        return
+    say(result.refusal or "")
+    if (before := earlier(result.settings)) is not None:
+        say(
+            f"Those of an earlier tuning on {before.data} stay in use ({before.path}): "
+            "w2v2 tune-lm --forget removes them."
+        )
+
+
+def _forget(settings: RecognitionOptions) -> None:
+    from w2v2cli.recognition.tuning.session import forget
+
+    forgotten = forget(settings)
+    for tuned in forgotten:
+        say(
+            f"Forgotten: LM weight {tuned.weights.lm_weight:g}, word score "
+            f"{tuned.weights.word_score:g}, tuned on {tuned.data} ({tuned.path})."
+        )
+    if not forgotten:
+        say(f"No weights are stored for {settings.model.name} and {settings.lm.name}.")

@@ -167,7 +167,8 @@ def resolve(
         if location is not None and location.note:
             note(location.note)
     beam = options.beam_options(beams.of(lm.kind))
-    first = Weighing(model, lm, options.lm_weight, options.word_score, options.sil_score)
+    given_first = options.lm_weight, options.word_score, options.sil_score
+    first = Weighing(model, lm, *given_first, beam=beam.width)
     weights = first.starting(lambda sentence: None)
     if options.search != "greedy" and lm.path is not None:
         weights = first.weights(None, note)
@@ -177,7 +178,7 @@ def resolve(
         again = Weighing(model, second, *given, prefix="rescore-")
         rescore = Rescoring(
             second,
-            again.weights(rescored(lm), note),
+            again.weights(rescored(lm), note, lm.lexicon or lm.words),
             options.rescore_first_weight,
             options.rescore_nbest,
         )
@@ -219,6 +220,8 @@ class Weighing:
     sil_score: float | None = None
     prefix: str = ""
     """What the options' names begin with."""
+    beam: int | None = None
+    """Hypotheses that this search keeps after each frame; told where tuning kept others."""
 
     def starting(self, note: Callable[[str], None]) -> DecodingWeights:
         """The given weights; for those that are missing the ones before any tuning.
@@ -232,18 +235,26 @@ class Weighing:
             self._tell(found.weights, found.source, note)
         return self._filled(found.weights)
 
-    def weights(self, search: str | None, note: Callable[[str], None]) -> DecodingWeights:
+    def weights(
+        self, search: str | None, note: Callable[[str], None], lexicon: Path | None = None
+    ) -> DecodingWeights:
         """The given weights; for those that are missing the tuned ones, else those before tuning.
 
         search: the kind of search they were tuned for; None for a single pass.
+        lexicon: the words that are searched for, where the language model does not say.
         note: called with a sentence that says which weights were not given, and their source.
         """
         from w2v2cli.recognition.tuning.kept import BEAM, find_tuned
 
-        tuned = find_tuned(self.model, self.lm, search or BEAM) if self._missing else None
+        tuned = None
+        if self._missing:
+            tuned = find_tuned(self.model, self.lm, search or BEAM, lexicon)
         if tuned is None:
             return self.starting(note)
-        self._tell(tuned.weights, f"as tuned on {tuned.data} ({tuned.path})", note)
+        tried = tuned.details.get("beam")
+        other = self.beam is not None and tried is not None and tried != self.beam
+        beams = f" with beam {tried}, searched here with {self.beam}" if other else ""
+        self._tell(tuned.weights, f"as tuned on {tuned.data}{beams} ({tuned.path})", note)
         return self._filled(tuned.weights)
 
     @property

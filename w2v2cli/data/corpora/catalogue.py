@@ -56,6 +56,12 @@ class CorpusSplit:
     note: str | None = None
     """Sentence to print beside its figures, where they are not what the name promises."""
 
+    @property
+    def is_miniature(self) -> bool:
+        """Whether these are recordings that ship with w2v2, which tell nothing of other speech."""
+        shipped = SHIPPED.resolve()
+        return any(one.path.resolve().is_relative_to(shipped) for one in self.utterances)
+
 
 def find_splits(split: str | None, data: Path | None) -> list[CorpusSplit]:
     """The corpora that `--split` and `--data` name.

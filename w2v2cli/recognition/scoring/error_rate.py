@@ -153,3 +153,21 @@ def bootstrap_interval(counts: Sequence[ErrorCounts], seed: int = 0) -> tuple[fl
     rates = errors[draws].sum(1) / np.maximum(lengths[draws].sum(1), 1)
     low, high = np.percentile(rates, INTERVAL)
     return float(low), float(high)
+
+
+def paired_interval(
+    first: Sequence[int], second: Sequence[int], lengths: Sequence[int], seed: int = 0
+) -> tuple[float, float]:
+    """The 95% interval of the first total rate minus the second, of the same utterances.
+
+    first, second: errors of each utterance; lengths: of its reference. Each draw takes the same
+    utterances for both (Bisani and Ney 2004, section 3).
+    """
+    differences = np.array(first, np.float64) - np.array(second, np.float64)  # (utterances,)
+    sizes = np.array(lengths, np.float64)
+    if not len(sizes):
+        return 0.0, 0.0
+    draws = np.random.default_rng(seed).integers(0, len(sizes), (RESAMPLES, len(sizes)))
+    gains = differences[draws].sum(1) / np.maximum(sizes[draws].sum(1), 1)  # (draws,)
+    low, high = np.percentile(gains, INTERVAL)
+    return float(low), float(high)

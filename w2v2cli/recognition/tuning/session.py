@@ -12,6 +12,7 @@ from lm.decoding import DecodingWeights
 from storage.hashing import hash_of
 from storage.home import home
 from w2v2cli.data.corpora.catalogue import CorpusSplit, find_splits
+from w2v2cli.data.locations import LmLocation
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.options import DecodingOptions
 from w2v2cli.recognition.recognizer import load_acoustic_model, model_outputs, open_search
@@ -25,7 +26,15 @@ from w2v2cli.recognition.tuning.emission_cache import (
     read_emissions,
 )
 from w2v2cli.recognition.tuning.fingerprints import content_hash, corpus_hash, model_hash
-from w2v2cli.recognition.tuning.kept import BEAM, keep_tuned, rescored
+from w2v2cli.recognition.tuning.gain import Gain, edges, measure_gain
+from w2v2cli.recognition.tuning.kept import (
+    BEAM,
+    Tuned,
+    find_tuned,
+    forget_tuned,
+    keep_tuned,
+    rescored,
+)
 from w2v2cli.recognition.tuning.metric import Metric, References
 from w2v2cli.recognition.tuning.options import TuningOptions
 from w2v2cli.recognition.tuning.study import Study
@@ -55,6 +64,10 @@ class TuningResult:
 
     See `tuning.kept`.
     """
+    gain: Gain | None = None
+    """How these weights compare with those before tuning."""
+    notes: tuple[str, ...] = ()
+    """Sentences about where the optimum lies."""
 
     @property
     def weights(self) -> DecodingWeights:
@@ -72,6 +85,24 @@ class TuningResult:
         return self.outcome.interval
 
     @property
+    def refusal(self) -> str | None:
+        """Why the weights are not to be kept, as a sentence; None where nothing is against it."""
+        if self.corpus.is_miniature:
+            return (
+                f"These weights are not kept: {len(self.corpus.utterances)} recordings that ship "
+                "with w2v2 tell nothing of other speech."
+            )
+        if self.gain is None or self.gain.is_certain:
+            return None
+        before, (low, high) = self.gain, self.gain.interval
+        return (
+            f"These weights are not kept: that they are better than LM weight "
+            f"{before.weights.lm_weight:g} and word score {before.weights.word_score:g} "
+            f"({self.metric.upper()} {before.rate * 100:.2f}%), which count without tuning, may be "
+            f"chance (gain, 95%: {low * 100:.2f} to {high * 100:.2f} points)."
+        )
+
+    @property
     def details(self) -> dict[str, Any]:
         """Plain values about the tuning, for `tuned.json` and for reports; rates are ratios."""
         outcome = self.outcome
@@ -87,7 +118,19 @@ class TuningResult:
             "data": self.corpus.name,
             "note": self.corpus.note,
             "beam": self.settings.beam.width,
+            **({} if self.gain is None else _before(self.gain)),
         }
+
+
+def _before(gain: Gain) -> dict[str, Any]:
+    return {
+        "untuned": {
+            "lm_weight": gain.weights.lm_weight,
+            "word_score": gain.weights.word_score,
+            "rate": gain.rate,
+        },
+        "gain_interval_95": list(gain.interval),
+    }
 
 
 def untuned(options: DecodingOptions, tuning: TuningOptions) -> DecodingOptions:
@@ -133,6 +176,9 @@ def tune_corpus(
 ) -> TuningResult:
     """Find the weights with the fewest errors on a corpus, and keep them for later transcription.
 
+    Weights are kept where they are better than those before tuning by more than chance, and never
+    from the miniature that ships: `TuningResult.refusal` says why not.
+
     settings: resolved from `untuned` options. With `rescore` every trial is exact.
     metric: wer, cer or per; None takes cer for scripts without spaces, else wer.
     study: folder of the trials; None takes one in $W2V2_HOME/studies named after the settings.
@@ -163,7 +209,7 @@ def tune_corpus(
         folder = study or home() / "studies" / hash_of(json.dumps(identity))[:16]
         with Study(folder / DATABASE, identity) as record:
             pool.wait_until_ready()
-            outcome = Tuning(
+            tuning = Tuning(
                 options,
                 references,
                 speech,
@@ -171,15 +217,41 @@ def tune_corpus(
                 pool.submit,
                 pool.workers,
                 lambda done, best: on_progress(done, options.trials, f"Tuning {best}".strip()),
-            ).run()
-    result = TuningResult(settings, corpus, references.metric, outcome, folder)
-    return replace(result, kept=_keep(result)) if keep else result
+            )
+            outcome = tuning.run()
+            best, count = outcome.weights, tuning.errors_with
+            gain = measure_gain(settings, best, references.lengths, count, folder, options.seed)
+    notes = tuple(edges(outcome.best.point, options.bounds))
+    result = TuningResult(
+        settings, corpus, references.metric, outcome, folder, gain=gain, notes=notes
+    )
+    return replace(result, kept=_keep(result)) if keep and result.refusal is None else result
+
+
+def forget(settings: RecognitionOptions) -> list[Tuned]:
+    """Remove the weights that were kept for this model, language model and kind of search.
+
+    settings: resolved from `untuned` options. Returns what was removed. Raises UserError.
+    """
+    return forget_tuned(settings.model, *_tuned_for(settings))
+
+
+def earlier(settings: RecognitionOptions) -> Tuned | None:
+    """The weights that are kept for this model, language model and kind of search."""
+    return find_tuned(settings.model, *_tuned_for(settings))
+
+
+def _tuned_for(settings: RecognitionOptions) -> tuple[LmLocation, str, Path | None]:
+    """The language model whose weights are tuned, the kind of search, and its lexicon."""
+    words = settings.lm.lexicon or settings.lm.words
+    if settings.rescore is None:
+        return settings.lm, BEAM, words
+    return settings.rescore.lm, rescored(settings.lm), words
 
 
 def _keep(result: TuningResult) -> Path:
-    settings, second = result.settings, result.settings.rescore
-    lm, search = (settings.lm, BEAM) if second is None else (second.lm, rescored(settings.lm))
-    return keep_tuned(settings.model, lm, result.weights, result.details, search)
+    lm, search, lexicon = _tuned_for(result.settings)
+    return keep_tuned(result.settings.model, lm, result.weights, result.details, search, lexicon)
 
 
 def _identity(

@@ -162,6 +162,22 @@ class Tuning:
             sum(len(search.errors or ()) for search in searches),
         )
 
+    def errors_with(self, weights: DecodingWeights) -> list[int]:
+        """Errors of each utterance with these weights: those of an exact trial, else searched."""
+        points = self.study.points()
+        for search in self.study.searches():
+            known = search.errors or {}
+            if search.kind == "exact" and self.options.bounds.weights(points[search.trial]) == (
+                weights
+            ):
+                return [known[utterance] for utterance in range(len(self.references))]
+        errors = [0] * len(self.references)
+        with closing(self._searched(range(len(errors)), weights)) as searched:
+            for utterance, lists in searched:
+                text = " ".join(h[0].text for h in lists if h[0].words)
+                errors[utterance] = self.references.errors(utterance, text)
+        return errors
+
     def _plan(self, batch: int, number: int) -> list[Search]:
         """The searches of a round, a function of the study after the rounds before.
 

@@ -1,13 +1,14 @@
 """Weights that tuning found, kept beside the model or in $W2V2_HOME."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from lm.decoding import DecodingWeights
 from w2v2cli.data.locations import LmLocation, ModelLocation
 from w2v2cli.errors import UserError
-from w2v2cli.recognition.tuning.kept import BEAM, find_tuned, keep_tuned, rescored
+from w2v2cli.recognition.tuning.kept import BEAM, find_tuned, forget_tuned, keep_tuned, rescored
 
 FOUND = DecodingWeights(1.25, -0.5, sil_score=0.0)
 
@@ -89,3 +90,39 @@ def test_an_entry_without_weights_is_damage(model, lm):
     path.write_text(json.dumps({"tuned": [entry]}))
     with pytest.raises(UserError, match="is damaged"):
         find_tuned(model, lm)
+
+
+def test_entries_of_several_metrics_lie_side_by_side_and_the_last_counts(model, lm):
+    other = DecodingWeights(3.0, 1.0)
+    keep_tuned(model, lm, FOUND, {"data": "a", "metric": "wer"})
+    path = keep_tuned(model, lm, other, {"data": "b", "metric": "cer"})
+    assert find_tuned(model, lm).weights == other
+    keep_tuned(model, lm, FOUND, {"data": "c", "metric": "wer"})
+    assert find_tuned(model, lm).data == "c"
+    assert [entry["metric"] for entry in json.loads(path.read_text())["tuned"]] == ["cer", "wer"]
+
+
+def test_an_entry_applies_to_its_lexicon_and_an_old_one_to_any(model, lm, tmp_path):
+    lexicon = tmp_path / "words.txt"
+    lexicon.write_text("A\tA |\n")
+    path = keep_tuned(model, lm, FOUND, {"data": "all words"})
+    assert find_tuned(model, lm, lexicon=lexicon) is None
+    keep_tuned(model, lm, DecodingWeights(3.0, 1.0), {"data": "few"}, lexicon=lexicon)
+    assert find_tuned(model, lm).data == "all words"
+    assert find_tuned(model, replace(lm, lexicon=lexicon)).data == "few"
+    entries = json.loads(path.read_text())["tuned"]
+    del entries[0]["lexicon"]
+    path.write_text(json.dumps({"tuned": entries[:1]}))
+    assert find_tuned(model, lm).weights == find_tuned(model, lm, lexicon=lexicon).weights == FOUND
+    keep_tuned(model, lm, DecodingWeights(3.0, 1.0), {"data": "few"}, lexicon=lexicon)
+    assert find_tuned(model, lm) is None  # the old entry was replaced
+
+
+def test_weights_are_forgotten_for_one_pair_alone(model, lm):
+    second = rescored(LmLocation("none", None, None))
+    keep_tuned(model, lm, FOUND, {"data": "a", "metric": "wer"})
+    keep_tuned(model, lm, FOUND, {"data": "b", "metric": "cer"})
+    keep_tuned(model, lm, FOUND, {"data": "second pass"}, second)
+    assert [tuned.data for tuned in forget_tuned(model, lm)] == ["a", "b"]
+    assert find_tuned(model, lm) is None and forget_tuned(model, lm) == []
+    assert find_tuned(model, lm, second).data == "second pass"
