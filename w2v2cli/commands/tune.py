@@ -41,6 +41,13 @@ Split = Annotated[
         "Default: dev-other.",
     ),
 ]
+Forget = Annotated[
+    bool,
+    typer.Option(
+        "--forget",
+        help="Remove the weights that are stored for this model and LM, and tune nothing.",
+    ),
+]
 
 
 @takes(TuningOptions, without=["share", "alpha"])
@@ -64,13 +71,7 @@ def tune_lm(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout instead of the table.")
     ] = False,
-    forget: Annotated[
-        bool,
-        typer.Option(
-            "--forget",
-            help="Remove the weights that are stored for this model and LM, and tune nothing.",
-        ),
-    ] = False,
+    forget: Forget = False,
 ) -> None:
     """Find the LM weight and word score with the fewest errors; transcribe and eval then use them.
 

@@ -43,6 +43,7 @@ from w2v2cli.recognition.tuning.trials import NBEST, Outcome, Tuning
 if TYPE_CHECKING:
     from lm.text.vocabulary import Vocabulary
     from w2v2cli.console import Advance
+    from w2v2cli.recognition.searching.spec import Searches
 
 DATABASE = "study.sqlite"
 TUNED_ON = "dev-other"  # the paper's choice (§4.4)
@@ -200,32 +201,48 @@ def tune_corpus(
     nbest = 1 if options.exact else min(NBEST, settings.beam.width)
     searching = replace(settings, beam=replace(settings.beam, nbest=nbest))
     with open_search(searching, outputs.labels, outputs.metadata, warn, keep=True) as pool:
-        hashes = (
-            model_hash(settings.model.path, settings.model.language),
-            corpus_hash(corpus.utterances),
+        outcome, gain, folder = _studied(
+            settings, corpus, options, references, study, pool, on_progress
         )
-        speech, precision = _emissions(settings, pool.vocabulary, corpus, hashes, on_progress)
-        identity = _identity(settings, options, references, hashes, precision)
-        folder = study or home() / "studies" / hash_of(json.dumps(identity))[:16]
-        with Study(folder / DATABASE, identity) as record:
-            pool.wait_until_ready()
-            tuning = Tuning(
-                options,
-                references,
-                speech,
-                record,
-                pool.submit,
-                pool.workers,
-                lambda done, best: on_progress(done, options.trials, f"Tuning {best}".strip()),
-            )
-            outcome = tuning.run()
-            best, count = outcome.weights, tuning.errors_with
-            gain = measure_gain(settings, best, references.lengths, count, folder, options.seed)
     notes = tuple(edges(outcome.best.point, options.bounds))
     result = TuningResult(
         settings, corpus, references.metric, outcome, folder, gain=gain, notes=notes
     )
     return replace(result, kept=_keep(result)) if keep and result.refusal is None else result
+
+
+def _studied(
+    settings: RecognitionOptions,
+    corpus: CorpusSplit,
+    options: TuningOptions,
+    references: References,
+    study: Path | None,
+    pool: Searches,
+    on_progress: Advance,
+) -> tuple[Outcome, Gain, Path]:
+    """The best weights, what they gain over those before tuning, and the study's folder."""
+    hashes = (
+        model_hash(settings.model.path, settings.model.language),
+        corpus_hash(corpus.utterances),
+    )
+    speech, precision = _emissions(settings, pool.vocabulary, corpus, hashes, on_progress)
+    identity = _identity(settings, options, references, hashes, precision)
+    folder = study or home() / "studies" / hash_of(json.dumps(identity))[:16]
+    with Study(folder / DATABASE, identity) as record:
+        pool.wait_until_ready()
+        tuning = Tuning(
+            options,
+            references,
+            speech,
+            record,
+            pool.submit,
+            pool.workers,
+            lambda done, best: on_progress(done, options.trials, f"Tuning {best}".strip()),
+        )
+        outcome = tuning.run()
+        best, count = outcome.weights, tuning.errors_with
+        gain = measure_gain(settings, best, references.lengths, count, folder, options.seed)
+    return outcome, gain, folder
 
 
 def forget(settings: RecognitionOptions) -> list[Tuned]:
