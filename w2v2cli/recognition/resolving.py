@@ -254,7 +254,8 @@ class Weighing:
         tried = tuned.details.get("beam")
         other = self.beam is not None and tried is not None and tried != self.beam
         beams = f" with beam {tried}, searched here with {self.beam}" if other else ""
-        self._tell(tuned.weights, f"as tuned on {tuned.data}{beams} ({tuned.path})", note)
+        data = f"{tuned.data}{beams}"
+        self._tell(tuned.weights, f"as tuned on {data} ({tuned.path})", note)
         return self._filled(tuned.weights)
 
     @property
