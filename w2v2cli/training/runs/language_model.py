@@ -137,8 +137,11 @@ class _Job:
 
     def _dictionary(self, ranks: Collectives, note: Callable[[str], None]) -> Dictionary:
         """The most frequent words, chosen by the first rank and kept in the folder of the run."""
-        path = self.folder / DICTIONARY
-        if ranks.first and not (path.is_file() and holds_run(self.folder)):
+
+        def made() -> Dictionary:
+            path = self.folder / DICTIONARY
+            if path.is_file() and holds_run(self.folder):
+                return Dictionary(path.read_text(encoding="utf-8").split("\n"))
             report = ReadReport(self.reading)
             counts = count_words(
                 self.files, home() / "text", self.reading, report=report, on_progress=note
@@ -146,10 +149,11 @@ class _Job:
             for line in report.lines():
                 note(line)
             make_folder(self.folder)
-            made = Dictionary.from_counts(counts, self.config.vocabulary)
-            write_whole(path, "\n".join(made.symbols))
-        ranks.wait()
-        return Dictionary(path.read_text(encoding="utf-8").split("\n"))
+            chosen = Dictionary.from_counts(counts, self.config.vocabulary)
+            write_whole(path, "\n".join(chosen.symbols))
+            return chosen
+
+        return ranks.from_first(made)
 
     def _numbers(
         self,
