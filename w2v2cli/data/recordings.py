@@ -69,6 +69,20 @@ def utterance_length(utterance: Utterance) -> int:
     return measure(utterance.path) - utterance.start
 
 
+def samples_of_part(source: Recordings, index: int, start: int, samples: int | None) -> int:
+    """Return the samples of a part; None goes to the end. Raises IndexError outside the recording.
+
+    See `Recordings.read`.
+    """
+    length = int(source.lengths[index])
+    samples = length - start if samples is None else samples
+    if start < 0 or samples < 0 or start + samples > length:
+        raise IndexError(
+            f"{source.ids[index]} has {length} samples, not {start} to {start + samples}."
+        )
+    return samples
+
+
 class Selected:
     """A selection of other recordings, in the order given, as `Recordings`."""
 
@@ -111,11 +125,6 @@ class FileRecordings:
 
     def read(self, index: int, start: int = 0, samples: int | None = None) -> np.ndarray:
         """Read a part of a recording; see `Recordings.read`."""
-        length = int(self.lengths[index])
-        samples = length - start if samples is None else samples
-        if start < 0 or samples < 0 or start + samples > length:
-            raise IndexError(
-                f"{self.ids[index]} has {length} samples, not {start} to {start + samples}."
-            )
+        samples = samples_of_part(self, index, start, samples)
         path = Path(self.paths[index])
         return read_part(path, int(self.starts[index]) + start, samples)

@@ -25,6 +25,7 @@ from w2v2cli.data.decoding.decoder import check_header, mono, pieces
 from w2v2cli.data.decoding.opening import PCM, decoder_of
 from w2v2cli.data.decoding.sound_file import SEEKABLE, UNKNOWN_LENGTH, reason_of
 from w2v2cli.data.loading.flat import Strings, Texts
+from w2v2cli.data.recordings import samples_of_part
 from w2v2cli.data.resampling import resampled, resampled_length
 from w2v2cli.data.shards.index import (
     ShardError,
@@ -102,12 +103,7 @@ class ShardRecordings:
 
     def read(self, index: int, start: int = 0, samples: int | None = None) -> np.ndarray:
         """Read a part of a recording; see `Recordings.read`."""
-        length = int(self.lengths[index])
-        samples = length - start if samples is None else samples
-        if start < 0 or samples < 0 or start + samples > length:
-            raise IndexError(
-                f"{self.ids[index]} has {length} samples, not {start} to {start + samples}."
-            )
+        samples = samples_of_part(self, index, start, samples)
         shard = int(self.shards[index])
         offset, size = int(self.offsets[index]), int(self.sizes[index])
         return _decoded(
