@@ -8,7 +8,7 @@ from lm.text.normalizers import Normalizer
 from lm.text.reading import AS_IT_IS
 from storage.tensors import save_tensors
 from w2v2cli.app import app
-from w2v2cli.commands.lm.inputs import TextFlags
+from w2v2cli.commands.lm.text_options import TextFlags
 
 TURKISH = "Çağrı, eve geldi.\nIşık 2 kez yandı!\nGidelim mi?\n"
 

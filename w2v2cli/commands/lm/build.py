@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from w2v2cli.commands.flags import takes
-from w2v2cli.commands.lm.inputs import TextFlags, Texts, user_errors
+from w2v2cli.commands.lm.inputs import Texts, user_errors
+from w2v2cli.commands.lm.text_options import TextFlags
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError
 

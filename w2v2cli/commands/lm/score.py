@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from w2v2cli.commands.flags import takes
-from w2v2cli.commands.lm.inputs import LmFile, TextFlags, lm_location, user_errors
+from w2v2cli.commands.lm.inputs import LmFile, lm_location, user_errors
+from w2v2cli.commands.lm.text_options import TextFlags
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError
 

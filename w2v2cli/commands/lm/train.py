@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from w2v2cli.commands.flags import takes
-from w2v2cli.commands.lm.inputs import TextFlags, Texts, user_errors
+from w2v2cli.commands.lm.inputs import Texts, user_errors
+from w2v2cli.commands.lm.text_options import TextFlags
 from w2v2cli.commands.reporting import report_end, training
 from w2v2cli.commands.training.run_options import BATCHES, TrainingFlags
 
