@@ -161,7 +161,8 @@ def test_the_completion_script_is_for_this_program():
 
 
 OPTIONS = {
-    "transcribe": "model language lm lexicon format output-dir timestamps skip-existing search "
+    "transcribe": "model language lm lexicon format output-dir timestamps skip-existing names "
+    "search "
     "beam "
     "beam-threshold beam-tokens lm-weight word-score unk-score sil-score hotwords rescore "
     "rescore-nbest rescore-lm-weight rescore-word-score rescore-first-weight nbest device "

@@ -24,12 +24,23 @@ Form = Annotated[
     Literal["txt", "json", "jsonl", "srt", "vtt", "tsv"],
     typer.Option("--format", help="Format of the transcripts."),
 ]
+OutputDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write one NAME.FORMAT per recording into this folder instead of stdout, in "
+        "subfolders as they were found."
+    ),
+]
 SkipExisting = Annotated[
     bool,
     typer.Option(
         "--skip-existing",
         help="Skip recordings whose transcript is in --output-dir, if they have not changed since.",
     ),
+]
+Names = Annotated[
+    bool,
+    typer.Option("--names", help="On stdout in txt, tsv and vtt: name each recording."),
 ]
 
 
@@ -48,18 +59,13 @@ def transcribe(
         ),
     ],
     form: Form = "txt",
-    output_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write one NAME.FORMAT per recording into this folder instead of stdout, in "
-            "subfolders as they were found."
-        ),
-    ] = None,
+    output_dir: OutputDir = None,
     timestamps: Annotated[
         Literal["segment", "word"],
         typer.Option(help="In srt, vtt and tsv: one entry per segment or per word."),
     ] = "segment",
     skip_existing: SkipExisting = False,
+    names: Names = False,
 ) -> None:
     """Transcribe recordings: text on stdout, one line for each, in the order given.
 
@@ -83,10 +89,11 @@ def transcribe(
 
     with fetching() as on_fetch:
         settings = resolve(options, note=note, on_fetch=on_fetch)
+    _tell_idle(options, form, timestamps, names and output_dir is None)
 
     from w2v2cli.recognition.transcribing import Writing, transcribe_recordings
 
-    how = Writing(form, timestamps, output_dir, skip_existing)
+    how = Writing(form, timestamps, output_dir, skip_existing, names)
     with counting("Transcribing") as on_progress:
         done = transcribe_recordings(
             settings, inputs, how, write=_write, warn=warn, note=say, on_progress=on_progress
@@ -100,6 +107,16 @@ def _check(output_dir: Path | None, skip_existing: bool) -> None:
         raise UsageError("--skip-existing looks for files in --output-dir: name one.")
     if output_dir is not None and output_dir.exists() and not output_dir.is_dir():
         raise UsageError(f"--output-dir {output_dir} is a file: name a folder.")
+
+
+def _tell_idle(options: DecodingOptions, form: str, timestamps: str, names: bool) -> None:
+    """Tell of options that change nothing in this format."""
+    if options.nbest > 1 and form not in ("json", "jsonl"):
+        note(f"Note: --nbest has no effect in {form}: --format json and jsonl list hypotheses.")
+    if timestamps == "word" and form not in ("srt", "vtt", "tsv"):
+        note(f"Note: --timestamps has no effect in {form}: it is for srt, vtt and tsv.")
+    if names and form not in ("txt", "tsv", "vtt"):
+        note(f"Note: --names has no effect in {form}: it is for txt, tsv and vtt.")
 
 
 def _write(text: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from models.config import SAMPLE_RATE
-from w2v2cli.data.decoding.decoder import FASTEST, SLOWEST, Damage, Decoder, pieces
+from w2v2cli.data.decoding.decoder import FASTEST, SLOWEST, Damage, Decoder, cancels, pieces
 from w2v2cli.data.decoding.folders import find_recordings, recordings_by_place
 from w2v2cli.data.decoding.opening import opened
 from w2v2cli.data.decoding.source import STDIN, SUFFIXES, VIDEOS, AudioError, Source, name_of
@@ -130,7 +130,8 @@ class Waveform:
             scale = 1.0 / (np.iinfo(values.dtype).max + 1.0)
         values = values.astype(np.float32) * np.float32(scale)
         if values.ndim == 2:
-            values = values.mean(axis=0 if values.shape[0] < values.shape[1] else 1)
+            by_sample = values.T if values.shape[0] < values.shape[1] else values
+            values = by_sample[:, 0] if cancels(by_sample) else by_sample.mean(axis=1)
         if not values.size:
             raise AudioError(f"{self.name} holds no samples.")
         if not np.isfinite(values).all():

@@ -241,6 +241,35 @@ class DecodingOptions:
             raise UsageError(str(error)) from None
 
 
+def without_effect(options: DecodingOptions) -> list[str]:
+    """A sentence for each option that was given and changes nothing in this call."""
+    lines = []
+    searchable = options.lm != "none" or options.lexicon is not None
+    best_path = not searchable and options.search in ("auto", "greedy")
+    rescoring = ("rescore_nbest", "rescore_lm_weight", "rescore_word_score", "rescore_first_weight")
+    idle = {
+        "without --lm or --lexicon there is no beam search": (
+            ("beam", "beam_threshold", "beam_tokens", "nbest") if best_path else ()
+        ),
+        "without --lm there is no language model": (
+            ("lm_weight",) if searchable and options.lm == "none" else ()
+        ),
+        "without --rescore there is no second pass": (
+            () if options.rescore is not None else rescoring
+        ),
+    }
+    for why, names in idle.items():
+        given = [name for name in names if getattr(options, name) != _default(name)]
+        if given:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            lines.append(f"Note: {flags} {'have' if len(given) > 1 else 'has'} no effect: {why}.")
+    return lines
+
+
+def _default(name: str) -> Any:
+    return next(item.default for item in fields(DecodingOptions) if item.name == name)
+
+
 def choices(settings: type) -> dict[str, tuple[str, ...]]:
     """The allowed values of each field of a settings dataclass that is a choice."""
     hints = get_type_hints(settings)

@@ -21,7 +21,13 @@ from w2v2cli.data.locations import (
 )
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.devices import Precision, on_gpu
-from w2v2cli.recognition.options import TRANSCRIBING, Beams, DecodingOptions, SearchName
+from w2v2cli.recognition.options import (
+    TRANSCRIBING,
+    Beams,
+    DecodingOptions,
+    SearchName,
+    without_effect,
+)
 from w2v2cli.recognition.searching.spec import Engine, SearchSpec
 
 if TYPE_CHECKING:
@@ -151,10 +157,9 @@ def resolve(
 
     Raises UsageError or UserError.
     """
-    from w2v2cli.recognition.searching.rescoring import Rescoring
-    from w2v2cli.recognition.tuning.kept import rescored
-
     beam = options.beam_options(beams.of("arpa"))  # refuses a wrong call before any download
+    for line in without_effect(options):
+        note(line)
     favoured = {} if options.hotwords is None else _hotwords(options.hotwords)
     model = resolve_model(options.model, on_fetch, options.language)
     if model.language is None and (said := model_note(model)):
@@ -172,16 +177,7 @@ def resolve(
     weights = first.starting(lambda sentence: None)
     if options.search != "greedy" and lm.path is not None:
         weights = first.weights(None, note)
-    rescore = None
-    if second is not None:
-        given = options.rescore_lm_weight, options.rescore_word_score
-        again = Weighing(model, second, *given, prefix="rescore-")
-        rescore = Rescoring(
-            second,
-            again.weights(rescored(lm), note, lm.lexicon or lm.words),
-            options.rescore_first_weight,
-            options.rescore_nbest,
-        )
+    rescore = None if second is None else _rescoring(options, model, lm, second, note)
     return RecognitionOptions(
         model=model,
         lm=lm,
@@ -196,6 +192,23 @@ def resolve(
         batch_seconds=options.batch_seconds,
         workers=options.workers,
     )
+
+
+def _rescoring(
+    options: DecodingOptions,
+    model: ModelLocation,
+    lm: LmLocation,
+    second: LmLocation,
+    note: Callable[[str], None],
+) -> Rescoring:
+    """How `second` scores again what `lm` helped to find."""
+    from w2v2cli.recognition.searching.rescoring import Rescoring
+    from w2v2cli.recognition.tuning.kept import rescored
+
+    given = options.rescore_lm_weight, options.rescore_word_score
+    again = Weighing(model, second, *given, prefix="rescore-")
+    weights = again.weights(rescored(lm), note, lm.lexicon or lm.words)
+    return Rescoring(second, weights, options.rescore_first_weight, options.rescore_nbest)
 
 
 def model_note(model: ModelLocation) -> str:

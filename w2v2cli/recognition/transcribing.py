@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from w2v2cli.data.audio import STDIN, Source, recordings_by_place
+from w2v2cli.data.decoding.source import name_of
 from w2v2cli.errors import UsageError
 from w2v2cli.processes import Ranks
 from w2v2cli.recognition.output import write_file
@@ -25,7 +26,7 @@ from w2v2cli.recognition.sharing.ranks import (
     temporary_folder,
 )
 from w2v2cli.recognition.sharing.transcribed import TranscribedRow
-from w2v2cli.recognition.transcript import Format, Timestamps, render
+from w2v2cli.recognition.transcript import Format, Stream, Timestamps, render
 
 OnProgress = Callable[[int, int], None]
 
@@ -40,6 +41,8 @@ class Writing:
     """Folder that gets a file for each recording; None writes to the stream."""
     skip_existing: bool = False
     """Leave out recordings whose transcript is in `output_dir`, made of them as they are now."""
+    names: bool = False
+    """Name the recording before its text on the stream, in txt, tsv and vtt."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +104,17 @@ def transcribe_recordings(
                 parts.contribute(own)
                 return None
             total = sum(map(len, parts.plan.shares))
+            stream = Stream(how.form, total > 1, how.names)
             for done, (index, row) in enumerate(parts.merged(own), 1):
                 on_progress(done, total)
                 if row.error is not None:
                     failed.append(row.error)
-                elif row.text is not None:
-                    write(row.text)
-                else:
+                elif row.text is None:
                     plan.written.append(sources[index])
+                if how.output_dir is None and (text := _on(stream, sources[index], row)):
+                    write(text)
+            if end := stream.end():
+                write(end)
     missing = [str(sources[index]) for index in parts.missing]
     return Transcribed(total, failed, missing, parts.shortfall() if missing else "")
 
@@ -120,6 +126,13 @@ def _meeting_folder(ranks: Ranks, how: Writing) -> Path | None:
     if how.output_dir is None:
         return temporary_folder(ranks)
     return how.output_dir / f".ranks-{meeting_place(ranks)}"
+
+
+def _on(stream: Stream, source: Source, row: TranscribedRow) -> str:
+    """What goes onto the stream for a recording."""
+    if row.error is not None:
+        return stream.failure(name_of(source), row.error)
+    return stream.transcript(name_of(source), row.text or "")
 
 
 class Planning:

@@ -15,6 +15,7 @@ Timestamps = Literal["word", "segment"]
 CUE_CHARACTERS = 84  # two lines of 42, the usual limit of subtitles
 LINE_CHARACTERS = 42
 CUE_SECONDS = 7.0
+WEBVTT = "WEBVTT\n"  # the first line of such a file; an empty one ends the head
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,55 @@ def render(transcript: Transcript, form: Format, timestamps: Timestamps = "segme
     return writers[form](transcript, timestamps)
 
 
+class Stream:
+    """Transcripts of several recordings on one stream, each rendered by `render`.
+
+    txt and jsonl: a line for each recording, also for one that failed. json: one array. vtt and
+    tsv: one heading. A stream of one recording is what `render` returns.
+    """
+
+    def __init__(self, form: Format, several: bool, names: bool = False) -> None:
+        """names: begin each line of txt and tsv with the recording; note it in vtt."""
+        self.form, self.several, self.names = form, several, names
+        self._begun = False
+
+    def transcript(self, recording: str, text: str) -> str:
+        """What is written for a recording with the rendered text."""
+        first, self._begun = not self._begun, True
+        name = _on_one_line(recording)
+        if self.form == "txt":
+            return f"{name}\t{text}" if self.names else text
+        if self.form == "tsv":
+            heading, *rows = text.splitlines(keepends=True)
+            if self.names:
+                heading, rows = f"recording\t{heading}", [f"{name}\t{row}" for row in rows]
+            return "".join([heading, *rows] if first else rows)
+        if self.form == "vtt":
+            noted = f"\nNOTE {name.replace('-->', '->')}\n" if self.names else ""
+            head = WEBVTT if first else ""
+            return f"{head}{noted}{text.removeprefix(WEBVTT)}"
+        if self.form == "json" and self.several:
+            return ("[\n" if first else ",\n") + text.rstrip("\n")
+        return text if first or self.form != "srt" else f"\n{text}"
+
+    def failure(self, recording: str, error: str) -> str:
+        """What is written in the place of a recording that failed; nothing if it is alone."""
+        if not self.several:
+            return ""
+        plain = json.dumps({"recording": recording, "error": error}, ensure_ascii=False)
+        if self.form in ("json", "jsonl"):
+            return self.transcript(recording, f"{plain}\n")
+        return self.transcript(recording, "\n") if self.form == "txt" else ""
+
+    def end(self) -> str:
+        """What is written after the last recording."""
+        return "\n]\n" if self.form == "json" and self.several and self._begun else ""
+
+
+def _on_one_line(name: str) -> str:
+    return " ".join(name.split()) if any(c in name for c in "\t\r\n") else name
+
+
 def as_json(transcript: Transcript) -> dict[str, Any]:
     """A transcript as plain values, with the text of the whole and of each segment."""
     plain = asdict(transcript)
@@ -178,7 +228,7 @@ def _vtt(transcript: Transcript, timestamps: Timestamps) -> str:
         f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{_escaped(_two_lines(cue.text))}\n"
         for cue in cues(transcript, timestamps)
     ]
-    return "\n".join(["WEBVTT\n", *blocks])
+    return "\n".join([WEBVTT, *blocks])
 
 
 def _tsv(transcript: Transcript, timestamps: Timestamps) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -36,7 +35,9 @@ def test_transcripts_go_to_the_stream_in_order_and_failures_are_counted(settings
     )
     assert done.total == 3 and done.missing == []
     assert done.failed == [f"{tmp_path / 'no.wav'} is an empty file."]
-    assert [Path(line.split('"')[3]) for line in written] == [CLIPS[1], CLIPS[0]]
+    rows = [json.loads(line) for line in written]
+    assert [row["recording"] for row in rows] == inputs
+    assert rows[1] == {"recording": inputs[1], "error": f"{inputs[1]} is an empty file."}
     assert counted == [(1, 3), (2, 3), (3, 3)]
 
 

@@ -11,7 +11,14 @@ from lm.decoding import DecodingWeights
 from w2v2cli.data.locations import resolve_lm, resolve_model
 from w2v2cli.errors import UsageError
 from w2v2cli.help import Help
-from w2v2cli.recognition.options import TESTING, TRANSCRIBING, TUNING, DecodingOptions, choices
+from w2v2cli.recognition.options import (
+    TESTING,
+    TRANSCRIBING,
+    TUNING,
+    DecodingOptions,
+    choices,
+    without_effect,
+)
 from w2v2cli.recognition.resolving import resolve
 from w2v2cli.recognition.tuning.kept import keep_tuned, rescored
 
@@ -163,3 +170,28 @@ def test_wrong_options_are_refused_in_a_sentence(given, sentence):
     with pytest.raises(UsageError) as refused:
         DecodingOptions(**given)
     assert str(refused.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({}, None),
+        ({"beam": 50, "lm": "4gram"}, None),
+        ({"beam": 50, "search": "flashlight"}, None),
+        (
+            {"beam": 50, "nbest": 3},
+            "Note: --beam, --nbest have no effect: without --lm or --lexicon there is no beam "
+            "search.",
+        ),
+        (
+            {"lm_weight": 1.0, "lexicon": Path("words.txt")},
+            "Note: --lm-weight has no effect: without --lm there is no language model.",
+        ),
+        (
+            {"rescore_nbest": 5, "lm": "4gram"},
+            "Note: --rescore-nbest has no effect: without --rescore there is no second pass.",
+        ),
+    ],
+)
+def test_options_without_effect_are_told(given, line):
+    assert without_effect(DecodingOptions(**given)) == ([] if line is None else [line])

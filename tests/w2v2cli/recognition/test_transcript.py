@@ -6,7 +6,14 @@ import pytest
 from lm.hypothesis import Hypothesis, Word
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.output import write_file
-from w2v2cli.recognition.transcript import TimedWord, Transcript, cues, render, segment_from
+from w2v2cli.recognition.transcript import (
+    Stream,
+    TimedWord,
+    Transcript,
+    cues,
+    render,
+    segment_from,
+)
 
 
 def transcript(words: int = 3, gap: float = 0.5) -> Transcript:
@@ -78,3 +85,37 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written: "):
         write_file(tmp_path / "file" / "a.txt", "hello")
+
+
+def streamed(form, names=False):
+    """Two recordings and one that failed, on one stream."""
+    stream = Stream(form, True, names)
+    text = render(transcript(2), form)
+    parts = [stream.transcript("a.wav", text), stream.failure("no.wav", "no.wav is empty.")]
+    return "".join([*parts, stream.transcript("b\n.wav", text), stream.end()])
+
+
+def test_several_recordings_on_a_stream_keep_pairing_with_files():
+    said = "WORD0 WORD1"
+    assert streamed("txt") == f"{said}\n\n{said}\n"
+    assert streamed("txt", True) == f"a.wav\t{said}\nno.wav\t\nb .wav\t{said}\n"
+    for rows in (
+        json.loads(streamed("json")),
+        [json.loads(line) for line in streamed("jsonl").splitlines()],
+    ):
+        assert [row.get("text") for row in rows] == [said, None, said]
+        assert rows[1] == {"recording": "no.wav", "error": "no.wav is empty."}
+    vtt = streamed("vtt", True)
+    assert vtt.startswith("WEBVTT\n\nNOTE a.wav\n\n00:") and vtt.count("WEBVTT") == 1
+    assert "\n\nNOTE b .wav\n\n00:" in vtt and streamed("vtt").count("WEBVTT") == 1
+    tsv = streamed("tsv", True).splitlines()
+    assert tsv[0] == "recording\tstart\tend\ttext" and streamed("tsv").count("start") == 1
+    assert [row.split("\t")[0] for row in tsv[1:]] == ["a.wav", "b .wav"]
+    assert "\n\n1\n00:" in streamed("srt")
+
+
+@pytest.mark.parametrize("form", ["txt", "json", "jsonl", "srt", "vtt", "tsv"])
+def test_one_recording_on_a_stream_is_as_in_a_file(form):
+    text, stream = render(transcript(2), form), Stream(form, False)
+    assert stream.failure("a.wav", "a.wav is empty.") == ""
+    assert stream.transcript("a.wav", text) + stream.end() == text

@@ -10,9 +10,13 @@ from typing import Protocol
 
 import numpy as np
 
+from w2v2cli.console import say
 from w2v2cli.data.decoding.source import AudioError
 
 SLOWEST, FASTEST = 1_000, 768_000  # Hz; a rate outside comes from a damaged header
+SILENT = 1e-8  # mean square, -80 dB: quieter channels cancel nothing
+CANCELLED = 1e-3  # share of the channels' mean square, -30 dB, that is left of opposite ones
+_told: set[str] = set()
 
 
 class Damage(Exception):
@@ -67,6 +71,7 @@ def pieces(decoder: Decoder, name: str, done: int = 0) -> Iterator[np.ndarray]:
     """
     rate, promised = decoder.rate, decoder.promised
     of = "" if promised is None else f" of {promised / rate:.1f} s"
+    cancelled = False  # once for all: the channels of such a recording are opposite throughout
     try:
         for block in decoder.blocks():
             finite = np.isfinite(block).all(axis=1)
@@ -76,7 +81,10 @@ def pieces(decoder: Decoder, name: str, done: int = 0) -> Iterator[np.ndarray]:
                     f"{name} holds samples that are NaN or infinite, the first at {at:.3f} s."
                 )
             done += len(block)
-            yield mono(block)
+            cancelled = cancelled or cancels(block)
+            if cancelled:
+                _tell_cancelled(name)
+            yield block[:, 0] if cancelled else mono(block)
     except Damage as damage:
         raise AudioError(f"{name} breaks off after {done / rate:.1f} s{of}: {damage}.") from None
     if not done:
@@ -84,6 +92,25 @@ def pieces(decoder: Decoder, name: str, done: int = 0) -> Iterator[np.ndarray]:
     if promised is not None and done < promised - rate * decoder.tolerance:
         raise AudioError(
             f"{name} is cut short: it holds {done / rate:.1f} s{of} that its header promises."
+        )
+
+
+def cancels(samples: np.ndarray) -> bool:
+    """Whether the channels (S, C) are of opposite phase, so that their average is silent."""
+    if samples.shape[1] == 1 or not len(samples):
+        return False
+    loudness = float(np.square(samples, dtype=np.float64).mean())
+    left = float(np.square(mono(samples), dtype=np.float64).mean())
+    return loudness > SILENT and left < CANCELLED * loudness
+
+
+def _tell_cancelled(name: str) -> None:
+    """Say once in a process that a recording's first channel is taken."""
+    if name not in _told:
+        _told.add(name)
+        say(
+            f"Warning: {name}: the channels are of opposite phase and cancel each other; "
+            "the first one is taken."
         )
 
 
