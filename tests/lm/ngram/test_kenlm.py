@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from small_words import BIGRAMS
 
 from lm.language_model import LanguageModel, LanguageModelError, ZeroLM
 from lm.ngram.kenlm import NgramLM
@@ -12,33 +13,11 @@ from lm.rescoring import sentence_scores
 
 pytest.importorskip("kenlm", reason="kenlm has no build for this Python")
 
-ARPA = """\\data\\
-ngram 1=6
-ngram 2=5
-
-\\1-grams:
--1.5\t<unk>
-0\t<s>\t-0.4
--0.7\t</s>
--0.6\tA\t-0.2
--0.9\tAB\t-0.3
--1.1\tBA\t-0.1
-
-\\2-grams:
--0.3\t<s> A
--0.5\tA BA
--0.2\tAB A
--0.9\tA </s>
--0.8\tBA </s>
-
-\\end\\
-"""
-
 
 @pytest.fixture(params=["lm.arpa", "lm.arpa.gz"])
 def arpa(tmp_path, request):
     path = tmp_path / request.param
-    path.write_bytes(gzip.compress(ARPA.encode()) if path.suffix == ".gz" else ARPA.encode())
+    path.write_bytes(gzip.compress(BIGRAMS.encode()) if path.suffix == ".gz" else BIGRAMS.encode())
     return path
 
 
@@ -106,7 +85,7 @@ def test_files_that_are_no_language_model(tmp_path):
     ) as refused:
         NgramLM(tmp_path / "text", ["A"])
     assert len(str(refused.value)) < 400 and "\n" not in str(refused.value)
-    (tmp_path / "cut.arpa").write_text(ARPA[:150])
+    (tmp_path / "cut.arpa").write_text(BIGRAMS[:150])
     with pytest.raises(
         LanguageModelError, match=r"cut\.arpa promises 5 2-grams, but line 4 of them is"
     ):

@@ -7,31 +7,13 @@ import time
 
 import numpy as np
 import pytest
+from small_words import BIGRAMS
 
 from lm.decoding import BeamOptions, DecodingWeights
 from w2v2cli.recognition.searching.build import build_search
 from w2v2cli.recognition.searching.spec import SearchSpec
 
 LABELS = ("<pad>", "|", "A", "B")
-ARPA = """\\data\\
-ngram 1=6
-ngram 2=3
-
-\\1-grams:
--1.5\t<unk>
-0\t<s>\t-0.4
--0.7\t</s>
--0.6\tA\t-0.2
--0.9\tAB\t-0.3
--1.1\tBA
-
-\\2-grams:
--0.3\t<s> A
--0.5\tA BA
--0.2\tAB A
-
-\\end\\
-"""
 LEXICON = "A\tA |\nAB\tA B |\nBA\tB A |\n"
 AT_ONCE = """
 import sys
@@ -52,7 +34,7 @@ print(warnings, flush=True)
 @pytest.fixture
 def spec(tmp_path):
     """What makes searches of the files above."""
-    (tmp_path / "lm.arpa").write_text(ARPA)
+    (tmp_path / "lm.arpa").write_text(BIGRAMS)
     (tmp_path / "lexicon.txt").write_text(LEXICON)
 
     def made(labels=LABELS, cache=tmp_path / "cache", **more):
@@ -109,7 +91,7 @@ def test_a_file_cut_short_is_made_again(spec, tmp_path, suffix, damage):
 def test_other_files_and_labels_are_other_entries(spec, tmp_path):
     first = found(spec())
     (tmp_path / "other.txt").write_text(LEXICON.replace("AB\tA B", "AB\tB B"))
-    (tmp_path / "other.arpa").write_text(ARPA.replace("-0.2\tAB A", "-2.2\tAB A"))
+    (tmp_path / "other.arpa").write_text(BIGRAMS.replace("-0.2\tAB A", "-2.2\tAB A"))
     swapped = ("<pad>", "|", "B", "A")
     others = [
         {"lexicon": tmp_path / "other.txt"},
@@ -166,11 +148,11 @@ def test_what_nobody_reads_goes_when_a_new_automaton_comes(spec, tmp_path):
         path.write_text("")
         os.utime(path, (old, old))
     assert found(spec()) == first  # it is read, so it stays
-    (tmp_path / "other.arpa").write_text(ARPA.replace("-0.2\tAB A", "-2.2\tAB A"))
+    (tmp_path / "other.arpa").write_text(BIGRAMS.replace("-0.2\tAB A", "-2.2\tAB A"))
     found(spec(lm=tmp_path / "other.arpa"))
     assert automaton.exists() and foreign.exists() and not abandoned.exists()
     os.utime(automaton, (old, old))
-    (tmp_path / "third.arpa").write_text(ARPA.replace("-0.2\tAB A", "-3.2\tAB A"))
+    (tmp_path / "third.arpa").write_text(BIGRAMS.replace("-0.2\tAB A", "-3.2\tAB A"))
     found(spec(lm=tmp_path / "third.arpa"))
     assert not automaton.exists()
     assert found(spec()) == first

@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+from small_words import TRIGRAMS, padded, random_emission
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.ngram.automaton import CompiledNgramLM, automaton_file
@@ -17,40 +18,12 @@ from lm.text.vocabulary import Vocabulary
 SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
 PHONES = Vocabulary.from_labels(("<pad>", "aa", "b"))
 WORDS = ("A", "AB", "BA")
-ARPA = """\\data\\
-ngram 1=6
-ngram 2=6
-ngram 3=3
-
-\\1-grams:
--1.5\t<unk>
-0\t<s>\t-0.4
--0.7\t</s>
--0.6\tA\t-0.2
--0.9\tAB\t-0.3
--1.1\tBA
-
-\\2-grams:
--0.3\t<s> A\t-0.11
--0.5\tA BA\t0
--0.45\tA AB
--0.2\tAB A\t-0.07
--0.9\tA </s>
--0.8\tBA </s>
-
-\\3-grams:
--0.35\t<s> A BA
--0.15\tAB A </s>
--0.25\tA AB A
-
-\\end\\
-"""
 
 
 @pytest.fixture
 def arpa(tmp_path):
     path = tmp_path / "lm.arpa"
-    path.write_text(ARPA)
+    path.write_text(TRIGRAMS)
     return path
 
 
@@ -66,19 +39,6 @@ def searching(arpa, tmp_path):
         return CompiledSearch.open(SMALL, weights, options, lexicon, lm, tmp_path / "cache", **more)
 
     return search
-
-
-def random_emission(frames: int, seed: int, symbols: int = 4) -> np.ndarray:
-    logits = np.random.default_rng(seed).normal(0, 2, (frames, symbols))
-    return (logits - np.log(np.exp(logits).sum(1, keepdims=True))).astype(np.float32)
-
-
-def padded(emissions) -> tuple[np.ndarray, list[int]]:
-    lengths = [len(emission) for emission in emissions]
-    batch = np.zeros((len(emissions), max(lengths), emissions[0].shape[1]), np.float32)
-    for row, emission in zip(batch, emissions, strict=True):
-        row[: len(emission)] = emission
-    return batch, lengths
 
 
 def enumerated(emission, weights, spellings, model, hotwords=None) -> dict[tuple[str, ...], float]:
@@ -264,7 +224,7 @@ def test_files_that_do_not_belong_together_are_told(searching, arpa, tmp_path):
         searching(DecodingWeights(), lexicon=Lexicon.from_words(["AAA", "BBB"], SMALL))
     lower = tmp_path / "lower.arpa"
     lower.write_text(
-        ARPA.replace("AB", "ab").replace("BA", "ba").replace("\tA", "\ta").replace(" A", " a")
+        TRIGRAMS.replace("AB", "ab").replace("BA", "ba").replace("\tA", "\ta").replace(" A", " a")
     )
     with pytest.raises(SearchError, match="Bring language model and lexicon to one case"):
         searching(DecodingWeights(), lm=lower)

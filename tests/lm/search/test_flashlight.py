@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from small_words import BIGRAMS, random_emission
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.language_model import LanguageModelError
@@ -24,28 +25,6 @@ pytest.importorskip("flashlight", reason="flashlight-text has no build for this 
 SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
 PHONES = Vocabulary.from_labels(("<pad>", "aa", "b"))
 WIDE = BeamOptions(width=5000, threshold=1e6)
-
-ARPA = """\\data\\
-ngram 1=6
-ngram 2=5
-
-\\1-grams:
--1.5\t<unk>
-0\t<s>\t-0.4
--0.7\t</s>
--0.6\tA\t-0.2
--0.9\tAB\t-0.3
--1.1\tBA\t-0.1
-
-\\2-grams:
--0.3\t<s> A
--0.5\tA BA
--0.2\tAB A
--0.9\tA </s>
--0.8\tBA </s>
-
-\\end\\
-"""
 
 LETTERS = """\\data\\
 ngram 1=6
@@ -71,18 +50,13 @@ ngram 2=3
 @pytest.fixture
 def arpa(tmp_path):
     path = tmp_path / "lm.arpa"
-    path.write_text(ARPA)
+    path.write_text(BIGRAMS)
     return path
 
 
 @pytest.fixture
 def lexicon():
     return Lexicon.from_words(["A", "AB", "BA"], SMALL)
-
-
-def random_emission(frames: int, seed: int, symbols: int = 4) -> np.ndarray:
-    logits = np.random.default_rng(seed).normal(0, 2, (frames, symbols))
-    return (logits - np.log(np.exp(logits).sum(1, keepdims=True))).astype(np.float32)
 
 
 def only(search: FlashlightSearch, emission: np.ndarray):
@@ -325,7 +299,7 @@ def test_emissions_that_do_not_belong_are_refused(arpa, lexicon):
 
 
 def test_gzip_is_read_as_it_is(arpa, lexicon, tmp_path):
-    (tmp_path / "lm.arpa.gz").write_bytes(gzip.compress(ARPA.encode()))
+    (tmp_path / "lm.arpa.gz").write_bytes(gzip.compress(BIGRAMS.encode()))
     emission = random_emission(20, 7)
     plain, zipped = (
         only(FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, lexicon, path), emission)
@@ -335,7 +309,7 @@ def test_gzip_is_read_as_it_is(arpa, lexicon, tmp_path):
 
 
 def test_a_language_model_of_another_case_is_told(tmp_path, lexicon):
-    head, grams, rest = ARPA.partition("\n\\1-grams")
+    head, grams, rest = BIGRAMS.partition("\n\\1-grams")
     lower = head + grams + rest.replace("A", "a").replace("B", "b")
     (tmp_path / "lower.arpa").write_text(lower)
     with pytest.raises(SearchError) as refused:
@@ -425,7 +399,7 @@ def test_files_that_are_no_language_model(tmp_path, lexicon):
     (tmp_path / "text").write_text("hello")
     with pytest.raises(SearchError, match="text cannot be read as an ARPA or KenLM file"):
         FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, lexicon, tmp_path / "text")
-    (tmp_path / "cut.arpa.gz").write_bytes(gzip.compress(ARPA.encode())[:-20])
+    (tmp_path / "cut.arpa.gz").write_bytes(gzip.compress(BIGRAMS.encode())[:-20])
     with pytest.raises(SearchError, match=r"cut\.arpa\.gz"):
         FlashlightSearch.open(SMALL, DecodingWeights(), WIDE, lexicon, tmp_path / "cut.arpa.gz")
 

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from small_words import BIGRAMS
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.ngram.kenlm import NgramLM
@@ -27,26 +28,6 @@ TEXTS = [
 ]
 TINY = Vocabulary.from_labels(("<pad>", f"{MARK}A", f"{MARK}B", "B", "A"))
 WIDE = BeamOptions(width=5000, threshold=1e9)
-ARPA = """\\data\\
-ngram 1=6
-ngram 2=4
-
-\\1-grams:
--1.5\t<unk>
-0\t<s>\t-0.4
--0.7\t</s>
--0.6\tA\t-0.2
--0.9\tAB\t-0.3
--1.1\tBA\t-0.1
-
-\\2-grams:
--0.3\t<s> A
--0.5\tA BA
--0.2\tAB A
--0.9\tA </s>
-
-\\end\\
-"""
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +183,7 @@ def readings(spoken, lexicon):
 )
 def test_the_lexicon_search_finds_the_best_of_all_word_sequences(tmp_path, listed, seed):
     pytest.importorskip("flashlight", reason="flashlight-text has no build for this Python")
-    (tmp_path / "lm.arpa").write_text(ARPA)
+    (tmp_path / "lm.arpa").write_text(BIGRAMS)
     (tmp_path / "lexicon.txt").write_text(listed)
     lexicon = Lexicon.read(tmp_path / "lexicon.txt", TINY)
     random = np.random.default_rng(seed)

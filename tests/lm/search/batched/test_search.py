@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from small_words import TRIGRAMS, padded, random_emission
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.language_model import LanguageModelError, ZeroLM
@@ -29,58 +30,17 @@ WIDE = BeamOptions(width=5000, threshold=1e6)
 WORDS = ["A", "AB", "BA"]
 CPU = torch.device("cpu")
 
-ARPA = """\\data\\
-ngram 1=6
-ngram 2=6
-ngram 3=3
-
-\\1-grams:
--1.5\t<unk>
-0\t<s>\t-0.4
--0.7\t</s>
--0.6\tA\t-0.2
--0.9\tAB\t-0.3
--1.1\tBA
-
-\\2-grams:
--0.3\t<s> A\t-0.11
--0.5\tA BA\t0
--0.45\tA AB\n-0.2\tAB A\t-0.07
--0.9\tA </s>
--0.8\tBA </s>
-
-\\3-grams:
--0.35\t<s> A BA
--0.15\tAB A </s>
--0.25\tA AB A
-
-\\end\\
-"""
-
 
 @pytest.fixture
 def arpa(tmp_path):
     path = tmp_path / "lm.arpa"
-    path.write_text(ARPA)
+    path.write_text(TRIGRAMS)
     return path
 
 
 @pytest.fixture
 def lexicon():
     return Lexicon.from_words(WORDS, SMALL)
-
-
-def random_emission(frames: int, seed: int, symbols: int = 4) -> np.ndarray:
-    logits = np.random.default_rng(seed).normal(0, 2, (frames, symbols))
-    return (logits - np.log(np.exp(logits).sum(1, keepdims=True))).astype(np.float32)
-
-
-def padded(emissions) -> tuple[np.ndarray, list[int]]:
-    lengths = [len(emission) for emission in emissions]
-    batch = np.zeros((len(emissions), max(lengths), emissions[0].shape[1]), np.float32)
-    for row, emission in zip(batch, emissions, strict=True):
-        row[: len(emission)] = emission
-    return batch, lengths
 
 
 def enumerated(emission, weights, model) -> dict[tuple[str, ...], float]:
@@ -245,15 +205,15 @@ def test_the_automaton_scores_as_kenlm_and_merges_the_same_states(arpa):
 
 
 def test_an_automaton_of_a_broken_file_is_refused(tmp_path):
-    (tmp_path / "cut.arpa").write_text(ARPA[:-8])
+    (tmp_path / "cut.arpa").write_text(TRIGRAMS[:-8])
     with pytest.raises(LanguageModelError, match="cut short"):
         read_automaton(tmp_path / "cut.arpa")
-    (tmp_path / "odd.arpa").write_text(ARPA.replace("A BA\t0", "A CA\t0"))
+    (tmp_path / "odd.arpa").write_text(TRIGRAMS.replace("A BA\t0", "A CA\t0"))
     with pytest.raises(
         LanguageModelError, match="n-gram with the word 'CA', which is not in its unigrams"
     ):
         read_automaton(tmp_path / "odd.arpa")
-    (tmp_path / "torn.arpa").write_text(ARPA.replace("A AB A", "A A A"))
+    (tmp_path / "torn.arpa").write_text(TRIGRAMS.replace("A AB A", "A A A"))
     with pytest.raises(
         LanguageModelError, match="n-gram 'A A A' but not the context of its last word"
     ):
