@@ -44,7 +44,7 @@ KINDS = {
 }
 # What flock says on file systems without locks.
 UNLOCKABLE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-Parts = Mapping[str, Mapping[str, str]]
+RunIdentity = Mapping[str, Mapping[str, str]]  # what `runs.identity` describes, by part
 UNCOMPARED = "the same call then continues the run, without comparing settings"
 BEST = "best.safetensors"
 # A continued run may change these: they say how it runs, not what it computes.
@@ -132,7 +132,7 @@ def train(
     collectives: Collectives,
     callbacks: Callbacks,
     tensorboard: bool = False,
-    parts: Parts | None = None,
+    parts: RunIdentity | None = None,
     keep: Callable[[], None] = _nothing,
 ) -> Outcome:
     """Train in `folder`, continuing the run it holds.
@@ -223,7 +223,7 @@ def _kept_settings(folder: Path) -> dict[str, Any] | None:
     return read_json(path, ["kind"], UNCOMPARED)
 
 
-def check_settings(folder: Path, config: RunConfig, parts: Parts | None = None) -> str | None:
+def check_settings(folder: Path, config: RunConfig, parts: RunIdentity | None = None) -> str | None:
     """Compare a configuration and the parts of a run with those the folder's first call kept there.
 
     They are kept where no run has had an update yet. A run may be given more updates than it had:

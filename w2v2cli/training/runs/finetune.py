@@ -34,7 +34,7 @@ from w2v2cli.training.metrics import Progress
 from w2v2cli.training.recipes import FINETUNING
 from w2v2cli.training.run_folder import (
     Callbacks,
-    Parts,
+    RunIdentity,
     holds_run,
     make_folder,
     settled,
@@ -365,7 +365,7 @@ class _Job:
         start, vocabulary = collectives.from_first(begin)
         return (read[0] if read else start), vocabulary
 
-    def _parts(self, vocabulary: Vocabulary) -> Parts:
+    def _parts(self, vocabulary: Vocabulary) -> RunIdentity:
         """What `run.json` keeps beside the settings."""
         names = " ".join(self.metadata["corpora"])
         lm, lexicon = self.validation.lm, self.validation.lexicon

@@ -20,7 +20,7 @@ from w2v2cli.training.collectives import Collectives, joined
 from w2v2cli.training.config import PretrainConfig, changed
 from w2v2cli.training.metrics import Progress
 from w2v2cli.training.recipes import PRETRAINING
-from w2v2cli.training.run_folder import Callbacks, Parts, settled, train
+from w2v2cli.training.run_folder import Callbacks, RunIdentity, settled, train
 from w2v2cli.training.runs.dry_run import DryRun, batch_description, dry_run
 from w2v2cli.training.runs.identity import recordings_part, start_part
 from w2v2cli.training.runs.result import RunResult, result_of
@@ -144,7 +144,7 @@ class _Job:
         )
         return collectives.from_first(lambda: result_of(outcome, self.folder, task.judged_by))
 
-    def _parts(self) -> Parts:
+    def _parts(self) -> RunIdentity:
         """What `run.json` keeps beside the settings."""
         names = " ".join(self.metadata["corpora"])
         return {
