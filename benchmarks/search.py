@@ -9,11 +9,14 @@ model's of the recordings that ship. Language model: a 4-gram of the novels, bui
 Every contender has a process of its own and is warmed with the longest utterances. Then all take
 turns, repeat by repeat, each time another one first.
 
+Contenders named `-history` merge hypotheses by their words, as flashlight does, the others of ours
+by the language model's state.
+
 Prints, for each beam and threshold: medians of wall and CPU seconds, the ratio to one flashlight
-process, WER, the number of hypotheses equal to flashlight's (same words, score within 1e-3), the
-set-up time with warm caches (the time of a first use is printed on stderr), and the peak memory,
-in which pages shared by processes count once (PSS). A contender that is not installed is left out.
-Asserts nothing.
+process, the sum of the best scores, WER, the number of hypotheses equal to flashlight's (same
+words, score within 1e-3), the set-up time with warm caches (the time of a first use is printed on
+stderr), and the peak memory, in which pages shared by processes count once (PSS). A contender that
+is not installed is left out. Asserts nothing.
 """
 
 from __future__ import annotations
@@ -70,6 +73,8 @@ class Row:
     times_real_time: float
     ratio: float | None
     """Seconds of one flashlight process, divided by those of this contender."""
+    score: float
+    """Sum of the scores of the best hypotheses: the higher, the fewer search errors."""
     wer: float
     equal: int | None
     """Utterances with the words and the score of flashlight; None if flashlight did not run."""
@@ -138,8 +143,9 @@ def chosen_inputs(args: argparse.Namespace) -> Iterator[Inputs]:
 
 def first_use(task: Task, names: list[str]) -> None:
     """Let the engines that cache files do so, and print how long that takes."""
+    engines = {name.split("-")[0] for name in names}
     for name in ("compiled-threads", "batched"):
-        if name in names or (name == "compiled-threads" and "compiled-pool" in names):
+        if name.split("-")[0] in engines:
             hosted = Hosted(Contender(name, task))
             print(
                 f"{name}: set-up {hosted.setup_seconds:.2f} s at its first use of the files.",
@@ -206,6 +212,7 @@ def row(
         cpu_seconds=statistics.median(turn.cpu_seconds for turn in turns),
         times_real_time=inputs.audio_seconds / seconds,
         ratio=ratio,
+        score=sum(score for _, score in turns[0].result),
         wer=wer(inputs.texts, [text for text, _ in turns[0].result]),
         equal=equal,
         setup_seconds=hosted.setup_seconds,
@@ -234,7 +241,18 @@ def table(found: Case, args: argparse.Namespace) -> Table:
     )
     shown = Table(title=title)
     shown.add_column("")
-    for heading in ("s", "CPU s", "x real time", "ratio", "WER %", "equal", "set-up s", "peak MB"):
+    headings = (
+        "s",
+        "CPU s",
+        "x real time",
+        "ratio",
+        "score",
+        "WER %",
+        "equal",
+        "set-up s",
+        "peak MB",
+    )
+    for heading in headings:
         shown.add_column(heading, justify="right")
     for one in found.rows:
         shown.add_row(
@@ -243,7 +261,8 @@ def table(found: Case, args: argparse.Namespace) -> Table:
             f"{one.cpu_seconds:.2f}",
             f"{one.times_real_time:.1f}",
             "" if one.ratio is None else f"{one.ratio:.2f}",
-            f"{100 * one.wer:.1f}",
+            "" if math.isnan(one.score) else f"{one.score:.1f}",
+            f"{100 * one.wer:.2f}",
             "" if one.equal is None else f"{one.equal}/{found.utterances}",
             f"{one.setup_seconds:.2f}",
             f"{one.peak_mb:.0f}",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+Recombine = Literal["state", "history"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class BeamOptions:
     """Largest distance to the best score; hypotheses further below it are dropped."""
     nbest: int = 1
     """Hypotheses returned for each utterance."""
+    recombine: Recombine = "state"
+    """Which hypotheses count as one, of which the better is kept: `state`, those that the language
+    model cannot tell apart from now on; `history`, those of the same words, as flashlight does."""
 
     def __post_init__(self) -> None:
         for flag, value in (
@@ -62,6 +68,11 @@ class BeamOptions:
         ):
             if value is not None and value < 1:
                 raise ValueError(f"{flag} must be at least 1, got {value}.")
+        if self.recombine not in get_args(Recombine):
+            raise ValueError(
+                f"--recombine must be one of {', '.join(get_args(Recombine))}; "
+                f"got {self.recombine!r}."
+            )
         if not self.threshold > 0:
             raise ValueError(f"--beam-threshold must be above 0, got {self.threshold:g}.")
         if self.nbest > self.width:

@@ -18,13 +18,13 @@ import math
 import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lm.decoding import BeamOptions, DecodingWeights
+from lm.decoding import BeamOptions, DecodingWeights, Recombine
 from lm.hypothesis import Hypothesis
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
@@ -247,6 +247,13 @@ def best(found: list[list[Hypothesis]]) -> Decoded:
     return [(ranked[0].text, ranked[0].score) for ranked in found]
 
 
+def merging(
+    recombine: Recombine, search: Callable[[Task], AbstractContextManager[Search]]
+) -> Callable[[Task], AbstractContextManager[Search]]:
+    """Let a search merge its hypotheses by history or by the language model's state."""
+    return lambda task: search(replace(task, options=replace(task.options, recombine=recombine)))
+
+
 PEER = "flashlight"
 ALONE = ("pyctcdecode-100", "pyctcdecode-500", "pyctcdecode-100-wide")
 """Contenders that prune in their own way, for which the others' beam and threshold mean nothing."""
@@ -258,7 +265,9 @@ CONTENDERS: dict[str, Callable[[Task], AbstractContextManager[Search]]] = {
     "flashlight-pool": pool("flashlight"),
     "compiled-pool": pool("compiled"),
     "compiled-threads": compiled_threads,
+    "compiled-history": merging("history", compiled_threads),
     "batched": batched,
+    "batched-history": merging("history", batched),
 }
 TITLES = {
     PEER: "flashlight as fairseq runs it, 1 process",
@@ -268,5 +277,7 @@ TITLES = {
     "flashlight-pool": "w2v2 --search flashlight, {workers} processes",
     "compiled-pool": "w2v2 --search compiled, {workers} processes",
     "compiled-threads": "w2v2's compiled search, {workers} threads",
+    "compiled-history": "the same by history",
     "batched": "w2v2 --search batched, {device}",
+    "batched-history": "the same by history, {device}",
 }

@@ -60,6 +60,7 @@ class SearchOptions(Structure):
                 "silence",
                 "blank",
                 "unknown_word",
+                "by_state",
             )
         ),
     ]

@@ -4,7 +4,9 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <queue>
 #include <unordered_set>
+#include <utility>
 
 namespace w2v2 {
 namespace {
@@ -58,41 +60,51 @@ class Table {
   size_t used_ = 0;
 };
 
-// The words said so far, as a tree: node 0 has none, a child adds a word. Each node holds the
-// language model's state and the score of its last word, so that each is asked for once.
+// What the language model knows of the words so far, as a number, its `history`. By state it is the
+// model's state. Else it is a node of a tree of words: node 0 has none, a child adds a word. Each
+// continuation is looked up in the model once.
 class Histories {
  public:
-  explicit Histories(const Engine& engine) : engine_(engine), children_(1 << 14) {
+  struct Said {
+    uint32_t history;
+    float score;  // of the word that was said
+  };
+
+  Histories(const Engine& engine, bool by_state)
+      : engine_(engine), by_state_(by_state), known_(1 << 14) {
     states_.push_back(engine.model == nullptr ? 0 : engine.model->header.begin_state);
     scores_.push_back(0.0f);
   }
 
-  // The history that follows when `word` is said after `history`.
-  uint32_t after(uint32_t history, int32_t word) {
+  uint32_t first() const { return by_state_ ? states_[0] : 0; }
+
+  // What follows when `word` is said after `history`.
+  Said after(uint32_t history, int32_t word) {
     const auto fresh = uint32_t(states_.size());
-    const uint32_t found = children_.put((uint64_t(history) << 32) | uint32_t(word), fresh);
+    const uint32_t found = known_.put((uint64_t(history) << 32) | uint32_t(word), fresh);
     if (found == fresh) {
-      uint32_t state = 0;
+      uint32_t next = 0;
       float score = 0.0f;
       if (engine_.model != nullptr)
-        score = engine_.model->score(states_[history], engine_.lm_words[size_t(word)], &state);
-      states_.push_back(state);
+        score = engine_.model->score(state(history), engine_.lm_words[size_t(word)], &next);
+      states_.push_back(next);
       scores_.push_back(score);
     }
-    return found;
+    return {by_state_ ? states_[found] : found, scores_[found]};
   }
-
-  float last_score(uint32_t history) const { return scores_[history]; }
 
   float end_score(uint32_t history) const {
     if (engine_.model == nullptr) return 0.0f;
     uint32_t unused;
-    return engine_.model->score(states_[history], engine_.model->header.end_word, &unused);
+    return engine_.model->score(state(history), engine_.model->header.end_word, &unused);
   }
 
  private:
+  uint32_t state(uint32_t history) const { return by_state_ ? history : states_[history]; }
+
   const Engine& engine_;
-  Table children_;
+  const bool by_state_;
+  Table known_;  // (history, word) -> a place in the arrays below
   std::vector<uint32_t> states_;
   std::vector<float> scores_;
 };
@@ -112,6 +124,43 @@ struct Step {
   int32_t symbol, word;
 };
 
+// A candidate that was merged into a better one. They agree in the frame's symbol.
+struct Loser {
+  double score, acoustic, lm;
+  uint32_t parent;
+  int32_t word;
+  uint32_t next;  // the next one that lost to the same candidate, or kNone
+};
+
+// Another way into a kept hypothesis, and what it has less than the best way.
+struct Detour {
+  float score, acoustic, lm;
+  uint32_t parent;
+  int32_t word;
+};
+
+// A way back from the end that is not walked yet: it goes on at `place`.
+struct Way {
+  double score, acoustic, lm;  // of the whole path, if the rest is the best there is
+  uint32_t place;              // in the trace
+  uint32_t words;              // the sequence of words that it has passed
+  uint32_t end;                // where it began: a place in `ends_`
+  uint32_t turn;               // its last detour: a place in `turns_`, or kNone
+  uint32_t frames;             // how many frames are left
+  uint64_t order;              // of equal scores the earlier way is walked first
+
+  bool operator<(const Way& other) const {
+    return score != other.score ? score < other.score : order > other.order;
+  }
+};
+
+// A detour that a way took on a frame, and the one that it took before, on a later frame.
+struct Turn {
+  uint32_t frame;
+  size_t detour;
+  uint32_t before;
+};
+
 class Decoder {
  public:
   Decoder(const Engine& engine, const Options& options, int32_t symbols)
@@ -119,18 +168,20 @@ class Decoder {
         trie_(engine.trie),
         options_(options),
         symbols_(symbols),
-        histories_(engine),
+        histories_(engine, options.by_state != 0),
+        lattice_(options.by_state != 0 && options.nbest > 1),
         merged_(size_t(1) << 12),
         bonuses_(!engine.trie.best_bonus.empty()) {}
 
   std::vector<Found> run(const float* emissions, int32_t frames) {
-    beam_ = {{0.0, 0.0, 0.0, 0, 0, options_.silence, -1, 0, false}};
+    beam_ = {{0.0, 0.0, 0.0, histories_.first(), 0, options_.silence, -1, 0, false}};
     trace_ = {{0, options_.silence, -1}};
+    first_detour_ = {0, 0};
     trace_.reserve(1 + size_t(frames) * std::min<size_t>(size_t(options_.beam), 4096));
     for (int32_t t = 0; t < frames && !beam_.empty(); ++t)
       step(emissions + size_t(t) * size_t(symbols_));
     finish();
-    return results(frames);
+    return lattice_ ? best_ways(uint32_t(frames)) : results(frames);
   }
 
  private:
@@ -224,17 +275,19 @@ class Decoder {
     if (bonuses_) score += engine_.bonuses[size_t(word)] - trie_.best_bonus[from.node];
     // log p is at most 0: what falls short even with 0 need not ask the language model.
     if (score + options_.lm_weight * -double(ahead) + insertion < bound()) return;
-    const uint32_t history = histories_.after(from.history, word);
-    const float lm = histories_.last_score(history) - ahead;
+    const Histories::Said said = histories_.after(from.history, word);
+    const float lm = said.score - ahead;
     score = score + options_.lm_weight * lm + insertion;
     if (score < bound()) return;
-    add({score, from.acoustic + frame[symbol], from.lm + lm, history, 0, symbol, word, from.parent,
-         false});
+    add({score, from.acoustic + frame[symbol], from.lm + lm, said.history, 0, symbol, word,
+         from.parent, false});
   }
 
   void begin_candidates() {
     candidates_.clear();
     merged_.clear();
+    losers_.clear();
+    first_loser_.clear();
     best_ = cut_ = kMinusInfinity;
     next_cut_ = kRecut * size_t(options_.beam);
   }
@@ -250,10 +303,17 @@ class Decoder {
     const uint32_t found = merged_.put(key(candidate), fresh);
     if (found == fresh) {
       candidates_.push_back(candidate);
+      if (lattice_) first_loser_.push_back(kNone);
       if (candidates_.size() >= next_cut_) raise_bound();
-    } else if (candidates_[found].score < candidate.score) {
-      candidates_[found] = candidate;
+      return;
     }
+    const bool better = candidates_[found].score < candidate.score;
+    if (lattice_) {
+      const Hypothesis& lost = better ? candidates_[found] : candidate;
+      losers_.push_back({lost.score, lost.acoustic, lost.lm, lost.parent, lost.word,
+                         std::exchange(first_loser_[found], uint32_t(losers_.size()))});
+    }
+    if (better) candidates_[found] = candidate;
   }
 
   // What identifies a hypothesis, in 64 bits: history (32), node (31), blank (1). Inside a word the
@@ -295,9 +355,22 @@ class Decoder {
       if (!sorted) {
         trace_.push_back({kept.parent, kept.symbol, kept.word});
         kept.parent = uint32_t(trace_.size() - 1);
+        if (lattice_) remember_losers(i, least);
       }
       beam_.push_back(kept);
     }
+  }
+
+  // Keep the ways that lost to the candidate at `winner`, which was traced last.
+  void remember_losers(uint32_t winner, double least) {
+    const Hypothesis& best = candidates_[winner];
+    for (uint32_t i = first_loser_[winner]; i != kNone; i = losers_[i].next) {
+      const Loser& lost = losers_[i];
+      if (lost.score < least) continue;
+      detours_.push_back({float(best.score - lost.score), float(best.acoustic - lost.acoustic),
+                          float(best.lm - lost.lm), lost.parent, lost.word});
+    }
+    first_detour_.push_back(detours_.size());
   }
 
   // End the sentence: for hypotheses between two words where there are any, else for all.
@@ -313,9 +386,12 @@ class Decoder {
       ended.lm += lm;
       ended.symbol = options_.silence;
       ended.after_blank = false;
-      add(ended);
+      if (lattice_)
+        ends_.push_back(ended);  // each is an end of the lattice, whatever the others are
+      else
+        add(ended);
     }
-    keep(true);
+    if (!lattice_) keep(true);
   }
 
   // Walk back from the best hypotheses: the symbol and the ended word of each frame.
@@ -338,15 +414,100 @@ class Decoder {
     return found;
   }
 
+  // The best different sequences of words through the lattice. Ways are walked back from the end,
+  // best first. What is left of a way has an exact score, so the first way that reaches the
+  // beginning is the best path, the next one with other words the second best, and so on. Of ways
+  // that meet after the same words the rest is the same: only the first one goes on.
+  std::vector<Found> best_ways(uint32_t frames) {
+    double best = kMinusInfinity;
+    for (const Hypothesis& end : ends_) best = std::max(best, end.score);
+    for (uint32_t i = 0; i < ends_.size(); ++i) {
+      const Hypothesis& end = ends_[i];
+      if (end.score >= best - options_.beam_threshold)
+        ways_.push({end.score, end.acoustic, end.lm, end.parent, 0, i, kNone, frames, i});
+    }
+    std::vector<Found> found;
+    while (!ways_.empty() && found.size() < size_t(options_.nbest)) {
+      const Way way = ways_.top();
+      ways_.pop();
+      if (reaches_beginning(way)) found.push_back(path(way, frames));
+    }
+    return found;
+  }
+
+  // Walk a way back and put the detours beside it among the ways.
+  bool reaches_beginning(const Way& way) {
+    uint32_t place = way.place, words = way.words;
+    for (uint32_t t = way.frames;; --t) {
+      const uint32_t fresh = ++passes_;
+      if (passed_.put((uint64_t(place) << 32) | words, fresh) != fresh) return false;
+      if (t == 0) return true;
+      for (size_t i = first_detour_[place]; i < first_detour_[place + 1]; ++i) {
+        const Detour& detour = detours_[i];
+        turns_.push_back({t - 1, i, way.turn});
+        ways_.push({way.score - detour.score, way.acoustic - detour.acoustic, way.lm - detour.lm,
+                    detour.parent, extended(words, detour.word), way.end,
+                    uint32_t(turns_.size() - 1), t - 1, ends_.size() + turns_.size()});
+      }
+      words = extended(words, trace_[place].word);
+      place = trace_[place].parent;
+    }
+  }
+
+  // The sequence that has `word` before the words of a sequence; -1 for none.
+  uint32_t extended(uint32_t words, int32_t word) {
+    if (word < 0) return words;
+    const uint32_t found =
+        sequences_.put((uint64_t(words) << 32) | uint32_t(word), sequence_count_);
+    if (found == sequence_count_) ++sequence_count_;
+    return found;
+  }
+
+  // The symbols and words of a way that reached the beginning.
+  Found path(const Way& way, uint32_t frames) const {
+    Found result{way.score, way.acoustic, way.lm, std::vector<int32_t>(frames),
+                 std::vector<int32_t>(frames)};
+    std::vector<Turn> turns;  // from the first frame to the last
+    for (uint32_t i = way.turn; i != kNone; i = turns_[i].before) turns.push_back(turns_[i]);
+    uint32_t place = ends_[way.end].parent;
+    for (uint32_t t = frames; t-- > 0;) {
+      result.symbols[t] = trace_[place].symbol;
+      if (!turns.empty() && turns.back().frame == t) {
+        const Detour& detour = detours_[turns.back().detour];
+        result.words[t] = detour.word;
+        place = detour.parent;
+        turns.pop_back();
+      } else {
+        result.words[t] = trace_[place].word;
+        place = trace_[place].parent;
+      }
+    }
+    return result;
+  }
+
   const Engine& engine_;
   const LexiconTrie& trie_;
   const Options& options_;
   const int32_t symbols_;
   Histories histories_;
+  const bool lattice_;  // whether the ways that lost are remembered
   Table merged_;
   const bool bonuses_;
   std::vector<Hypothesis> beam_, candidates_;
   std::vector<Step> trace_;
+  // The lattice, where it is kept: who lost on this frame, the first of them for each candidate;
+  // the detours into each place of the trace; the ends.
+  std::vector<Loser> losers_;
+  std::vector<uint32_t> first_loser_;
+  std::vector<Detour> detours_;
+  std::vector<size_t> first_detour_;  // [trace + 1], into detours_
+  std::vector<Hypothesis> ends_;
+  // The walk through it: what is left to walk, the turns taken; which sequence of words has which
+  // number (0 has none) and which place was passed after which sequence.
+  std::priority_queue<Way> ways_;
+  std::vector<Turn> turns_;
+  Table sequences_{1 << 10}, passed_{1 << 12};
+  uint32_t sequence_count_ = 1, passes_ = 0;
   std::vector<double> scores_;
   std::vector<uint32_t> picked_;
   std::vector<int32_t> order_;

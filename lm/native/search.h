@@ -1,8 +1,10 @@
-// The lexicon beam search of flashlight-text: same hypotheses, scores and pruning, in flat arrays.
+// The lexicon beam search of flashlight-text: same scores and pruning, in flat arrays.
 //
-// Two hypotheses are the same when they agree in (words so far, trie node, last symbol, whether
-// the last frame was a blank); of those the better one is kept. The words so far are a node of a
-// tree that grows as words end; each of its nodes holds the language model's state.
+// Hypotheses that agree in (language model state, trie node, last symbol, whether the last frame
+// was a blank) have one future: of those the better one is kept (`by_state`). flashlight-text, and
+// this search without `by_state`, keep them apart by all words so far in place of the state.
+// Where several results are asked for, `by_state` remembers the ways that lost: the ways that are
+// left make a lattice, and the results are the best different sequences of words through it.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +18,7 @@ namespace w2v2 {
 struct Options {
   double lm_weight, word_score, unk_score, sil_score, beam_threshold;
   int32_t beam, beam_tokens, nbest, silence, blank, unknown_word;
+  int32_t by_state;  // 1: hypotheses of one state are one; 0: those of the same words
 };
 
 struct Found {
@@ -31,8 +34,8 @@ struct Engine {
   LexiconTrie trie;
 };
 
-// (T, V) log-probabilities -> up to `nbest` hypotheses, best first. Where unknown words are
-// forbidden they differ in their words; else some may only differ in the letters of unknown ones.
+// (T, V) log-probabilities -> up to `nbest` hypotheses, best first. They differ in their words;
+// without `by_state`, and with unknown words, some may only differ in the letters of those.
 std::vector<Found> search(const Engine& engine, const Options& options, const float* emissions,
                           int32_t frames, int32_t symbols);
 

@@ -1,7 +1,8 @@
-"""w2v2's own lexicon beam search, compiled: what flashlight-text finds, in threads of one process.
+"""w2v2's own lexicon beam search, compiled, in threads of one process.
 
 Objective, look-ahead and pruning are those of `lm.search.flashlight`, but any number of words may
-share a spelling. The language model is the automaton of an ARPA file.
+share a spelling, and hypotheses that the language model cannot tell apart are one unless
+`BeamOptions.recombine` says otherwise. The language model is the automaton of an ARPA file.
 Legend: B utterances, T frames, V symbols, W words, R spellings.
 """
 
@@ -175,9 +176,11 @@ class CompiledSearch:
 
     def _search_options(self) -> SearchOptions:
         weights, options, vocabulary = self.weights, self.options, self.setup.vocabulary
-        # The library tells hypotheses apart by words. Unknown ones differ in their letters, which
-        # are read here: then it returns the whole beam, for `nbest` different texts to be among.
-        forbidden = weights.unk_score == -math.inf
+        # The library tells results apart by words. Unknown ones differ in their letters, which are
+        # read here: then it returns the whole beam, for `nbest` different texts to be among, and
+        # keeps histories apart, since its lattice would have to hold every spelling.
+        one = options.nbest == 1
+        apart = one or weights.unk_score == -math.inf
         return SearchOptions(
             lm_weight=weights.lm_weight,
             word_score=weights.word_score,
@@ -186,10 +189,11 @@ class CompiledSearch:
             beam_threshold=options.threshold,
             beam=options.width,
             beam_tokens=options.tokens or len(vocabulary.symbols),
-            nbest=options.nbest if forbidden else options.width,
+            nbest=options.nbest if apart else options.width,
             silence=self.setup.silence,
             blank=vocabulary.blank,
             unknown_word=len(self.setup.words) - 1,
+            by_state=options.recombine == "state" and apart,
         )
 
 

@@ -1,6 +1,6 @@
 """The batched and the compiled search beside flashlight, on simulated speech.
 
-They find the same words, times and scores at every width.
+They find the same words, times and scores at every width, merging hypotheses by history.
 """
 
 import itertools
@@ -58,10 +58,10 @@ def arpa(tmp_path_factory):
 @pytest.mark.parametrize(
     ("options", "count"),
     [
-        (BeamOptions(50), 6),
-        (BeamOptions(500), 3),
-        (BeamOptions(1500), 1),
-        (BeamOptions(500, 12, 15.0, nbest=5), 3),
+        (BeamOptions(50, recombine="history"), 6),
+        (BeamOptions(500, recombine="history"), 3),
+        (BeamOptions(1500, recombine="history"), 1),
+        (BeamOptions(500, 12, 15.0, nbest=5, recombine="history"), 3),
     ],
 )
 def test_the_same_words_times_and_scores(arpa, tmp_path, options, count):

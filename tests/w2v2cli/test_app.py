@@ -36,7 +36,10 @@ WRONG = [
     ("transcribe a.wav --beam -3", "--beam must be at least 1, got -3."),
     ("transcribe a.wav --beam 2 --nbest 3", "--nbest 3 asks for more than --beam 2 keeps."),
     ("transcribe a.wav --beam-threshold 0", "--beam-threshold must be above 0, got 0."),
-    ("transcribe a.wav --beam-tokens 0", "--beam-tokens must be at least 1, got 0."),
+    (
+        "transcribe a.wav --beam-tokens 0",
+        "--beam-tokens must be at least 1, got 0.",
+    ),
     (
         "transcribe a.wav --format doc",
         "--format takes txt, json, jsonl, srt, vtt or tsv, got 'doc'.",
@@ -164,19 +167,20 @@ OPTIONS = {
     "transcribe": "model language lm lexicon format output-dir timestamps skip-existing names "
     "search "
     "beam "
-    "beam-threshold beam-tokens lm-weight word-score unk-score sil-score hotwords rescore "
+    "beam-threshold beam-tokens recombine lm-weight word-score unk-score sil-score hotwords "
+    "rescore "
     "rescore-nbest rescore-lm-weight rescore-word-score rescore-first-weight nbest device "
     "precision batch-seconds workers lm-cache-gb",
     "eval": "split data model language lm lexicon json output skip-existing normalizer worst "
     "seed protocol "
     "trials "
-    "search beam beam-threshold beam-tokens lm-weight word-score unk-score sil-score "
+    "search beam beam-threshold beam-tokens recombine lm-weight word-score unk-score sil-score "
     "hotwords rescore rescore-nbest rescore-lm-weight rescore-word-score "
     "rescore-first-weight device precision batch-seconds workers lm-cache-gb",
     "tune-lm": (
         "trials split data model language lm lexicon metric exact seed study json forget "
         "lm-weight word-score "
-        "sil-score search beam beam-threshold beam-tokens rescore rescore-nbest "
+        "sil-score search beam beam-threshold beam-tokens recombine rescore rescore-nbest "
         "rescore-first-weight device precision batch-seconds workers lm-cache-gb"
     ),
     "pretrain": "output recipe recipes valid model shards data updates peak-lr seed set "

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from lm.decoding import BeamOptions
+from lm.decoding import BeamOptions, Recombine
 from w2v2cli.errors import UsageError
 from w2v2cli.help import Help, refusal
 from w2v2cli.recognition.devices import Precision
@@ -89,6 +89,15 @@ class DecodingOptions:
     beam_tokens: Annotated[
         int | None,
         Help("Try only the N likeliest symbols of each frame (20 ms). Default: all.", SEARCH),
+    ] = None
+    recombine: Annotated[
+        Recombine | None,
+        Help(
+            "Hypotheses that count as one, of which the better is kept: `state`, those that the "
+            "language model cannot tell apart from now on; `history`, those of the same words, as "
+            "flashlight does. Default: state, with --search flashlight history.",
+            SEARCH,
+        ),
     ] = None
     lm_weight: Annotated[
         float | None,
@@ -186,9 +195,9 @@ class DecodingOptions:
 
     def __post_init__(self) -> None:
         for name, allowed in choices(type(self)).items():
-            if getattr(self, name) not in allowed:
+            if (value := getattr(self, name)) is not None and value not in allowed:
                 flag = f"--{name.replace('_', '-')}"
-                raise UsageError(refusal(flag, getattr(self, name), allowed))
+                raise UsageError(refusal(flag, value, allowed))
         searchable = self.lm != "none" or self.lexicon is not None
         if self.search == "greedy" and searchable:
             what = f"--lm {self.lm}" if self.lm != "none" else "--lexicon"
@@ -198,6 +207,11 @@ class DecodingOptions:
         if self.search == "greedy" and self.nbest > 1:
             raise UsageError(
                 f"--search greedy finds one hypothesis, --nbest asks for {self.nbest}."
+            )
+        if self.search == "flashlight" and self.recombine == "state":
+            raise UsageError(
+                "--search flashlight tells hypotheses apart by their words: "
+                "leave out --recombine state, or take --search compiled."
             )
         if self.hotwords is not None and not searchable:
             raise UsageError(
@@ -236,7 +250,13 @@ class DecodingOptions:
         """How wide the search looks; `width` counts where no beam was asked for."""
         wanted = width if self.beam is None else self.beam
         try:
-            return BeamOptions(wanted, self.beam_tokens, self.beam_threshold, self.nbest)
+            return BeamOptions(
+                wanted,
+                self.beam_tokens,
+                self.beam_threshold,
+                self.nbest,
+                self.recombine or "state",
+            )
         except ValueError as error:
             raise UsageError(str(error)) from None
 
@@ -271,14 +291,19 @@ def _default(name: str) -> Any:
 
 
 def choices(settings: type) -> dict[str, tuple[str, ...]]:
-    """The allowed values of each field of a settings dataclass that is a choice."""
+    """The allowed values of each field of a settings dataclass that is a choice.
+
+    A choice without a default of its own may be None besides.
+    """
     hints = get_type_hints(settings)
-    return {
-        item.name: get_args(hints[item.name])
-        for item in fields(settings)
-        if _is_choice(hints[item.name])
-    }
+    allowed = {item.name: _allowed(hints[item.name]) for item in fields(settings)}
+    return {name: values for name, values in allowed.items() if values}
 
 
-def _is_choice(hint: Any) -> bool:
-    return getattr(hint, "__origin__", None) is Literal
+def _allowed(hint: Any) -> tuple[str, ...]:
+    """The values of a Literal, or of one that may be None; none for another type."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    return tuple(
+        value for part in get_args(hint) if get_origin(part) is Literal for value in get_args(part)
+    )

@@ -178,7 +178,7 @@ def resolve(
     if options.search != "greedy" and lm.path is not None:
         weights = first.weights(None, note)
     rescore = None if second is None else _rescoring(options, model, lm, second, note)
-    return RecognitionOptions(
+    resolved = RecognitionOptions(
         model=model,
         lm=lm,
         weights=weights if options.unk_score is None else _unknown(weights, options.unk_score),
@@ -192,6 +192,17 @@ def resolve(
         batch_seconds=options.batch_seconds,
         workers=options.workers,
     )
+    return _as_flashlight(resolved, options) if resolved.engine == "flashlight" else resolved
+
+
+def _as_flashlight(resolved: RecognitionOptions, asked: DecodingOptions) -> RecognitionOptions:
+    """The options with the only way of merging that flashlight has."""
+    if asked.recombine == "state":
+        raise UsageError(
+            "--recombine state was asked for, and this language model needs --search flashlight, "
+            "which tells hypotheses apart by their words: leave it out."
+        )
+    return replace(resolved, beam=replace(resolved.beam, recombine="history"))
 
 
 def _rescoring(

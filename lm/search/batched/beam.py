@@ -30,8 +30,9 @@ class Beam(NamedTuple):
     language: Tensor
     """(N,) float64 language model score, unweighted, with the promise of the unfinished word."""
     history: Tensor
-    """(N,) int64 hash of all words said so far: hypotheses of different words stay apart, even
-    where the language model cannot tell them apart. flashlight does the same."""
+    """(N,) int64, equal for hypotheses that may become one. By history it is a hash of all words
+    said so far, so that other words stay apart even where the language model cannot tell them
+    apart, as in flashlight. By state it is `state`."""
     state: Tensor
     """(N,) int64 state of the language model."""
     node: Tensor

@@ -88,6 +88,8 @@ class BatchedSearch:
         that they lack; or None. Raises LanguageModelError for a model that does not.
         """
         self.setup, self.weights, self.options = setup, weights, options
+        # The ways that lose are forgotten here: lists of the n best need the histories apart.
+        self._by_state = options.recombine == "state" and options.nbest == 1
         self.device = torch.device(device)
         self._lm = _on_device(lm, setup.words, self.device)
         self._blank, self._silence = setup.vocabulary.blank, setup.silence
@@ -159,7 +161,7 @@ class BatchedSearch:
             score=zeros,
             acoustic=zeros,
             language=zeros,
-            history=mixed(root),
+            history=self._lm.start(count) if self._by_state else mixed(root),
             state=self._lm.start(count),
             node=root,
             token=torch.full_like(utterance, self._silence),
@@ -187,8 +189,10 @@ class BatchedSearch:
         candidates = candidates.take(candidates.score >= (best - threshold)[utterance])
         # Candidates that agree in all that the future depends on are one: the best of them.
         parent, word = candidates.parent, candidates.word
-        utterance, history = beam.utterance[parent], beam.history[parent]
-        history = torch.where(word >= 0, extended(history, word), history)
+        utterance, history = beam.utterance[parent], candidates.state
+        if not self._by_state:
+            history = beam.history[parent]
+            history = torch.where(word >= 0, extended(history, word), history)
         keys = merge_keys(
             utterance, history, candidates.node, candidates.token, candidates.blank, count
         )

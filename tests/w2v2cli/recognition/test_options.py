@@ -8,6 +8,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from lm.decoding import DecodingWeights
+from lm.text.vocabulary import CHARACTERS
 from w2v2cli.data.locations import resolve_lm, resolve_model
 from w2v2cli.errors import UsageError
 from w2v2cli.help import Help
@@ -65,6 +66,19 @@ def test_a_beam_given_by_hand_counts_zero_included():
     assert resolve(ASKED, TESTING).beam.width == 1500
     with pytest.raises(UsageError, match="--beam must be at least 1, got 0"):
         resolve(replace(ASKED, beam=0), TESTING)
+
+
+def test_flashlight_merges_by_history_and_every_other_search_as_asked(tmp_path):
+    assert resolve(ASKED).beam.recombine == "state"
+    assert resolve(replace(ASKED, recombine="history")).beam.recombine == "history"
+    assert resolve(replace(ASKED, search="flashlight")).beam.recombine == "history"
+    lines = "\n".join(f"-1\t{symbol}" for symbol in ("<unk>", "<s>", "</s>", *CHARACTERS[4:]))
+    arpa = tmp_path / "characters.arpa"
+    arpa.write_text(f"\\data\\\nngram 1=31\n\n\\1-grams:\n{lines}\n\n\\end\\\n")
+    characters = DecodingOptions(lm=str(arpa))
+    assert resolve(characters).beam.recombine == "history"
+    with pytest.raises(UsageError, match="--recombine state was asked for, and this language"):
+        resolve(replace(characters, recombine="state"))
 
 
 def test_without_tuning_the_papers_weights_count(tmp_path, monkeypatch):
@@ -153,6 +167,14 @@ WRONG = [
     ({"precision": "fp61"}, "--precision takes auto, fp32, bf16 or fp16, got 'fp61'"),
     ({"search": "greedy", "lm": "4gram"}, "--search greedy uses no language model or lexicon"),
     ({"search": "greedy", "nbest": 2}, "--search greedy finds one hypothesis, --nbest asks for 2"),
+    (
+        {"search": "flashlight", "recombine": "state"},
+        "--search flashlight tells hypotheses apart by their words: leave out --recombine state",
+    ),
+    (
+        {"lm": "4gram", "recombine": "words"},
+        "--recombine takes state or history, got 'words'",
+    ),
     ({"hotwords": Path("words.txt")}, "--hotwords needs words to be found among"),
     ({"lm_weight": 2.0}, "--lm-weight needs words to be found among: name a language model"),
     ({"sil_score": 0.0}, "--sil-score needs words to be found among"),

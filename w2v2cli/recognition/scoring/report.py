@@ -33,6 +33,7 @@ def json_report(
             "engine": options.engine,
             "beam": options.beam.width,
             "beam_threshold": options.beam.threshold,
+            "recombine": options.beam.recombine,
             "lm_weight": options.weights.lm_weight,
             "word_score": options.weights.word_score,
             "hotwords": options.hotwords,

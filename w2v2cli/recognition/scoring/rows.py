@@ -222,6 +222,7 @@ def settings_line(options: RecognitionOptions, normalizer: NormalizerName | None
             f"beam {beam.width}",
             f"threshold {beam.threshold:g}",
             f"symbols {beam.tokens or 'all'}",
+            f"merged by {beam.recombine}",
         ]
         parts += [f"LM weight {weights.lm_weight:g}", f"word score {weights.word_score:g}"]
         parts += [f"unknown {weights.unk_score:g}", f"boundary {weights.sil_score:g}"]

@@ -301,6 +301,8 @@ def _identity(
         "seed": options.seed,
         "share of exact searches": 1.0 if options.exact else options.share,
         "precision": precision,
+        # Studies of before there was a choice were by history, and are still found by it.
+        **({} if beam.recombine == "history" else {"hypotheses merged by": beam.recombine}),
         **({} if settings.rescore is None else _second_pass(settings.rescore, settings.weights)),
     }
 

@@ -104,11 +104,11 @@ def same(ours, theirs) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        BeamOptions(3),
-        BeamOptions(20),
-        BeamOptions(50, 2),
-        BeamOptions(50, None, 2.5),
-        BeamOptions(1),
+        BeamOptions(3, recombine="history"),
+        BeamOptions(20, recombine="history"),
+        BeamOptions(50, 2, recombine="history"),
+        BeamOptions(50, None, 2.5, recombine="history"),
+        BeamOptions(1, recombine="history"),
     ],
 )
 def test_narrow_beams_find_what_flashlight_finds(arpa, lexicon, options):
@@ -133,12 +133,11 @@ def test_homophones_phones_and_unknown_words_as_in_flashlight(arpa, tmp_path):
         lexicon = Lexicon.read(tmp_path / f"{name}.txt", vocabulary)
         weights = DecodingWeights(1.1, 0.3, unk_score=unk)
         batch = padded([random_emission(30, seed, len(vocabulary.symbols)) for seed in range(3)])
-        ours = BatchedSearch(
-            prepare(vocabulary, lexicon), read_automaton(arpa), weights, BeamOptions(30)
-        )(*batch)
-        same(
-            ours, FlashlightSearch.open(vocabulary, weights, BeamOptions(30), lexicon, arpa)(*batch)
+        options = BeamOptions(30, recombine="history")
+        ours = BatchedSearch(prepare(vocabulary, lexicon), read_automaton(arpa), weights, options)(
+            *batch
         )
+        same(ours, FlashlightSearch.open(vocabulary, weights, options, lexicon, arpa)(*batch))
 
 
 class Counted(NgramLM):

@@ -156,6 +156,7 @@ def test_rows_are_kept_only_for_the_very_same_settings():
         replace(plain, rescore=replace(second, weights=DecodingWeights(0.8, -1.0))),
         replace(plain, rescore=replace(second, first_pass_weight=0.5)),
         replace(plain, weights=DecodingWeights(1.0, -1.0)),
+        replace(plain, beam=replace(plain.beam, recombine="history")),
     ]
     assert len({settings_line(options) for options in (plain, *others)}) == 1 + len(others)
 

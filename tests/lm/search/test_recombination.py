@@ -1,0 +1,287 @@
+"""Merging by the language model's state and by history, against everything that can be found.
+
+Language models, lexicons, weights and emissions are drawn at random. Every sequence of words is
+scored by its best path, which is found by extending every text frame by frame.
+"""
+
+import itertools
+import math
+import random
+
+import numpy as np
+import pytest
+
+from lm.decoding import BeamOptions, DecodingWeights
+from lm.ngram.arpa_automaton import read_automaton
+from lm.ngram.automaton import CompiledNgramLM, automaton_file
+from lm.search.batched.search import BatchedSearch
+from lm.search.compiled import CompiledSearch
+from lm.search.setup import prepare
+from lm.text.lexicon import Lexicon
+from lm.text.vocabulary import Vocabulary
+
+SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
+PHONES = Vocabulary.from_labels(("<pad>", "aa", "b"))
+SPELLINGS = {"A": ["A"], "AB": ["AB"], "BEE": ["B"], "BE": ["B", "BA"]}
+WAYS = ("state", "history")
+ALL = 10**6  # a beam and a threshold that drop nothing
+
+
+def random_arpa(path, draw: random.Random, words=tuple(SPELLINGS)):
+    """A model of order 1 to 3 in which many histories lead to one state."""
+    order = draw.randint(1, 3)
+    firsts, lasts = ["<s>", *words], [*words, "</s>"]
+    grams = [[(word,) for word in ("<unk>", "<s>", "</s>", *words)]]
+    grams.append([pair for pair in itertools.product(firsts, lasts) if draw.random() < 0.4])
+    grams.append(
+        [
+            (*before, last)
+            for before, last in itertools.product(grams[1], lasts)
+            if before[-1] != "</s>" and draw.random() < 0.3
+        ]
+    )
+    grams = grams[:order]
+    lines = ["\\data\\", *(f"ngram {n}={len(some)}" for n, some in enumerate(grams, 1))]
+    for n, some in enumerate(grams, 1):
+        lines += ["", f"\\{n}-grams:"]
+        backoff = n < order
+        lines += [
+            f"{draw.uniform(-3, 0):.4f}\t{' '.join(gram)}"
+            + (f"\t{draw.choice((0, draw.uniform(-1, 0))):.4f}" if backoff else "")
+            for gram in some
+        ]
+    path.write_text("\n".join([*lines, "", "\\end\\", ""]))
+    return path
+
+
+class Case:
+    """A random model, lexicon, weights and hot words, and the searches over them."""
+
+    def __init__(self, seed: int, folder):
+        draw = self.draw = random.Random(seed)
+        self.folder = folder / str(seed)
+        self.folder.mkdir()
+        self.arpa = random_arpa(self.folder / "lm.arpa", draw) if draw.random() < 0.9 else None
+        entries = [(word, text) for word, texts in SPELLINGS.items() for text in texts]
+        lines = (f"{word}\t{' '.join(text)} |\n" for word, text in entries)
+        (self.folder / "lexicon.txt").write_text("".join(lines))
+        self.lexicon = Lexicon.read(self.folder / "lexicon.txt", SMALL)
+        self.weights = DecodingWeights(
+            draw.uniform(0, 3), draw.uniform(-1, 1), sil_score=draw.choice((0, draw.gauss(0, 0.3)))
+        )
+        self.hotwords = {"AB": draw.uniform(-1, 2)} if draw.random() < 0.3 else {}
+        self.words = [*SPELLINGS, "<unk>"]
+        self.model = None
+        if self.arpa is not None:
+            self.model = CompiledNgramLM(automaton_file(self.arpa, self.folder), self.words)
+
+    def emission(self, frames: int) -> np.ndarray:
+        """(T, V) random log-probabilities."""
+        logits = np.random.default_rng(self.draw.randrange(10**6)).normal(0, 1.5, (frames, 4))
+        return (logits - np.log(np.exp(logits).sum(1, keepdims=True))).astype(np.float32)
+
+    def compiled(self, recombine, beam=ALL, threshold=float(ALL), nbest=1, weights=None):
+        """The compiled search."""
+        options = BeamOptions(beam, None, threshold, nbest, recombine)
+        weights = weights or self.weights
+        return CompiledSearch.open(
+            SMALL, weights, options, self.lexicon, self.arpa, self.folder, self.hotwords
+        )
+
+    def batched(self, recombine, beam=ALL, threshold=float(ALL), nbest=1):
+        """The search by tensors."""
+        setup = prepare(SMALL, self.lexicon, hotwords=self.hotwords)
+        model = None if self.arpa is None else read_automaton(self.arpa)
+        options = BeamOptions(beam, None, threshold, nbest, recombine)
+        return BatchedSearch(setup, model, self.weights, options)
+
+    def said(self, words) -> float:
+        """log10 p of a sentence."""
+        if self.model is None:
+            return 0.0
+        states, total = self.model.start(), 0.0
+        for word in words:
+            score, states = self.model.score(states, [self.words.index(word)])
+            total += float(score[0])
+        return total + float(self.model.finish(states)[0])
+
+    def enumerated(self, emission) -> dict[tuple[str, ...], float]:
+        """The score of every sequence of words by its best path."""
+        paths = {("", 1): 0.0}  # text and last symbol; a boundary first goes on with silence
+        for frame in emission.tolist():
+            longer: dict[tuple[str, int], float] = {}
+            for ((text, last), score), symbol in itertools.product(paths.items(), range(4)):
+                new = symbol not in (SMALL.blank, last)
+                key = (text + SMALL.symbols[symbol] if new else text), symbol
+                total = score + frame[symbol] + self.weights.sil_score * (symbol == 1)
+                longer[key] = max(total, longer.get(key, -math.inf))
+            paths = longer
+        words_of: dict[str, list[str]] = {}
+        for word, texts in SPELLINGS.items():
+            for text in texts:
+                words_of.setdefault(text, []).append(word)
+        best: dict[tuple[str, ...], float] = {}
+        for (text, _), score in paths.items():
+            written = [part for part in text.split("|") if part]
+            if not written or text.endswith("|"):
+                for words in itertools.product(*(words_of.get(part, ()) for part in written)):
+                    best[words] = max(score, best.get(words, -math.inf))
+        return {words: score + self.beside(words) for words, score in best.items()}
+
+    def beside(self, words) -> float:
+        """What words add to the score of their path."""
+        return (
+            self.weights.lm_weight * self.said(words)
+            + self.weights.word_score * len(words)
+            + sum(self.hotwords.get(word, 0.0) for word in words)
+        )
+
+
+def words_of(hypothesis) -> tuple[str, ...]:
+    return tuple(word.text for word in hypothesis.words)
+
+
+def alike(ours, theirs, tied: bool) -> None:
+    """Two lists of hypotheses with the same words, times, confidences and scores.
+
+    tied: nothing tells words of one spelling apart, and any of them may stand for the others.
+    """
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a.symbols, a.frames) == (b.symbols, b.frames)
+        assert tied or a.words == b.words
+        assert [a.score, a.acoustic_score, a.lm_score] == pytest.approx(
+            [b.score, b.acoustic_score, b.lm_score], abs=1e-4
+        )
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_the_n_best_are_the_n_best_of_everything(tmp_path, block):
+    """Three hundred cases by state, each with its scores; and the same lists by history."""
+    for seed in range(30 * block, 30 * (block + 1)):
+        case = Case(seed, tmp_path)
+        count = case.draw.choice((1, 2, 5, 20, 10**5))
+        emission = case.emission(case.draw.randint(1, 6))
+        expected = case.enumerated(emission)
+        [found] = case.compiled("state", nbest=count)(emission[None], [len(emission)])
+        best = sorted(expected.values(), reverse=True)[:count]
+        assert [h.score for h in found] == pytest.approx(best, abs=1e-3), seed
+        assert len({words_of(h) for h in found}) == len(found) == len(best)
+        for one in found:
+            words = words_of(one)
+            assert one.score == pytest.approx(expected[words], abs=1e-3)
+            assert one.lm_score == pytest.approx(case.said(words), abs=1e-3)
+            if case.weights.sil_score == 0:
+                assert one.acoustic_score == pytest.approx(one.score - case.beside(words), abs=1e-3)
+        [by_history] = case.compiled("history", nbest=count)(emission[None], [len(emission)])
+        assert [h.score for h in by_history] == pytest.approx([h.score for h in found], abs=1e-3)
+
+
+@pytest.mark.parametrize("block", range(5))
+def test_without_a_limit_both_ways_find_the_same_best_path(tmp_path, block):
+    """Longer input, where only the threshold drops anything: a state's best is what it was.
+
+    Nothing that is found by history is lost by state, as a way is held against the threshold
+    once, where it loses; so each place in the list has at least its score.
+    """
+    for seed in range(1000 + 10 * block, 1010 + 10 * block):
+        case = Case(seed, tmp_path)
+        emission, threshold = case.emission(case.draw.randint(8, 20)), case.draw.uniform(2, 9)
+        for count in (1, 4):
+            (ours,), (theirs,) = (
+                case.compiled(way, threshold=threshold, nbest=count)(
+                    emission[None], [len(emission)]
+                )
+                for way in WAYS
+            )
+            alike(ours[:1], theirs[:1], case.model is None)
+            assert len(ours) >= len(theirs)
+            for a, b in zip(ours, theirs, strict=False):
+                assert a.score >= b.score - 1e-4
+        tensors = case.batched("state", threshold=threshold)(emission[None], [len(emission)])
+        alike(tensors[0], theirs[:1], case.model is None)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "batched"])
+def test_a_narrow_beam_claims_no_more_than_there_is(tmp_path, engine):
+    """Scores are those of a path of these words, none above the best one."""
+    for seed in range(2000, 2040):
+        case = Case(seed, tmp_path)
+        emission, beam = case.emission(6), case.draw.randint(1, 12)
+        expected = case.enumerated(emission)
+        count = case.draw.choice((1, min(3, beam)))
+        [found] = getattr(case, engine)("state", beam=beam, nbest=count)(emission[None], [6])
+        assert len({words_of(h) for h in found}) == len(found)
+        assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
+        for one in found:
+            if not one.symbols or one.symbols[-1] == 1:  # else none has ended its last word
+                assert one.score <= expected[words_of(one)] + 1e-3
+
+
+@pytest.mark.parametrize("engine", ["compiled", "batched"])
+def test_a_narrow_beam_holds_more_by_state(tmp_path, engine):
+    """Not so in every case, but in most of those where it makes a difference."""
+    better = worse = 0
+    for seed in range(3000, 3040 if engine == "compiled" else 3015):
+        case = Case(seed, tmp_path)
+        emission = case.emission(25)
+        (by_state,), (by_history,) = (
+            [h.score for [h] in getattr(case, engine)(way, beam=8)(emission[None], [25])]
+            for way in WAYS
+        )
+        better += by_state > by_history + 1e-3
+        worse += by_state < by_history - 1e-3
+    assert better > 3 * worse, (better, worse)
+    assert better >= 5, (better, worse)
+
+
+def test_unknown_words_are_found_as_by_history(tmp_path):
+    """Lists with unknown words keep histories apart; a single best path does not need to."""
+    for seed in range(4000, 4020):
+        case = Case(seed, tmp_path)
+        weights = DecodingWeights(case.weights.lm_weight, 0.2, unk_score=case.draw.uniform(-3, 0))
+        emission = case.emission(9)
+        for count in (1, 5):
+            (ours,), (theirs,) = (
+                case.compiled(way, 20000, 30.0, count, weights)(emission[None], [9]) for way in WAYS
+            )
+            alike(ours, theirs, case.model is None)
+
+
+def test_words_of_phones_end_in_both_ways(tmp_path):
+    (tmp_path / "lexicon.txt").write_text("bob\tb aa b\nah\taa\nbah\tb aa\n")
+    lexicon = Lexicon.read(tmp_path / "lexicon.txt", PHONES)
+    arpa = random_arpa(tmp_path / "lm.arpa", random.Random(3), ("bob", "ah", "bah"))
+    for seed in range(20):
+        logits = np.random.default_rng(seed).normal(0, 1.5, (10, 3))
+        emission = (logits - np.log(np.exp(logits).sum(1, keepdims=True))).astype(np.float32)
+        (ours,), (theirs,) = (
+            CompiledSearch.open(
+                PHONES,
+                DecodingWeights(1.0, 0.3),
+                BeamOptions(ALL, None, float(ALL), 6, way),
+                lexicon,
+                arpa,
+                tmp_path / "cache",
+            )(emission[None], [10])
+            for way in WAYS
+        )
+        assert [h.score for h in ours] == pytest.approx([h.score for h in theirs], abs=1e-4)
+        assert len({words_of(h) for h in ours}) == 6
+
+
+def test_one_utterance_says_nothing_of_the_next(tmp_path):
+    """Lists of several utterances in threads are those of each alone."""
+    case = Case(17, tmp_path)
+    emissions = [case.emission(frames) for frames in (30, 1, 25, 12)]
+    search = case.compiled("state", beam=30, nbest=5)
+    search.threads = 3
+    batch = np.zeros((4, 30, 4), np.float32)
+    for row, emission in zip(batch, emissions, strict=True):
+        row[: len(emission)] = emission
+    together = search(batch, [len(emission) for emission in emissions])
+    assert together == [search(emission[None], [len(emission)])[0] for emission in emissions]
+
+
+def test_another_word_for_it_is_refused():
+    with pytest.raises(ValueError, match="--recombine must be one of state, history; got 'words'"):
+        BeamOptions(recombine="words")
