@@ -13,15 +13,43 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 _APOSTROPHES = str.maketrans({c: "'" for c in "’‘ʼ＇`´"})
-_NUMBER = re.compile(r"([£$€]?)(\d+(?:,\d{3})+|\d+)(?:\.(\d+))?(st|nd|rd|th)?\b", re.IGNORECASE)
+_UNITS = {
+    "KM": "KILOMETER", "CM": "CENTIMETER", "MM": "MILLIMETER", "KG": "KILOGRAM",
+    "MG": "MILLIGRAM", "ML": "MILLILITER", "LB": "POUND", "LBS": "POUND", "OZ": "OUNCE",
+    "KB": "KILOBYTE", "MB": "MEGABYTE", "GB": "GIGABYTE", "TB": "TERABYTE", "KW": "KILOWATT",
+    "SEC": "SECOND", "SECS": "SECOND", "MIN": "MINUTE", "MINS": "MINUTE", "HR": "HOUR",
+    "HRS": "HOUR",
+}  # fmt: skip
+_ALONE = {  # units whose plural is not made by an S
+    "HZ": ("HERTZ", "HERTZ"), "KHZ": ("KILOHERTZ", "KILOHERTZ"),
+    "MHZ": ("MEGAHERTZ", "MEGAHERTZ"), "GHZ": ("GIGAHERTZ", "GIGAHERTZ"),
+    "FT": ("FOOT", "FEET"), "MPH": ("MILE PER HOUR", "MILES PER HOUR"),
+    "KMH": ("KILOMETER PER HOUR", "KILOMETERS PER HOUR"), "AM": ("A M", "A M"),
+    "PM": ("P M", "P M"),
+}  # fmt: skip
+_SIZES = {"K": "THOUSAND", "M": "MILLION", "B": "BILLION", "T": "TRILLION"}
+_DIGITS = r"(\d+(?:,\d{3})+(?!\d)|\d+)(?:\.(\d+))?"
+_NUMBER = re.compile(
+    rf"([£$€]?){_DIGITS}(?:(ST|ND|RD|TH|'?S|{'|'.join([*_UNITS, *_ALONE])})(?![A-Z\d]))?"
+)
+_SUM = re.compile(  # £5m, $2.5 billion
+    rf"([£$€]){_DIGITS}(?:(K|MN?|BN?|TN?)| (THOUSAND|MILLION|BILLION|TRILLION))(?![A-Z\d'])"
+)
+_TIME = re.compile(
+    r"(?<![\d:.])([01]?\d|2[0-3]):([0-5]\d)(?!\.?\d|:)(?:\s?([AP])\.?M(?![A-Z\d])\.?)?"
+)
 _ELSE = re.compile(r"[^A-Z' ]+")
 _STRAY = re.compile(r"(?<![A-Z])'+|'+(?![A-Z])")  # an apostrophe that is not inside a word
 _TITLES = {"MR": "MISTER", "MRS": "MISSUS", "DR": "DOCTOR", "ST": "SAINT"}
 _TITLE = re.compile(r"\b(MR|MRS|DR|ST)\.(?=\s)")
 _SYMBOLS = {"&": " AND ", "%": " PERCENT "}
-_LIGATURES = {"Æ": "AE", "æ": "AE", "Œ": "OE", "œ": "OE", "ß": "SS"}
+_LIGATURES = {
+    "Æ": "AE", "æ": "AE", "Œ": "OE", "œ": "OE", "ß": "SS", "ẞ": "SS", "Ł": "L", "ł": "L",
+    "Ø": "O", "ø": "O", "Đ": "D", "đ": "D", "Ð": "D", "ð": "D", "Þ": "TH", "þ": "TH",
+    "Ħ": "H", "ħ": "H", "Ŧ": "T", "ŧ": "T", "Ŋ": "NG", "ŋ": "NG", "ı": "I",
+}  # fmt: skip
 _SIGNS = re.compile("[&%]")
-_LIGATURE = re.compile("[ÆæŒœß]")
+_LIGATURE = re.compile(f"[{''.join(_LIGATURES)}]")
 _GAP = re.compile(r"\s+")
 _CURRENCY = {"£": " POUNDS", "$": " DOLLARS", "€": " EUROS"}
 
@@ -66,6 +94,8 @@ def normalize_text(text: str, changes: Changes | None = None) -> str:
     text = _replaced("symbol", _SIGNS, lambda match: _SYMBOLS[match[0]], text, note)
     text = _replaced("title", _TITLE, lambda match: _TITLES[match[1]], text, note)
     if any(c.isdigit() for c in text):
+        text = _replaced("number", _TIME, _spoken_time, text, note)
+        text = _replaced("number", _SUM, _spoken_sum, text, note)
         text = _replaced("number", _NUMBER, _spoken_number, text, note)
     text = _replaced("character", _ELSE, lambda match: " ", text, note)
     text = _replaced("apostrophe", _STRAY, lambda match: " ", text, note)
@@ -182,23 +212,66 @@ def single_spaces(text: str, note: Note = ignored) -> str:
 
 
 def _spoken_number(match: re.Match[str]) -> str:
-    currency, whole, decimals, ordinal = match.groups()
+    """A number in words, with what is written on to it: ordinals, plurals, clear units."""
+    currency, whole, decimals, ending = match.groups()
+    words = _year(int(whole)) if _is_year(match) else _spoken_digits(whole, decimals)
+    one = whole == "1" and not decimals
+    if ending in ("ST", "ND", "RD", "TH"):
+        words = _ordinal(words) if not decimals else f"{words} {ending}"
+    elif ending == "S" or (ending == "'S" and whole.endswith("0")):  # the 1990s, the 1990's
+        words = _plural(words)
+    elif ending == "'S":
+        words += ending
+    elif ending in _ALONE:
+        words += f" {_ALONE[ending][not one]}"
+    elif ending:
+        words += f" {_UNITS[ending]}{'' if one else 'S'}"
+    return f" {words}{_CURRENCY.get(currency, '')} "
+
+
+def _spoken_digits(whole: str, decimals: str | None) -> str:
     digits = whole.replace(",", "")
     if len(digits) > 15:  # beyond the named scales: digit by digit
         words = " ".join(_ONES[int(digit)] for digit in digits)
     else:
-        words = _year(int(digits)) if _is_year(match) else cardinal(int(digits))
+        words = cardinal(int(digits))
     if decimals:
         words += " POINT " + " ".join(_ONES[int(digit)] for digit in decimals)
-    elif ordinal:
-        words = _ordinal(words)
-    return f" {words}{_CURRENCY.get(currency, '')} "
+    return words
+
+
+def _spoken_sum(match: re.Match[str]) -> str:
+    currency, whole, decimals, letter, size = match.groups()
+    scale = size or _SIZES[letter[0]]
+    return f" {_spoken_digits(whole, decimals)} {scale}{_CURRENCY[currency]} "
+
+
+def _spoken_time(match: re.Match[str]) -> str:
+    """10:30 as TEN THIRTY, 10:05 as TEN OH FIVE, 10:00 as TEN O'CLOCK; then A M or P M."""
+    hour, minute, half = match.groups()
+    words = cardinal(int(hour))
+    if int(minute):
+        words += f"{' OH' if int(minute) < 10 else ''} {cardinal(int(minute))}"
+    elif half is None:
+        words += " O'CLOCK"
+    return f" {words}{f' {half} M' if half else ''} "
+
+
+def _plural(words: str) -> str:
+    if words.endswith("Y"):
+        return f"{words[:-1]}IES"
+    return f"{words}{'ES' if words.endswith('X') else 'S'}"
 
 
 def _is_year(match: re.Match[str]) -> bool:
-    """Whether a number is read as a year: four digits from 1100 to 1999 and nothing else."""
-    currency, whole, decimals, ordinal = match.groups()
-    return not (currency or decimals or ordinal) and len(whole) == 4 and 1100 <= int(whole) <= 1999
+    """Whether a number is read as a year: four digits from 1100 to 1999 and no unit or the like.
+
+    Decades are years to 2099: the TWENTY TENS.
+    """
+    currency, whole, decimals, ending = match.groups()
+    if currency or decimals or len(whole) != 4 or ending not in (None, "S", "'S"):
+        return False
+    return 1100 <= int(whole) <= 1999 or (bool(ending) and 2010 <= int(whole) <= 2099)
 
 
 def _year(number: int) -> str:
