@@ -125,7 +125,9 @@ def measure(args: argparse.Namespace) -> Iterator[Case]:
             alone = [name for name in names if name in ALONE]
             others = [name for name in names if name not in ALONE]
             for options in [
-                BeamOptions(beam, None, limit) for limit in args.thresholds for beam in args.beams
+                BeamOptions(beam, None, limit, args.nbest)
+                for limit in args.thresholds
+                for beam in args.beams
             ]:
                 if others:
                     yield case(inputs, replace(task, options=options), others, args.repeats)
@@ -301,6 +303,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--lexicon", type=Path)
     parser.add_argument("--beams", type=int, nargs="+", default=[50, 500, 1500])
     parser.add_argument("--thresholds", type=float, nargs="+", default=[25.0, 50.0, 100.0])
+    parser.add_argument("--nbest", type=int, default=1, help="hypotheses asked of our searches")
     parser.add_argument("--lm-weight", type=float, default=2.0)
     parser.add_argument("--word-score", type=float, default=-1.0)
     parser.add_argument("--workers", type=int, default=usable_cores())

@@ -269,7 +269,7 @@ def without_effect(options: DecodingOptions) -> list[str]:
     rescoring = ("rescore_nbest", "rescore_lm_weight", "rescore_word_score", "rescore_first_weight")
     idle = {
         "without --lm or --lexicon there is no beam search": (
-            ("beam", "beam_threshold", "beam_tokens", "nbest") if best_path else ()
+            ("beam", "beam_threshold", "beam_tokens", "recombine", "nbest") if best_path else ()
         ),
         "without --lm there is no language model": (
             ("lm_weight",) if searchable and options.lm == "none" else ()

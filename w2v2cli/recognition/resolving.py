@@ -66,7 +66,7 @@ class RecognitionOptions:
         """The search that runs.
 
         auto takes the best path where there is no language model and no lexicon; tensors on a GPU
-        or with a Transformer; else the compiled search, which finds what flashlight finds in a
+        or with a Transformer; else the compiled search, which does what flashlight does in a
         tenth of its time; flashlight for what only KenLM reads, and where the compiled search was
         not built. Raises UsageError for an engine that cannot use this language model.
         """
