@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import re
 import sys
@@ -20,7 +21,7 @@ from w2v2cli.commands.training.pretrain import pretrain
 from w2v2cli.commands.transcribe import transcribe
 from w2v2cli.commands.tune import tune_lm
 from w2v2cli.commands.variadic import variadic
-from w2v2cli.errors import INTERRUPTED, exits
+from w2v2cli.errors import INTERRUPTED, UserError, exits
 from w2v2cli.help import refusal
 
 # Typer brings its own Click or takes the installed one; this is the base class of a call's errors
@@ -70,6 +71,7 @@ app.command()(doctor)
 def main() -> None:
     """Run the program. A wrong call is answered in one line on stderr, with exit code 2."""
     args = sys.argv[1:]
+    _open_streams()
     _refuse_empty(args)
     try:
         with exits():  # help and completion write to pipes and disks too
@@ -89,6 +91,33 @@ def main() -> None:
     except typer.Abort:
         sys.exit(INTERRUPTED)
     sys.exit(code)
+
+
+class _Closed(io.TextIOBase):
+    """stdout that was closed before the program began."""
+
+    def write(self, text: str) -> int:
+        raise UserError("stdout is closed: there is no place for the result.")
+
+
+def _open_streams() -> None:
+    """Make streams usable that were closed, or that cannot encode every name and letter.
+
+    A number that is free would go to the next file that is opened, and messages into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    if sys.stdout is None:
+        sys.stdout = _Closed()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (to the end of the program)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        # Names that are not UTF-8 are written as they are; what has no code is told by number.
+        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
 
 
 def _refuse_empty(args: list[str]) -> None:

@@ -13,8 +13,9 @@ import errno
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as in shells
 
@@ -31,6 +32,20 @@ class UsageError(UserError):
     """A wrong call: options that do not exist, do not fit each other, or name nothing."""
 
     exit_code = 2
+
+
+def refuse_overwriting(flag: str, output: Path | None, inputs: Iterable[Path | None]) -> None:
+    """Raise UsageError where an output is one of the files that the call reads.
+
+    flag: the option that names the output.
+    """
+    if output is None or not output.exists():
+        return
+    for path in inputs:
+        if path is not None and path.exists() and os.path.samefile(output, path):
+            raise UsageError(
+                f"{flag} {output} would overwrite {path}, which this call reads: name another file."
+            )
 
 
 @contextmanager

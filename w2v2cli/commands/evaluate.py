@@ -14,7 +14,7 @@ from w2v2cli.commands.flags import Data, takes
 from w2v2cli.commands.protocol import paper_protocol
 from w2v2cli.commands.reporting import counting, fetching, note, warn
 from w2v2cli.console import say
-from w2v2cli.errors import UsageError, UserError
+from w2v2cli.errors import UsageError, UserError, refuse_overwriting
 from w2v2cli.recognition.options import TESTING, DecodingOptions
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def evaluate(
         raise UsageError("--trials goes with --protocol paper: tune-lm tunes without it.")
     if output is not None and output.is_dir():
         raise UsageError(f"--output {output} is a folder: name a file.")
+    refuse_overwriting("--output", output, [data, options.lexicon, options.hotwords])
+    refuse_overwriting("--output", output, [Path(options.model), Path(options.lm)])
     if split is None and data is None:
         raise UsageError("Name a --split of LibriSpeech, or a corpus by --data.")
     if skip_existing and output is None:

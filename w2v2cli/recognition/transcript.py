@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -15,6 +16,7 @@ Timestamps = Literal["word", "segment"]
 CUE_CHARACTERS = 84  # two lines of 42, the usual limit of subtitles
 LINE_CHARACTERS = 42
 CUE_SECONDS = 7.0
+NOT_UTF8 = re.compile("[\ud800-\udfff]")  # how Python holds such bytes of a file's name
 WEBVTT = "WEBVTT\n"  # the first line of such a file; an empty one ends the head
 
 
@@ -113,8 +115,8 @@ def render(transcript: Transcript, form: Format, timestamps: Timestamps = "segme
     """
     writers: dict[str, Callable[[Transcript, Timestamps], str]] = {
         "txt": lambda t, _: t.text + "\n",
-        "json": lambda t, _: json.dumps(as_json(t), indent=2, ensure_ascii=False) + "\n",
-        "jsonl": lambda t, _: json.dumps(as_json(t), ensure_ascii=False) + "\n",
+        "json": lambda t, _: _json(as_json(t), indent=2),
+        "jsonl": lambda t, _: _json(as_json(t)),
         "srt": _srt,
         "vtt": _vtt,
         "tsv": _tsv,
@@ -157,14 +159,20 @@ class Stream:
         """What is written in the place of a recording that failed; nothing if it is alone."""
         if not self.several:
             return ""
-        plain = json.dumps({"recording": recording, "error": error}, ensure_ascii=False)
+        plain = _json({"recording": recording, "error": error})
         if self.form in ("json", "jsonl"):
-            return self.transcript(recording, f"{plain}\n")
+            return self.transcript(recording, plain)
         return self.transcript(recording, "\n") if self.form == "txt" else ""
 
     def end(self) -> str:
         """What is written after the last recording."""
         return "\n]\n" if self.form == "json" and self.several and self._begun else ""
+
+
+def _json(values: dict[str, Any], indent: int | None = None) -> str:
+    """A JSON object and a line break; bytes of names that are not UTF-8 are escaped (\\udc..)."""
+    text = json.dumps(values, indent=indent, ensure_ascii=False)
+    return NOT_UTF8.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
 
 def _on_one_line(name: str) -> str:

@@ -10,7 +10,7 @@ import typer
 from w2v2cli.commands.data.options import Hash, Jobs, processes_for
 from w2v2cli.commands.data.report import print_findings
 from w2v2cli.console import progress, say
-from w2v2cli.errors import UserError, exits
+from w2v2cli.errors import UserError, exits, refuse_overwriting
 
 
 def scan(
@@ -46,6 +46,7 @@ def scan(
       w2v2 data scan recordings -o recordings.jsonl
     """
     with exits():
+        refuse_overwriting("--output", output, [corpus])
         workers = processes_for(jobs)
         from w2v2cli.data.corpora.saved_dataset import Columns
         from w2v2cli.data.scanning import scan_corpus

@@ -14,7 +14,7 @@ from w2v2cli.commands.flags import takes
 from w2v2cli.commands.lm.inputs import Texts, user_errors
 from w2v2cli.commands.lm.text_options import TextFlags
 from w2v2cli.console import say
-from w2v2cli.errors import UsageError
+from w2v2cli.errors import UsageError, refuse_overwriting
 
 
 @takes(TextFlags)
@@ -61,9 +61,7 @@ def build(
         thresholds = prune_thresholds(prune or (), order)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    for target in filter(None, (output, lexicon)):
-        with user_errors(target, "written"):
-            _make_room(target)  # before the work, which may take hours
+    _check_targets(output, lexicon, texts)
     with user_errors(output, "written or read"):
         files = list(text_files(texts))
         report = ReadReport(flags.reading(files))
@@ -77,6 +75,17 @@ def build(
             _write_lexicon(model.vocabulary, lexicon)
     sizes = ", ".join(f"{len(level.words)} {n}-grams" for n, level in enumerate(model.orders, 1))
     say(f"{output}: {sizes}.")
+
+
+def _check_targets(output: Path, lexicon: Path | None, texts: Sequence[Path]) -> None:
+    """Refuse files that cannot be written, or are read, before the work, which may take hours."""
+    if lexicon is not None and lexicon.absolute() == output.absolute():
+        raise UsageError(f"--lexicon and --output name one file, {output}: name two.")
+    refuse_overwriting("--output", output, texts)
+    refuse_overwriting("--lexicon", lexicon, texts)
+    for target in filter(None, (output, lexicon)):
+        with user_errors(target, "written"):
+            _make_room(target)
 
 
 def _make_room(target: Path) -> None:
