@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import resource
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,6 +14,7 @@ from models.context_network import Block
 from models.feature_encoder import ConvBlock
 from w2v2cli.training.config import RunConfig
 
+FORMS = 32  # compiled forms of one function: see `compile_blocks`
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 
@@ -29,14 +32,32 @@ def build_optimizer(network: nn.Module, config: RunConfig) -> torch.optim.Optimi
     return torch.optim.AdamW(groups, lr=0.0, betas=config.betas, eps=config.eps, fused=True)
 
 
-def compile_blocks(network: nn.Module, backend: str = "inductor") -> None:
-    """Put each Transformer block and each convolution through torch.compile.
+def compile_blocks(network: nn.Module, backend: str | Callable[..., Any] = "inductor") -> None:
+    """Put each Transformer block and each convolution through torch.compile, for training only.
 
-    All blocks share one compiled form, so compiling takes the time of one.
+    All blocks share one compiled form, so compiling takes the time of one. In evaluation they run
+    as they are: a validation would compile each form once more, for a fraction of the time.
+
+    The length of a batch is free in a form; new ones come with the kind of convolution, with one
+    row or several, with padding or none, and with what learns. That may be more than the eight of a
+    function after which torch goes on without compiling, so it is allowed FORMS.
     """
+    from torch._dynamo import config  # slow to import
+
+    config.cache_size_limit = max(config.cache_size_limit, FORMS)  # its name in every torch
     for module in network.modules():
         if isinstance(module, (Block, ConvBlock)):
-            module.compile(dynamic=True, backend=backend)
+            _compile_for_training(module, backend)
+
+
+def _compile_for_training(module: nn.Module, backend: str | Callable[..., Any]) -> None:
+    plain = module.forward
+    compiled = torch.compile(plain, dynamic=True, backend=backend)
+
+    def forward(*args: Any) -> Any:
+        return (compiled if module.training else plain)(*args)
+
+    module.forward = forward
 
 
 def peak_memory(device: torch.device) -> float:
