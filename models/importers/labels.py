@@ -44,8 +44,8 @@ def quick_outputs(
         header = _own_header(path)
     except (LabelsError, OSError):
         return None
-    if header is None or header.get("labels") is None:
-        return None
+    if header is None or header.get("labels") is None or "format_version" not in header:
+        return None  # of a damaged header, the reader of the whole file says what is wrong
     return tuple(header["labels"]), header.get("metadata") or {}
 
 

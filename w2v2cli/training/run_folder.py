@@ -212,7 +212,9 @@ def settled(
 def holds_run(folder: Path) -> bool:
     """Whether a run in a folder has had an update, so that what the folder holds belongs to it."""
     log = folder / LOG
-    return bool(StateFolder(folder).found()) or (log.exists() and log.stat().st_size > 0)
+    if (folder / BEST).exists() or (log.exists() and log.stat().st_size > 0):
+        return True
+    return bool(StateFolder(folder).found())
 
 
 def _kept_settings(folder: Path) -> dict[str, Any] | None:

@@ -36,7 +36,12 @@ def test_settings_of_a_run_without_an_update_are_replaced(tmp_path):
     check_settings(tmp_path, changed(CONFIG, {"dropout": 0.5}))
     (tmp_path / LOG).touch()
     check_settings(tmp_path, CONFIG)
-    (tmp_path / "state-00000001-0123456789abcdef.pt").touch()
+
+
+@pytest.mark.parametrize("left", ["state-00000001-0123456789abcdef.pt", "best.safetensors"])
+def test_a_folder_with_only_a_state_or_a_checkpoint_belongs_to_its_run(tmp_path, left):
+    check_settings(tmp_path, CONFIG)
+    (tmp_path / left).touch()
     with pytest.raises(UsageError, match="dropout was 0.0 and is 0.5"):
         check_settings(tmp_path, changed(CONFIG, {"dropout": 0.5}))
 
