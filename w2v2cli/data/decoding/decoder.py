@@ -14,6 +14,7 @@ from w2v2cli.console import say
 from w2v2cli.data.decoding.source import AudioError
 
 SLOWEST, FASTEST = 1_000, 768_000  # Hz; a rate outside comes from a damaged header
+LOUDEST = 1e12  # far above integers kept as floats; squares of more overflow in the network
 SILENT = 1e-8  # mean square, -80 dB: quieter channels cancel nothing
 CANCELLED = 1e-3  # share of the channels' mean square, -30 dB, that is left of opposite ones
 _told: set[str] = set()
@@ -66,8 +67,9 @@ def check_header(decoder: Decoder, name: str) -> None:
 def pieces(decoder: Decoder, name: str, done: int = 0) -> Iterator[np.ndarray]:
     """The average of the channels, (S,) float32 at the file's own rate, checked piece by piece.
 
-    done: frames before the decoder's position. Raises AudioError for samples that are not finite,
-    and at the end for a file that breaks off or holds less than its header promises.
+    done: frames before the decoder's position. Raises AudioError for samples that are not finite or
+    absurdly large, and at the end for a file that breaks off or holds less than its header
+    promises.
     """
     rate, promised = decoder.rate, decoder.promised
     of = "" if promised is None else f" of {promised / rate:.1f} s"
@@ -79,6 +81,11 @@ def pieces(decoder: Decoder, name: str, done: int = 0) -> Iterator[np.ndarray]:
                 at = (done + int(finite.argmin())) / rate
                 raise AudioError(
                     f"{name} holds samples that are NaN or infinite, the first at {at:.3f} s."
+                )
+            loudest = float(np.abs(block).max(initial=0.0))
+            if loudest > LOUDEST:
+                raise AudioError(
+                    f"{name} holds samples of {loudest:.0e}, which are no sound: 1 is full scale."
                 )
             done += len(block)
             cancelled = cancelled or cancels(block)

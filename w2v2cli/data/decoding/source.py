@@ -20,7 +20,7 @@ Source = Path  # a file, a row of a table (`tables`), or STDIN
 STDIN = Path("-")
 SUFFIXES = frozenset(
     [".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3"]
-    + [".aiff", ".aif", ".aifc", ".au", ".caf"]
+    + [".aiff", ".aif", ".aifc", ".au", ".caf", ".sph"]
     + [".m4a", ".m4b", ".mp4", ".mov", ".3gp", ".webm", ".mkv", ".mka"]
     + [".aac", ".ac3", ".amr", ".wma"]
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from w2v2cli.data.audio import Waveform, read_audio, read_part
+from w2v2cli.data.audio import AudioError, Waveform, find_recordings, read_audio, read_part
 from w2v2cli.data.decoding.decoder import cancels
 
 VOICE = np.sin(np.arange(32_000) * 0.1).astype(np.float32) * 0.5
@@ -38,3 +38,17 @@ def test_other_channels_are_averaged(tmp_path, capsys, other):
 def test_silence_cancels_nothing():
     noise = np.full((100, 1), 1e-5, np.float32)
     assert not cancels(np.hstack([noise, -noise])) and not cancels(np.zeros((0, 2), np.float32))
+
+
+def test_absurd_samples_are_the_recordings_fault(tmp_path):
+    path = tmp_path / "huge.wav"
+    soundfile.write(path, np.full(1000, 1e38, np.float32), 16_000, subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"huge\.wav holds samples of 1e\+38, which are no sound"):
+        read_audio(path)
+
+
+def test_nist_sphere_is_heard_in_folders(tmp_path):
+    path = tmp_path / "a.sph"
+    soundfile.write(path, VOICE, 16_000, format="NIST", subtype="PCM_16")
+    assert find_recordings([tmp_path]) == [path]
+    assert np.allclose(read_audio(path), VOICE, atol=1e-4)
