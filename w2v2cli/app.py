@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from w2v2cli import __version__
-from w2v2cli.commands import data, lm, model
+from w2v2cli.commands import cache, data, lm, model
 from w2v2cli.commands.doctor import doctor
 from w2v2cli.commands.evaluate import evaluate
 from w2v2cli.commands.plot import plot
@@ -65,6 +65,7 @@ app.command()(plot)
 app.add_typer(model.app, name="model")
 app.add_typer(lm.app, name="lm")
 app.add_typer(data.app, name="data")
+app.add_typer(cache.app, name="cache")
 app.command()(doctor)
 
 

@@ -196,6 +196,8 @@ OPTIONS = {
     "seed set batch-words accumulate precision device compile log-every tensorboard "
     "patience resume wandb",
     "doctor": "json",
+    "cache list": "",
+    "cache clear": "dry-run",
     "model list": "",
     "model info": "json language",
     "model convert": "to half language lm lexicon",
