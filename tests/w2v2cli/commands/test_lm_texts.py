@@ -28,7 +28,8 @@ def model_that_spells(tmp_path, letters, normalizer):
     """A checkpoint, of which only the outputs are read."""
     path = tmp_path / "model.safetensors"
     metadata = {"units": "characters", "normalizer": normalizer.metadata}
-    save_tensors(path, {}, {"w2v2": {"labels": ["<pad>", "|", *letters], "metadata": metadata}})
+    header = {"format_version": 1, "labels": ["<pad>", "|", *letters], "metadata": metadata}
+    save_tensors(path, {}, {"w2v2": header})
     return path
 
 

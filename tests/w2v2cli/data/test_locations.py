@@ -216,7 +216,7 @@ PIECES = Vocabulary.from_labels(("<pad>", "\u2581A", "B"), units="pieces")
 def own_model(tmp_path, labels, metadata=None):
     """A checkpoint of somebody's own, of which only the outputs are read."""
     path = tmp_path / "best.safetensors"
-    header = {"labels": labels, "metadata": metadata or {}}
+    header = {"format_version": 1, "labels": labels, "metadata": metadata or {}}
     save_tensors(path, {}, {"w2v2": header})
     return ModelLocation(str(path), path, None)
 
