@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from w2v2cli.commands.flags import takes
-from w2v2cli.commands.reporting import report_end, training
+from w2v2cli.commands.reporting import note, report_end, training
 from w2v2cli.commands.training.finetune_options import FinetuneFlags
 
 SHOWN = ("loss", "blanks", "learning_rate", "gradient_norm", "audio_seconds_per_second")
@@ -69,6 +69,7 @@ def _print_plan(flags: FinetuneFlags, corpora: list[str]) -> None:
         settings=flags.changes(),
         device=flags.device,
         speed=flags.speed,
+        note=note,
     )
     typer.echo(plan.text())
 

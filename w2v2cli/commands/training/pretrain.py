@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from w2v2cli.commands.flags import takes
-from w2v2cli.commands.reporting import report_end, training
+from w2v2cli.commands.reporting import note, report_end, training
 from w2v2cli.commands.training.pretrain_options import PretrainFlags
 
 SHOWN = (
@@ -76,6 +76,7 @@ def _print_plan(flags: PretrainFlags, corpora: list[str]) -> None:
         settings=flags.changes(flags.peak_lr),
         device=flags.device,
         speed=flags.speed,
+        note=note,
     )
     typer.echo(plan.text())
 

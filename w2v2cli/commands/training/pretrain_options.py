@@ -23,7 +23,10 @@ class _Pretraining:
     ] = "base-960"
     valid: Annotated[
         str | None,
-        Help("Corpus to validate on, or several (A+B). Default: one recording in a hundred."),
+        Help(
+            "Corpus to validate on, or several (A+B). Default: one recording in a hundred, those "
+            "of whole speakers where all are known."
+        ),
     ] = None
     model: Annotated[
         str | None,

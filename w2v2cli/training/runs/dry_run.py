@@ -58,12 +58,14 @@ def dry_run(
     data: TrainingSet | None,
     device: torch.device,
     speed: float | None = None,
+    held_out: TrainingSet | None = None,
 ) -> DryRun:
     """Describe a run without training.
 
-    data: what it would train on, if that is known. device: where. speed: seconds of audio that a
-    device trains this network on in a second; by default that is computed from the operations of
-    the network and those that `device` reaches, timed now. The time is estimated from it.
+    data, held_out: what it would train and validate on, if that is known. device: where. speed:
+    seconds of audio that a device trains this network on in a second; by default that is computed
+    from the operations of the network and those that `device` reaches, timed now. The time is
+    estimated from it.
 
     Raises UsageError for a speed that is none.
     """
@@ -97,6 +99,8 @@ def dry_run(
             ("data", f"{utterances}, {batches} micro-batches, {steps:.1f} updates an epoch"),
             ("epochs", f"{updates / steps:.1f}"),
         ]
+    if held_out is not None:
+        rows.append(("validation", f"{len(held_out)} utterances, {held_out.hours:.2f} h"))
     rows += _time_rows(phases_of(config, model), updates, seconds, speed, device, model, precision)
     settings = [pair for pair in flattened(asdict(config)) if pair[0] != ARCHITECTURE]
     return DryRun(tuple(rows), tuple(settings), tuple(_network(config, model)))

@@ -144,16 +144,17 @@ def finetuning_dry_run(
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     speed: float | None = None,
+    note: Callable[[str], None] = lambda sentence: None,
 ) -> DryRun:
     """Describe what `finetune` would do; see there, and `dry_run` for `speed`."""
     config = finetuning_config(recipe, settings or {}, peak_lr)
     place = resolve_device(device)
     names = names_of(corpora)
     start = start_of(str(model), config)
-    source, learned = None, None
+    source = validated = learned = held_out = None
     if names or shards:
-        phones = config.units == "phones"
-        source, _ = labelled_recordings(names, shards, text_of(valid), path_of(data), phones)
+        phones, other = config.units == "phones", text_of(valid)
+        source, validated = labelled_recordings(names, shards, other, path_of(data), phones, note)
     symbols: int | Vocabulary = (
         config.pieces + 1
     )  # as many as word pieces will be, which need transcripts to learn
@@ -161,13 +162,16 @@ def finetuning_dry_run(
         texts = source.texts if source is not None else ()
         vocabulary = vocabulary_of(config, texts, start=start.vocabulary)
         symbols = vocabulary
-        if source is not None:
+        if source is not None and validated is not None:
             fastest = max(config.speeds)
             spell = vocabulary.transcript_ids
             learned, _ = labelled(source, spell, start.config, fastest, longest(config))
+            most = longest_validated(config)
+            held_out, _ = labelled(validated, spell, start.config, longest=most)
     with torch.device("cpu" if start.weights else "meta"):  # random weights need not be drawn
         network = build(start, config, symbols)
-    return dry_run(config, network, regularised(start.config, config), learned, place, speed)
+    model_config = regularised(start.config, config)
+    return dry_run(config, network, model_config, learned, place, speed, held_out)
 
 
 def finetuning_config(
@@ -223,6 +227,11 @@ def read_start(name: str, language: str = "") -> Start:
 def longest(config: FinetuneConfig) -> int:
     """Return the samples of the longest recording that fits a micro-batch at every speed."""
     return int(budget_samples(config.batch_seconds) * min(*config.speeds, 1.0))
+
+
+def longest_validated(config: FinetuneConfig) -> int:
+    """Return the samples of the longest recording that is validated on."""
+    return budget_samples(max(config.batch_seconds, VALIDATION_BATCH_SECONDS))
 
 
 def _is_preset(name: str) -> bool:
@@ -300,7 +309,7 @@ class _Job:
         start, vocabulary = self._beginning(config, folder, collectives)
         spell, fastest = vocabulary.transcript_ids, max(config.speeds)
         learned, left_out = labelled(self.train, spell, start.config, fastest, longest(config))
-        most = budget_samples(max(config.batch_seconds, VALIDATION_BATCH_SECONDS))
+        most = longest_validated(config)
         held_out, also_left_out = labelled(self.valid, spell, start.config, longest=most)
         if collectives.first:
             for line in self._lines(start, vocabulary, [*left_out, *also_left_out]):

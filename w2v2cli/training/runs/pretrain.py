@@ -62,7 +62,8 @@ def pretrain(
     output: folder of the run. Its best checkpoint by validation loss is `best.safetensors`.
     recipe: a name in `recipes.PRETRAINING`.
     model: pretrained checkpoint to start from; random weights by default.
-    valid: corpus to validate on; by default one recording in a hundred is held out.
+    valid: corpus to validate on; by default one recording in a hundred is held out, those of whole
+        speakers where speakers are known.
     data: folder that holds corpora given by name; by default `$W2V2_DATA`.
     settings: values in place of the recipe's by name, `{"schedule.updates": 1000}`; see `changed`.
     device: `auto`, `cpu`, `cuda` or `cuda:N`. tensorboard, wandb: log there too (Weights & Biases).
@@ -182,21 +183,22 @@ def pretraining_dry_run(
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     speed: float | None = None,
+    note: Callable[[str], None] = lambda sentence: None,
 ) -> DryRun:
     """Describe what `pretrain` would do; see there, and `dry_run` for `speed`."""
     config = pretraining_config(recipe, settings or {})
     place = resolve_device(device)
     names = names_of(corpora)
-    learned = None
+    learned = held_out = None
     if names or shards:
-        learned, _, _ = unlabelled_recordings(
-            names, shards, text_of(valid), path_of(data), config.shortest_seconds
+        learned, held_out, _ = unlabelled_recordings(
+            names, shards, text_of(valid), path_of(data), config.shortest_seconds, note
         )
     start = None if model is None else read_start(str(model))
     architecture = network_config(config, start)
     with torch.device("meta"):  # sizes are all that is needed of the weights
         network = Wav2Vec2ForPretraining(architecture)
-    return dry_run(config, network, architecture, learned, place, speed)
+    return dry_run(config, network, architecture, learned, place, speed, held_out)
 
 
 def pretraining_config(recipe: str, settings: Mapping[str, Any]) -> PretrainConfig:

@@ -123,16 +123,19 @@ def labelled_recordings(
     dev = {_key(every, i): i for i, split in enumerate(found.splits) if split == "dev"}
     validated = Selected(every, list(dev.values()))
     if dev:  # else the run says that nothing is left to validate on
-        note(_held_out_line(every, validated, found.by_speaker))
+        note(_held_out_line(every, validated, None if found.by_speaker else "by their ids"))
     return Selected(every, learned), validated
 
 
-def _held_out_line(every: Recordings, validated: Recordings, by_speaker: bool) -> str:
-    """The sentence on what is held out to validate on, and why."""
+def _held_out_line(every: Recordings, validated: Recordings, otherwise: str | None) -> str:
+    """The sentence on what is held out to validate on, and why.
+
+    otherwise: how it was chosen where not by speakers.
+    """
     hours = float(validated.lengths.sum()) / SAMPLE_RATE / 3600
     speakers = {speaker for speaker in every.speakers if speaker is not None}
     other = "--valid CORPUS names others"
-    if by_speaker:
+    if otherwise is None:
         own = len(set(validated.speakers))
         return (
             f"Held out for validation: {own} of {len(speakers)} speakers, {hours:.2f} h, "
@@ -142,7 +145,7 @@ def _held_out_line(every: Recordings, validated: Recordings, by_speaker: bool) -
     if None not in every.speakers:
         why = f"{len(speakers)} speakers are too few or too unequal to hold some out"
     return (
-        f"Held out for validation: {len(validated.ids)} utterances, {hours:.2f} h, by their ids, "
+        f"Held out for validation: {len(validated.ids)} utterances, {hours:.2f} h, {otherwise}, "
         f"since {why}: voices of the training may be among them; {other}."
     )
 
@@ -224,7 +227,8 @@ def unlabelled_recordings(
 
     Recordings under `shortest_seconds` are left out. With `valid`, everything but the recordings of
     that corpus is trained on; without it one recording in a hundred is held out, at least 8 and at
-    most 500. Raises UserError where nothing would be left.
+    most 500: those of whole speakers, as `divided` chooses them, else any. Raises UserError where
+    nothing would be left.
     """
     shortest = int(shortest_seconds * SAMPLE_RATE)
     source = read_source(names, shards, data, note=note)
@@ -239,16 +243,52 @@ def unlabelled_recordings(
         held_out, _ = unlabelled(other, shortest)
         return every, held_out, left_out
     every, left_out = unlabelled(source, shortest)
-    # Which ones is decided by their number alone, so that a continued run holds out the same.
-    order = np.random.default_rng(len(every)).permutation(len(every))
-    count = min(max(int(len(every) * HELD_OUT), HELD_OUT_LEAST), HELD_OUT_MOST)
-    if len(every) <= count:
+    train, held_out = _divided_unlabelled(every, note)
+    return train, held_out, left_out
+
+
+def _divided_unlabelled(every: TrainingSet, note: Note) -> tuple[TrainingSet, TrainingSet]:
+    """Divide recordings without transcripts; each one held out is so however often it is read."""
+    source, once = every.source, _once(every)
+    count = min(max(int(len(once) * HELD_OUT), HELD_OUT_LEAST), HELD_OUT_MOST)
+    if len(once) <= count:
         raise UserError(
-            f"{len(every)} recordings are left to train on, but {count} are needed for validation "
+            f"{len(once)} recordings are left to train on, but {count} are needed for validation "
             "alone: name more, or a validation corpus by --valid."
         )
-    train = TrainingSet(every.source, every.kept[np.sort(order[count:])])
-    return train, TrainingSet(every.source, every.kept[order[:count]]), left_out
+    chosen, otherwise = _by_speakers(source, once, count), None
+    if chosen is None:
+        # Decided by their number alone, so that a continued run holds out the same.
+        order = np.random.default_rng(len(once)).permutation(len(once))
+        chosen, otherwise = once[order[:count]], "by chance"
+    note(_held_out_line(source, Selected(source, chosen.tolist()), otherwise))
+    held = {_key(source, int(i)) for i in chosen}
+    names = {source.ids[i] for i in chosen}
+    # A key is long to make, so that it is asked for only where the id is one of those.
+    learned = [i for i in every.kept if source.ids[i] not in names or _key(source, i) not in held]
+    return TrainingSet(source, np.array(learned)), TrainingSet(source, chosen)
+
+
+def _once(every: TrainingSet) -> np.ndarray:
+    """The indices of a set, each recording once however often its corpus is read."""
+    if len({every.source.ids[i] for i in every.kept}) == len(every):
+        return every.kept
+    found: dict[tuple[object, ...], int] = {}
+    for index in every.kept:
+        found.setdefault(_key(every.source, int(index)), int(index))
+    return np.array(list(found.values()))
+
+
+def _by_speakers(source: Recordings, indices: np.ndarray, count: int) -> np.ndarray | None:
+    """About `count` of some recordings, all of their speakers; None where no choice is fair."""
+    speakers = [source.speakers[i] for i in indices]
+    if None in speakers:
+        return None
+    ids = [source.ids[i] for i in indices]
+    found = divided(ids, speakers, [1.0] * len(ids), ["dev"], most=count)
+    if not found.by_speaker:
+        return None
+    return indices[[split == "dev" for split in found.splits]]
 
 
 def described(left_out: Sequence[LeftOut]) -> list[str]:

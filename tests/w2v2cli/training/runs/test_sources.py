@@ -14,9 +14,9 @@ from w2v2cli.data.recordings import FileRecordings
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.training.config import changed
 from w2v2cli.training.recipes import FINETUNING, PRETRAINING
-from w2v2cli.training.runs.finetune import finetune, longest
-from w2v2cli.training.runs.pretrain import pretrain
-from w2v2cli.training.runs.sources import labelled_recordings
+from w2v2cli.training.runs.finetune import finetune, finetuning_dry_run, longest
+from w2v2cli.training.runs.pretrain import pretrain, pretraining_dry_run
+from w2v2cli.training.runs.sources import labelled_recordings, unlabelled_recordings
 from w2v2cli.training.stream import reading_of
 
 
@@ -50,6 +50,47 @@ def test_speakers_are_held_out_and_told(speakers):
     ]
     again, _ = labelled_recordings([f"{speakers}@3"], None, None, None)
     assert set(again.ids) == set(train.ids) and len(again.ids) == 3 * len(train.ids)
+
+
+def test_pretraining_holds_out_whole_speakers_and_tells_it(speakers):
+    notes = []
+    train, held_out, _ = unlabelled_recordings(
+        [f"{speakers}@3"], None, None, None, 0.1, note=notes.append
+    )
+    train_speakers, own = (
+        {part.source.speakers[i] for i in part.kept} for part in (train, held_out)
+    )
+    assert len(own) == 2 and len(train_speakers) == 18 and not own & train_speakers
+    assert (len(train), len(held_out)) == (3 * 54, 6)
+    assert notes == [
+        "Held out for validation: 2 of 20 speakers, 0.00 h, 6 utterances; "
+        "--valid CORPUS names others."
+    ]
+
+
+def test_pretraining_holds_out_a_recording_however_often_it_is_read(tmp_path):
+    for number in range(30):
+        recording(tmp_path / f"{number}.wav", seed=number)
+    notes = []
+    train, held_out, _ = unlabelled_recordings(
+        [f"{tmp_path}@3"], None, None, None, 0.1, note=notes.append
+    )
+    ids = [{part.source.ids[i] for i in part.kept} for part in (train, held_out)]
+    assert len(ids[1]) == len(held_out) == 8 and not ids[0] & ids[1]
+    assert len(train) == 3 * 22
+    assert "by chance, since not every speaker is known" in notes[0]
+
+
+def test_a_dry_run_tells_what_is_held_out(speakers):
+    for plan, settings in (
+        (pretraining_dry_run, {"model": "tiny", "shortest_seconds": 0.1}),
+        (finetuning_dry_run, {}),
+    ):
+        notes = []
+        start = {} if settings else {"model": "tiny-config"}
+        found = plan([str(speakers)], settings=settings, note=notes.append, **start)
+        assert dict(found.rows)["validation"] == "6 utterances, 0.00 h"
+        assert [note for note in notes if "2 of 20 speakers" in note]
 
 
 def test_utterances_are_held_out_where_speakers_are_unknown(tmp_path):
