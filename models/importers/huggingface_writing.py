@@ -22,6 +22,20 @@ PREFIX = "wav2vec2."  # of the weights of models with a head
 # pyctcdecode finds these two by their names.
 DECODER_NAMES = {"blank": "<pad>", "unknown": "<unk>"}
 DECODER_UNKNOWN = "⁇"
+LANGUAGE_MODEL_FILES = ("alphabet.json", "language_model")
+# What transformers or w2v2 would read beside the files that are written here.
+READ_BESIDE = (
+    "processor_config.json",
+    "vocab.json",
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "adapter.*",
+    "model-*.safetensors",
+    "pytorch_model*.bin",
+    "*.index.json",
+    *LANGUAGE_MODEL_FILES,
+)
 WITH_LM = {"processor_class": "Wav2Vec2ProcessorWithLM"}
 
 
@@ -39,8 +53,10 @@ def write_huggingface(
 
     with_language_model: for `Wav2Vec2ProcessorWithLM`, whose files are written beside.
 
-    Raises CheckpointError for weights that transformers has no place for, OSError.
+    Raises CheckpointError for weights that transformers has no place for, and as `refuse_others`
+    does; OSError.
     """
+    refuse_others(checkpoint, folder, with_language_model=with_language_model)
     kind, weights = _their_weights(checkpoint)
     config = {"architectures": [kind], **_their_config(checkpoint.config)}
     files = {"config.json": config, "preprocessor_config.json": _preprocessor(checkpoint.config)}
@@ -64,6 +80,22 @@ def write_huggingface(
             beside.write_text(text, encoding="utf-8")
         beside = renames.enter_context(whole_file(folder / "model.safetensors"))
         save_tensors(beside, weights, {"format": "pt"})
+
+
+def refuse_others(checkpoint: Checkpoint, folder: Path, *, with_language_model: bool) -> None:
+    """Raise CheckpointError for a folder with files that would be read beside those written.
+
+    They are another model's. Files that are written anew are replaced, and others do no harm.
+    """
+    written = ["vocab.json", "tokenizer_config.json"] if checkpoint.labels is not None else []
+    written += LANGUAGE_MODEL_FILES if with_language_model else []
+    found = {path.name for pattern in READ_BESIDE for path in folder.glob(pattern)}
+    others = sorted(found.difference(written))
+    if others:
+        raise CheckpointError(
+            f"{folder} holds {others[0]} of another model, which would be read with what is "
+            "written: name another folder, or delete the files in it first."
+        )
 
 
 def decoder_alphabet(checkpoint: Checkpoint) -> list[str]:

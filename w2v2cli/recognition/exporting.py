@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lm.ngram.arpa import read_unigrams
-from lm.ngram.carried import read_words, write_carried
+from lm.ngram.carried import ATTRIBUTES, read_words, write_carried
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
 from models.checkpoint import Checkpoint
-from models.importers.huggingface_writing import decoder_alphabet, write_huggingface
+from models.importers.huggingface_writing import (
+    decoder_alphabet,
+    refuse_others,
+    write_huggingface,
+)
 from storage.whole import write_whole
 from w2v2cli.data.hub import LANGUAGE_MODEL
 from w2v2cli.data.locations import LmLocation, ModelLocation
@@ -34,8 +38,9 @@ def export(
     note: called with a sentence about them.
 
     Raises UsageError for a language model that pyctcdecode cannot use, ValueError for a checkpoint
-    that cannot be written, OSError.
+    that cannot be written and for a folder with files of another model, OSError.
     """
+    refuse_others(checkpoint, folder, with_language_model=lm is not None)
     if lm is not None and lm.path is not None:
         if lm.kind == "transformer" or checkpoint.labels is None:
             raise UsageError(
@@ -44,7 +49,8 @@ def export(
             )
         labels = decoder_alphabet(checkpoint)
         vocabulary = Vocabulary.from_metadata(checkpoint.labels, checkpoint.metadata)
-        weights = Weighing(model, lm).weights(None, note)
+        changed_in = f"{folder / LANGUAGE_MODEL / ATTRIBUTES} keeps them, in pyctcdecode's units"
+        weights = Weighing(model, lm, changed_in=changed_in).weights(None, note)
         words = _words(lm, vocabulary)
         write_carried(folder / LANGUAGE_MODEL, lm.path, words, weights)
         alphabet = {"labels": labels, "is_bpe": False}

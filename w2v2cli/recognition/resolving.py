@@ -246,6 +246,8 @@ class Weighing:
     """What the options' names begin with."""
     beam: int | None = None
     """Hypotheses that this search keeps after each frame; told where tuning kept others."""
+    changed_in: str | None = None
+    """Where weights are changed, for a sentence; None: by options of the command."""
 
     def starting(self, note: Callable[[str], None]) -> DecodingWeights:
         """The given weights; for those that are missing the ones before any tuning.
@@ -297,7 +299,8 @@ class Weighing:
         values = _listed([f"{SPOKEN[name]} {getattr(weights, name):g}" for name in counting])
         flags = _listed([f"--{self.prefix}{name.replace('_', '-')}" for name in counting])
         override = "override them" if len(counting) > 1 else "overrides it"
-        note(f"Note: {values}, {source}; {flags} {override}.")
+        change = self.changed_in or f"{flags} {override}"
+        note(f"Note: {values}, {source}; {change}.")
 
     def _filled(self, others: DecodingWeights) -> DecodingWeights:
         given = {

@@ -12,9 +12,9 @@ from lm.decoding import DecodingWeights
 from lm.ngram.arpa import write_arpa
 from lm.ngram.carried import read_carried, write_carried
 from lm.ngram.kneser_ney import count_ngrams, estimate
-from models.checkpoint import Checkpoint
+from models.checkpoint import Checkpoint, CheckpointError
 from models.config import tiny
-from models.wav2vec2 import Wav2Vec2ForCTC
+from models.wav2vec2 import Wav2Vec2, Wav2Vec2ForCTC
 from w2v2cli.data.locations import LmLocation, ModelLocation, resolve_lm
 from w2v2cli.errors import UsageError
 from w2v2cli.recognition.exporting import export
@@ -117,3 +117,34 @@ def test_other_languages_models_and_kinds(model, arpa, tmp_path):
     with pytest.raises(ValueError, match="The blank is '-', but another label has the name <pad>"):
         export(model, taken, new, LmLocation("words", arpa, None))
     assert not new.exists()
+
+
+def test_what_another_model_left_in_the_folder_is_never_read_with_it(model, arpa, tmp_path):
+    """transformers 5 writes processor_config.json, which counts before what is written here."""
+    made = checkpoint(LABELS["published"][0], {})
+    folder = tmp_path / "written"
+    lm = LmLocation("words.arpa", arpa, None)
+    for _ in range(2):  # its own files are replaced
+        export(model, made, folder, lm)
+    with pytest.raises(CheckpointError, match=r"holds alphabet\.json of another model"):
+        export(model, made, folder)
+    pretrained = Checkpoint(tiny(), Wav2Vec2(tiny()).state_dict(), None)
+    for name in ("processor_config.json", "adapter.tur.safetensors", "special_tokens_map.json"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("{}")
+        with pytest.raises(CheckpointError, match=f"holds {name} of another model"):
+            export(model, made, tmp_path / name, lm)
+        assert [path.name for path in (tmp_path / name).iterdir()] == [name]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "README.md").write_text("mine")
+    export(model, made, tmp_path / "other")
+    with pytest.raises(CheckpointError, match=r"holds tokenizer_config\.json of another model"):
+        export(model, pretrained, tmp_path / "other")
+
+
+def test_a_note_on_the_weights_names_no_option_that_the_export_lacks(model, arpa, tmp_path):
+    lm = LmLocation("words.arpa", arpa, None, weights=DecodingWeights(1.5, 0.25))
+    notes = []
+    export(model, checkpoint(*LABELS["published"]), tmp_path / "written", lm, notes.append)
+    assert len(notes) == 1 and "LM weight 1.5 and word score 0.25" in notes[0]
+    assert "--" not in notes[0] and "attrs.json" in notes[0]
