@@ -25,6 +25,9 @@ COUNTS = (
     "adapter_kernel",
     "adapter_stride",
 )
+# Far above every published network, and few enough to be built (XLS-R 2B: 48 blocks, width 1920).
+MOST_LAYERS = 1000
+LARGEST = 1_000_000
 PROBABILITIES = (
     "dropout",
     "attention_dropout",
@@ -140,6 +143,11 @@ class Wav2Vec2Config:
                 "conv_layers needs (channels, kernel, stride) of at least 1, "
                 f"got {self.conv_layers}"
             )
+        if len(self.conv_layers) > MOST_LAYERS or max(map(max, self.conv_layers)) > LARGEST:
+            raise ValueError(
+                f"conv_layers has at most {MOST_LAYERS} layers with numbers of at most {LARGEST}, "
+                f"got {len(self.conv_layers)} with {max(map(max, self.conv_layers))}"
+            )
         if self.conv_norm not in ("group", "layer"):
             raise ValueError(f"conv_norm is 'group' or 'layer', got {self.conv_norm!r}")
         if self.norm_order not in ("post", "pre"):
@@ -152,6 +160,7 @@ class Wav2Vec2Config:
         for name in COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        self._refuse_absurd()
         for name in PROBABILITIES:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is from 0 to below 1, got {getattr(self, name):g}")
@@ -166,6 +175,16 @@ class Wav2Vec2Config:
                 f"codebook_width {self.codebook_width} cannot be divided by "
                 f"codebooks {self.codebooks}"
             )
+
+    def _refuse_absurd(self) -> None:
+        """Raise ValueError for sizes that no network has and that no memory would hold.
+
+        They come from damaged files: layers are built before any weight is compared with them.
+        """
+        for name in (*COUNTS, "codebooks", "attention_adapter", "adapter_width"):
+            most = MOST_LAYERS if name.endswith("layers") else LARGEST
+            if (value := getattr(self, name)) > most:
+                raise ValueError(f"{name} must be at most {most}, got {value}")
 
     @property
     def output_width(self) -> int:

@@ -47,6 +47,13 @@ def test_parameter_counts_are_those_of_the_published_models(preset, millions):
         ({"conv_layers": ()}, "conv_layers needs"),
         ({"attention_adapter": 16}, "goes with norm_order 'pre', got 16 with 'post'"),
         ({"adapter_stride": 0}, "adapter_stride must be at least 1, got 0"),
+        ({"adapter_layers": 10**9}, "adapter_layers must be at most 1000, got 1000000000"),
+        ({"num_layers": 10**12}, "num_layers must be at most 1000, got 1000000000000"),
+        ({"width": 768 * 10**9}, "width must be at most 1000000, got 768000000000"),
+        ({"attention_adapter": 10**9, "norm_order": "pre"}, "attention_adapter must be at most"),
+        ({"codebooks": 10**9, "codebook_width": 10**9}, "codebook_width must be at most"),
+        ({"conv_layers": ((512, 10**9, 5),)}, "numbers of at most 1000000, got 1 with 1000000000"),
+        ({"conv_layers": ((1, 1, 1),) * 1001}, "at most 1000 layers .*, got 1001 with 1"),
         ({"codebooks": 3}, "codebook_width 256 cannot be divided by codebooks 3"),
     ],
 )

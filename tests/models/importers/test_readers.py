@@ -298,6 +298,9 @@ FOLDER_DAMAGE = {
         b'{"model_type": "wav2vec2", "conv_dim": [1]}',
         b'{"model_type": "wav2vec2", "conv_kernel": 3}',
         b'{"model_type": "wav2vec2", "num_attention_heads": 7}',
+        b'{"model_type": "wav2vec2", "add_adapter": true, "num_adapter_layers": 1000000000}',
+        b'{"model_type": "wav2vec2", "num_hidden_layers": 1000000000}',
+        b'{"model_type": "wav2vec2", "num_conv_pos_embeddings": 1e300}',
     ],
     "vocab.json": [
         b"{", b"\xff", b"[]", b'{"a": "b"}', b'{"a": -1}', b'{"a": 10000000000}', b"{}",
