@@ -18,6 +18,9 @@ from w2v2cli.processes import Ranks
 # The other ranks wait while one writes a checkpoint or finishes its part of a validation.
 TIMEOUT = timedelta(minutes=30)
 
+# What Gloo says where another process has gone. With NCCL, torchrun ends those that are left.
+LEFT_ALONE = ("Connection closed by peer", "Connection reset by peer")
+
 MadeT = TypeVar("MadeT")
 
 
@@ -86,11 +89,6 @@ class Collectives:
 
         return read
 
-    def wait(self) -> None:
-        """Return once every rank has called this."""
-        if self.world > 1:
-            dist.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
-
     def everyone(self, value: object) -> list[object]:
         """Return the value of every rank, in order of rank."""
         gathered: list[object] = [value] * self.world
@@ -119,6 +117,15 @@ class Collectives:
                 failure.told = True
             raise failure
         return cast(MadeT, made)
+
+    def after_first(self, make: Callable[[], MadeT]) -> MadeT:
+        """Return what `make` returns on this rank; the others call it when the first has.
+
+        Raises on every rank, as `from_first`, what it raises on the first.
+        """
+        made: list[MadeT] = []
+        self.from_first(lambda: made.append(make()))
+        return made[0] if made else make()
 
     def state_from_first(self, make: Callable[[], Any]) -> Any:
         """As `from_first`, for dicts and lists that hold large tensors: these are not pickled.
@@ -182,7 +189,8 @@ def joined(device: torch.device) -> Iterator[Collectives]:
     """Join the processes that torchrun started, and leave them at the end; alone without torchrun.
 
     With `device` a GPU, each process gets the GPU of its local rank. Raises UsageError when the
-    environment describes no possible ranks or this machine has fewer GPUs than processes.
+    environment describes no possible ranks or this machine has fewer GPUs than processes, UserError
+    when another process ends while this one waits for it.
     """
     ranks = Ranks.from_environment()
     if not ranks.several:
@@ -201,5 +209,11 @@ def joined(device: torch.device) -> Iterator[Collectives]:
         dist.init_process_group("gloo", timeout=TIMEOUT)
     try:
         yield Collectives(ranks, device)
+    except RuntimeError as error:
+        if not any(words in str(error) for words in LEFT_ALONE):
+            raise
+        raise UserError(
+            f"Rank {ranks.rank} ends, since another process of the run has ended."
+        ) from None
     finally:
         dist.destroy_process_group()

@@ -131,11 +131,7 @@ class Loop(Generic[BatchT, DrawnT]):
             phases=self.task.phases,
             validation=self.task.validation_work,
         )
-        log = (
-            MetricLog(self.folder, self.position.update, self.tensorboard)
-            if self.collectives.first
-            else nullcontext()
-        )
+        log = self.collectives.after_first(self._log)
         before: Queued[BatchT] | None = None  # not read yet
         with log, closing(self.stream.steps(self.position)) as steps:
             while self.position.update < updates and not self._over:
@@ -156,6 +152,11 @@ class Loop(Generic[BatchT, DrawnT]):
                 f"Stopped early, after update {self.position.update}: {self._waited} validations "
                 f"in a row brought no better {self.task.judged_by} than {self.best:.4g}."
             )
+
+    def _log(self) -> MetricLog | nullcontext[None]:
+        if not self.collectives.first:
+            return nullcontext()
+        return MetricLog(self.folder, self.position.update, self.tensorboard)
 
     def _validate_and_save(self, stop: bool, metrics: dict[str, float], pace: Pace) -> None:
         """Validate and save where it is time; add what a validation finds to `metrics`."""

@@ -160,20 +160,22 @@ def train(
             exact_float32()
         else:
             keep_freed_memory()
-        with callbacks.tracking(folder, config, collectives.first) as on_progress:
-            loop = Loop(
-                network=network.to(collectives.device),
-                task=task,
-                config=config,
-                stream=stream,
-                collectives=collectives,
-                folder=folder,
-                on_progress=on_progress,
-                warn=callbacks.warn,
-                note=callbacks.note,
-                tensorboard=tensorboard,
-            )
-            return loop.run()
+        on_progress = collectives.after_first(
+            lambda: held.enter_context(callbacks.tracking(folder, config, collectives.first))
+        )
+        loop = Loop(
+            network=network.to(collectives.device),
+            task=task,
+            config=config,
+            stream=stream,
+            collectives=collectives,
+            folder=folder,
+            on_progress=on_progress,
+            warn=callbacks.warn,
+            note=callbacks.note,
+            tensorboard=tensorboard,
+        )
+        return loop.run()
 
 
 def make_folder(folder: Path) -> None:
@@ -194,19 +196,20 @@ def settled(
     A run keeps the precision that it began with; a new one takes `chosen_precision`'s for the
     device of the first rank, on all ranks. Raises UserError where the settings are damaged.
     """
-    precision: object = config.precision
-    reason = ""
-    if config.precision == "auto" and collectives.first:
-        before = _kept_settings(folder) or {}
-        precision, reason = before.get("precision"), " (auto; this run began with it)"
-        if precision not in DTYPES:
-            precision = chosen_precision(collectives.device, training=True)
-            reason = f" (auto, on {collectives.device})"
+
+    def chosen() -> tuple[Precision, str]:
+        before = (_kept_settings(folder) or {}).get("precision")
+        if before in DTYPES:
+            return cast(Precision, before), " (auto; this run began with it)"
+        found = chosen_precision(collectives.device, training=True)
+        return found, f" (auto, on {collectives.device})"
+
+    precision, reason = config.precision, ""
     if config.precision == "auto":
-        precision = collectives.everyone(precision)[0]
+        precision, reason = collectives.from_first(chosen)
     if collectives.first:
         note(f"Precision: {precision}{reason}.")
-    return replace(config, precision=cast(Precision, precision))
+    return replace(config, precision=precision)
 
 
 def holds_run(folder: Path) -> bool:

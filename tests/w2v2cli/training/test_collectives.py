@@ -57,6 +57,51 @@ def test_what_the_first_rank_finds_or_fails_at_is_the_same_on_all():
     assert result.stderr.count("Error: All states are damaged.") == 1
 
 
+LEFT = """
+import torch
+from w2v2cli.errors import UserError, exits
+from w2v2cli.training.collectives import joined
+
+made = []
+
+def make():
+    made.append(len(made))
+    return "made"
+
+def fail():
+    made.append("by this rank")
+    raise UserError("The checkpoint lacks weights.")
+
+with exits(), joined(torch.device("cpu")) as ranks:
+    assert ranks.after_first(make) == "made" and made == [0]
+    try:
+        ranks.after_first(fail)
+    except UserError:
+        assert (made == [0, "by this rank"]) == ranks.first
+    if not ranks.first:
+        raise UserError("None of its recordings can be read.")
+    ranks.total(torch.zeros(1))
+"""
+
+
+def test_a_rank_that_another_leaves_alone_says_so_in_a_sentence():
+    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--no-python"]
+    port = ["--master-port", str(randint(20_000, 60_000))]
+    result = subprocess.run(
+        [sys.executable, "-m", *launcher, *port, sys.executable, "-c", LEFT],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    told = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert sorted(told) == [
+        "Error: None of its recordings can be read.",
+        "Error: Rank 0 ends, since another process of the run has ended.",
+    ]
+    assert "[rank0]: Traceback" not in result.stderr
+
+
 def test_one_process_makes_it_itself():
     alone = Collectives(Ranks(), torch.device("cpu"))
     kept = {"w": torch.zeros(3)}

@@ -210,8 +210,8 @@ def test_auto_asks_the_device_once_and_a_run_keeps_what_it_began_with(run, instr
 def test_all_ranks_take_the_precision_of_the_first(tmp_path, instructions):
     @dataclass(frozen=True)
     class Second(Collectives):
-        def everyone(self, value):
-            return ["bf16", value]
+        def from_first(self, make):
+            return "bf16", " (auto, on cpu)"
 
     instructions()
     notes = []

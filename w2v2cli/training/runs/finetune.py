@@ -341,7 +341,7 @@ class _Job:
         ranks = collectives.ranks
         with self.validation.searches(self.model, vocabulary, ranks, callbacks) as pool:
             task = Finetuning(config, start, vocabulary, held_out, pool, metadata)
-            network = build(start, config, vocabulary)
+            network = collectives.after_first(lambda: build(start, config, vocabulary))
             stream = audio_stream(config, learned, collectives)
             parts = collectives.from_first(lambda: self._parts(vocabulary))
             outcome = train(

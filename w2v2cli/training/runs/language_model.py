@@ -163,12 +163,9 @@ class _Job:
         note: Callable[[str], None],
     ) -> TokenShards:
         """The words of texts as numbers on disk, which the first rank makes and the others read."""
-        if not ranks.first:
-            ranks.wait()
-        made = build_shards(files, dictionary, home() / "text", self.reading, on_progress=note)
-        if ranks.first:
-            ranks.wait()
-        return made
+        return ranks.after_first(
+            lambda: build_shards(files, dictionary, home() / "text", self.reading, on_progress=note)
+        )
 
 
 def _part(files: Sequence[Path], words: TokenShards) -> Mapping[str, str]:

@@ -129,7 +129,7 @@ class _Job:
         config = settled(self.config, self.folder, collectives, callbacks.note)
         if collectives.first:
             self._describe(callbacks.note, collectives.world)
-        network = build(config, self.start)
+        network = collectives.after_first(lambda: build(config, self.start))
         validation = reading_of(config).epoch(self.held_out, 0)
         task = Pretraining(config, validation, self.metadata, self.start)
         outcome = train(
