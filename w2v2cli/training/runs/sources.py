@@ -241,6 +241,11 @@ def unlabelled_recordings(
                 f"{shortest_seconds:g} s."
             )
         held_out, _ = unlabelled(other, shortest)
+        if not len(held_out):
+            raise UserError(
+                f"No recording is left to validate on: all of {valid} (--valid) are shorter than "
+                f"{shortest_seconds:g} s."
+            )
         return every, held_out, left_out
     every, left_out = unlabelled(source, shortest)
     train, held_out = _divided_unlabelled(every, note)

@@ -12,6 +12,7 @@ from w2v2cli.data.corpora.held_out import split_of
 from w2v2cli.data.dataset import labelled
 from w2v2cli.data.recordings import FileRecordings
 from w2v2cli.data.utterance import Utterance
+from w2v2cli.errors import UserError
 from w2v2cli.training.config import changed
 from w2v2cli.training.recipes import FINETUNING, PRETRAINING
 from w2v2cli.training.runs.finetune import finetune, finetuning_dry_run, longest
@@ -79,6 +80,15 @@ def test_pretraining_holds_out_a_recording_however_often_it_is_read(tmp_path):
     assert len(ids[1]) == len(held_out) == 8 and not ids[0] & ids[1]
     assert len(train) == 3 * 22
     assert "by chance, since not every speaker is known" in notes[0]
+
+
+def test_a_corpus_too_short_to_validate_on_is_refused_before_the_run(tmp_path):
+    """The first validation divided by no masked steps."""
+    recording(tmp_path / "train" / "a.wav", 3.0)
+    recording(tmp_path / "valid" / "b.wav", 1.0, seed=1)
+    names = [str(tmp_path / "train")], None, str(tmp_path / "valid"), None
+    with pytest.raises(UserError, match="left to validate on: all of .* shorter than 2 s"):
+        unlabelled_recordings(*names, 2.0)
 
 
 def test_a_dry_run_tells_what_is_held_out(speakers):
