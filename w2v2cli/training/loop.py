@@ -158,14 +158,16 @@ class Loop(Generic[BatchT, DrawnT]):
             return nullcontext()
         return MetricLog(self.folder, self.position.update, self.tensorboard)
 
-    def _validate_and_save(self, stop: bool, metrics: dict[str, float], pace: Pace) -> None:
-        """Validate and save where it is time; add what a validation finds to `metrics`."""
-        due = self._due(self.config.validate_every)
-        if due:
+    def _validate_if_due(self, metrics: dict[str, float], pace: Pace) -> None:
+        """Validate where it is time, and add what is found to `metrics`."""
+        if self._due(self.config.validate_every):
             with self._memory_errors(None):
                 metrics |= self._validate()
             pace.validated()
-        if due or stop or self._due(self.config.save_every):
+
+    def _save_if_due(self, stop: bool, pace: Pace) -> None:
+        """Save where it is time, after each validation, and before the run stops."""
+        if stop or self._pauses:
             self._save()
             pace.saved()
 
@@ -183,14 +185,19 @@ class Loop(Generic[BatchT, DrawnT]):
     ) -> bool:
         """Read and report an update; validate and save if it is the last one queued.
 
-        Returns whether to stop: as `stop`, or if a rank was asked to when the update began.
+        The log has an update before a state does: a killed run then lacks no line, and lines after
+        its state are dropped. Returns whether to stop: as `stop`, or if a rank was asked to when
+        the update began.
         """
         metrics, asked = self._read(queued)
         stop = stop or asked
         pace.updated(queued.after.update, metrics["amount"])
-        if queued.after.update == self.position.update:
-            self._validate_and_save(stop, metrics, pace)
+        last = queued.after.update == self.position.update
+        if last:
+            self._validate_if_due(metrics, pace)
         self._report(queued.after, metrics, log, pace)
+        if last:
+            self._save_if_due(stop, pace)
         return stop
 
     @contextmanager

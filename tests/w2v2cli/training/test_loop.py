@@ -139,6 +139,26 @@ def test_a_run_interrupted_anywhere_goes_on_to_the_same_weights(tmp_path):
     ]
 
 
+def test_a_run_killed_as_soon_as_it_has_saved_lacks_no_line_of_its_log(tmp_path, monkeypatch):
+    save = StateFolder.save
+
+    def save_and_die(self, state, update):
+        save(self, state, update)
+        if update == 4:
+            raise KeyboardInterrupt
+
+    for lag in (False, True):
+        folder = tmp_path / str(lag)
+        run = loop(folder, 10, save_every=4)
+        run.lag = lag
+        monkeypatch.setattr(StateFolder, "save", save_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            run.run()
+        monkeypatch.undo()
+        loop(folder, 10, save_every=4).run()
+        assert [row["update"] for row in lines(folder)] == list(range(1, 11))
+
+
 def test_accumulating_equals_one_batch_of_all(tmp_path):
     """The loss is spread over everything in the update, not over each micro-batch."""
 
@@ -281,7 +301,7 @@ def test_a_run_without_a_better_validation_ends_when_its_patience_does(tmp_path)
 
 def test_patience_is_the_same_across_a_restart(tmp_path):
     first = loop(tmp_path, 30, Means([2.0, 2.5], []), validate_every=2, patience=3)
-    first.on_progress = fail_at(4)
+    first.on_progress = fail_at(5)
     with pytest.raises(InterruptedError):
         first.run()
     last = loop(tmp_path, 30, Means([2.5, 2.5, 1.0], []), validate_every=2, patience=3)
