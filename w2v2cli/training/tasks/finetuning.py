@@ -309,14 +309,22 @@ class Finetuning:
 
         See `Task`.
         """
-        rate = metrics.get(self.judged_by.removesuffix("_lm"))
+        if metrics.get("valid_loss") is not None:
+            told = self._watch_validation(metrics)
+            if told is not None:
+                return told
         if metrics.get("unspelled"):
             return "unspelled", (
                 f"Update {metrics['update']:.0f} has {metrics['unspelled']:.0f} utterances with "
                 "more labels than the network gives frames, so they teach nothing: leave them "
                 "out, or play them slower (`speeds`)."
             )
-        if rate is None or "valid_loss" not in metrics:
+        return None
+
+    def _watch_validation(self, metrics: Mapping[str, float]) -> tuple[str, str] | None:
+        """Warn of a run that writes nothing, and of a loss that rises."""
+        rate = metrics.get(self.judged_by.removesuffix("_lm"))
+        if rate is None:
             return None
         run = self.run
         began = max(run.head_only_updates, run.schedule.warmup * run.schedule.updates)
@@ -339,9 +347,9 @@ class Finetuning:
             return None
         return "overconfident", (
             f"Validation loss rises ({losses[0]:.3g} to {losses[2]:.3g}) while the error rate "
-            f"falls ({rates[0]:.2%} to {rates[2]:.2%}): the network grows too sure of its "
-            "as it does on little data. The best checkpoint is chosen by the error rate; wider "
-            "masks (`mask`) or fewer updates may help a search with a language model."
+            f"falls ({rates[0]:.2%} to {rates[2]:.2%}): the network grows too sure of "
+            "itself, as it does on little data. The best checkpoint is chosen by the error rate; "
+            "wider masks (`mask`) or fewer updates may help a search with a language model."
         )
 
 

@@ -229,3 +229,11 @@ def test_a_loss_that_rises_while_errors_fall_is_told():
     task, _ = finetuning()
     told = [task.watch(validated(i * 500, *row)) for i, row in enumerate(rising, 1)]
     assert "rises (1 to 1.2) while the error rate falls (30.00% to 27.00%)" in told[2][1]
+    assert "too sure of itself, as it does on little data." in told[2][1]
+
+
+def test_labels_without_room_do_not_hide_what_a_validation_shows():
+    task, _ = finetuning(head_only_updates=0)
+    assert task.watch({"update": 400, "unspelled": 2.0})[0] == "unspelled"
+    told = task.watch({**validated(5000, 3.0, 1.0, blanks=1.0), "unspelled": 2.0})
+    assert told[0] == "silent"
