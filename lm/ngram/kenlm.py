@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import re
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,11 @@ import numpy as np
 from lm.language_model import LanguageModelError
 from lm.ngram.arpa import read_ngrams, read_unigrams
 
+BINARY_START = b"mmap lm http://kheafield.com/code format version 5\n"
+# After that line, padded to 56 bytes, and 32 of numbers that tell the machine: order, a float, the
+# kind of model, whether the words are at the end of the file, a version; then the counts.
+PARAMETERS = struct.Struct("<88xB3xfI?3xIQ")
+SPECIALS = frozenset(["<s>", "</s>", "<unk>", "<UNK>"])
 ARPA_NAMES = (".arpa", ".arpa.gz")
 LONGEST_REASON = 160  # characters; KenLM quotes lines of the file, of any length
 
@@ -82,6 +89,48 @@ class NgramLM:
 def is_arpa(path: Path) -> bool:
     """Whether a file has the name of an ARPA file: `.arpa` or `.arpa.gz`."""
     return path.name.endswith(ARPA_NAMES)
+
+
+def listed_words(path: Path) -> list[str]:
+    """The words of an ARPA file or of a binary file of KenLM, without <s>, </s> and <unk>.
+
+    Raises LanguageModelError for a binary file that does not list them, and as `read_unigrams`
+    does; OSError.
+    """
+    with path.open("rb") as file:
+        binary = file.read(len(BINARY_START)) == BINARY_START
+    if not binary:
+        return read_unigrams(path)
+    words = binary_words(path)
+    if words is None:
+        raise LanguageModelError(
+            f"{path} was built without its words: give them by --lexicon, a line for each word and "
+            "its spelling, or give the ARPA file that it was built from."
+        )
+    return words
+
+
+def binary_words(path: Path) -> list[str] | None:
+    """The words that KenLM's build_binary writes at the end of a file, without <s>, </s>, <unk>.
+
+    None where it wrote none (it can be told so), and for a file that is not of this format.
+    Raises OSError.
+    """
+    with path.open("rb") as file:
+        head = file.read(PARAMETERS.size)
+        if len(head) < PARAMETERS.size or not head.startswith(BINARY_START):
+            return None
+        _, _, _, has_words, _, count = PARAMETERS.unpack(head)
+        if not has_words:
+            return None
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            # <unk> is the first one, and the end of the last word is that of the file.
+            start = content.rfind(b"<unk>\0")
+            ending = content[start:] if start >= 0 else b""
+    words = ending.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    if not ending.endswith(b"\0") or len(words) != count:
+        return None
+    return [word for word in words if word not in SPECIALS]
 
 
 def check_file(path: Path) -> None:

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Literal
 
 from lm.decoding import DecodingWeights
+from lm.language_model import LanguageModelError
 from lm.ngram.arpa import ArpaError, unigrams
 from lm.ngram.carried import ATTRIBUTES, read_carried
+from lm.ngram.kenlm import binary_words, listed_words
 from lm.text.pieces import MARK
 from lm.text.vocabulary import ENGLISH, Vocabulary
 from models.importers.labels import quick_outputs
@@ -112,7 +114,7 @@ class LmLocation:
     path: Path | None
     """The file that holds it."""
     lexicon: Path | None
-    """File of words and spellings; None spells an ARPA file's own words by their characters."""
+    """File of words and spellings; None spells the n-grams' own words by their characters."""
     kind: LmKind = "arpa"
     """Format of the file at `path`."""
     words: Path | None = None
@@ -236,8 +238,8 @@ def resolve_lm(
         return _own_lm(model, lexicon, on_progress)
     if name not in LM_NAMES:
         found = _lm_in(Path(name).expanduser(), name, lexicon)
-        if found.kind == "arpa" and lexicon is None:
-            found = replace(found, symbols=_over_symbols(found.path, model, vocabulary))
+        if found.kind != "transformer" and lexicon is None:
+            found = replace(found, symbols=_over_symbols(found, model, vocabulary))
         return found
     owner, _, what = name.rpartition("-")
     if model.family is None and (lexicon is None or not owner):
@@ -275,15 +277,21 @@ def _check_alphabet(name: str, model: ModelLocation, vocabulary: Vocabulary | No
         )
 
 
-def _over_symbols(path: Path | None, model: ModelLocation, vocabulary: Vocabulary | None) -> bool:
-    """Whether an ARPA file is a model of the acoustic model's symbols, not of words."""
-    assert path is not None
+def _over_symbols(lm: LmLocation, model: ModelLocation, vocabulary: Vocabulary | None) -> bool:
+    """Whether an n-gram model is one of the acoustic model's symbols, not of words.
+
+    Raises UsageError for a binary file of KenLM that does not list its words.
+    """
+    assert lm.path is not None
+    words = unigrams if lm.kind == "arpa" else listed_words  # an ARPA file is read up to a word
     try:
-        if any(len(word) > LONGEST_SYMBOL and MARK not in word for word in unigrams(path)):
+        if any(len(word) > LONGEST_SYMBOL and MARK not in word for word in words(lm.path)):
             return False  # as every model of words has some, the acoustic model is seldom read
-        return (vocabulary or vocabulary_in(model)).are_symbols(unigrams(path))
+        return (vocabulary or vocabulary_in(model)).are_symbols(words(lm.path))
     except ArpaError as error:
         raise UserError(str(error)) from error
+    except LanguageModelError as error:
+        raise UsageError(str(error)) from error
 
 
 def vocabulary_in(model: ModelLocation) -> Vocabulary:
@@ -324,7 +332,7 @@ def _own_lm(model: ModelLocation, lexicon: Path | None, on_progress: OnProgress)
         raise UserError(f"{error.filename or folder} cannot be read: {error.strerror}.") from None
     words = None if lexicon is not None else carried.unigrams
     kind: LmKind = "arpa" if _lists_words(carried.path) else "kenlm"
-    if kind == "kenlm" and lexicon is None and words is None:
+    if kind == "kenlm" and lexicon is None and words is None and not binary_words(carried.path):
         raise UsageError(
             f"{carried.path} does not list its words as an ARPA file does, and unigrams.txt beside "
             "it is empty: give them by --lexicon."
@@ -346,10 +354,6 @@ def _lm_in(path: Path, name: str, lexicon: Path | None) -> LmLocation:
         return LmLocation(name, path, lexicon, "transformer")
     if _lists_words(path):
         return LmLocation(name, path, lexicon, "arpa")
-    if lexicon is None:
-        raise UsageError(
-            f"{name} does not list its words as an ARPA file does: give them by --lexicon."
-        )
     return LmLocation(name, path, lexicon, "kenlm")
 
 

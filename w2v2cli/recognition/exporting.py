@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lm.ngram.arpa import read_unigrams
 from lm.ngram.carried import ATTRIBUTES, read_words, write_carried
+from lm.ngram.kenlm import listed_words
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
 from models.checkpoint import Checkpoint
@@ -63,5 +63,5 @@ def _words(lm: LmLocation, vocabulary: Vocabulary) -> Sequence[str]:
     if lm.lexicon is not None:
         return list(Lexicon.read(lm.lexicon, vocabulary).spellings)
     assert lm.path is not None
-    words = read_unigrams(lm.path) if lm.words is None else read_words(lm.words)
+    words = listed_words(lm.path) if lm.words is None else read_words(lm.words)
     return list(Lexicon.from_words(words, vocabulary).spellings)

@@ -17,7 +17,7 @@ from lm.language_model import UNK
 from lm.native.library import is_built
 from lm.ngram.arpa import read_unigrams
 from lm.ngram.carried import read_words
-from lm.ngram.kenlm import check_file
+from lm.ngram.kenlm import check_file, listed_words
 from lm.search.flat_lexicon import FlatLexicon, kept_lexicon
 from lm.search.setup import SearchError, prepare
 from lm.text.lexicon import Lexicon
@@ -149,7 +149,7 @@ def _flashlight(spec: SearchSpec, warn: Warn) -> Search:
 
 
 def _lexicon(spec: SearchSpec, warn: Warn) -> FlatLexicon | Lexicon | None:
-    """The spellings of `spec`: of its lexicon file, else of its words or an ARPA file's.
+    """The spellings of `spec`: of its lexicon file, else of its words or the n-gram file's.
 
     None where the search is over symbols, or the words are a Transformer's. With a cache they are
     kept in it, and read from it the next time.
@@ -166,7 +166,7 @@ def _lexicon(spec: SearchSpec, warn: Warn) -> FlatLexicon | Lexicon | None:
             return Lexicon.read(listed, vocabulary)
         if spec.words is not None:
             return Lexicon.from_words(read_words(spec.words), vocabulary)
-        return Lexicon.from_words(read_unigrams(source), vocabulary)
+        return Lexicon.from_words(listed_words(source), vocabulary)
 
     if listed is None:
         check_file(source)
