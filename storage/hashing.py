@@ -6,13 +6,14 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from storage.home import home
 from storage.whole import write_whole
 
 BLOCK = 1 << 20  # bytes read at a time
+HELD = "checked"  # what the note of a check that held says
 REMEMBERED = 1 << 20  # bytes; hashing a smaller file is as fast as looking its hash up
 
 
@@ -55,6 +56,29 @@ def remembered_hash(path: Path) -> str:
             note.parent.mkdir(parents=True, exist_ok=True)
             write_whole(note, digest)
     return digest
+
+
+def remembered_check(path: Path, check: Callable[[Path], bool]) -> bool:
+    """Whether `check` holds for a file; a large file that has not changed is not checked again.
+
+    A file counts as changed when its path, inode, size or time of content has changed. Unlike
+    `remembered_hash` this leaves out the time of status, which a noted read changes. Notes are kept
+    as those of hashes are, and only of checks that held. Raises OSError as `check` does.
+    """
+    status = path.stat()
+    if status.st_size < REMEMBERED:
+        return check(path)
+    numbers = (status.st_ino, status.st_size, status.st_mtime_ns)
+    note = home() / "hashes" / hash_of(HELD, str(path.resolve()), *map(str, numbers))
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if note.read_text() == HELD:
+            return True
+    if not check(path):
+        return False
+    with contextlib.suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(note, HELD)
+    return True
 
 
 def _identity(path: Path) -> str:

@@ -14,10 +14,7 @@
 namespace w2v2 {
 namespace {
 
-constexpr char kMagic[8] = {'w', '2', 'v', '2', 'l', 'm', '0', '1'};
-// log10 p of unknown words in a model without <unk>, as in KenLM.
-constexpr float kMissingUnknown = -100.0f;
-constexpr int kLongest = 15;  // words in an n-gram
+constexpr char kMagic[8] = {'w', '2', 'v', '2', 'l', 'm', '0', '2'};
 constexpr uint64_t kMostSlots = uint64_t(1) << 33;
 
 uint64_t slots_for(uint64_t count) {
@@ -87,6 +84,21 @@ bool parse_number(std::string_view text, float* value) {
   return true;
 }
 
+bool is_power_of_two(uint64_t number) { return number != 0 && (number & (number - 1)) == 0; }
+
+// Whether a header can be that of a file of `size` bytes: no part ends outside of it.
+bool can_be(const Header& h, uint64_t size) {
+  for (const uint64_t count : {h.arc_slots, h.states, h.words, h.word_slots, h.text_bytes})
+    if (count > size) return false;  // so the sizes of the parts do not overflow
+  uint64_t sizes[6], end = padded(sizeof(Header));
+  part_sizes(h, sizes);
+  for (const uint64_t bytes : sizes) end += padded(bytes);
+  return std::memcmp(h.magic, kMagic, sizeof kMagic) == 0 && end == size &&
+         is_power_of_two(h.arc_slots) && is_power_of_two(h.word_slots) &&
+         h.arc_probes <= h.arc_slots && h.word_probes <= h.word_slots && h.begin_state < h.states &&
+         h.end_word < h.words;
+}
+
 std::string_view trimmed(std::string_view line) {
   while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t'))
     line.remove_suffix(1);
@@ -109,11 +121,13 @@ uint64_t hash_text(std::string_view text) {
 uint32_t Automaton::index(std::string_view name) const {
   if (is_unknown(name)) return kUnknown;
   const uint64_t mask = header.word_slots - 1;
-  for (uint64_t at = hash_text(name) & mask;; at = (at + 1) & mask) {
+  uint64_t at = hash_text(name) & mask;
+  for (uint32_t left = header.word_probes; left > 0; --left, at = (at + 1) & mask) {
     const uint32_t found = word_table[at];
     if (found == kNone) return kUnknown;
     if (word(found) == name) return found;
   }
+  return kUnknown;
 }
 
 struct ArpaReader::Parts {
@@ -143,6 +157,9 @@ struct ArpaReader::Parts {
   }
 
   void view() {
+    model.header.states = backoffs.size();
+    model.header.words = text_ends.size();
+    model.header.text_bytes = text.size();
     model.arcs = arcs.data();
     model.backoffs = backoffs.data();
     model.suffixes = suffixes.data();
@@ -223,6 +240,7 @@ struct ArpaReader::Parts {
     std::vector<Arc> before(slots, Arc{kNone, 0, 0, 0.0f});
     before.swap(arcs);
     model.header.arc_slots = slots;
+    model.header.arc_probes = 0;
     model.arcs = arcs.data();
     for (const Arc& arc : before)
       if (arc.state != kNone) place_arc(arc);
@@ -231,8 +249,10 @@ struct ArpaReader::Parts {
   void place_arc(const Arc& arc) {
     const uint64_t mask = model.header.arc_slots - 1;
     uint64_t at = mix(arc_key(arc.state, arc.word)) & mask;
-    while (arcs[at].state != kNone) at = (at + 1) & mask;
+    uint32_t probes = 1;
+    for (; arcs[at].state != kNone; at = (at + 1) & mask) ++probes;
     arcs[at] = arc;
+    model.header.arc_probes = std::max(model.header.arc_probes, probes);
   }
 
   void add_arc(const Arc& arc) {
@@ -244,6 +264,7 @@ struct ArpaReader::Parts {
   void grow_words(uint64_t slots) {
     word_table.assign(slots, kNone);
     model.header.word_slots = slots;
+    model.header.word_probes = 0;
     view();
     for (uint32_t i = 0; i < text_ends.size(); ++i) place_word(i);
   }
@@ -251,8 +272,10 @@ struct ArpaReader::Parts {
   void place_word(uint32_t index) {
     const uint64_t mask = model.header.word_slots - 1;
     uint64_t at = hash_text(model.word(index)) & mask;
-    while (word_table[at] != kNone) at = (at + 1) & mask;
+    uint32_t probes = 1;
+    for (; word_table[at] != kNone; at = (at + 1) & mask) ++probes;
     word_table[at] = index;
+    model.header.word_probes = std::max(model.header.word_probes, probes);
   }
 
   uint32_t add_word(std::string_view name) {
@@ -374,9 +397,6 @@ struct ArpaReader::Parts {
     Header& h = model.header;
     std::memcpy(h.magic, kMagic, sizeof kMagic);
     h.order = counts.size();
-    h.words = text_ends.size();
-    h.states = backoffs.size();
-    h.text_bytes = text.size();
     h.ngrams = used;
     h.has_unknown = has_unknown;
     h.end_word = model.index("</s>");
@@ -452,7 +472,11 @@ std::unique_ptr<MappedAutomaton> MappedAutomaton::open(const char* path, std::st
     return nullptr;
   }
   struct stat status{};
-  ::fstat(file, &status);
+  if (::fstat(file, &status) != 0) {
+    *error = std::strerror(errno);
+    ::close(file);
+    return nullptr;
+  }
   std::unique_ptr<MappedAutomaton> mapped(new MappedAutomaton());
   mapped->size_ = size_t(status.st_size);
   void* memory = mapped->size_ < padded(sizeof(Header))
@@ -467,16 +491,16 @@ std::unique_ptr<MappedAutomaton> MappedAutomaton::open(const char* path, std::st
   const char* bytes = static_cast<const char*>(memory);
   Header& h = mapped->model_.header;
   std::memcpy(&h, bytes, sizeof h);
+  if (!can_be(h, mapped->size_)) {
+    *error = "it is damaged";
+    return nullptr;
+  }
   uint64_t sizes[6], at = padded(sizeof(Header));
   part_sizes(h, sizes);
   const char* starts[6];
   for (int i = 0; i < 6; ++i) {
     starts[i] = bytes + at;
     at += padded(sizes[i]);
-  }
-  if (std::memcmp(h.magic, kMagic, sizeof kMagic) != 0 || at != mapped->size_) {
-    *error = "it is damaged";
-    return nullptr;
   }
   mapped->model_.arcs = reinterpret_cast<const Arc*>(starts[0]);
   mapped->model_.backoffs = reinterpret_cast<const float*>(starts[1]);

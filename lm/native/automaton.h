@@ -4,6 +4,9 @@
 // the order of the ARPA file. An arc (state, word) holds log10 p(word | state) and the state that
 // follows. A state without an arc for a word adds its backoff weight and asks the state of the next
 // shorter context. Words are numbered in the order of the file, <unk> first.
+//
+// A file may be damaged after its checksum was compared. So every look-up is bounded: whatever the
+// arrays hold, it reads inside them and ends, if with a wrong score.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +20,9 @@ namespace w2v2 {
 
 constexpr uint32_t kUnknown = 0;
 constexpr uint32_t kNone = 0xFFFFFFFFu;
+constexpr int kLongest = 15;  // words in an n-gram
+// log10 p of unknown words in a model without <unk>, as in KenLM.
+constexpr float kMissingUnknown = -100.0f;
 
 struct Arc {
   uint32_t state;  // kNone: an empty slot
@@ -37,7 +43,9 @@ struct Header {
   uint32_t begin_state;
   uint32_t end_word;
   uint32_t has_unknown;
-  uint32_t reserved;
+  uint32_t checksum;    // of the file but these four bytes; lm/ngram/checksum.py writes it
+  uint32_t arc_probes;  // slots after which an arc that is there has been found
+  uint32_t word_probes;
 };
 
 inline uint64_t mix(uint64_t key) {
@@ -62,18 +70,20 @@ struct Automaton {
 
   const Arc* find(uint32_t state, uint32_t word) const {
     const uint64_t mask = header.arc_slots - 1;
-    for (uint64_t at = mix(arc_key(state, word)) & mask;; at = (at + 1) & mask) {
+    uint64_t at = mix(arc_key(state, word)) & mask;
+    for (uint32_t left = header.arc_probes; left > 0; --left, at = (at + 1) & mask) {
       const Arc& arc = arcs[at];
       if (arc.state == kNone) return nullptr;
       if (arc.state == state && arc.word == word) return &arc;
     }
+    return nullptr;
   }
 
   // log10 p(word | state), summed in float as KenLM does; sets `next` to the state that follows.
   float score(uint32_t state, uint32_t word, uint32_t* next) const {
-    float weights[16];
+    float weights[kLongest + 1];
     int count = 0;
-    for (;;) {
+    while (state < header.states && count <= kLongest) {
       if (const Arc* arc = find(state, word)) {
         *next = arc->target;
         float total = arc->log_prob;
@@ -83,11 +93,15 @@ struct Automaton {
       weights[count++] = backoffs[state];
       state = suffixes[state];
     }
+    *next = 0;  // only in a damaged file: every word has an arc from the empty context
+    return kMissingUnknown;
   }
 
   std::string_view word(uint32_t index) const {
-    const uint64_t begin = index == 0 ? 0 : text_ends[index - 1];
-    return {text + begin, size_t(text_ends[index] - begin)};
+    if (index >= header.words) return {};
+    const uint64_t begin = index == 0 ? 0 : text_ends[index - 1], end = text_ends[index];
+    if (begin > end || end > header.text_bytes) return {};
+    return {text + begin, size_t(end - begin)};
   }
 
   uint32_t index(std::string_view name) const;

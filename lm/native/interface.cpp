@@ -74,7 +74,7 @@ void w2v2_lm_facts(const void* lm, uint64_t* facts) {
   std::copy(std::begin(all), std::end(all), facts);
 }
 
-// text: `count` words, each ended by a line feed.
+// text: `count` words, each ended by a line feed; none holds a line feed or a NUL.
 void w2v2_lm_index(const void* lm, const char* text, uint64_t count, uint32_t* indices) {
   const Automaton& model = static_cast<const MappedAutomaton*>(lm)->model();
   for (uint64_t i = 0; i < count; ++i) {
@@ -128,7 +128,11 @@ void* w2v2_search(const void* engine, const Options* options, const float* emiss
       }
     };
     std::vector<std::thread> others;
-    for (int32_t i = 1; i < std::min(threads, utterances); ++i) others.emplace_back(work);
+    try {
+      for (int32_t i = 1; i < std::min(threads, utterances); ++i) others.emplace_back(work);
+    } catch (const std::exception&) {
+      // The system gives no more threads: those that there are do the work.
+    }
     work();
     for (std::thread& other : others) other.join();
     if (failed) throw std::bad_alloc();

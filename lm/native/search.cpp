@@ -161,6 +161,9 @@ struct Turn {
   uint32_t before;
 };
 
+// What `lost` has less than `best`; of two impossible ones, at minus infinity, nothing.
+float less(double best, double lost) { return best == lost ? 0.0f : float(best - lost); }
+
 class Decoder {
  public:
   Decoder(const Engine& engine, const Options& options, int32_t symbols)
@@ -367,8 +370,8 @@ class Decoder {
     for (uint32_t i = first_loser_[winner]; i != kNone; i = losers_[i].next) {
       const Loser& lost = losers_[i];
       if (lost.score < least) continue;
-      detours_.push_back({float(best.score - lost.score), float(best.acoustic - lost.acoustic),
-                          float(best.lm - lost.lm), lost.parent, lost.word});
+      detours_.push_back({less(best.score, lost.score), less(best.acoustic, lost.acoustic),
+                          less(best.lm, lost.lm), lost.parent, lost.word});
     }
     first_detour_.push_back(detours_.size());
   }

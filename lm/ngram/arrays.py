@@ -21,15 +21,16 @@ from lm.native.library import is_built
 from lm.ngram.arpa_automaton import AutomatonArrays, read_automaton
 from lm.ngram.automaton import automaton_file
 from lm.ngram.kenlm import check_file
-from storage.hashing import remembered_hash
+from storage.hashing import file_hash, remembered_hash
 from storage.whole import whole_folder
 
-FORMAT = 1  # of a kept folder, part of its name: a change makes new folders
+FORMAT = 2  # of a kept folder, part of its name: a change makes new folders
+SUMS = "sha256.txt"  # the hash of each other file of the folder, as sha256sum writes it
 ARRAYS = ("keys", "scores", "targets", "shorter", "backoff")
 ARC = np.dtype(
     [("state", np.uint32), ("word", np.uint32), ("target", np.uint32), ("score", np.float32)]
 )
-HEADER = struct.Struct("=8s7Q4I")  # as in lm/native/automaton.h
+HEADER = struct.Struct("=8s7Q6I")  # as in lm/native/automaton.h
 LINE = 64  # bytes; each part of that file begins at a multiple
 EMPTY = 0xFFFFFFFF  # state of an unused place in the hash table of arcs
 
@@ -47,7 +48,7 @@ def kept_automaton(arpa: Path, cache: Path) -> tuple[AutomatonArrays, list[str]]
         try:
             return _mapped(folder), []
         except (ValueError, OSError, EOFError):
-            shutil.rmtree(folder)  # damaged: it is made again
+            shutil.rmtree(folder, ignore_errors=True)  # damaged: it is made again
     made = _made(arpa, cache)
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -115,9 +116,16 @@ def _keep(automaton: AutomatonArrays, folder: Path) -> None:
         (beside / "words.txt").write_text(
             f"{automaton.order} {automaton.start}\n{words}", encoding="utf-8"
         )
+        names = [*(f"{name}.npy" for name in ARRAYS), "words.txt"]
+        sums = "".join(f"{file_hash(beside / name)}  {name}\n" for name in names)
+        (beside / SUMS).write_text(sums)
 
 
 def _mapped(folder: Path) -> AutomatonArrays:
+    for line in (folder / SUMS).read_text().splitlines(keepends=True):
+        digest, name = line.rstrip("\n").split("  ")
+        if remembered_hash(folder / name) != digest:
+            raise ValueError(f"{folder / name} is damaged.")
     first, *words = (folder / "words.txt").read_text(encoding="utf-8").split("\n")[:-1]
     order, start = map(int, first.split())
     # Copy on write, since torch warns about arrays that it could not write to.

@@ -23,6 +23,7 @@ import numpy as np
 from lm.language_model import LanguageModelError
 from lm.native.library import native, pointer
 from lm.ngram.arpa import ArpaError
+from lm.ngram.checksum import is_whole, stamp
 from lm.ngram.kenlm import check_file
 from storage.hashing import remembered_hash
 from storage.whole import whole_file
@@ -31,7 +32,7 @@ BLOCK = 1 << 22  # bytes read at a time
 NOT_WRITTEN = "cannot be cached"  # how the library's reasons begin that are about the disk
 UNUSED_DAYS = 90  # without a read, after which a cached file is removed when a new one is made
 KINDS = (".automaton", ".lexicon", ".part")
-FORMAT = 1  # of the cached file, part of its name: a change makes new files
+FORMAT = 2  # of the cached file, part of its name: a change makes new files
 
 
 class CompiledNgramLM:
@@ -68,8 +69,11 @@ class CompiledNgramLM:
     def lookup(self, words: Sequence[str]) -> np.ndarray:
         """N words -> (N,) uint32, the model's own numbers; 0 for words that it lacks."""
         found = np.zeros(len(words), np.uint32)
-        text = "".join(f"{word}\n" for word in words).encode()
-        native().lm_index(self.handle, text, len(words), pointer(found))
+        lines = "".join(f"{word}\n" for word in words)
+        if "\0" in lines or lines.count("\n") > len(words):
+            # The library reads lines up to a NUL, so what is no word of a line goes as no word.
+            lines = "".join("\n" if {"\0", "\n"} & set(word) else f"{word}\n" for word in words)
+        native().lm_index(self.handle, lines.encode(), len(words), pointer(found))
         return found
 
     def start(self, count: int = 1) -> list[int]:
@@ -104,7 +108,7 @@ def open_automaton(
 ) -> tuple[CompiledNgramLM, list[str]]:
     """The model in an ARPA file, from the folder `cache`, where it is made once.
 
-    words: the word of each index. A cached file that is damaged is made again.
+    words: the word of each index. A cached file that is damaged is made again without a word.
     Returns the model and the warnings: one sentence where the folder cannot be written.
     Raises LanguageModelError and ArpaError as `automaton_file` does.
     """
@@ -113,7 +117,7 @@ def open_automaton(
         try:
             return CompiledNgramLM(made, words), []
         except LanguageModelError:
-            made.unlink()
+            made.unlink(missing_ok=True)
         return CompiledNgramLM(automaton_file(arpa, cache), words), []
     except OSError as error:
         with tempfile.TemporaryDirectory(prefix="w2v2-") as folder:
@@ -125,14 +129,16 @@ def open_automaton(
 
 
 def automaton_file(arpa: Path, cache: Path) -> Path:
-    """The library's file of an ARPA model (gzip by name) in the folder `cache`, made if missing.
+    """The library's file of an ARPA model (gzip by name) in the folder `cache`.
+
+    It is made where it is missing, and again where its checksum does not hold.
 
     Raises LanguageModelError for a missing ARPA file, ArpaError for one that is not a complete
     ARPA model, OSError for a folder that cannot be written.
     """
     check_file(arpa)
     made = cache / f"{remembered_hash(arpa)}-{FORMAT}.automaton"
-    if made.is_file():
+    if made.is_file() and is_whole(made):
         # Note the read where the file system does not, for `remove_unused`.
         with contextlib.suppress(OSError):
             os.utime(made, ns=(time.time_ns(), made.stat().st_mtime_ns))
@@ -141,6 +147,7 @@ def automaton_file(arpa: Path, cache: Path) -> Path:
         remove_unused(cache)
         with whole_file(made) as beside:
             _build(arpa, beside)
+            stamp(beside)
     return made
 
 

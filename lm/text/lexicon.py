@@ -106,6 +106,11 @@ def _lines(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
         ):
             for number, line in enumerate(file, 1):
                 word, *symbols = line.split() or ("",)
+                if "\0" in line:
+                    raise LexiconError(
+                        f"{path}, line {number}: the word {word!r} has a NUL, a byte that no text "
+                        "holds: the file is damaged or not a lexicon."
+                    )
                 if symbols:
                     yield word, tuple(symbols)
                 elif word:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from storage import hashing
-from storage.hashing import REMEMBERED, file_hash, hash_of, remembered_hash
+from storage.hashing import REMEMBERED, file_hash, hash_of, remembered_check, remembered_hash
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,6 +122,30 @@ def test_a_damaged_note_is_made_anew(large, store, damage):
     note = next((store / "hashes").iterdir())
     note.write_bytes(damage)
     assert remembered_hash(large) == expected(large) == note.read_text()
+
+
+def test_a_check_that_held_is_asked_again_when_the_content_may_have_changed(large, store):
+    asked = []
+
+    def check(path):
+        asked.append(path)
+        return path.read_bytes()[:1] == b"x"
+
+    def times(path) -> int:
+        before = len(asked)
+        assert remembered_check(path, check) and remembered_check(path, check)
+        return len(asked) - before
+
+    assert times(large) == 1
+    os.utime(large, ns=(0, large.stat().st_mtime_ns))  # it was read
+    assert times(large) == 0
+    large.write_bytes(b"y" * REMEMBERED)
+    assert not remembered_check(large, check) and not remembered_check(large, check)
+    assert len(asked) == 3
+    large.write_bytes(b"x" * REMEMBERED)
+    [note] = (store / "hashes").iterdir()
+    note.write_bytes(b"")
+    assert times(large) == 1
 
 
 def test_a_store_that_cannot_be_written_to_only_costs_time(large, tmp_path, monkeypatch):

@@ -29,6 +29,12 @@ def scores(automaton) -> list[float]:
     return found
 
 
+def zeroed(path) -> bytes:
+    """A file whose second half is zeros."""
+    content = path.read_bytes()
+    return content[: len(content) // 2] + bytes(len(content) - len(content) // 2)
+
+
 def test_the_compiled_readers_file_is_the_same_model(arpa, tmp_path):
     assert scores(from_compiled(automaton_file(arpa, tmp_path))) == pytest.approx(
         scores(read_automaton(arpa)), abs=1e-6
@@ -49,6 +55,10 @@ def test_it_is_mapped_the_second_time_and_made_again_when_damaged(arpa, tmp_path
         ("scores.npy", b"nothing"),
         ("words.txt", b""),
         ("backoff.npy", None),
+        ("sha256.txt", None),
+        ("keys.npy", zeroed(folder / "keys.npy")),
+        ("targets.npy", zeroed(folder / "targets.npy")),
+        ("words.txt", zeroed(folder / "words.txt")),
     ):
         (folder / name).unlink()  # the old one stays mapped
         if damage is not None:

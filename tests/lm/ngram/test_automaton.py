@@ -118,6 +118,13 @@ def test_a_damaged_automaton_is_refused_and_never_read_past_its_end(arpa, tmp_pa
         CompiledNgramLM(made, ["cat"])
 
 
+def test_words_of_any_characters_are_looked_up_alone(arpa, tmp_path):
+    words = ["cat", "c\0at", "the\ncat", "", "\0", "the"]
+    model = CompiledNgramLM(automaton_file(arpa, tmp_path / "cache"), words)
+    assert (model.indices != 0).tolist() == [True, False, False, False, False, True]
+    assert (model.lookup(["cat"])[0], model.lookup(["the"])[0]) == tuple(model.indices[[0, 5]])
+
+
 def test_another_content_under_the_same_name_is_another_automaton(arpa, tmp_path):
     first = automaton_file(arpa, tmp_path / "cache")
     shutil.copy(arpa, tmp_path / "copy.arpa")

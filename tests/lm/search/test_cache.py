@@ -1,15 +1,18 @@
 """Searches with a cache find what they find without it, whatever happens to the cache."""
 
 import os
+import random
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
+from damage import mutated
 from small_words import BIGRAMS
 
 from lm.decoding import BeamOptions, DecodingWeights
+from lm.ngram import checksum
 from w2v2cli.recognition.searching.build import build_search
 from w2v2cli.recognition.searching.spec import SearchSpec
 
@@ -28,6 +31,39 @@ warnings = []
 spec = SearchSpec(("<pad>", "|", "A", "B"), "compiled", lm_path, lexicon, cache=cache)
 build_search(spec, warnings.append)
 print(warnings, flush=True)
+"""
+
+UNCHECKED = """
+import random
+import sys
+from pathlib import Path
+from damage import mutated
+import numpy as np
+from lm.decoding import BeamOptions, DecodingWeights
+from lm.language_model import LanguageModelError
+from lm.ngram.automaton import CompiledNgramLM
+from lm.search.compiled import CompiledSearch
+from lm.search.setup import prepare
+from lm.text.lexicon import Lexicon
+from lm.text.vocabulary import Vocabulary
+whole, path = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2])
+vocabulary = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
+setup = prepare(vocabulary, Lexicon.from_words(["A", "AB", "BA"], vocabulary))
+emissions = np.log(np.random.default_rng(0).dirichlet(np.ones(4), (1, 20))).astype(np.float32)
+draw, opened, refused = random.Random(0), 0, 0
+for _ in range(500):
+    path.unlink(missing_ok=True)
+    path.write_bytes(mutated(whole, draw))
+    try:
+        model = CompiledNgramLM(path, setup.words)
+    except LanguageModelError:
+        refused += 1
+        continue
+    opened += 1
+    weights, options = DecodingWeights(1.0, 0.0), BeamOptions(50, nbest=10)
+    CompiledSearch(setup, model, weights, options)(emissions, [20])
+    model.finish(list(range(100)))
+print(opened, refused)
 """
 
 
@@ -86,6 +122,46 @@ def test_a_file_cut_short_is_made_again(spec, tmp_path, suffix, damage):
     path.write_bytes(damage(path.read_bytes()))
     assert found(spec()) == first
     assert kept(tmp_path / "cache") == before
+
+
+@pytest.mark.parametrize("suffix", ["automaton", "lexicon"])
+def test_a_damaged_file_is_made_again(spec, tmp_path, suffix):
+    first, draw = found(spec()), random.Random(0)
+    before = kept(tmp_path / "cache")
+    [path] = (tmp_path / "cache").glob(f"*.{suffix}")
+    whole = path.read_bytes()
+    for _ in range(100):
+        path.write_bytes(mutated(whole, draw))
+        assert found(spec()) == first
+        assert suffix == "lexicon" or kept(tmp_path / "cache") == before
+
+
+def test_damage_that_no_checksum_shows_ends_in_a_sentence_or_a_search(spec, tmp_path):
+    found(spec())
+    [path] = (tmp_path / "cache").glob("*.automaton")
+    call = [sys.executable, "-c", UNCHECKED, str(path), str(tmp_path / "mutated")]
+    paths = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run(
+        call, capture_output=True, text=True, timeout=120, env=os.environ | {"PYTHONPATH": paths}
+    )
+    assert done.returncode == 0, done.stderr
+    opened, refused = map(int, done.stdout.split())
+    assert opened > 100 and refused > 100 and opened + refused == 500
+
+
+def test_a_large_automaton_is_checked_once_while_it_stays_the_same(spec, tmp_path, monkeypatch):
+    monkeypatch.setenv("W2V2_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("storage.hashing.REMEMBERED", 1)
+    first, asked = found(spec()), []
+    holds = checksum._holds
+    monkeypatch.setattr(checksum, "_holds", lambda path: asked.append(path) or holds(path))
+    assert found(spec()) == found(spec()) == first
+    [path] = (tmp_path / "cache").glob("*.automaton")
+    assert asked == [path]
+    before = path.read_bytes()
+    path.write_bytes(bytes(len(before)))
+    assert found(spec()) == first and path.read_bytes() == before
+    assert asked == [path] * 2
 
 
 def test_other_files_and_labels_are_other_entries(spec, tmp_path):

@@ -239,3 +239,8 @@ def test_infinite_scores_end_nothing(searching):
     emission[3, 2] = -math.inf
     [[found]] = searching(DecodingWeights(0.5, 0.0))(emission[None], [12])
     assert math.isfinite(found.score)
+    emission[5] = -math.inf  # nothing can be said here, and so no hypothesis is possible
+    search = searching(DecodingWeights(0.5, 0.0), beam=100, nbest=10)
+    [impossible] = search(emission[None], [12])
+    assert len(impossible) > 1
+    assert {(found.score, found.acoustic_score) for found in impossible} == {(-math.inf, -math.inf)}

@@ -42,6 +42,9 @@ def test_files_that_are_no_lexicon(tmp_path):
     (tmp_path / "binary.txt").write_bytes(b"AB\tA B |\n\xff\xfe\x00")
     with pytest.raises(LexiconError, match=r"binary\.txt is damaged or not UTF-8 text"):
         Lexicon.read(tmp_path / "binary.txt", SMALL)
+    (tmp_path / "nul.txt").write_bytes(b"AB\tA B |\nA\0B\tA B |\n")
+    with pytest.raises(LexiconError, match=r"line 2: the word 'A\\x00B' has a NUL"):
+        Lexicon.read(tmp_path / "nul.txt", SMALL)
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"AB\tA B |\n" * 1000)[:-9])
     with pytest.raises(LexiconError, match=r"cut\.gz is damaged or not UTF-8 text"):
         Lexicon.read(tmp_path / "cut.gz", SMALL)
