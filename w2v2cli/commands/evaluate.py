@@ -100,6 +100,7 @@ def _evaluated(
             skip_existing=skip_existing,
             normalizer=normalizer,
             warn=warn,
+            note=note,
             on_progress=on_progress,
         )
 

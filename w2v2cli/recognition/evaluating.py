@@ -16,7 +16,7 @@ from w2v2cli.processes import Ranks
 from w2v2cli.recognition.output import write_file
 from w2v2cli.recognition.recognizer import open_pipeline
 from w2v2cli.recognition.resolving import RecognitionOptions
-from w2v2cli.recognition.scoring.results import Evaluation, unwritable
+from w2v2cli.recognition.scoring.results import Evaluation, lacking, unwritable
 from w2v2cli.recognition.scoring.rows import (
     ScoredRow,
     evaluation_of,
@@ -24,6 +24,7 @@ from w2v2cli.recognition.scoring.rows import (
     scored_rows,
     settings_line,
 )
+from w2v2cli.recognition.searching.spec import Searches
 from w2v2cli.recognition.sharing.merging import SharedRun, WorkPlan, sharing
 from w2v2cli.recognition.sharing.ranks import (
     options_of,
@@ -68,6 +69,7 @@ def evaluate_corpora(
     skip_existing: bool = False,
     normalizer: NormalizerName | None = None,
     warn: Callable[[str], None] = lambda sentence: None,
+    note: Callable[[str], None] = lambda sentence: None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluated | None:
     """Transcribe corpora and hold the transcripts against their references.
@@ -76,6 +78,7 @@ def evaluate_corpora(
     skip_existing: leave out utterances that `output` has, of the same settings.
     normalizer: how references and transcripts are spelled; None takes the model's own way.
     warn: called with a sentence about the lexicon, the language model or the references.
+    note: called with a sentence about reference words that are not searched for.
     on_progress: called with the number of utterances done and of all that were to do.
 
     Under torchrun the ranks divide the utterances; the first one returns the result, the others
@@ -101,7 +104,7 @@ def evaluate_corpora(
     with (
         stopping(ranks) as stop,
         sharing(ranks, folder, plan, stop, ScoredRow, keep=output is not None) as parts,
-        closing(_scored(parts, places, options, line, normalizer, warn)) as own,
+        closing(_scored(parts, places, options, line, normalizer, warn, note)) as own,
     ):
         if not ranks.first:
             parts.contribute(own)
@@ -161,6 +164,7 @@ def _scored(
     line: str,
     normalizer: NormalizerName | None,
     warn: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> Generator[tuple[int, ScoredRow], None, None]:
     """This rank's utterances, transcribed and scored, corpus by corpus."""
     if [place.id for place in places] != list(parts.plan.items):
@@ -173,16 +177,32 @@ def _scored(
     with open_pipeline(options, warn if parts.ranks.first else lambda sentence: None) as pipeline:
         take_cores(parts.ranks)
         if parts.ranks.first:
-            for corpus in {id(place.corpus): place.corpus for place in places}.values():
-                sentence = unwritable(corpus, pipeline.pool.spec.vocabulary, normalizer)
-                if sentence is not None:
-                    warn(sentence)
+            corpora = {id(place.corpus): place.corpus for place in places}
+            _tell_of_references(list(corpora.values()), pipeline.pool, normalizer, warn, note)
         for _, group in groupby(parts.mine, key=lambda index: id(places[index].corpus)):
             indices = list(group)
             numbers = [places[index].number for index in indices]
             corpus = places[indices[0]].corpus
             found = scored_rows(pipeline, corpus, numbers, line, parts.ranks, normalizer)
             yield from zip(indices, found, strict=True)
+
+
+def _tell_of_references(
+    corpora: Sequence[CorpusSplit],
+    pool: Searches,
+    normalizer: NormalizerName | None,
+    warn: Callable[[str], None],
+    note: Callable[[str], None],
+) -> None:
+    """Tell of reference words that the model cannot write, and of those that are not searched."""
+    words = pool.words()
+    for corpus in corpora:
+        if (sentence := unwritable(corpus, pool.spec.vocabulary, normalizer)) is not None:
+            warn(sentence)
+        if words is not None:
+            sentence = lacking(corpus, pool.spec, words, normalizer)
+            if sentence is not None:
+                note(sentence)
 
 
 def _keep(rows: Sequence[ScoredRow], output: Path) -> None:

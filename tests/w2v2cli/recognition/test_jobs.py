@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -100,6 +101,27 @@ def test_an_evaluation_goes_on_from_the_rows_it_has(settings, tmp_path):
     assert counted == [(1, 2), (2, 2)]
     assert again.evaluations[0].words == first.evaluations[0].words
     assert len(output.read_text().splitlines()) == total
+
+
+@pytest.mark.parametrize("search", ["compiled", "batched", "flashlight"])
+def test_an_evaluation_tells_of_reference_words_that_are_not_searched(settings, tmp_path, search):
+    if search == "flashlight":
+        pytest.importorskip("flashlight", reason="flashlight-text has no build for this Python")
+    (tmp_path / "corpus").mkdir()
+    shutil.copy(CLIPS[0], tmp_path / "corpus" / "a.flac")
+    (tmp_path / "corpus" / "a.txt").write_text("The cat and the zyxt, the Zyxt quux, and hottt.")
+    (tmp_path / "lexicon.txt").write_text("THE\tT H E |\nand\tA N D |\n")
+    lm = replace(settings.lm, path=None, lexicon=tmp_path / "lexicon.txt")
+    asked = replace(settings, lm=lm, search=search, hotwords={"HOTTT": 1.0})
+    corpora, notes = find_splits(None, tmp_path / "corpus"), []
+    evaluate_corpora(asked, corpora, note=notes.append)
+    assert notes == [
+        f"{tmp_path / 'corpus'}: 4 of 10 reference words (40.0%) are not in the lexicon, "
+        "ZYXT, CAT, QUUX for example, and cannot be found."
+    ]
+    notes.clear()
+    evaluate_corpora(replace(asked, hotwords={}, search="greedy"), corpora, note=notes.append)
+    assert notes == []
 
 
 def test_an_evaluation_warns_of_references_that_cannot_be_written(settings, tmp_path, monkeypatch):

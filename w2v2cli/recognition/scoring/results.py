@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -25,6 +26,7 @@ from w2v2cli.recognition.scoring.error_rate import (
 from w2v2cli.recognition.searching.spec import SearchSpec
 
 Unit = Literal["words", "phones"]
+EXAMPLES = 3  # words that a note lists
 SHOWN = 10  # characters that a warning lists
 
 
@@ -157,6 +159,34 @@ def scoring(
         except PhoneError as error:
             raise UserError(f"{part.name}, {utterance.id}: {error}") from None
     return lambda utterance, text: align_phones(utterance.phones or (), text.split(), timit)
+
+
+def lacking(
+    part: CorpusSplit,
+    spec: SearchSpec,
+    words: Sequence[str],
+    normalizer: NormalizerName | None = None,
+) -> str | None:
+    """A sentence on the reference words that are not among those searched for; None without any.
+
+    words: those that the search can find. They are compared as references and transcripts are.
+    """
+    normalize = normalizer_of(spec, normalizer)
+    if normalize is None:
+        return None
+    known = set(normalize(" ".join(words)).split())
+    said = [word for u in part.utterances for word in normalize(u.text or "").split()]
+    missing = Counter(word for word in said if word not in known)
+    if not missing:
+        return None
+    count = sum(missing.values())
+    where = "lexicon" if spec.lexicon or spec.lm is None else "language model"
+    examples = ", ".join(word for word, _ in missing.most_common(EXAMPLES))
+    result = "cannot be found" if spec.weights.unk_score == -math.inf else "are found by letters"
+    return (
+        f"{part.name}: {count} of {len(said)} reference words ({count / len(said):.1%}) are not in "
+        f"the {where}, {examples} for example, and {result}."
+    )
 
 
 def unwritable(

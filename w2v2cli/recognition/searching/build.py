@@ -121,6 +121,21 @@ def open_language_model(
     return model
 
 
+def searched_words(spec: SearchSpec) -> Sequence[str] | None:
+    """The words that a search in processes can find, hot words included.
+
+    None for the best path, and for a search over symbols. Raises ValueError or OSError for files
+    that cannot be used.
+    """
+    if spec.engine == "greedy":
+        return None
+    lexicon = _lexicon(spec, lambda sentence: None)
+    if lexicon is None:
+        return None
+    words = lexicon.words if isinstance(lexicon, FlatLexicon) else list(lexicon.spellings)
+    return [*words, *spec.hotwords]
+
+
 def _compiled(spec: SearchSpec, warn: Warn) -> Search:
     from lm.search.compiled import CompiledSearch
 

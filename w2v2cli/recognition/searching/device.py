@@ -85,6 +85,10 @@ class DeviceSearch:
         if self._failure is not None:
             raise SearchFailed(self._failure)
 
+    def words(self) -> Sequence[str] | None:
+        """The words that can be found: see `Searches.words`."""
+        return None if self._search is None else self._search.setup.words
+
     def _work(self) -> None:
         """Run the thread: build the search, then answer batches until the end."""
         warnings: list[str] = []

@@ -22,6 +22,7 @@ from lm.hypothesis import Hypothesis
 from lm.search.greedy import greedy_search
 from w2v2cli.errors import UserError
 from w2v2cli.processes import NOTICES, interrupts_held, usable_cores
+from w2v2cli.recognition.searching.build import searched_words
 from w2v2cli.recognition.searching.spec import SearchSpec
 
 IN_FLIGHT = 16  # emissions for each worker that may wait before `submit` blocks
@@ -186,6 +187,10 @@ class SearchPool:
             self._ready.wait()
             if self._failure is not None:
                 raise SearchFailed(self._failure)
+
+    def words(self) -> Sequence[str] | None:
+        """The words that can be found: see `Searches.words`."""
+        return searched_words(self.spec)
 
     def _await_server(self) -> None:
         """Run a thread: wait until the server is set up, or has failed."""

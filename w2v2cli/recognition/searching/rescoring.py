@@ -126,6 +126,10 @@ class RescoringPool:
         if self._failure is not None:
             raise SearchFailed(self._failure)
 
+    def words(self) -> Sequence[str] | None:
+        """The words that the first search can find: see `Searches.words`."""
+        return self.inner.words()
+
     def _ranked(self, kept: _Scored, weights: DecodingWeights) -> list[Hypothesis]:
         return ranked(
             kept.nbest, kept.scores, weights, self.how.first_pass_weight, self.spec.hotwords

@@ -5,6 +5,7 @@ Importing this module imports nothing heavy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -83,3 +84,6 @@ class Searches(Protocol):
 
     def wait_until_ready(self) -> None:
         """Wait until lexicon and language model are read. Raises SearchFailed if they are not."""
+
+    def words(self) -> Sequence[str] | None:
+        """The words that can be found, once it is ready; None where it searches for none."""
