@@ -92,3 +92,13 @@ def test_resume_finds_the_runs_of_a_selection(tmp_path):
     (tmp_path / "lr2e-05-seed1" / "state-00000004-0.pt").touch()
     FinetuneFlags(resume=True).check_resume(tmp_path)
     FinetuneFlags().check_resume(tmp_path / "new")
+
+
+def test_only_the_first_rank_looks_for_a_run_to_resume(tmp_path, monkeypatch):
+    """The others need no folder in common with it."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    FinetuneFlags(resume=True).check_resume(tmp_path)
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(UsageError, match="--resume finds no run"):
+        FinetuneFlags(resume=True).check_resume(tmp_path)

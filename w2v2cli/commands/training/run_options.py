@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from w2v2cli.errors import UsageError
 from w2v2cli.help import Help
+from w2v2cli.processes import Ranks
 
 BATCHES, RUN = "Batches", "Run"  # headings of --help
 
@@ -109,8 +110,12 @@ class TrainingFlags:
         return kept | parse_settings(self.settings or ())
 
     def check_resume(self, output: Path) -> None:
-        """Raise UsageError where --resume finds nothing to continue."""
-        if self.resume and not any(output.rglob("state-*.pt")):
+        """Raise UsageError where --resume finds nothing to continue.
+
+        Only the first rank looks: the others need no folder in common with it.
+        """
+        first = Ranks.from_environment().first
+        if self.resume and first and not any(output.rglob("state-*.pt")):
             raise UsageError(
                 f"--resume finds no run to continue in {output}: without it the same call begins "
                 "one."
