@@ -448,6 +448,7 @@ class Loop(Generic[BatchT, DrawnT]):
             "skipped": self.skipped,
             "waited": self._waited,
             "per_update": self.stream.per_update,
+            "micro_batch": self.stream.micro_batch,
             "world": self.collectives.world,
         }
         self._write(lambda: self._states.save(state, self.position.update))
@@ -485,13 +486,25 @@ class Loop(Generic[BatchT, DrawnT]):
                 if update < updates
                 else f"The run in {self.folder} has had all of its {updates} updates."
             )
-        before, now = state["per_update"], self.stream.per_update
-        if self.collectives.first and before != now:
-            self.warn(
-                f"This run went {before} micro-batches an update and goes on with {now}: "
-                "the data left in the epoch comes in the same order, but other batches make an "
-                "update, and the masks differ."
+        sentence = self._other_batches(state)
+        if self.collectives.first and sentence is not None:
+            self.warn(sentence)
+
+    def _other_batches(self, state: Mapping[str, Any]) -> str | None:
+        """The sentence on batches that are not those a state was made with, if they are not."""
+        now = self.stream
+        if state.get("micro_batch", now.micro_batch) != now.micro_batch:
+            return (
+                "This run goes on with micro-batches of another size: they divide the epoch anew, "
+                "so it may have some data twice and some not, and the masks differ."
             )
+        if state["per_update"] != now.per_update:
+            return (
+                f"This run went {state['per_update']} micro-batches an update and goes on with "
+                f"{now.per_update}: the data left in the epoch comes in the same order, but other "
+                "batches make an update, and the masks differ."
+            )
+        return None
 
     def _newest(self) -> dict[str, Any] | None:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -45,9 +45,16 @@ class AudioStream:
         """K, the micro-batches of one update over all ranks."""
         return self.world * self.accumulate
 
+    @property
+    def micro_batch(self) -> int:
+        """Samples of the largest micro-batch, padding included."""
+        return self.reading.budget
+
     def steps(self, position: Position) -> Generator[Step[Batch], None, None]:
         """Yield endless steps from a position on. Raises UserError where nothing can be read."""
         epochs = Epochs(self.data, self.reading)
+        if position.batch >= epochs.size(position.epoch):  # its micro-batches were smaller
+            position = replace(position, epoch=position.epoch + 1, batch=0)
         places = self._places(position.epoch, position.batch, epochs)
         # A whole update is read ahead, however many micro-batches make one.
         ahead = self.accumulate + self.workers

@@ -231,6 +231,15 @@ def test_a_changed_batch_at_a_restart_is_told(tmp_path):
     assert any("went 1 micro-batches an update and goes on with 2" in sentence for sentence in told)
 
 
+def test_micro_batches_of_another_size_at_a_restart_are_told(tmp_path):
+    loop(tmp_path, 4, save_every=1).run()
+    told = []
+    other = loop(tmp_path, 8, told=told)
+    other.stream = replace(other.stream, reading=Reading(1600, seed=1))
+    other.run()
+    assert ["divide the epoch anew" in sentence for sentence in told] == [True]
+
+
 def test_a_full_disk_is_told_and_the_run_goes_on(tmp_path, monkeypatch):
     from w2v2cli.training.checkpoints import StateFolder
 
@@ -336,6 +345,7 @@ def test_the_time_spent_waiting_for_data_is_logged(tmp_path):
 
     class Slow:
         per_update = run.stream.per_update
+        micro_batch = run.stream.micro_batch
 
         def steps(self, position):
             for step in steps(position):

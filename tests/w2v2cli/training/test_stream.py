@@ -67,6 +67,16 @@ def test_an_update_may_take_more_than_an_epoch():
     assert [b.ids for b in again.batches] == [b.ids for b in second.batches]
 
 
+def test_a_position_past_the_end_of_an_epoch_begins_the_next_one_to_the_bit():
+    """As after a restart with larger micro-batches, of which an epoch has fewer."""
+    for world in (1, 2):
+        steps = stream(0, world).steps(Position(epoch=0, batch=1001))
+        first, second = next(steps), next(steps)
+        assert ids(stream(0, world).steps(Position(epoch=1)), 1) == [[first.batches[0].ids]]
+        again = next(stream(0, world).steps(first.after))
+        assert again.batches[0].ids == second.batches[0].ids
+
+
 def test_epochs_differ_and_come_again_the_same():
     epoch = len(Reading(4000, seed=3).epoch(stream().data, 0))
     found = flat(ids(stream().steps(Position()), 2 * epoch))

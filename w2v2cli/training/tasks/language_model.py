@@ -67,6 +67,11 @@ class TextStream:
         """See `Stream`."""
         return self.world * self.accumulate
 
+    @property
+    def micro_batch(self) -> int:
+        """See `Stream`."""
+        return self.rows
+
     def steps(self, position: Position) -> Generator[Step[TextBatch], None, None]:
         """Yield endless steps from a position on (see `Stream`).
 

@@ -58,6 +58,10 @@ class Stream(Protocol[ReadT]):
     def per_update(self) -> int:
         """Micro-batches of one update over all ranks."""
 
+    @property
+    def micro_batch(self) -> int:
+        """Size of a micro-batch, in samples or rows; an epoch is divided anew by another."""
+
     def steps(self, position: Position) -> Generator[Step[ReadT], None, None]:
         """Yield endless steps from a position on, until closed."""
 
