@@ -54,6 +54,8 @@ class ShardIndex:
     """Number of shards in the set; 0 where it is unknown."""
     failures: Sequence[str] = ()
     """A sentence for each recording that is missing because it could not be read."""
+    speakers: Texts | None = None
+    """Speaker of each; None for an index of before they were kept."""
 
     def write(self, path: Path) -> None:
         """Write the index, whole or not at all. Raises OSError."""
@@ -66,6 +68,10 @@ class ShardIndex:
         strings = {"member": self.members, "id": self.ids, "text": self.texts.strings}
         for name, values in (strings | {"failure": Strings.of(self.failures)}).items():
             tensors |= {f"{name}.blob": values.blob, f"{name}.ends": values.ends}
+        if self.speakers is not None:
+            names = self.speakers.strings
+            tensors |= {"speaker.blob": names.blob, "speaker.ends": names.ends}
+            tensors["speaker.present"] = self.speakers.present
         facts = {
             "version": VERSION,
             "bytes": self.bytes,
@@ -92,6 +98,10 @@ class ShardIndex:
                 Strings(tensors[f"{name}.blob"], tensors[f"{name}.ends"])
                 for name in ("member", "id", "text", "failure")
             )
+            speakers = None
+            if "speaker.blob" in tensors:
+                names = Strings(tensors["speaker.blob"], tensors["speaker.ends"])
+                speakers = Texts(names, tensors["speaker.present"])
             return cls(
                 tensors["offsets"],
                 tensors["sizes"],
@@ -103,6 +113,7 @@ class ShardIndex:
                 facts["made_from"],
                 facts["of"],
                 failures,
+                speakers,
             )
         except (SafetensorError, KeyError, ValueError):
             raise ShardError(
@@ -153,8 +164,8 @@ def audio_of(fields: Fields) -> tarfile.TarInfo | None:
     return found[suffixes[0]] if suffixes else None
 
 
-def id_and_text(key: str, fields: Fields, file: IO[bytes]) -> tuple[str, str | None]:
-    """The id and the text of a recording, from its .json or .txt; the key is the default id."""
+def described(key: str, fields: Fields, file: IO[bytes]) -> tuple[str, str | None, str | None]:
+    """Id, text and speaker of a recording, from its .json or .txt; the key is the default id."""
     row: dict[str, Any] = {}
     text = None
     if info := fields.get("json"):
@@ -166,7 +177,12 @@ def id_and_text(key: str, fields: Fields, file: IO[bytes]) -> tuple[str, str | N
     if info := fields.get("txt"):
         text = _content(info, file).decode(errors="replace").strip()
     text = row.get("text", text)
-    return str(row.get("id", key)), text if isinstance(text, str) else None
+    speaker = row.get("speaker")
+    return (
+        str(row.get("id", key)),
+        text if isinstance(text, str) else None,
+        str(speaker) if isinstance(speaker, str | int) else None,
+    )
 
 
 def _content(info: tarfile.TarInfo, file: IO[bytes]) -> bytes:

@@ -31,7 +31,7 @@ from w2v2cli.data.shards.index import (
     ShardError,
     ShardIndex,
     audio_of,
-    id_and_text,
+    described,
     index_path,
     list_members,
 )
@@ -91,6 +91,7 @@ class ShardRecordings:
         self.texts: Sequence[str | None] = Texts(
             Strings.joined([index.texts.strings for index in indexes]), present
         )
+        self._speakers = [index.speakers for index in indexes]
         self._files: OrderedDict[int, _Descriptor] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -98,8 +99,14 @@ class ShardRecordings:
 
     @cached_property
     def speakers(self) -> Sequence[str | None]:
-        """The speaker of each, by its id: an index has no speakers; see `Recordings`."""
-        return [speaker_of(name) for name in self.ids]
+        """The speaker of each, where the index has none by its id; see `Recordings`."""
+        firsts = np.searchsorted(self.shards, range(len(self.paths)))
+        told = [
+            None if (names := self._speakers[shard]) is None else names[index - firsts[shard]]
+            for index, shard in enumerate(self.shards.tolist())
+        ]
+        pairs = zip(told, self.ids, strict=True)
+        return [speaker_of(name) if speaker is None else speaker for speaker, name in pairs]
 
     def read(self, index: int, start: int = 0, samples: int | None = None) -> np.ndarray:
         """Read a part of a recording; see `Recordings.read`."""
@@ -271,18 +278,18 @@ def index_of(shard: Path) -> ShardIndex:
 
 def _built(shard: Path, size: int) -> ShardIndex:
     """Index a shard from its headers and those of its recordings."""
-    rows: list[tuple[int, int, int, str, str, str | None]] = []
+    rows: list[tuple[int, int, int, str, str, str | None, str | None]] = []
     file = _Descriptor(shard)
     with shard.open("rb") as stream:
         for key, fields in list_members(shard, stream).items():
             audio = audio_of(fields)
             if audio is not None:
-                name, text = id_and_text(key, fields, stream)
+                told = described(key, fields, stream)
                 measured = _measured(_TarMember(file, audio.offset_data, audio.size))
-                rows.append((audio.offset_data, audio.size, measured, audio.name, name, text))
+                rows.append((audio.offset_data, audio.size, measured, audio.name, *told))
     if not rows:
         raise ShardError(f"{shard} holds no recordings.")
-    offsets, sizes, samples, members, ids, texts = zip(*rows, strict=True)
+    offsets, sizes, samples, members, ids, texts, speakers = zip(*rows, strict=True)
     return ShardIndex(
         np.array(offsets, np.int64),
         np.array(sizes, np.int64),
@@ -291,6 +298,7 @@ def _built(shard: Path, size: int) -> ShardIndex:
         Strings.of(ids),
         Texts.of(texts),
         size,
+        speakers=Texts.of(speakers),
     )
 
 

@@ -324,6 +324,7 @@ def _index(
         made_from=part.digest,
         set_size=part.set_size,
         failures=failures,
+        speakers=Texts.of([u.speaker for u in packed]),
     )
 
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +90,30 @@ def test_what_is_read_is_what_the_files_hold(corpus, packed):
         start, end = sorted(DRAW.integers(0, len(whole) + 1, 2).tolist())
         np.testing.assert_array_equal(recordings.read(index, start, end - start), found[start:end])
         np.testing.assert_array_equal(recordings.read(index, start), found[start:])
+
+
+def test_speakers_are_kept_whatever_the_ids_are(tmp_path):
+    """Shards knew speakers by ids of LibriSpeech's form alone."""
+    named = []
+    for number in range(12):
+        path = tmp_path / f"{number}.flac"
+        soundfile.write(path, noise(0.2), 16_000, subtype="PCM_16")
+        speaker = f"voice {number % 3}" if number < 9 else None
+        named.append(Utterance(f"id {number}" if number < 11 else "7-8-9", path, "X", speaker))
+    write_shards(named, tmp_path / "packed", shard_seconds=1)
+    expected = {u.id: u.speaker for u in named} | {"7-8-9": "7"}
+    recordings = pickle.loads(pickle.dumps(ShardRecordings(tmp_path / "packed")))
+    assert dict(zip(recordings.ids, recordings.speakers, strict=True)) == expected
+    # Without their indexes they are read as shards of somebody else.
+    for path in (tmp_path / "packed").glob("*.index"):
+        path.unlink()
+    again = ShardRecordings(tmp_path / "packed")
+    assert dict(zip(again.ids, again.speakers, strict=True)) == expected
+    # Of an index of before, the ids tell what they can.
+    for path in (tmp_path / "packed").glob("*.index"):
+        replace(ShardIndex.read(path), speakers=None).write(path)
+    older = ShardRecordings(tmp_path / "packed")
+    assert set(older.speakers) == {None, "7"}
 
 
 def test_the_tar_is_a_webdataset(corpus, packed):
