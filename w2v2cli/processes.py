@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError
@@ -112,11 +113,25 @@ def interrupts_held(*more: signal.Signals) -> Iterator[None]:
     The child inherits the blocked signals and has time to ignore them; ours are delivered
     afterwards.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *more})
+    numbers = {signal.SIGINT, *more}
+    came: list[int] = []
+    handlers: dict[int, Any] = {}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    # What is blocked here can still reach another thread of this process, and its handler then runs
+    # in the main thread all the same.
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in numbers}
+        handlers = {n: h for n, h in handlers.items() if h not in (None, signal.SIG_IGN)}
     try:
+        for number in handlers:
+            signal.signal(number, lambda number, frame: came.append(number))
         yield
     finally:
+        for number, known in handlers.items():
+            signal.signal(number, known)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def ignore_notices() -> None:

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -124,6 +126,23 @@ def test_an_interrupt_waits_for_the_end_of_the_block():
             reached = True
         pytest.fail("the interrupt was lost")
     assert reached and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
+
+
+def test_an_interrupt_that_another_thread_takes_waits_too():
+    end = threading.Event()
+    other = threading.Thread(target=end.wait)
+    other.start()
+    reached = False
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            with interrupts_held():
+                signal.pthread_kill(other.ident, signal.SIGINT)
+                time.sleep(0.1)
+                reached = True
+            pytest.fail("the interrupt was lost")
+    finally:
+        end.set()
+    assert reached
 
 
 def test_a_child_that_starts_in_the_block_is_not_interrupted():

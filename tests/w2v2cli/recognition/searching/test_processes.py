@@ -104,7 +104,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(spec):
 
 # Noise, and a beam that keeps all of its readings: minutes of searching.
 FLAT = np.random.default_rng(0).normal(-3.5, 0.1, (50_000, 32)).astype(np.float32)
-SLOW = BeamOptions(width=5000, threshold=1e6)
+SLOW = BeamOptions(width=5000, threshold=1e6, recombine="history")
 
 
 def test_an_utterance_that_kills_every_worker_is_given_up(spec):
