@@ -267,7 +267,9 @@ def _set(config: Any, path: list[str], text: str, setting: str) -> Any:
     if name in network and name not in known and not inside:
         others = tuple(pair for pair in config.architecture if pair[0] != name)
         value = _field_of_network(name, text, setting)
-        return replace(config, architecture=(*others, (name, value)))
+        # By name, so that a run is the same in whichever order its settings are given.
+        pairs = sorted((*others, (name, value)), key=lambda pair: pair[0])
+        return replace(config, architecture=tuple(pairs))
     if _is_mask_prob(name) and "time_probability" in known:
         probability = _parsed(text, float, setting) / max(config.time_span, 1)
         return _replaced(config, "time_probability", probability)

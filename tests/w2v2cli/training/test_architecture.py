@@ -163,6 +163,14 @@ def test_what_makes_no_network_is_a_sentence(setting, sentence):
         )
 
 
+def test_the_order_in_which_fields_are_set_makes_no_other_run():
+    pairs = [("num_heads", 2), ("codebooks", 4), ("conv_bias", True)]
+    one, other = (
+        changed(PRETRAINING["small"](), dict(order)) for order in (pairs, reversed(pairs))
+    )
+    assert one == other and dict(one.architecture) == dict(pairs)
+
+
 def test_the_page_lists_every_field():
     page = (Path(__file__).parents[3] / "docs" / "training.md").read_text("utf-8")
     section = page.split("## The network")[1].split("\n## ")[0]
