@@ -9,12 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from w2v2cli.commands.evaluate_options import BEAM, Normalizing, Output, Protocol, Seed, Split
+from w2v2cli.commands.evaluate_options import (
+    BEAM,
+    Normalizing,
+    Output,
+    Protocol,
+    Seed,
+    SkipExisting,
+    Split,
+    Trials,
+    Worst,
+    refuse_decided,
+    refuse_wrong,
+)
 from w2v2cli.commands.flags import Data, takes
 from w2v2cli.commands.protocol import paper_protocol
 from w2v2cli.commands.reporting import counting, fetching, note, warn
 from w2v2cli.console import say
-from w2v2cli.errors import UsageError, UserError, refuse_overwriting
+from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.options import TESTING, DecodingOptions
 
 if TYPE_CHECKING:
@@ -31,19 +43,12 @@ def evaluate(
         bool, typer.Option("--json", help="Print one JSON object on stdout instead of tables.")
     ] = False,
     output: Output = None,
-    skip_existing: Annotated[
-        bool,
-        typer.Option("--skip-existing", help="Skip utterances that --output already has."),
-    ] = False,
-    worst: Annotated[
-        int, typer.Option(min=0, help="Number of worst utterances shown with their alignment.")
-    ] = 5,
+    skip_existing: SkipExisting = False,
+    worst: Worst = 5,
     normalizer: Normalizing = None,
     seed: Seed = 0,
     protocol: Protocol = None,
-    trials: Annotated[
-        int | None, typer.Option(help="Pairs of weights that --protocol tries. Default: 128.")
-    ] = None,
+    trials: Trials = None,
 ) -> None:
     """Transcribe a corpus and count the errors: WER, CER, by speaker, and the worst utterances.
 
@@ -54,22 +59,12 @@ def evaluate(
     Several processes share the corpus: torchrun --nproc-per-node 2 --no-python w2v2 eval ...
     """
     if protocol is not None:
-        decided = {"--split": split, "--output": output, "--normalizer": normalizer}
-        for flag, value in decided.items():
-            if value is not None:
-                raise UsageError(f"--protocol paper decides on {flag} itself: leave it out.")
+        refuse_decided(split, output, normalizer)
         paper_protocol(options, data, trials, seed, as_json)
         return
     if trials is not None:
         raise UsageError("--trials goes with --protocol paper: tune-lm tunes without it.")
-    if output is not None and output.is_dir():
-        raise UsageError(f"--output {output} is a folder: name a file.")
-    refuse_overwriting("--output", output, [data, options.lexicon, options.hotwords])
-    refuse_overwriting("--output", output, [Path(options.model), Path(options.lm)])
-    if split is None and data is None:
-        raise UsageError("Name a --split of LibriSpeech, or a corpus by --data.")
-    if skip_existing and output is None:
-        raise UsageError("--skip-existing looks for utterances in --output: name a file.")
+    refuse_wrong(options, split, data, output, skip_existing)
     settings = _resolved(options)
     done = _evaluated(settings, split, data, output, skip_existing, normalizer)
     if done is not None:  # the first rank reports

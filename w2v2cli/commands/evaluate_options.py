@@ -1,4 +1,4 @@
-"""The options of `w2v2 eval` beside those of the search."""
+"""The options of `w2v2 eval` beside those of the search, and which go together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from w2v2cli.recognition.options import TESTING
+from w2v2cli.errors import UsageError, refuse_overwriting
+from w2v2cli.recognition.options import TESTING, DecodingOptions
 
 BEAM = (
     "Hypotheses kept after each frame: more is slower, with fewer errors. "
@@ -44,3 +45,39 @@ Protocol = Annotated[
         "with a row for each language model up to --lm."
     ),
 ]
+SkipExisting = Annotated[
+    bool,
+    typer.Option("--skip-existing", help="Skip utterances that --output already has."),
+]
+Worst = Annotated[
+    int, typer.Option(min=0, help="Number of worst utterances shown with their alignment.")
+]
+Trials = Annotated[
+    int | None, typer.Option(help="Pairs of weights that --protocol tries. Default: 128.")
+]
+
+
+def refuse_decided(split: str | None, output: Path | None, normalizer: str | None) -> None:
+    """Raise UsageError for options that --protocol paper decides on itself."""
+    decided = {"--split": split, "--output": output, "--normalizer": normalizer}
+    for flag, value in decided.items():
+        if value is not None:
+            raise UsageError(f"--protocol paper decides on {flag} itself: leave it out.")
+
+
+def refuse_wrong(
+    options: DecodingOptions,
+    split: str | None,
+    data: Path | None,
+    output: Path | None,
+    skip_existing: bool,
+) -> None:
+    """Raise UsageError for an output that is no file of its own, and for what is not named."""
+    if output is not None and output.is_dir():
+        raise UsageError(f"--output {output} is a folder: name a file.")
+    refuse_overwriting("--output", output, [data, options.lexicon, options.hotwords])
+    refuse_overwriting("--output", output, [Path(options.model), Path(options.lm)])
+    if split is None and data is None:
+        raise UsageError("Name a --split of LibriSpeech, or a corpus by --data.")
+    if skip_existing and output is None:
+        raise UsageError("--skip-existing looks for utterances in --output: name a file.")

@@ -5,14 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from w2v2cli.commands.flags import takes
 from w2v2cli.commands.reporting import counting, fetching, note, warn
+from w2v2cli.commands.transcribe_options import (
+    BEAM,
+    Form,
+    Names,
+    OutputDir,
+    SkipExisting,
+    Timestamps,
+    refuse_wrong,
+    tell_idle,
+)
 from w2v2cli.console import say
-from w2v2cli.errors import UsageError, UserError
+from w2v2cli.errors import UserError
 from w2v2cli.recognition.options import DecodingOptions
 
 if TYPE_CHECKING:
@@ -20,36 +30,8 @@ if TYPE_CHECKING:
 
 NAMED = 5  # recordings that a message lists before it only counts
 
-Form = Annotated[
-    Literal["txt", "json", "jsonl", "srt", "vtt", "tsv"],
-    typer.Option("--format", help="Format of the transcripts."),
-]
-OutputDir = Annotated[
-    Path | None,
-    typer.Option(
-        help="Write one NAME.FORMAT per recording into this folder instead of stdout, in "
-        "subfolders as they were found."
-    ),
-]
-SkipExisting = Annotated[
-    bool,
-    typer.Option(
-        "--skip-existing",
-        help="Skip recordings whose transcript is in --output-dir, if they have not changed since.",
-    ),
-]
-Names = Annotated[
-    bool,
-    typer.Option("--names", help="On stdout in txt, tsv and vtt: name each recording."),
-]
 
-
-@takes(
-    DecodingOptions,
-    help={
-        "beam": "Hypotheses kept after each frame: more is slower, with fewer errors. Default: 500."
-    },
-)
+@takes(DecodingOptions, help={"beam": BEAM})
 def transcribe(
     options: DecodingOptions,
     inputs: Annotated[
@@ -60,10 +42,7 @@ def transcribe(
     ],
     form: Form = "txt",
     output_dir: OutputDir = None,
-    timestamps: Annotated[
-        Literal["segment", "word"],
-        typer.Option(help="In srt, vtt and tsv: one entry per segment or per word."),
-    ] = "segment",
+    timestamps: Timestamps = "segment",
     skip_existing: SkipExisting = False,
     names: Names = False,
 ) -> None:
@@ -84,12 +63,12 @@ def transcribe(
 
       torchrun --nproc-per-node 2 --no-python w2v2 transcribe FOLDER --output-dir text
     """
-    _check(output_dir, skip_existing)
+    refuse_wrong(output_dir, skip_existing)
     from w2v2cli.recognition.resolving import resolve
 
     with fetching() as on_fetch:
         settings = resolve(options, note=note, on_fetch=on_fetch)
-    _tell_idle(options, form, timestamps, names and output_dir is None)
+    tell_idle(options, form, timestamps, names and output_dir is None)
 
     from w2v2cli.recognition.transcribing import Writing, transcribe_recordings
 
@@ -100,23 +79,6 @@ def transcribe(
         )
     if done is not None:
         _report(done, output_dir)
-
-
-def _check(output_dir: Path | None, skip_existing: bool) -> None:
-    if skip_existing and output_dir is None:
-        raise UsageError("--skip-existing looks for files in --output-dir: name one.")
-    if output_dir is not None and output_dir.exists() and not output_dir.is_dir():
-        raise UsageError(f"--output-dir {output_dir} is a file: name a folder.")
-
-
-def _tell_idle(options: DecodingOptions, form: str, timestamps: str, names: bool) -> None:
-    """Tell of options that change nothing in this format."""
-    if options.nbest > 1 and form not in ("json", "jsonl"):
-        note(f"Note: --nbest has no effect in {form}: --format json and jsonl list hypotheses.")
-    if timestamps == "word" and form not in ("srt", "vtt", "tsv"):
-        note(f"Note: --timestamps has no effect in {form}: it is for srt, vtt and tsv.")
-    if names and form not in ("txt", "tsv", "vtt"):
-        note(f"Note: --names has no effect in {form}: it is for txt, tsv and vtt.")
 
 
 def _write(text: str) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from w2v2cli.commands.flags import Data, takes
 from w2v2cli.commands.reporting import fetching, note, warn
+from w2v2cli.commands.tune_options import BEAM, NOT_OFFERED, Forget, Metric, Split, Study
 from w2v2cli.console import progress, say
 from w2v2cli.recognition.options import TUNING, DecodingOptions
 from w2v2cli.recognition.tuning.options import TuningOptions
@@ -18,36 +18,6 @@ from w2v2cli.recognition.tuning.options import TuningOptions
 if TYPE_CHECKING:
     from w2v2cli.recognition.resolving import RecognitionOptions
     from w2v2cli.recognition.tuning.session import TuningResult
-
-# The weights that are tuned, and options that do not change them.
-NOT_OFFERED = (
-    "lm_weight",
-    "word_score",
-    "unk_score",
-    "sil_score",
-    "hotwords",
-    "rescore_lm_weight",
-    "rescore_word_score",
-    "nbest",
-)
-BEAM = (
-    "Hypotheses kept after each frame: more is slower, with fewer errors. "
-    f"Default: {TUNING.ngram}, with a Transformer {TUNING.transformer}."
-)
-Split = Annotated[
-    str | None,
-    typer.Option(
-        help="LibriSpeech split to tune on; not with a corpus of your own in --data. "
-        "Default: dev-other.",
-    ),
-]
-Forget = Annotated[
-    bool,
-    typer.Option(
-        "--forget",
-        help="Remove the weights that are stored for this model and LM, and tune nothing.",
-    ),
-]
 
 
 @takes(TuningOptions, without=["share", "alpha"])
@@ -57,17 +27,8 @@ def tune_lm(
     tuning: TuningOptions,
     split: Split = None,
     data: Data = None,
-    metric: Annotated[
-        Literal["wer", "cer", "per"] | None,
-        typer.Option(
-            help="Error rate to lower: of words, characters or phones. Default: cer where the "
-            "references are in a script without spaces, else wer."
-        ),
-    ] = None,
-    study: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the trials. Default: one in $W2V2_HOME/studies."),
-    ] = None,
+    metric: Metric = None,
+    study: Study = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object on stdout instead of the table.")
     ] = False,
