@@ -68,6 +68,8 @@ class Objective:
                 raise ValueError(f"{name} cannot be negative, got {getattr(self, name)}")
         if not self.distractors + self.batch_distractors:
             raise ValueError("distractors and batch_distractors cannot both be 0")
+        if not self.mask.time_probability:
+            raise ValueError("pretraining predicts masked frames: time_probability is above 0")
 
 
 @dataclass(frozen=True)

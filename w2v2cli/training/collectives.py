@@ -19,7 +19,7 @@ from w2v2cli.processes import Ranks
 TIMEOUT = timedelta(minutes=30)
 
 # What Gloo says where another process has gone. With NCCL, torchrun ends those that are left.
-LEFT_ALONE = ("Connection closed by peer", "Connection reset by peer")
+LEFT_ALONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
 MadeT = TypeVar("MadeT")
 

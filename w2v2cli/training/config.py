@@ -280,7 +280,7 @@ def _set(config: Any, path: list[str], text: str, setting: str) -> Any:
         within = getattr(config, name)
         if not is_dataclass(within):
             raise UsageError(f"Setting {setting}: {name} has no fields inside it.")
-        return replace(config, **{name: _set(within, inside, text, setting)})
+        return _replaced(config, name, _set(within, inside, text, setting))
     return _replaced(config, name, _parsed(text, get_type_hints(type(config))[name], setting))
 
 

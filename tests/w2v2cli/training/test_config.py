@@ -13,6 +13,12 @@ def with_settings(*settings):
     return changed(PRETRAINING["base-960"](), parse_settings(settings))
 
 
+@pytest.mark.parametrize("name", ["time_probability", "mask_prob"])
+def test_pretraining_without_a_mask_is_refused_in_a_sentence(name):
+    with pytest.raises(UsageError, match="predicts masked frames: time_probability is above 0"):
+        with_settings(f"objective.mask.{name}=0")
+
+
 def test_any_field_can_be_set_by_its_name():
     config = with_settings(
         "quantized_targets=false",
