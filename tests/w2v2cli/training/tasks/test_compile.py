@@ -26,12 +26,12 @@ MORE = [(2, 23_000, True), (5, 21_000, False), (1, 19_000, False)]
 
 @pytest.fixture(autouse=True)
 def forgotten():
-    limit = torch._dynamo.config.recompile_limit
+    limit = torch._dynamo.config.cache_size_limit
     torch._dynamo.reset()
     counters.clear()
     yield
     torch._dynamo.reset()
-    torch._dynamo.config.recompile_limit = limit
+    torch._dynamo.config.cache_size_limit = limit
 
 
 def run(network, rows, samples, ragged):
