@@ -149,6 +149,14 @@ def test_an_interrupt_ends_the_workers_without_a_word_from_them(tmp_path):
     assert_ended(pids)
 
 
+def test_a_killed_run_leaves_no_worker(tmp_path):
+    job = started(alone(tmp_path, 2), tmp_path)
+    pids = family(job.pid)
+    job.kill()
+    job.communicate(timeout=60)
+    assert_ended(pids)
+
+
 def slurm_lines():
     """The batch script that docs/scale.md prints."""
     page = (ROOT / "docs" / "scale.md").read_text()

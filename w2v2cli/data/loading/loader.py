@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import select
 import signal
 import threading
 import warnings
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from math import ceil
 from multiprocessing import forkserver, resource_tracker
@@ -142,6 +144,19 @@ def _begin_worker(owner: int, number: int) -> None:
         os._exit(0)
 
     threading.Thread(target=wait, name="sigterm", daemon=True).start()
+    if hasattr(os, "pidfd_open"):
+        threading.Thread(target=_end_with, args=(owner,), name="owner", daemon=True).start()
+
+
+def _end_with(owner: int) -> None:
+    """End this process when its owner has ended, however that was.
+
+    An interrupt may end a program before it has ended its workers, and their parent, the server
+    that forked them, lives as long as they do.
+    """
+    with suppress(ProcessLookupError):
+        select.select([os.pidfd_open(owner)], [], [])
+    os._exit(0)
 
 
 def _worker_context() -> BaseContext:
