@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import select
 import signal
 import threading
 import warnings
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import suppress
 from functools import partial
 from math import ceil
 from multiprocessing import forkserver, resource_tracker
@@ -26,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from models.config import SAMPLE_RATE
 from w2v2cli.data.dataset import Batch, MicroBatches, Reading, TrainingSet
 from w2v2cli.errors import UserError, ran_out_of_memory
-from w2v2cli.processes import NOTICES, interrupts_held, main_module_hidden
+from w2v2cli.processes import NOTICES, end_with_parent, interrupts_held, main_module_hidden
 
 Place = tuple[int, int]
 PLANS = 3  # epochs whose plans a process keeps: the one that is used, and those read ahead
@@ -132,7 +130,8 @@ def _started(
 def _begin_worker(owner: int, number: int) -> None:
     """Ignore Ctrl-C and notices, but not a SIGTERM of the process that started this worker.
 
-    That is how a program ends the processes it has left when it exits.
+    That is how a program ends the processes it has left when it exits. An interrupt may end it
+    before it has done so, and the server that forks the workers lives as long as they do.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -144,19 +143,7 @@ def _begin_worker(owner: int, number: int) -> None:
         os._exit(0)
 
     threading.Thread(target=wait, name="sigterm", daemon=True).start()
-    if hasattr(os, "pidfd_open"):
-        threading.Thread(target=_end_with, args=(owner,), name="owner", daemon=True).start()
-
-
-def _end_with(owner: int) -> None:
-    """End this process when its owner has ended, however that was.
-
-    An interrupt may end a program before it has ended its workers, and their parent, the server
-    that forked them, lives as long as they do.
-    """
-    with suppress(ProcessLookupError):
-        select.select([os.pidfd_open(owner)], [], [])
-    os._exit(0)
+    end_with_parent()
 
 
 def _worker_context() -> BaseContext:
