@@ -6,9 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import typer
+
 from w2v2cli.commands.training.run_options import BATCHES, RUN, TrainingFlags
 from w2v2cli.errors import UsageError
 from w2v2cli.help import Help
+
+Output = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="Folder of the run; a run in it is continued."),
+]
 
 
 @dataclass(frozen=True)

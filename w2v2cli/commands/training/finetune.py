@@ -9,6 +9,7 @@ import typer
 
 from w2v2cli.commands.flags import takes
 from w2v2cli.commands.reporting import note, report_end, training
+from w2v2cli.commands.training.audio_options import Output
 from w2v2cli.commands.training.finetune_options import FinetuneFlags
 
 SHOWN = ("loss", "blanks", "learning_rate", "gradient_norm", "audio_seconds_per_second")
@@ -25,10 +26,7 @@ def finetune(
             metavar="CORPUS...",
         ),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", help="Folder of the run; a run in it is continued."),
-    ] = None,
+    output: Output = None,
 ) -> None:
     """Train a network to transcribe; the best by validation WER becomes OUTPUT/best.safetensors.
 

@@ -9,6 +9,7 @@ import typer
 
 from w2v2cli.commands.flags import takes
 from w2v2cli.commands.reporting import note, report_end, training
+from w2v2cli.commands.training.audio_options import Output
 from w2v2cli.commands.training.pretrain_options import PretrainFlags
 
 SHOWN = (
@@ -34,10 +35,7 @@ def pretrain(
             metavar="CORPUS...",
         ),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", help="Folder of the run; a run in it is continued."),
-    ] = None,
+    output: Output = None,
 ) -> None:
     """Pretrain a network; the best by validation loss becomes OUTPUT/best.safetensors.
 

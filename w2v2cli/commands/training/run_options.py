@@ -75,10 +75,6 @@ class TrainingFlags:
         bool, Help("Also write TensorBoard events into the run folder.", RUN, flag="--tensorboard")
     ] = False
 
-    def __post_init__(self) -> None:
-        if self.log_every < 1:
-            raise UsageError(f"--log-every must be at least 1, got {self.log_every}.")
-
     wandb: Annotated[
         bool,
         Help(
@@ -88,6 +84,10 @@ class TrainingFlags:
             flag="--wandb",
         ),
     ] = False
+
+    def __post_init__(self) -> None:
+        if self.log_every < 1:
+            raise UsageError(f"--log-every must be at least 1, got {self.log_every}.")
 
     def changes(self, peak_lr: float | None = None) -> dict[str, Any]:
         """Return the settings that replace the recipe's, by name; those of --set come last.
