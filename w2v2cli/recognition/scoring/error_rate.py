@@ -144,15 +144,7 @@ def bootstrap_interval(counts: Sequence[ErrorCounts], seed: int = 0) -> tuple[fl
     Bisani and Ney (2004), "Bootstrap estimates for confidence intervals in ASR performance
     evaluation".
     """
-    errors = np.array([c.errors for c in counts], np.float64)  # (utterances,)
-    lengths = np.array([c.reference for c in counts], np.float64)
-    if not len(errors):
-        return 0.0, 0.0
-    draws = np.random.default_rng(seed).integers(0, len(errors), (RESAMPLES, len(errors)))
-    # (draws, utterances) -> (draws,)
-    rates = errors[draws].sum(1) / np.maximum(lengths[draws].sum(1), 1)
-    low, high = np.percentile(rates, INTERVAL)
-    return float(low), float(high)
+    return _interval([c.errors for c in counts], [c.reference for c in counts], seed)
 
 
 def paired_interval(
@@ -163,11 +155,16 @@ def paired_interval(
     first, second: errors of each utterance; lengths: of its reference. Each draw takes the same
     utterances for both (Bisani and Ney 2004, section 3).
     """
-    differences = np.array(first, np.float64) - np.array(second, np.float64)  # (utterances,)
-    sizes = np.array(lengths, np.float64)
-    if not len(sizes):
+    return _interval([a - b for a, b in zip(first, second, strict=True)], lengths, seed)
+
+
+def _interval(errors: Sequence[int], lengths: Sequence[int], seed: int) -> tuple[float, float]:
+    """The 95% interval of errors by length, over utterances drawn anew with replacement."""
+    if not errors:
         return 0.0, 0.0
-    draws = np.random.default_rng(seed).integers(0, len(sizes), (RESAMPLES, len(sizes)))
-    gains = differences[draws].sum(1) / np.maximum(sizes[draws].sum(1), 1)  # (draws,)
-    low, high = np.percentile(gains, INTERVAL)
+    by_utterance = np.array(errors, np.float64), np.array(lengths, np.float64)  # (utterances,)
+    draws = np.random.default_rng(seed).integers(0, len(errors), (RESAMPLES, len(errors)))
+    # (draws, utterances) -> (draws,)
+    drawn, spoken = (values[draws].sum(1) for values in by_utterance)
+    low, high = np.percentile(drawn / np.maximum(spoken, 1), INTERVAL)
     return float(low), float(high)
