@@ -174,8 +174,7 @@ class Tuning:
         errors = [0] * len(self.references)
         with closing(self._searched(range(len(errors)), weights)) as searched:
             for utterance, lists in searched:
-                text = " ".join(h[0].text for h in lists if h[0].words)
-                errors[utterance] = self.references.errors(utterance, text)
+                errors[utterance] = self._errors(utterance, lists)
         return errors
 
     def _plan(self, batch: int, number: int) -> list[Search]:
@@ -257,8 +256,7 @@ class Tuning:
         found: dict[int, list[ScoreParts]] = {}
         with closing(self._searched(order, weights)) as searched:
             for utterance, lists in searched:
-                text = " ".join(h[0].text for h in lists if h[0].words)
-                errors[utterance] = self.references.errors(utterance, text)
+                errors[utterance] = self._errors(utterance, lists)
                 if not self.options.exact:
                     first = int(self._firsts[utterance])
                     for i, hypotheses in enumerate(lists):
@@ -275,6 +273,11 @@ class Tuning:
         [rival] = [other for other in self.study.searches() if other.trial == search.rival]
         errors = rival.errors or {}
         return Race([errors[utterance] for utterance in order], search.alpha or self.options.alpha)
+
+    def _errors(self, utterance: int, lists: Sequence[Sequence[Hypothesis]]) -> int:
+        """Errors of the best hypotheses of an utterance's segments."""
+        text = " ".join(h[0].text for h in lists if h[0].words)
+        return self.references.errors(utterance, text)
 
     def _searched(
         self, order: Sequence[int], weights: DecodingWeights
