@@ -21,6 +21,7 @@ from lm.language_model import UNK
 from lm.ngram.kneser_ney import BackoffModel, BackoffOrder
 from storage.whole import whole_file
 
+SPECIALS = frozenset(["<s>", "</s>", UNK, UNK.upper()])  # entries of a model that are no words
 BLOCK = 100_000  # n-grams formatted at a time
 GZIP_LEVEL = 6
 UNPACKED, TAIL = 1 << 20, 64  # bytes read at a time, and those that a file's end is among
@@ -112,7 +113,7 @@ def unigrams(path: Path) -> Iterator[str]:
         counts = _header(file, path)
         for line in _section(file, path, 1, counts[0]):
             word = line.split("\t")[1]
-            if word not in ("<s>", "</s>", UNK, UNK.upper()):
+            if word not in SPECIALS:
                 yield word
 
 

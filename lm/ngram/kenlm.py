@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from lm.language_model import LanguageModelError
-from lm.ngram.arpa import read_ngrams, read_unigrams
+from lm.ngram.arpa import SPECIALS, read_ngrams, read_unigrams
 
 BINARY_START = b"mmap lm http://kheafield.com/code format version 5\n"
 # After that line, padded to 56 bytes, and 32 of numbers that tell the machine: order, a float, the
 # kind of model, whether the words are at the end of the file, a version; then the counts.
 PARAMETERS = struct.Struct("<88xB3xfI?3xIQ")
-SPECIALS = frozenset(["<s>", "</s>", "<unk>", "<UNK>"])
 ARPA_NAMES = (".arpa", ".arpa.gz")
 LONGEST_REASON = 160  # characters; KenLM quotes lines of the file, of any length
 
