@@ -14,9 +14,6 @@ from w2v2cli.errors import UsageError, UserError
 if TYPE_CHECKING:
     from w2v2cli.data.locations import LmKind, LmLocation
 
-TRANSFORMER_NAMES = (".safetensors", ".pt")
-ARPA_NAMES = (".arpa", ".arpa.gz")
-
 Texts = Annotated[
     list[Path],
     typer.Argument(help="Texts: any UTF-8 files, or folders of .txt and .txt.gz.", metavar="TEXT"),
@@ -34,8 +31,9 @@ LmFile = Annotated[
 
 def lm_location(name: str) -> LmLocation:
     """A language model given by path or by name. Raises UsageError, UserError."""
+    from lm.ngram.kenlm import is_arpa
     from w2v2cli.commands.reporting import fetching
-    from w2v2cli.data.locations import NAMED_LMS, LmLocation, named_lm
+    from w2v2cli.data.locations import NAMED_LMS, TRANSFORMERS, LmLocation, named_lm
 
     full = f"demo-{name}" if name in ("4gram", "transformer") else name
     if full in NAMED_LMS:
@@ -45,9 +43,9 @@ def lm_location(name: str) -> LmLocation:
     if not file.is_file():
         raise UsageError(f"There is no language model at {name}.")
     kind: LmKind = "kenlm"
-    if file.suffix in TRANSFORMER_NAMES:
+    if file.suffix in TRANSFORMERS:
         kind = "transformer"
-    elif file.name.endswith(ARPA_NAMES):
+    elif is_arpa(file):
         kind = "arpa"
     return LmLocation(name, file, None, kind)
 
