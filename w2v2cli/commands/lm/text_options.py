@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from lm.text.normalizers import NormalizerName
     from lm.text.reading import Reading
 
-NORMALIZERS = ("english", "basic", "none")  # the normalisers' names; every other is a model's
 TEXT = "Text"  # heading of --help
 
 
@@ -63,7 +62,7 @@ class TextFlags:
 
     def reading(self, files: Sequence[Path]) -> Reading:
         """How these texts are read. Raises UsageError, UserError and TextError."""
-        from lm.text.normalizers import Normalizer, NormalizerError
+        from lm.text.normalizers import CASES, Normalizer, NormalizerError
         from lm.text.reading import AS_IT_IS, Reading, chosen_normalizer
         from lm.text.sentences import sample_lines
         from w2v2cli.data.locations import resolve_model, vocabulary_in
@@ -75,7 +74,7 @@ class TextFlags:
                 raise UsageError(f"{flag} decides on the other options of the text: leave it out.")
             return Reading(Normalizer(), lines=False) if self.normalize else AS_IT_IS
         name = self.normalizer
-        if name is not None and name not in NORMALIZERS:
+        if name is not None and name not in CASES:  # every other name is a model's
             if self.case is not None or self.language:
                 raise UsageError(
                     f"--case and --language are those of the model {name}: leave them out."
