@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,10 @@ import typer
 from w2v2cli.errors import UsageError
 from w2v2cli.processes import usable_cores
 
+Corpus = Annotated[
+    Path,
+    typer.Argument(help="Folder of recordings, corpus or manifest.", metavar="CORPUS"),
+]
 Jobs = Annotated[
     int | None,
     typer.Option(help="Processes at a time. Default: one per core that this process may use."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from w2v2cli.console import say
@@ -18,6 +19,15 @@ def print_findings(found: Scan) -> None:
     groups = [f"The same content: {', '.join(map(str, paths))}" for paths in found.duplicates]
     print_some(groups, "groups of files with the same content")
     print_some([reason for _, reason in found.failures])
+
+
+def print_manifest(path: Path, found: Scan) -> None:
+    """Print the findings, and what the manifest at `path` holds."""
+    print_findings(found)
+    say(
+        f"{path}: {len(found.utterances)} recordings, {found.hours:.2f} hours, "
+        f"{found.speakers or 'unknown'} speakers."
+    )
 
 
 def print_some(lines: Sequence[str], kind: str = "") -> None:

@@ -7,17 +7,14 @@ from typing import Annotated
 
 import typer
 
-from w2v2cli.commands.data.options import Hash, Jobs, processes_for
-from w2v2cli.commands.data.report import print_findings
+from w2v2cli.commands.data.options import Corpus, Hash, Jobs, processes_for
+from w2v2cli.commands.data.report import print_manifest
 from w2v2cli.console import progress, say
 from w2v2cli.errors import UserError, exits, refuse_overwriting
 
 
 def scan(
-    corpus: Annotated[
-        Path,
-        typer.Argument(help="Folder of recordings, corpus or manifest.", metavar="CORPUS"),
-    ],
+    corpus: Corpus,
     output: Annotated[
         Path,
         typer.Option("-o", "--output", help="Manifest to write: .jsonl, or .tsv for fairseq."),
@@ -62,12 +59,7 @@ def scan(
                 note=say,
                 columns=Columns(audio_column, text_column),
             )
-        print_findings(found)
-        readable, unreadable = len(found.utterances), len(found.failures)
-        say(
-            f"{output}: {readable} recordings, {found.hours:.2f} hours, "
-            f"{found.speakers or 'unknown'} speakers."
-        )
-        if unreadable:
-            total = readable + unreadable
+        print_manifest(output, found)
+        if unreadable := len(found.failures):
+            total = len(found.utterances) + unreadable
             raise UserError(f"{unreadable} of {total} recordings cannot be read.")

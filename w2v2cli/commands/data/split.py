@@ -7,17 +7,14 @@ from typing import Annotated
 
 import typer
 
-from w2v2cli.commands.data.options import Jobs, processes_for
-from w2v2cli.commands.data.report import print_findings
+from w2v2cli.commands.data.options import Corpus, Jobs, processes_for
+from w2v2cli.commands.data.report import print_manifest
 from w2v2cli.console import progress, say
 from w2v2cli.errors import UserError, exits
 
 
 def split(
-    corpus: Annotated[
-        Path,
-        typer.Argument(help="Folder of recordings, corpus or manifest.", metavar="CORPUS"),
-    ],
+    corpus: Corpus,
     output: Annotated[
         Path,
         typer.Option("-o", "--output", help="Folder for train.jsonl, dev.jsonl and test.jsonl."),
@@ -46,11 +43,7 @@ def split(
                 corpus, output, seed=seed, jobs=workers, on_progress=advance, note=say
             )
         for name, part in parts.items():
-            print_findings(part)
-            say(
-                f"{output / f'{name}.jsonl'}: {len(part.utterances)} recordings, "
-                f"{part.hours:.2f} hours, {part.speakers or 'unknown'} speakers."
-            )
+            print_manifest(output / f"{name}.jsonl", part)
         if not by_speaker:
             say("The ids decided: the speakers are unknown, too few or too unequal.")
         if failed := len(parts["train"].failures):
