@@ -13,7 +13,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from storage.hashing import hash_of
@@ -122,13 +122,13 @@ class OutputFolder:
             origin = Origin.of(source)
             # An earlier transcript may stay if this call ends early: then it is not taken for done.
             pending = (self.folder / name).exists() and self._known.get(name) != origin
-            claimed[name] = Origin(origin.source, origin.size, origin.modified, pending)
+            claimed[name] = replace(origin, pending=pending)
         return self._write(claimed)
 
     def finish(self, names: Mapping[Source, str]) -> None:
         """Record that these transcripts were written from the recordings as they were claimed."""
         done = {
-            name: Origin(known.source, known.size, known.modified)
+            name: replace(known, pending=False)
             for name in names.values()
             if (known := self._known.get(name)) is not None and known.pending
         }
