@@ -303,11 +303,7 @@ class Weighing:
         note(f"Note: {values}, {source}; {change}.")
 
     def _filled(self, others: DecodingWeights) -> DecodingWeights:
-        given = {
-            name: value
-            for name in ("lm_weight", "word_score", "sil_score")
-            if (value := getattr(self, name)) is not None
-        }
+        given = {name: value for name in SPOKEN if (value := getattr(self, name)) is not None}
         try:
             return replace(others, **given)
         except ValueError as error:
