@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from lm.ngram.carried import ATTRIBUTES, read_words, write_carried
-from lm.ngram.kenlm import listed_words
-from lm.text.lexicon import Lexicon
+from lm.ngram.carried import ATTRIBUTES, write_carried
 from lm.text.vocabulary import Vocabulary
 from models.checkpoint import Checkpoint
 from models.importers.huggingface_writing import (
@@ -21,6 +19,7 @@ from w2v2cli.data.hub import LANGUAGE_MODEL
 from w2v2cli.data.locations import LmLocation, ModelLocation
 from w2v2cli.errors import UsageError
 from w2v2cli.recognition.resolving import Weighing
+from w2v2cli.recognition.searching.build import read_lexicon
 
 ALPHABET = "alphabet.json"
 
@@ -51,17 +50,8 @@ def export(
         vocabulary = Vocabulary.from_metadata(checkpoint.labels, checkpoint.metadata)
         changed_in = f"{folder / LANGUAGE_MODEL / ATTRIBUTES} keeps them, in pyctcdecode's units"
         weights = Weighing(model, lm, changed_in=changed_in).weights(None, note)
-        words = _words(lm, vocabulary)
-        write_carried(folder / LANGUAGE_MODEL, lm.path, words, weights)
+        spelled = read_lexicon(vocabulary, lm.lexicon, lm.words, lm.path).spellings
+        write_carried(folder / LANGUAGE_MODEL, lm.path, list(spelled), weights)
         alphabet = {"labels": labels, "is_bpe": False}
         write_whole(folder / ALPHABET, json.dumps(alphabet, ensure_ascii=False) + "\n")
     write_huggingface(checkpoint, folder, with_language_model=lm is not None)
-
-
-def _words(lm: LmLocation, vocabulary: Vocabulary) -> Sequence[str]:
-    """The words of a language model that the alphabet can spell."""
-    if lm.lexicon is not None:
-        return list(Lexicon.read(lm.lexicon, vocabulary).spellings)
-    assert lm.path is not None
-    words = listed_words(lm.path) if lm.words is None else read_words(lm.words)
-    return list(Lexicon.from_words(words, vocabulary).spellings)

@@ -21,6 +21,7 @@ from lm.ngram.kenlm import check_file, listed_words
 from lm.search.flat_lexicon import FlatLexicon, kept_lexicon
 from lm.search.setup import SearchError, prepare
 from lm.text.lexicon import Lexicon
+from lm.text.vocabulary import Vocabulary
 from storage.hashing import remembered_hash
 from w2v2cli.recognition.searching.spec import SearchSpec
 
@@ -136,6 +137,19 @@ def searched_words(spec: SearchSpec) -> Sequence[str] | None:
     return [*words, *spec.hotwords]
 
 
+def read_lexicon(
+    vocabulary: Vocabulary, listed: Path | None, words: Path | None, ngrams: Path
+) -> Lexicon:
+    """The spellings in the file `listed`, else of the file `words`, else of an n-gram file's words.
+
+    Raises ValueError or OSError for files that cannot be used.
+    """
+    if listed is not None:
+        return Lexicon.read(listed, vocabulary)
+    spelled = listed_words(ngrams) if words is None else read_words(words)
+    return Lexicon.from_words(spelled, vocabulary)
+
+
 def _compiled(spec: SearchSpec, warn: Warn) -> Search:
     from lm.search.compiled import CompiledSearch
 
@@ -177,11 +191,7 @@ def _lexicon(spec: SearchSpec, warn: Warn) -> FlatLexicon | Lexicon | None:
         return None
 
     def make() -> Lexicon:
-        if listed is not None:
-            return Lexicon.read(listed, vocabulary)
-        if spec.words is not None:
-            return Lexicon.from_words(read_words(spec.words), vocabulary)
-        return Lexicon.from_words(listed_words(source), vocabulary)
+        return read_lexicon(vocabulary, listed, spec.words, source)
 
     if listed is None:
         check_file(source)
