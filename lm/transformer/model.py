@@ -8,16 +8,13 @@ P pairs of a history and a word.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lm.transformer.checkpoint import build_transformer
 from lm.transformer.dictionary import END, PAD, Dictionary
-from lm.transformer.fairseq import read_transformer
 from lm.transformer.histories import ROOT, HistoryTree
 from lm.transformer.key_value_pool import KeyValuePool
 from lm.transformer.network import TransformerNetwork
@@ -26,26 +23,6 @@ AHEAD = {"cpu": 32, "cuda": 512}  # rows up to which expected histories fill a f
 GATHERED = 1 << 26  # numbers of keys (and of values) that one forward copies for a block
 LOOKAHEAD = 1 << 25  # log-probabilities that `lookahead` computes together
 SENTENCE_TOKENS = 2048  # words of whole sentences in one forward
-
-
-def open_transformer_lm(
-    path: Path,
-    words: Sequence[str] | None = None,
-    *,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-    cache_gb: float,
-    upper: bool = True,
-    warn: Callable[[str], None] = lambda sentence: None,
-) -> TransformerLM:
-    """Open a Transformer language model: a `.safetensors` file of ours, or fairseq's.
-
-    upper, warn: see `lm.transformer.fairseq.read_fairseq_lm`. words, cache_gb: see
-    `TransformerLM`. Raises LanguageModelError.
-    """
-    checkpoint = read_transformer(path, upper=upper, warn=warn)
-    network = build_transformer(checkpoint).to(device, dtype)
-    return TransformerLM(network, checkpoint.dictionary, words, cache_gb=cache_gb)
 
 
 class TransformerLM:

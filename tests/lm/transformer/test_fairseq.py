@@ -20,7 +20,7 @@ from lm.transformer.fairseq import (
     read_transformer,
     weights_from_fairseq,
 )
-from lm.transformer.model import open_transformer_lm
+from lm.transformer.model import TransformerLM
 
 WORDS, WIDTH, INNER, HEADS, BLOCKS = 60, 16, 24, 2, 2
 CUTOFFS, ENDS = "20,40", (20, 40, 60)
@@ -246,7 +246,9 @@ def test_a_fairseq_checkpoint_computes_what_fairseq_does(folder, layout, setting
 
 def test_the_three_verbs_on_a_fairseq_checkpoint(folder):
     weights = fairseq_weights()
-    model = open_transformer_lm(write(folder, weights), ["WORD0", "WORD50", "word0"], cache_gb=1.0)
+    checkpoint = read_transformer(write(folder, weights))
+    network, words = build_transformer(checkpoint), ["WORD0", "WORD50", "word0"]
+    model = TransformerLM(network, checkpoint.dictionary, words, cache_gb=1.0)
     scores, states = model.score(model.start(3), [0, 1, 2])
     begin = reference(weights, torch.tensor([2]))[0]
     assert scores == pytest.approx(

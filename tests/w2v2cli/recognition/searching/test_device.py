@@ -15,10 +15,16 @@ from lm.search.compiled import CompiledSearch
 from lm.search.setup import prepare
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import CHARACTERS, Vocabulary
-from lm.transformer.checkpoint import TransformerCheckpoint, network_weights, save_transformer
+from lm.transformer.checkpoint import (
+    TransformerCheckpoint,
+    build_transformer,
+    network_weights,
+    save_transformer,
+)
 from lm.transformer.config import tiny
 from lm.transformer.dictionary import SPECIALS, Dictionary
-from lm.transformer.model import open_transformer_lm
+from lm.transformer.fairseq import read_transformer
+from lm.transformer.model import TransformerLM
 from lm.transformer.network import TransformerNetwork
 from w2v2cli.recognition.searching.device import DeviceSearch
 from w2v2cli.recognition.searching.processes import SearchFailed
@@ -111,7 +117,9 @@ def test_an_n_gram_gives_what_the_compiled_search_gives(spec, emissions):
 
 def test_a_transformer_with_any_memory_for_its_cache(spec, emissions, transformer, lexicon):
     spec = replace(spec, lm=transformer, lexicon=lexicon, spell_words=False, transformer=True)
-    model = open_transformer_lm(transformer, [*WORDS, "<unk>"], cache_gb=1.0)
+    checkpoint = read_transformer(transformer)
+    network, words = build_transformer(checkpoint), [*WORDS, "<unk>"]
+    model = TransformerLM(network, checkpoint.dictionary, words, cache_gb=1.0)
     alone = BatchedSearch(
         prepare(VOCABULARY, Lexicon.read(lexicon, VOCABULARY)), model, spec.weights, spec.options
     )
