@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import fields, replace
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 from models.config import Wav2Vec2Config
 from w2v2cli.errors import UsageError
 
-NAMES = tuple(item.name for item in fields(Wav2Vec2Config))
 # What no weight depends on, so that a checkpoint does not fix it.
 REGULARISATION = frozenset(
     "dropout attention_dropout activation_dropout feature_dropout quantizer_dropout final_dropout "
@@ -51,19 +50,24 @@ def designed(
 
 def refuse_pretraining_only(settings: Iterable[tuple[str, Any]]) -> None:
     """Raise UsageError for a field that a fine-tuned network does not have."""
-    for name, value in settings:
-        if name in PRETRAINING_ONLY:
-            raise UsageError(
-                f"Setting {name}={value}: only pretraining has {name}, a fine-tuned network has no "
-                "quantizer."
-            )
+    _refuse(
+        settings,
+        PRETRAINING_ONLY,
+        "only pretraining has {name}, a fine-tuned network has no quantizer.",
+    )
 
 
 def refuse_finetuning_only(settings: Iterable[tuple[str, Any]]) -> None:
     """Raise UsageError for a field that a network in pretraining does not have."""
+    _refuse(
+        settings,
+        FINETUNING_ONLY,
+        "only fine-tuning has {name}, since an adapter leaves fewer frames than pretraining has "
+        "targets.",
+    )
+
+
+def _refuse(settings: Iterable[tuple[str, Any]], names: Collection[str], why: str) -> None:
     for name, value in settings:
-        if name in FINETUNING_ONLY:
-            raise UsageError(
-                f"Setting {name}={value}: only fine-tuning has {name}, since an adapter leaves "
-                "fewer frames than pretraining has targets."
-            )
+        if name in names:
+            raise UsageError(f"Setting {name}={value}: {why.format(name=name)}")

@@ -12,7 +12,8 @@ from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from models.config import PRESETS, Wav2Vec2Config, tiny
 from models.pretraining import Wav2Vec2ForPretraining
 from w2v2cli.errors import UsageError
-from w2v2cli.training.architecture import FINETUNING_ONLY, NAMES, PRETRAINING_ONLY, REGULARISATION
+from w2v2cli.training.architecture import FINETUNING_ONLY, PRETRAINING_ONLY, REGULARISATION
+from w2v2cli.training.config import NETWORK as NAMES
 from w2v2cli.training.config import changed, parse_settings
 from w2v2cli.training.recipes import FINETUNING, PRETRAINING
 from w2v2cli.training.runs.finetune import finetuning_dry_run, start_of
