@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from storage.hashing import bytes_hash
 
 Split = Literal["train", "dev", "test"]
 SHARE = 0.1  # of a corpus's audio in each part that is held out
@@ -25,7 +26,7 @@ def split_of(utterance_id: str) -> Split:
 
 
 def _hash(text: str) -> int:
-    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)
+    return int(bytes_hash(text.encode())[:8], 16)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ and rates; with the same version of espeak-ng they give the same files.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import random
@@ -25,6 +24,7 @@ import soundfile
 
 from lm.text.normalization import normalize_text, sentences
 from models.config import SAMPLE_RATE
+from storage.hashing import bytes_hash
 from storage.whole import whole_file, write_whole
 from w2v2cli.data.resampling import resampled
 from w2v2cli.errors import UsageError, UserError
@@ -230,7 +230,7 @@ def synthesize(
 def _claim(folder: Path, readings: Sequence[Reading]) -> None:
     """Record in an empty folder what it will hold; SynthesisError where it holds something else."""
     content = json.dumps([asdict(reading) for reading in readings]).encode()
-    note = {"readings": len(readings), "sha256": hashlib.sha256(content).hexdigest()}
+    note = {"readings": len(readings), "sha256": bytes_hash(content)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / NOTE).is_file() and json.loads((folder / NOTE).read_text()) == note:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from models.config import PRESETS, SAMPLE_RATE
+from storage.hashing import bytes_hash
 from w2v2cli.data.dataset import TrainingSet
 from w2v2cli.data.loading.flat import Strings
 from w2v2cli.data.locations import resolve_model
@@ -46,8 +47,7 @@ def start_part(name: str | None) -> Part:
 def vocabulary_part(labels: Sequence[str], metadata: Mapping[str, Any]) -> Part:
     """Describe the symbols of an output layer and how texts are spelled in them."""
     content = json.dumps([list(labels), metadata], sort_keys=True, ensure_ascii=False)
-    digest = hashlib.sha256(content.encode()).hexdigest()
-    return _part("vocabulary", f"{len(labels)} symbols", digest)
+    return _part("vocabulary", f"{len(labels)} symbols", bytes_hash(content.encode()))
 
 
 def language_model_part(lm: str, lexicon: Path | None) -> Part:
