@@ -5,7 +5,6 @@ A setting without a place in our network is refused by name, never left out.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from models.checkpoint import CheckpointError
 from models.config import SAMPLE_RATE, Wav2Vec2Config, base
 from models.importers.families import FAMILIES, why_unreadable
+from models.importers.tokenizer import LabelsError, json_file
 
 # Settings that change the network, what they are in ours, and transformers' names for the same.
 FIXED: dict[str, tuple[Any, ...]] = {
@@ -123,11 +123,6 @@ def _normalize(folder: Path) -> bool:
 def json_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises CheckpointError."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
-        raise CheckpointError(f"{path} is not JSON: {error}.") from None
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} is not a JSON object.")
-    return values
+        return json_file(path)
+    except LabelsError as error:
+        raise CheckpointError(str(error)) from None
