@@ -144,13 +144,12 @@ class Pretraining:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Task`."""
         batch, steps, objective = prepared.batch, prepared.drawn, self.run.objective
-        frames = int(self.config.encoded_lengths(batch.lengths).max())
         shape = (self.config.codebooks, self.config.codebook_entries)
         noise = (
             gumbel_noise((len(steps.targets), *shape), draws.device)
             if self.config.quantized_targets and objective.gumbel_noise
             else None,
-            gumbel_noise((len(batch.lengths) * frames, *shape), draws.device)
+            gumbel_noise((steps.mask.numel(), *shape), draws.device)
             if self.config.quantized_inputs and objective.gumbel_noise
             else None,
         )
