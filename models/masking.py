@@ -165,7 +165,7 @@ def _picked(sizes: Tensor, counts: Tensor, keys: Tensor) -> Tensor:
 
     Those with the smallest keys; fewer where a row has fewer positions.
     """
-    valid = torch.arange(keys.shape[1], device=keys.device) < sizes[:, None]
+    valid = frames_valid(sizes, keys.shape[1], keys.device)
     # Valid positions get the first ranks, in random order.
     rank = keys.masked_fill(~valid, 2.0).argsort(1).argsort(1)
     return (rank < counts[:, None]) & valid
@@ -222,7 +222,7 @@ def sample_spans(
     coins = torch.rand(len(lengths), generator=generator, device=device)
     if probability == 0:
         return torch.zeros(len(lengths), size, dtype=torch.bool, device=device)
-    valid = torch.arange(size, device=device) < lengths[:, None]
+    valid = frames_valid(lengths, size, device)
     starts = (lengths * probability + coins).floor().clamp(min=1)
     reach = _picked(lengths, starts, keys).long().cumsum(1)
     # Starts up to `span` positions earlier: a position is masked if there are more by now.

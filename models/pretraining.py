@@ -122,7 +122,7 @@ class MaskedSteps:
         if objective.batch_distractors or objective.distractors_anywhere or objective.edge_steps:
             return _drawn_among_candidates(mask, frames, objective, generator)
         counts = mask.sum(1)
-        valid = torch.arange(int(counts.max())) < counts[:, None]
+        valid = frames_valid(counts, int(counts.max()), counts.device)
         return cls(
             mask,
             _places(mask),
@@ -156,12 +156,12 @@ def _drawn_among_candidates(
     mask: Tensor, frames: Tensor, objective: Objective, generator: torch.Generator
 ) -> MaskedSteps:
     """Steps of the ablations in which predicted steps and candidates for distractors differ."""
-    present = torch.arange(mask.shape[1]) < frames[:, None]
+    present = frames_valid(frames, mask.shape[1], mask.device)
     predicted = _edges(mask, present, objective.edge_steps) if objective.edge_steps else mask
     eligible = present if objective.distractors_anywhere else mask
     counts, totals = predicted.sum(1), eligible.sum(1)
-    valid = torch.arange(int(counts.max())) < counts[:, None]
-    spread = torch.arange(int(totals.max())) < totals[:, None]
+    valid = frames_valid(counts, int(counts.max()), counts.device)
+    spread = frames_valid(totals, int(totals.max()), totals.device)
     places, slots = _places(predicted), _places(valid)
     own = (eligible.long().cumsum(1) - 1).flatten()[places]  # (n,), in each row from 0
     own = _spread(own, slots, *valid.shape)
