@@ -33,7 +33,7 @@ PATHS = ("audio", "audio_filepath", "audio_path", "path", "file", "file_name")
 IDS = ("id", "utterance_id", "segment_id")
 # SPLIT-00000-of-00007.parquet, perhaps with a hash, as the hub divides a split.
 PART = re.compile(r"(?P<split>.+?)-\d{4,6}-of-\d{4,6}(-[0-9a-f]+)?\.parquet")
-SHOWN = 8  # names that a refusal lists
+SHOWN = 8  # splits that a refusal lists
 ADVICE = "`w2v2 data scan {path} {option} NAME -o list.jsonl` makes a list that names it"
 
 
@@ -87,10 +87,9 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _several(folder: Path, splits: Sequence[Path]) -> CorpusError:
     names = [path.relative_to(folder).as_posix() for path in splits]
-    more = [f"{len(names) - SHOWN} more"] if len(names) > SHOWN else []
     return CorpusError(
-        f"{folder} has several splits: {', '.join([*names[:SHOWN], *more])}. Name the one to read, "
-        f"such as {splits[0]}."
+        f"{folder} has several splits: {_listed(names, SHOWN)}. Name the one to read, such as "
+        f"{splits[0]}."
     )
 
 
@@ -196,9 +195,9 @@ def _only(
     return names[0] if names else None
 
 
-def _listed(names: Collection[str]) -> str:
-    more = [f"{len(names) - 20} more"] if len(names) > 20 else []
-    return ", ".join([*list(names)[:20], *more])
+def _listed(names: Collection[str], shown: int = 20) -> str:
+    more = [f"{len(names) - shown} more"] if len(names) > shown else []
+    return ", ".join([*list(names)[:shown], *more])
 
 
 def _audio_columns(table: Table) -> list[str]:
