@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import io
 import os
 import shutil
@@ -60,7 +61,7 @@ def opened_bytes(source: Source) -> Iterator[IO[bytes]]:
             raise AudioError(f"The folder {source} holds no recordings (looked for {known}).")
         stream = source.open("rb", buffering=0)
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and set("*?[") & set(str(source)):
+        if isinstance(error, FileNotFoundError) and glob.has_magic(str(source)):
             raise AudioError(f"Nothing fits the pattern {source}.") from None
         raise AudioError(f"{source} cannot be opened: {error.strerror}.") from None
     with stream:
