@@ -171,9 +171,16 @@ def whole_models() -> set[str]:
 
 def repository_of(path: Path) -> str | None:
     """The name of the repository that a file in the cache belongs to; None for any other file."""
+    place = place_in_cache(path)
+    return None if place is None else place[0]
+
+
+def place_in_cache(path: Path) -> tuple[str, Path] | None:
+    """As `repository_of`, with the file's path in the repository, below its commit."""
     for folder in path.parents:  # models--org--name / snapshots / commit / file
         if folder.parent.name == "snapshots" and folder.parents[1].name.startswith("models--"):
-            return "/".join(folder.parents[1].name.split("--")[1:])
+            name = "/".join(folder.parents[1].name.split("--")[1:])
+            return name, path.relative_to(folder.parent)
     return None
 
 

@@ -20,7 +20,7 @@ from w2v2cli.data.hub import (
     cached_models,
     cached_repository,
     differing_hash,
-    repository_of,
+    place_in_cache,
     stated_hash,
 )
 from w2v2cli.data.locations import PRETRAINED, PUBLISHED, SMALL_FILES, named_repository
@@ -71,8 +71,8 @@ def fetched_files(name: str | None = None) -> list[Path]:
 
 def check_file(path: Path) -> FileCheck:
     """Hash a file and compare with the hash that the hub stated, or the one in `PATH.sha256`."""
-    if (name := repository_of(path)) is not None:
-        commit, *inside = path.parts[path.parts.index("snapshots") + 1 :]
+    if (place := place_in_cache(path)) is not None:
+        name, (commit, *inside) = place[0], place[1].parts
         return _check_cached(path, Path(name, commit[:8], *inside))
     shown = path.relative_to(
         home() / "models" if path.is_relative_to(home() / "models") else home()

@@ -443,3 +443,12 @@ def test_a_mirror_may_state_the_plain_sha1(tmp_path):
     assert hub.differing_hash(path, plain) is None
     assert hub.differing_hash(path, git_hash(b"abc")) is None
     assert hub.differing_hash(path, "0" * 40) == git_hash(b"abc")
+
+
+def test_a_file_is_shown_by_its_repository_wherever_the_cache_lies(tmp_path):
+    commit = "0123456789" * 4
+    folder = tmp_path / "snapshots" / "models--org--name" / "snapshots" / commit / "language_model"
+    folder.mkdir(parents=True)
+    (folder / "unigrams.txt").write_bytes(b"a")
+    shown = check_file(folder / "unigrams.txt").path
+    assert shown == Path("org/name/01234567/language_model/unigrams.txt")
