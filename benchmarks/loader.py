@@ -137,11 +137,10 @@ def _epoch_of(size: int, utterances: list[Utterance]) -> TrainingSet:
     """Recordings, repeated if need be, whose epochs have about `size` micro-batches."""
     many = utterances * (1 + 40 * size // len(utterances))
     source = FileRecordings(many)
-    shortest = np.argsort(source.lengths, kind="stable")
-    seconds = np.cumsum(source.lengths[shortest[len(many) // 4 :]]) / SAMPLE_RATE
+    longer = np.argsort(source.lengths, kind="stable")[len(many) // 4 :]
+    seconds = np.cumsum(source.lengths[longer]) / SAMPLE_RATE
     count = int(np.searchsorted(seconds, 19 * size))
-    kept = shortest[len(many) // 4 :][: max(count, 1)]
-    return TrainingSet(source, np.sort(kept))
+    return TrainingSet(source, np.sort(longer[: max(count, 1)]))
 
 
 def _wait(data: TrainingSet, workers: int, args: argparse.Namespace) -> float:
