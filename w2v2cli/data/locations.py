@@ -128,6 +128,11 @@ class LmLocation:
     symbols: bool = False
     """Whether its words are the acoustic model's symbols: characters, pieces or phones."""
 
+    @property
+    def listed(self) -> Path | None:
+        """The file of the words that can be recognised; None where they are those of `path`."""
+        return self.lexicon or self.words
+
 
 def model_names() -> list[str]:
     """The names that `--model` knows."""

@@ -218,7 +218,7 @@ def _rescoring(
 
     given = options.rescore_lm_weight, options.rescore_word_score
     again = Weighing(model, second, *given, prefix="rescore-")
-    weights = again.weights(rescored(lm), note, lm.lexicon or lm.words)
+    weights = again.weights(rescored(lm), note, lm.listed)
     return Rescoring(second, weights, options.rescore_first_weight, options.rescore_nbest)
 
 

@@ -154,7 +154,7 @@ def _key(
     model: ModelLocation, lm: LmLocation, search: str, lexicon: Path | None
 ) -> dict[str, str | None]:
     assert lm.path is not None
-    words = lexicon or lm.lexicon or lm.words
+    words = lexicon or lm.listed
     return {
         "model": model_hash(model.path, model.language),
         "lm": model_hash(lm.path),

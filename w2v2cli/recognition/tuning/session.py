@@ -260,10 +260,10 @@ def earlier(settings: RecognitionOptions) -> Tuned | None:
 
 def _tuned_for(settings: RecognitionOptions) -> tuple[LmLocation, str, Path | None]:
     """The language model whose weights are tuned, the kind of search, and its lexicon."""
-    words = settings.lm.lexicon or settings.lm.words
+    first = settings.lm
     if settings.rescore is None:
-        return settings.lm, BEAM, words
-    return settings.rescore.lm, rescored(settings.lm), words
+        return first, BEAM, first.listed
+    return settings.rescore.lm, rescored(first), first.listed
 
 
 def _keep(result: TuningResult) -> Path:
@@ -288,7 +288,7 @@ def _identity(
     return {
         "model": hashes[0],
         "language model": model_hash(lm.path),
-        "lexicon": content_hash(words) if (words := lm.lexicon or lm.words) else None,
+        "lexicon": content_hash(words) if (words := lm.listed) else None,
         "corpus": hashes[1],
         "set of transcripts": hash_of(*references.texts),
         "metric": references.metric,
