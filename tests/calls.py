@@ -2,6 +2,7 @@
 
 `called` runs a command inside the test's own process: for tests of what a command does. `Preloaded`
 is one process with torch in it that forks a real one for each call: for tests that send signals.
+`torchrun` and `on_two_ranks` start two ranks, which import for themselves.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from random import randint
 from unittest import mock
 
 from w2v2cli.app import main
@@ -96,3 +98,31 @@ def preloaded(folder: Path, **environment: str) -> Iterator[Preloaded]:
     ) as server:
         yield Preloaded(server, folder)
         server.communicate()
+
+
+def torchrun(*program: str) -> list[str]:
+    """The command that starts a program on two ranks, as torchrun's arguments name it."""
+    port = str(randint(20_000, 60_000))
+    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
+    return [sys.executable, "-m", *launcher, *program]
+
+
+def on_two_ranks(
+    *arguments: str, timeout: float, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Python with these arguments on two ranks of one thread each."""
+    return subprocess.run(
+        torchrun("--no-python", sys.executable, *arguments),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def log_of(folder: Path) -> list[dict]:
+    """The rows of a run's log, less a last one that is not yet whole."""
+    path = folder / "log.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]

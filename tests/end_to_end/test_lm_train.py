@@ -1,6 +1,5 @@
 """`w2v2 lm train` on a text, killed and continued, and the language model that it writes."""
 
-import json
 import os
 import random
 import signal
@@ -10,6 +9,7 @@ import time
 from typing import get_args
 
 import pytest
+from calls import log_of
 
 from w2v2cli.commands.lm.train import Recipe
 from w2v2cli.training.recipes import LANGUAGE_MODELS
@@ -44,12 +44,6 @@ def call(tmp_path):
         )
 
     return command
-
-
-def log_of(folder):
-    path = folder / "log.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def test_it_learns_is_killed_goes_on_to_the_same_and_scores(call, tmp_path):

@@ -1,17 +1,15 @@
 """Runs that are killed, asked to stop, or spread over two processes end with the same weights."""
 
-import json
 import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from calls import preloaded
+from calls import log_of, preloaded, torchrun
 
 SHIPPED = Path(__file__).parents[2] / "w2v2cli" / "shipped"
 SETTINGS = (
@@ -40,12 +38,6 @@ def pretrain(out, updates, *more):
     call = ["pretrain", str(corpus), "-o", str(out), "--valid", str(valid)]
     call += ["--updates", str(updates), *arguments.split()]
     return [*call, *(f"--set={setting}" for setting in SETTINGS), *more]
-
-
-def torchrun(*call):
-    port = str(random.randint(20_000, 60_000))
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
-    return [sys.executable, *launcher, "-m", "w2v2cli", *call]
 
 
 def finish(run):
@@ -94,12 +86,6 @@ def test_killed_ten_times_at_random_moments_a_run_comes_to_the_very_same_weights
     assert [row["update"] for row in killed] == list(range(1, updates + 1))
 
 
-def log_of(folder):
-    path = folder / "log.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
-
-
 @pytest.mark.parametrize("notice", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_schedulers_notice_saves_ends_well_and_says_how_to_go_on(w2v2, tmp_path, notice):
     run = w2v2.start(*pretrain(tmp_path / "run", 100_000, "--set=save_every=50000"))
@@ -119,8 +105,9 @@ def test_a_schedulers_notice_saves_ends_well_and_says_how_to_go_on(w2v2, tmp_pat
 def test_two_ranks_come_to_the_weights_of_one_with_the_double_batch(w2v2, tmp_path):
     """20 updates over Gloo, beside one process that accumulates two micro-batches."""
     finish(w2v2.start(*pretrain(tmp_path / "one", 20, "--accumulate", "2", ALL_BLOCKS)))
+    call = pretrain(tmp_path / "two", 20, "--accumulate", "1", ALL_BLOCKS)
     result = subprocess.run(
-        torchrun(*pretrain(tmp_path / "two", 20, "--accumulate", "1", ALL_BLOCKS)),
+        torchrun("-m", "w2v2cli", *call),
         capture_output=True,
         text=True,
         timeout=300,
@@ -138,9 +125,13 @@ def test_two_ranks_come_to_the_weights_of_one_with_the_double_batch(w2v2, tmp_pa
 def test_stopped_under_torchrun_and_continued_by_one_process_nothing_changes(w2v2, tmp_path):
     """Both ranks save and exit with 0; one process with the same total batch continues."""
     updates = 80
-    command = torchrun(*pretrain(tmp_path / "run", updates, "--accumulate", "1", ALL_BLOCKS))
+    call = pretrain(tmp_path / "run", updates, "--accumulate", "1", ALL_BLOCKS)
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+        torchrun("-m", "w2v2cli", *call),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
     )
     while len(log_of(tmp_path / "run")) < 5:
         assert process.poll() is None

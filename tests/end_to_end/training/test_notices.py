@@ -1,7 +1,6 @@
 """A scheduler's notice, whichever processes of a job it reaches, saves the work and ends it."""
 
 import fcntl
-import json
 import os
 import re
 import shlex
@@ -15,6 +14,7 @@ from pathlib import Path
 from random import randint
 
 import pytest
+from calls import log_of, torchrun
 
 ROOT = Path(__file__).parents[3]
 CORPUS = ROOT / "w2v2cli" / "shipped" / "corpus" / "dev-clean"
@@ -42,17 +42,8 @@ def alone(out, workers):
     return [sys.executable, "-m", "w2v2cli", *pretrain(out, workers)]
 
 
-def torchrun(out, workers):
-    port = str(randint(20_000, 60_000))
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
-    program = ["-m", "w2v2cli", *pretrain(out, workers)]
-    return [sys.executable, *launcher, *program]
-
-
-def log_of(folder):
-    path = folder / "log.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
+def on_ranks(out, workers):
+    return torchrun("-m", "w2v2cli", *pretrain(out, workers))
 
 
 def started(command, folder):
@@ -201,7 +192,7 @@ def test_the_lines_for_slurm_save_on_two_ranks_and_queue_the_job_again(tmp_path,
 
 
 def test_a_notice_to_the_second_rank_alone_stops_both(tmp_path):
-    job = started(torchrun(tmp_path, 0), tmp_path)
+    job = started(on_ranks(tmp_path, 0), tmp_path)
     pids = family(job.pid)
     ranks = sorted(pid for pid in pids[1:] if b"pretrain" in command_of(pid))
     send(signal.SIGUSR1, ranks[1:2])
@@ -225,7 +216,7 @@ def command_of(pid):
     [(signal.SIGTERM, 1), (signal.SIGUSR1, -signal.SIGUSR1)],
 )
 def test_a_notice_to_torchrun_saves_and_leaves_nothing_behind(tmp_path, number, code):
-    job = started(torchrun(tmp_path, 2), tmp_path)
+    job = started(on_ranks(tmp_path, 2), tmp_path)
     pids = family(job.pid)
     send(number, pids[:1])
     _, errors = job.communicate(timeout=60)

@@ -1,13 +1,10 @@
 """A run continues from the state of its first rank, and only what it is a run of continues it."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from random import randint
 
 import pytest
+from calls import on_two_ranks
 
 from w2v2cli.errors import UsageError
 from w2v2cli.training.runs.pretrain import pretrain
@@ -67,16 +64,7 @@ def test_a_finished_run_is_extended_and_another_corpus_is_refused(tmp_path):
 def test_the_other_ranks_go_on_from_the_state_of_the_first_without_a_folder_of_their_own(tmp_path):
     """Ranks that looked for themselves trained on mixed states, and then waited for ever."""
     run(tmp_path / "rank0", 8)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command += ["--master-port", str(randint(20_000, 60_000)), "--no-python"]
-    result = subprocess.run(
-        [*command, sys.executable, "-c", SCRIPT],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    result = on_two_ranks("-c", SCRIPT, timeout=200, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert updates_of(tmp_path / "rank0") == list(range(1, 17))
     assert not (tmp_path / "rank1").exists()

@@ -1,12 +1,8 @@
 """Two real processes over Gloo."""
 
-import os
-import subprocess
-import sys
-from random import randint
-
 import pytest
 import torch
+from calls import on_two_ranks
 
 from w2v2cli.errors import UserError
 from w2v2cli.processes import Ranks
@@ -44,15 +40,7 @@ with joined(torch.device("cpu")) as ranks:
 
 
 def test_what_the_first_rank_finds_or_fails_at_is_the_same_on_all():
-    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--no-python"]
-    port = ["--master-port", str(randint(20_000, 60_000))]
-    result = subprocess.run(
-        [sys.executable, "-m", *launcher, *port, sys.executable, "-c", SCRIPT],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    result = on_two_ranks("-c", SCRIPT, timeout=120)
     assert result.stdout.split("\n")[:2] == ["both fail"] * 2, result.stderr
     assert result.stderr.count("Error: All states are damaged.") == 1
 
@@ -85,15 +73,7 @@ with exits(), joined(torch.device("cpu")) as ranks:
 
 
 def test_a_rank_that_another_leaves_alone_says_so_in_a_sentence():
-    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--no-python"]
-    port = ["--master-port", str(randint(20_000, 60_000))]
-    result = subprocess.run(
-        [sys.executable, "-m", *launcher, *port, sys.executable, "-c", LEFT],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    result = on_two_ranks("-c", LEFT, timeout=120)
     told = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
     assert sorted(told) == [
         "Error: None of its recordings can be read.",

@@ -5,12 +5,8 @@ what is moved to the device, and whatever is computed from them. Run by torchrun
 the same on two ranks.
 """
 
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
-from random import randint
 
 import numpy as np
 import pytest
@@ -164,15 +160,9 @@ def test_an_update_reads_from_the_device_once_and_after_its_backward_passes(rank
         with joined(torch.device("cpu")) as alone:
             check_reads(alone)
         return
-    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--no-python"]
-    port = ["--master-port", str(randint(20_000, 60_000))]
-    result = subprocess.run(
-        [sys.executable, "-m", *launcher, *port, sys.executable, __file__],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    from calls import on_two_ranks  # not found where this file is the program
+
+    result = on_two_ranks(__file__, timeout=120)
     assert result.returncode == 0, result.stderr[-3000:]
 
 
