@@ -1,6 +1,12 @@
-"""Language models of three words over two letters, small enough to enumerate, and emissions."""
+"""Language models of words over two letters, emissions, and the scores of all there is in them."""
+
+import itertools
 
 import numpy as np
+
+from lm.text.vocabulary import Vocabulary
+
+SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
 
 BIGRAMS = """\\data\\
 ngram 1=6
@@ -65,3 +71,41 @@ def padded(emissions) -> tuple[np.ndarray, list[int]]:
     for row, emission in zip(batch, emissions, strict=True):
         row[: len(emission)] = emission
     return batch, lengths
+
+
+def enumerated(emission, weights, spellings, model, hotwords=None) -> dict[tuple[str, ...], float]:
+    """The score of every sequence of words that all end in a boundary, by its best path.
+
+    A boundary on the first frame goes on with the silence before the utterance.
+    """
+    paths: dict[str, list[float]] = {}
+    for path in itertools.product(range(4), repeat=len(emission)):
+        text = "".join(
+            SMALL.symbols[s] for s, _ in itertools.groupby((1, *path)) if s != SMALL.blank
+        )[1:]
+        score = float(
+            emission[range(len(path)), path].sum(dtype=np.float64)
+        ) + weights.sil_score * path.count(1)
+        paths.setdefault(text, []).append(score)
+    totals: dict[tuple[str, ...], list[float]] = {}
+    for text, scores in paths.items():
+        written = [part for part in text.split("|") if part]
+        if written and not text.endswith("|"):
+            continue
+        for words in itertools.product(*(spellings.get(letters, ()) for letters in written)):
+            totals.setdefault(words, []).extend(scores)
+    return {
+        words: max(scores)
+        + weights.word_score * len(words)
+        + weights.lm_weight * (0.0 if model is None else said(model, words))
+        + sum((hotwords or {}).get(word, 0.0) for word in words)
+        for words, scores in totals.items()
+    }
+
+
+def said(model, words) -> float:
+    states, total = model.start(), 0.0
+    for word in words:
+        score, states = model.score(states, [model.words.index(word)])
+        total += score[0]
+    return total + model.finish(states)[0]

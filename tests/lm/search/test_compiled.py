@@ -1,12 +1,11 @@
 """The compiled search against everything it could have found, in threads, with hot words."""
 
-import itertools
 import math
 import random
 
 import numpy as np
 import pytest
-from small_words import TRIGRAMS, padded, random_emission
+from small_words import SMALL, TRIGRAMS, enumerated, padded, random_emission, said
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.ngram.automaton import CompiledNgramLM, automaton_file
@@ -15,7 +14,6 @@ from lm.search.setup import SearchError
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
 
-SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
 PHONES = Vocabulary.from_labels(("<pad>", "aa", "b"))
 WORDS = ("A", "AB", "BA")
 
@@ -39,44 +37,6 @@ def searching(arpa, tmp_path):
         return CompiledSearch.open(SMALL, weights, options, lexicon, lm, tmp_path / "cache", **more)
 
     return search
-
-
-def enumerated(emission, weights, spellings, model, hotwords=None) -> dict[tuple[str, ...], float]:
-    """The score of every sequence of words that all end in a boundary, by its best path.
-
-    A boundary on the first frame goes on with the silence before the utterance.
-    """
-    paths: dict[str, list[float]] = {}
-    for path in itertools.product(range(4), repeat=len(emission)):
-        text = "".join(
-            SMALL.symbols[s] for s, _ in itertools.groupby((1, *path)) if s != SMALL.blank
-        )[1:]
-        score = float(
-            emission[range(len(path)), path].sum(dtype=np.float64)
-        ) + weights.sil_score * path.count(1)
-        paths.setdefault(text, []).append(score)
-    totals: dict[tuple[str, ...], list[float]] = {}
-    for text, scores in paths.items():
-        written = [part for part in text.split("|") if part]
-        if written and not text.endswith("|"):
-            continue
-        for words in itertools.product(*(spellings.get(letters, ()) for letters in written)):
-            totals.setdefault(words, []).extend(scores)
-    return {
-        words: max(scores)
-        + weights.word_score * len(words)
-        + weights.lm_weight * (0.0 if model is None else said(model, words))
-        + sum((hotwords or {}).get(word, 0.0) for word in words)
-        for words, scores in totals.items()
-    }
-
-
-def said(model, words) -> float:
-    states, total = model.start(), 0.0
-    for word in words:
-        score, states = model.score(states, [model.words.index(word)])
-        total += score[0]
-    return total + model.finish(states)[0]
 
 
 @pytest.fixture

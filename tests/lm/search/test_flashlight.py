@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from small_words import BIGRAMS, random_emission
+from small_words import BIGRAMS, SMALL, random_emission
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.language_model import LanguageModelError
@@ -22,7 +22,6 @@ from lm.text.vocabulary import CHARACTERS, Vocabulary
 
 pytest.importorskip("flashlight", reason="flashlight-text has no build for this Python")
 
-SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
 PHONES = Vocabulary.from_labels(("<pad>", "aa", "b"))
 WIDE = BeamOptions(width=5000, threshold=1e6)
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_words import TRIGRAMS, padded, random_emission
+from small_words import SMALL, TRIGRAMS, enumerated, padded, random_emission, said
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.language_model import LanguageModelError, ZeroLM
@@ -24,10 +24,10 @@ from lm.transformer.dictionary import SPECIALS, Dictionary
 from lm.transformer.model import TransformerLM
 from lm.transformer.network import TransformerNetwork
 
-SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
 PHONES = Vocabulary.from_labels(("<pad>", "aa", "b"))
 WIDE = BeamOptions(width=5000, threshold=1e6)
 WORDS = ["A", "AB", "BA"]
+SPELLINGS = {word: [word] for word in WORDS}
 CPU = torch.device("cpu")
 
 
@@ -43,38 +43,6 @@ def lexicon():
     return Lexicon.from_words(WORDS, SMALL)
 
 
-def enumerated(emission, weights, model) -> dict[tuple[str, ...], float]:
-    """The score of every word sequence whose words all end in a boundary, by its best path.
-
-    A boundary on the first frame goes on with the silence before the utterance.
-    """
-    totals: dict[tuple[str, ...], list[float]] = {}
-    for path in itertools.product(range(4), repeat=len(emission)):
-        text = "".join(
-            SMALL.symbols[s] for s, _ in itertools.groupby((1, *path)) if s != SMALL.blank
-        )[1:]
-        words = tuple(part for part in text.split("|") if part)
-        if all(word in WORDS for word in words) and (not words or text.endswith("|")):
-            score = float(
-                emission[range(len(path)), path].sum(dtype=np.float64)
-            ) + weights.sil_score * path.count(1)
-            totals.setdefault(words, []).append(score)
-    return {
-        words: max(scores)
-        + weights.word_score * len(words)
-        + weights.lm_weight * said(model, words)
-        for words, scores in totals.items()
-    }
-
-
-def said(model, words) -> float:
-    states, total = model.start(), 0.0
-    for word in words:
-        score, states = model.score(states, [model.words.index(word)])
-        total += score[0]
-    return total + model.finish(states)[0]
-
-
 def test_it_finds_the_best_of_all_word_sequences(arpa, lexicon):
     pytest.importorskip("kenlm", reason="kenlm has no build for this Python")
     weights = DecodingWeights(lm_weight=0.9, word_score=0.4, sil_score=-0.2)
@@ -83,9 +51,8 @@ def test_it_finds_the_best_of_all_word_sequences(arpa, lexicon):
     search = BatchedSearch(prepare(SMALL, lexicon), read_automaton(arpa), weights, options)
     model = NgramLM(arpa, WORDS)
     for emission, found in zip(emissions, search.search(*padded(emissions)), strict=True):
-        expected = sorted(enumerated(emission, weights, model).items(), key=lambda pair: -pair[1])[
-            :5
-        ]
+        scores = enumerated(emission, weights, SPELLINGS, model)
+        expected = sorted(scores.items(), key=lambda pair: -pair[1])[:5]
         assert [h.text for h in found] == [" ".join(words) for words, _ in expected]
         assert [h.score for h in found] == pytest.approx([score for _, score in expected], abs=1e-3)
         assert found[0].lm_score == pytest.approx(said(model, expected[0][0]), abs=1e-4)
@@ -178,7 +145,7 @@ def test_a_transformer_is_fused_in_the_first_pass(lexicon):
     search = BatchedSearch(prepare(SMALL, lexicon), model, weights, BeamOptions(500, None, 1e6))
     for _ in range(2):  # what the model was told to forget does no harm the second time
         [[found]] = search(emission[None], [6])
-        spoken = enumerated(emission, DecodingWeights(0, 0.2), ZeroLM(WORDS))
+        spoken = enumerated(emission, DecodingWeights(0, 0.2), SPELLINGS, ZeroLM(WORDS))
         totals = {words: score + 0.7 * said(model, words) for words, score in spoken.items()}
         best = max(totals, key=lambda words: totals[words])
         assert (found.text, found.score) == (" ".join(best), pytest.approx(totals[best], abs=1e-3))
