@@ -8,6 +8,24 @@ from lm.text.vocabulary import Vocabulary
 
 SMALL = Vocabulary.from_labels(("<pad>", "|", "A", "B"))
 
+TWO_WORDS = """\\data\\
+ngram 1=5
+ngram 2=2
+
+\\1-grams:
+-1.5\t<unk>
+0\t<s>\t-0.4
+-0.7\t</s>
+-0.6\tA\t-0.2
+-0.9\tB\t-0.3
+
+\\2-grams:
+-0.3\t<s> A
+-0.5\tA B
+
+\\end\\
+"""
+
 BIGRAMS = """\\data\\
 ngram 1=6
 ngram 2=5

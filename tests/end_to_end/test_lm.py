@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 import torch
+from small_words import TWO_WORDS
 from typer.testing import CliRunner
 
 from lm.ngram.arpa import read_counts
@@ -16,24 +17,6 @@ from lm.transformer.dictionary import SPECIALS, Dictionary
 from lm.transformer.model import TransformerLM
 from lm.transformer.network import TransformerNetwork
 from w2v2cli.app import app
-
-ARPA = """\\data\\
-ngram 1=5
-ngram 2=2
-
-\\1-grams:
--1.5\t<unk>
-0\t<s>\t-0.4
--0.7\t</s>
--0.6\tA\t-0.2
--0.9\tB\t-0.3
-
-\\2-grams:
--0.3\t<s> A
--0.5\tA B
-
-\\end\\
-"""
 
 
 def run(*args):
@@ -62,7 +45,7 @@ def transformer(tmp_path):
 def test_score_with_an_ngram_model(tmp_path, text):
     pytest.importorskip("kenlm")
     arpa = tmp_path / "lm.arpa"
-    arpa.write_text(ARPA)
+    arpa.write_text(TWO_WORDS)
     result = run("lm", "score", arpa, text)
     assert result.exit_code == 0, result.output
     everything = -1.8 - 2.7 - 2.3
@@ -185,14 +168,14 @@ def test_impossible_thresholds_are_refused_before_the_text_is_read(tmp_path, pru
 
 
 def test_what_is_no_language_model_or_a_part_of_one_is_refused(tmp_path, text, capfd):
-    (tmp_path / "lm.arpa").write_text(ARPA)
+    (tmp_path / "lm.arpa").write_text(TWO_WORDS)
     with gzip.open(tmp_path / "lm.arpa.gz", "wt") as file:
-        file.write(ARPA)
+        file.write(TWO_WORDS)
     for name in ("lm.arpa", "lm.arpa.gz"):
         assert run("lm", "info", tmp_path / name).exit_code == 0
-    (tmp_path / "cut.arpa").write_text(ARPA[:-8])
+    (tmp_path / "cut.arpa").write_text(TWO_WORDS[:-8])
     with gzip.open(tmp_path / "cut.arpa.gz", "wt") as file:
-        file.write(ARPA[:-8])
+        file.write(TWO_WORDS[:-8])
     (tmp_path / "damaged.arpa.gz").write_bytes((tmp_path / "lm.arpa.gz").read_bytes()[:-20])
     for name in ("cut.arpa", "cut.arpa.gz", "damaged.arpa.gz"):
         result = run("lm", "info", tmp_path / name)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from small_words import TWO_WORDS
 
 from lm.language_model import LanguageModelError
 from lm.ngram.kenlm import NgramLM
@@ -13,30 +14,13 @@ from lm.transformer.dictionary import END, SPECIALS, Dictionary
 from lm.transformer.model import TransformerLM
 from lm.transformer.network import TransformerNetwork
 
-ARPA = """\\data\\
-ngram 1=5
-ngram 2=2
-
-\\1-grams:
--1.5\t<unk>
-0\t<s>\t-0.4
--0.7\t</s>
--0.6\tA\t-0.2
--0.9\tB\t-0.3
-
-\\2-grams:
--0.3\t<s> A
--0.5\tA B
-
-\\end\\
-"""
 SENTENCES = [["A", "B"], ["A", "XX"], ["B"]]
 
 
 def test_of_an_ngram_model(tmp_path):
     pytest.importorskip("kenlm")
     path = tmp_path / "lm.arpa"
-    path.write_text(ARPA)
+    path.write_text(TWO_WORDS)
     model = NgramLM(path, ["A", "B", "XX"])
     logs = [[-0.3, -0.5, -0.3 - 0.7], [-0.3, -0.2 - 1.5, -0.7], [-0.4 - 0.9, -0.3 - 0.7]]
     one_by_one = list(score_text(model, SENTENCES))
