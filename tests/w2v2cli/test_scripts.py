@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transcripts import Texts
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.search.batched.search import BatchedSearch
@@ -39,15 +40,6 @@ SCRIPTS = {  # transcript as written -> as it is learned, searched and scored; c
     "Russian, hyphen": ("Кто-то пришёл — да", "кто-то пришёл да", False),
     "Korean": ("안녕하세요 여러분!", "안녕하세요 여러분", False),
 }
-
-
-class Texts:
-    """Recordings of ten seconds, of which only the texts matter."""
-
-    def __init__(self, texts):
-        self.texts = list(texts)
-        self.ids = [f"u{number}" for number in range(len(self.texts))]
-        self.lengths = np.full(len(self.texts), 160_000)
 
 
 @pytest.fixture(params=SCRIPTS.values(), ids=list(SCRIPTS))

@@ -3,6 +3,7 @@ import unicodedata
 from collections import Counter
 
 import pytest
+from transcripts import accounted
 
 from lm.text.normalization import Changes, normalize_text
 from lm.text.normalizers import Normalizer, NormalizerError
@@ -116,13 +117,8 @@ def test_every_change_of_20_000_texts_in_over_30_scripts_is_reported():
         changes = Changes()
         normal = normalizer(text, changes)
         assert normalizer(normal) == normal, (normalizer, text)
-        accounted = Counter(text)
-        for (_, before, after), count in changes.counts.items():
-            for character in before:
-                accounted[character] -= count
-            for character in after:
-                accounted[character] += count
-        kept = {character: count for character, count in accounted.items() if count}
+        account = accounted(text, changes)
+        kept = {character: count for character, count in account.items() if count}
         assert kept == Counter(normal), (normalizer, text, changes.counts)
         assert bool(changes) == (normal != text)
 

@@ -7,8 +7,8 @@ with its name and the reason. Nothing happens in silence.
 import random
 from collections import Counter
 
-import numpy as np
 import pytest
+from transcripts import Texts, accounted
 
 from lm.text.changes import UNREMARKABLE
 from lm.text.normalization import Changes
@@ -37,15 +37,6 @@ SETTINGS = [
     {"normalizer": "english"},
 ]
 EACH = 4_000
-
-
-class Texts:
-    """Recordings of ten seconds, of which only the texts matter."""
-
-    def __init__(self, texts):
-        self.texts = texts
-        self.ids = [f"u{number}" for number in range(len(texts))]
-        self.lengths = np.full(len(texts), 160_000)
 
 
 def random_transcripts(seed):
@@ -80,12 +71,7 @@ def test_nothing_happens_to_a_transcript_in_silence(number):
         spelled = vocabulary.normalizer(text, own)
         counted.counts.update(own.counts)
         changed_texts += any(kind not in UNREMARKABLE for kind, _, _ in own.counts)
-        account = Counter(text)
-        for (_, before, after), count in own.counts.items():
-            for character in before:
-                account[character] -= count
-            for character in after:
-                account[character] += count
+        account = accounted(text, own)
         assert +account == Counter(spelled) and min(account.values(), default=0) >= 0
         if index in kept:
             assert vocabulary.text(vocabulary.transcript_ids(text)) == spelled, text
