@@ -2,16 +2,10 @@
 
 import json
 
-import numpy as np
 import pytest
-import soundfile
+from recordings import recording
 
 from w2v2cli.data.corpora.readers import CorpusError, read_corpus
-
-
-def recording(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.zeros(1600), 16_000)
 
 
 def test_recordings_of_one_name_get_ids_by_path(tmp_path):

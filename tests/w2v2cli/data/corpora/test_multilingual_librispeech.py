@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
+from recordings import recording
 
 from w2v2cli.data.corpora.readers import CorpusError, read_corpus
 
@@ -64,11 +65,6 @@ def test_what_is_wrong(dev, line, message):
         file.write(f"{line}\n")
     with pytest.raises(CorpusError, match=message):
         read_corpus(dev)
-
-
-def recording(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.zeros(1600), 16_000)
 
 
 @pytest.fixture

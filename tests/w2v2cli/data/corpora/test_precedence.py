@@ -3,17 +3,10 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
+from recordings import recording
 
 from w2v2cli.data.corpora.readers import LISTS, CorpusError, read_corpus
-
-
-def recording(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.zeros(1600), 16_000)
-
 
 FOREIGN = {
     "train.tsv": "client_id\tpath\tsentence\nx\ta.flac\tforeign\n",

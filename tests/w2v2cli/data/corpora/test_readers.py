@@ -1,9 +1,8 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
-import soundfile
+from recordings import recording
 
 from w2v2cli.data.corpora.catalogue import (
     MINIATURE,
@@ -15,12 +14,6 @@ from w2v2cli.data.corpora.catalogue import (
 from w2v2cli.data.corpora.held_out import split_of
 from w2v2cli.data.corpora.readers import LIBRISPEECH_SPLITS, CorpusError, read_corpus
 from w2v2cli.errors import UsageError
-
-
-def recording(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.zeros(1600), 16_000)
-    return path
 
 
 def test_librispeech_trees(tmp_path):

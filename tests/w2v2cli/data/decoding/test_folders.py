@@ -2,19 +2,13 @@
 
 import os
 
-import numpy as np
 import pytest
-import soundfile
+from recordings import recording
 
 from storage.folders import Walk
 from w2v2cli.data.corpora.readers import read_corpus
 from w2v2cli.data.decoding.folders import find_recordings
 from w2v2cli.errors import UsageError
-
-
-def recording(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.zeros(1600), 16_000)
 
 
 def test_links_are_followed_once(tmp_path):
