@@ -1,12 +1,12 @@
 """Two ranks whose micro-batches skip different blocks add up to what one process computes."""
 
 import os
-import socket
 import subprocess
 import sys
 
 import pytest
 import torch
+from hub_server import closed_port
 
 SCRIPT = """
 import sys
@@ -82,9 +82,7 @@ def environment(rank, world, port):
 
 @pytest.mark.parametrize("world", [2])
 def test_ranks_that_skip_blocks_by_the_micro_batch_learn_as_one_process_does(tmp_path, world):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = closed_port()
     call = [sys.executable, "-c", SCRIPT]
     alone, together = tmp_path / "alone", tmp_path / "together"
     subprocess.run([*call, alone, "4"], check=True, timeout=240)
