@@ -82,6 +82,10 @@ def test_accumulation_replaces_the_recipes_total_batch():
         ("save_every=0", "save_every must be at least 1, got 0"),
         ("batch_seconds=0", "batch_seconds must be above 0, got 0"),
         ("loader_workers=-1", "loader_workers cannot be negative, got -1"),
+        ("heads=8", "there is no heads; there are "),
+        ("architecture=8", "there is no architecture"),
+        ("num_heads=many", "'many' is not a whole number"),
+        ("conv_layers=512,10", "channels, kernel and stride of each layer"),
     ],
 )
 def test_wrong_settings_are_a_sentence(setting, message):
@@ -157,20 +161,6 @@ def test_base_has_the_papers_heads_where_the_recipe_says_so():
     eight = network_config(PRETRAINING["base-960-8-heads"]())
     assert (eight.num_heads, network_config(PRETRAINING["base-960"]()).num_heads) == (8, 12)
     assert replace(eight, num_heads=12) == base()
-
-
-@pytest.mark.parametrize(
-    ("setting", "sentence"),
-    [
-        ("heads=8", "there is no heads; there are "),
-        ("architecture=8", "there is no architecture"),
-        ("num_heads=many", "'many' is not a whole number"),
-        ("conv_layers=512,10", "channels, kernel and stride of each layer"),
-    ],
-)
-def test_fields_that_the_network_lacks_are_refused(setting, sentence):
-    with pytest.raises(UsageError, match=sentence):
-        with_settings(setting)
 
 
 def test_a_network_that_cannot_be_is_a_sentence():
