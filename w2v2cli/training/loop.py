@@ -26,7 +26,7 @@ from models.context_network import draw_kept
 from models.masking import sent
 from w2v2cli.errors import UserError, ran_out_of_memory
 from w2v2cli.recognition.devices import dtype_named
-from w2v2cli.training.checkpoints import Position, StateFolder
+from w2v2cli.training.checkpoints import BEST, Position, StateFolder
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import AudioRunConfig, RunConfig
 from w2v2cli.training.metrics import MetricLog, Progress
@@ -431,9 +431,7 @@ class Loop(Generic[BatchT, DrawnT]):
         if score < self.best:
             self.best, self._waited = score, 0
             if self.collectives.first:
-                self._write(
-                    lambda: self.task.save_best(self.network, self.folder / "best.safetensors")
-                )
+                self._write(lambda: self.task.save_best(self.network, self.folder / BEST))
         return scores
 
     def _save(self) -> None:

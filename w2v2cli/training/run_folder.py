@@ -24,7 +24,7 @@ from models.context_network import ContextNetwork
 from storage.whole import write_whole
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.devices import DTYPES, Precision, chosen_precision
-from w2v2cli.training.checkpoints import StateFolder
+from w2v2cli.training.checkpoints import BEST, StateFolder
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import Config, RunConfig, flattened
 from w2v2cli.training.loop import Loop, Outcome
@@ -46,7 +46,6 @@ KINDS = {
 UNLOCKABLE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 RunIdentity = Mapping[str, Mapping[str, str]]  # what `runs.identity` describes, by part
 UNCOMPARED = "the same call then continues the run, without comparing settings"
-BEST = "best.safetensors"
 # A continued run may change these: they say how it runs, not what it computes.
 FREE = {
     "accumulate",

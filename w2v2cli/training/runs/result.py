@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 
+from w2v2cli.training.checkpoints import BEST
 from w2v2cli.training.loop import Outcome
 from w2v2cli.training.metrics import read_log
-from w2v2cli.training.run_folder import BEST
 
 
 @dataclass(frozen=True)

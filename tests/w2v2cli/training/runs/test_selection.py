@@ -8,9 +8,10 @@ import torch
 
 from w2v2cli.commands.reporting import report_end
 from w2v2cli.processes import Ranks
+from w2v2cli.training.checkpoints import BEST
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.recipes import FINETUNING
-from w2v2cli.training.run_folder import BEST, Callbacks
+from w2v2cli.training.run_folder import Callbacks
 from w2v2cli.training.runs.result import RunResult
 from w2v2cli.training.runs.selection import run_all
 
