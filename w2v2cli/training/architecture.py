@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
-from models.config import Wav2Vec2Config
+from models.config import PRESETS, Wav2Vec2Config
 from w2v2cli.errors import UsageError
 
 # What no weight depends on, so that a checkpoint does not fix it.
@@ -23,6 +23,12 @@ PRETRAINING_ONLY = frozenset(
 FINETUNING_ONLY = frozenset(
     "adapter adapter_layers adapter_kernel adapter_stride adapter_width".split()
 )
+
+
+def preset_of(name: str) -> str | None:
+    """Return the preset of which a name such as `base-config` means random weights, or None."""
+    preset = name.removesuffix("-config")
+    return preset if preset != name and preset in PRESETS else None
 
 
 def designed(

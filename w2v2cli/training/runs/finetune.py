@@ -27,7 +27,7 @@ from w2v2cli.recognition.devices import resolve_device
 from w2v2cli.recognition.recognizer import open_search
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.searching.spec import Searches
-from w2v2cli.training.architecture import designed, refuse_pretraining_only
+from w2v2cli.training.architecture import designed, preset_of, refuse_pretraining_only
 from w2v2cli.training.collectives import Collectives, joined
 from w2v2cli.training.config import FinetuneConfig, changed
 from w2v2cli.training.metrics import Progress
@@ -203,8 +203,8 @@ def read_start(name: str, language: str = "") -> Start:
 
     Raises UserError for a checkpoint that cannot be read.
     """
-    if _is_preset(name):
-        return Start(PRESETS[name.removesuffix("-config")](), None)
+    if (preset := preset_of(name)) is not None:
+        return Start(PRESETS[preset](), None)
     try:
         location = resolve_model(name)
         known = languages_of(location.path) if location.path.is_dir() else []
@@ -232,10 +232,6 @@ def longest(config: FinetuneConfig) -> int:
 def longest_validated(config: FinetuneConfig) -> int:
     """Return the samples of the longest recording that is validated on."""
     return budget_samples(max(config.batch_seconds, VALIDATION_BATCH_SECONDS))
-
-
-def _is_preset(name: str) -> bool:
-    return name.endswith("-config") and name.removesuffix("-config") in PRESETS
 
 
 @dataclass(frozen=True)

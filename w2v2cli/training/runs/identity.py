@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from models.config import PRESETS, SAMPLE_RATE
+from models.config import SAMPLE_RATE
 from storage.hashing import bytes_hash
 from w2v2cli.data.dataset import TrainingSet
 from w2v2cli.data.loading.flat import Strings
 from w2v2cli.data.locations import resolve_model
 from w2v2cli.data.recordings import Recordings
 from w2v2cli.recognition.tuning.fingerprints import model_hash
+from w2v2cli.training.architecture import preset_of
 
 # A part of a run: what the user calls it, what it is in a few words, a digest of its content.
 Part = Mapping[str, str]
@@ -38,8 +39,7 @@ def start_part(name: str | None) -> Part:
     """Describe the checkpoint a run begins with, or its random weights."""
     if name is None:
         return _part("random weights", "", "")
-    preset = name.removesuffix("-config")
-    if name.endswith("-config") and preset in PRESETS:
+    if preset_of(name) is not None:
         return _part(name, "random weights", "")
     return _part(name, "", model_hash(resolve_model(name).path))
 
