@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict, deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from models.config import SAMPLE_RATE, Wav2Vec2Config
@@ -31,6 +31,19 @@ def audio_work(model: Wav2Vec2Config, seconds: float) -> tuple[float, float]:
     """
     encoder, context = model.forward_flops(max(int(seconds * SAMPLE_RATE), 1))
     return encoder / seconds, context / seconds
+
+
+def stretches(phases: Sequence[Phase], done: int, updates: int) -> Iterator[tuple[Phase, int, int]]:
+    """Yield the phases of a run that are not over, each with its updates that are left.
+
+    done, updates: those done and those of the whole run. A stretch goes from `begin` to before
+    `end`.
+    """
+    ends = [*(phase.first for phase in phases[1:]), updates]
+    for phase, end in zip(phases, ends, strict=True):
+        begin, end = max(phase.first, done), min(end, updates)
+        if end > begin:
+            yield phase, begin, end
 
 
 class Pace:
@@ -93,14 +106,10 @@ class Pace:
         """Seconds to the end of the last update, validation and state; 0 before any is timed."""
         if not self._amounts:
             return 0.0
-        ends = [*(phase.first for phase in self._phases[1:]), self.updates]
-        left, validate_every = 0.0, self._every[0]
-        for phase, end in zip(self._phases, ends, strict=True):
-            begin, end = max(phase.first, self.done), min(end, self.updates)
-            if end > begin:
-                left += (end - begin) * self._update_seconds(phase)
-                left += self._due(validate_every, begin, end) * self._validation_seconds(phase)
-        validate, save = self._every
+        left, (validate, save) = 0.0, self._every
+        for phase, begin, end in stretches(self._phases, self.done, self.updates):
+            left += (end - begin) * self._update_seconds(phase)
+            left += self._due(validate, begin, end) * self._validation_seconds(phase)
         both = math.lcm(validate, save) if validate and save else 0
         states = sum(self._due(every, self.done, self.updates) for every in self._every)
         states -= self._due(both, self.done, self.updates)

@@ -23,7 +23,7 @@ from w2v2cli.training.config import (
     PretrainConfig,
     flattened,
 )
-from w2v2cli.training.pace import Phase
+from w2v2cli.training.pace import Phase, stretches
 from w2v2cli.training.runs.device_speed import training_flops
 from w2v2cli.training.stream import BATCH_TOLERANCE, accumulation, divided, reading_of
 from w2v2cli.training.tasks.finetuning import finetuning_phases
@@ -125,10 +125,8 @@ def _time_rows(
 ) -> Iterator[tuple[str, str]]:
     """The work of a run on one device, which hears `seconds` in an update, and its time."""
     whole = phases[-1].work
-    ends = [*(phase.first for phase in phases[1:]), updates]
     work = sum(
-        max(min(end, updates) - phase.first, 0) * seconds * phase.work
-        for phase, end in zip(phases, ends, strict=True)
+        (end - begin) * seconds * phase.work for phase, begin, end in stretches(phases, 0, updates)
     )
     yield "work", f"{whole / 1e9:.1f} GFLOP a second of audio, {work / 1e15:.3g} PFLOP each device"
     if speed is None:
