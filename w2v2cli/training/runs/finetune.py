@@ -163,11 +163,7 @@ def finetuning_dry_run(
         vocabulary = vocabulary_of(config, texts, start=start.vocabulary)
         symbols = vocabulary
         if source is not None and validated is not None:
-            fastest = max(config.speeds)
-            spell = vocabulary.transcript_ids
-            learned, _ = labelled(source, spell, start.config, fastest, longest(config))
-            most = longest_validated(config)
-            held_out, _ = labelled(validated, spell, start.config, longest=most)
+            (learned, _), (held_out, _) = _spelled(config, start, vocabulary, source, validated)
     with torch.device("cpu" if start.weights else "meta"):  # random weights need not be drawn
         network = build(start, config, symbols)
     model_config = regularised(start.config, config)
@@ -222,6 +218,21 @@ def read_start(name: str, language: str = "") -> Start:
         note = f"{name} starts as it is for the language {own}"
         note += f": it has no adapter for {language}." if language not in (*known, "") else "."
     return Start(checkpoint.config, checkpoint.weights, vocabulary, note)
+
+
+def _spelled(
+    config: FinetuneConfig,
+    start: Start,
+    vocabulary: Vocabulary,
+    train: Recordings,
+    valid: Recordings,
+) -> tuple[tuple[TrainingSet, list[LeftOut]], tuple[TrainingSet, list[LeftOut]]]:
+    """What a run trains on and validates on, each with what is left out."""
+    spell, network = vocabulary.transcript_ids, start.config
+    return (
+        labelled(train, spell, network, max(config.speeds), longest(config)),
+        labelled(valid, spell, network, longest=longest_validated(config)),
+    )
 
 
 def longest(config: FinetuneConfig) -> int:
@@ -303,10 +314,9 @@ class _Job:
                 "are held out for validation. Name more corpora, or another one by --valid."
             )
         start, vocabulary = self._beginning(config, folder, collectives)
-        spell, fastest = vocabulary.transcript_ids, max(config.speeds)
-        learned, left_out = labelled(self.train, spell, start.config, fastest, longest(config))
-        most = longest_validated(config)
-        held_out, also_left_out = labelled(self.valid, spell, start.config, longest=most)
+        (learned, left_out), (held_out, also_left_out) = _spelled(
+            config, start, vocabulary, self.train, self.valid
+        )
         if collectives.first:
             for line in self._lines(start, vocabulary, [*left_out, *also_left_out]):
                 callbacks.note(line)
