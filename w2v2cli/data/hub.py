@@ -184,6 +184,14 @@ def place_in_cache(path: Path) -> tuple[str, Path] | None:
     return None
 
 
+def refuse_unknown_language(folder: Path, language: str) -> None:
+    """Raise UsageError for a language that the model in a folder does not have."""
+    try:
+        check_language(folder, language)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
 def stated_hash(path: Path) -> str | None:
     """The hash that the hub stated for a file in the cache, None where it stated none.
 
@@ -264,10 +272,7 @@ def _lacking_adapter(folder: Path, language: str | None) -> list[str]:
     """
     if language is None or not (folder / "vocab.json").is_file():
         return []
-    try:
-        check_language(folder, language)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    refuse_unknown_language(folder, language)
     files = [name.format(language) for name in ADAPTERS]
     here = any((folder / file).is_file() for file in files)
     return [] if here or own_language(folder) == language else files[:1]

@@ -24,7 +24,6 @@ from lm.ngram.kenlm import binary_words, listed_words
 from lm.text.pieces import MARK
 from lm.text.vocabulary import ENGLISH, Vocabulary
 from models.importers.labels import quick_outputs
-from models.importers.languages import check_language
 from storage.home import home
 from w2v2cli.data.downloads import Wanted, fetch, offline
 from w2v2cli.data.hub import (
@@ -36,6 +35,7 @@ from w2v2cli.data.hub import (
     fetch_language_model,
     fetch_repository,
     parse_repository,
+    refuse_unknown_language,
     repository_of,
 )
 from w2v2cli.errors import UsageError, UserError
@@ -160,7 +160,7 @@ def resolve_model(
     path = Path(name).expanduser()
     if name not in PUBLISHED and path.exists():
         if language is not None and path.is_dir():
-            _check_language(path, language)
+            refuse_unknown_language(path, language)
         return ModelLocation(name, path, None, language=language)
     repository = named_repository(name)
     if repository is None:
@@ -175,13 +175,6 @@ def resolve_model(
         return ModelLocation(name, kept, "librispeech")
     folder = fetch_repository(repository, on_progress)
     return ModelLocation(name, folder, "librispeech", folder.name)
-
-
-def _check_language(folder: Path, language: str) -> None:
-    try:
-        check_language(folder, language)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
 
 
 def _refuse_language(name: str, language: str | None) -> None:
