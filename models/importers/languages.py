@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from models.importers.tokenizer import LabelsError, json_file
+from models.importers.tokenizer import LabelsError, holds_languages, json_file
 
 ADAPTERS = ("adapter.{}.safetensors", "adapter.{}.bin")  # the first that a folder has
 SHOWN = 12  # languages that a message names
@@ -26,8 +26,7 @@ def languages_of(folder: Path) -> list[str]:
     Raises LabelsError for a damaged vocabulary, OSError.
     """
     content = json_file(folder / "vocab.json", optional=True)
-    nested = bool(content) and all(isinstance(part, dict) for part in content.values())
-    return sorted(content) if nested else []
+    return sorted(content) if holds_languages(content) else []
 
 
 def own_language(folder: Path) -> str | None:

@@ -134,6 +134,11 @@ def _labels(folder: Path, settings: dict[str, Any], count: int) -> tuple[str, ..
     return tuple(found)
 
 
+def holds_languages(content: dict[str, Any]) -> bool:
+    """Whether the content of a `vocab.json` is a vocabulary for each of several languages."""
+    return bool(content) and all(isinstance(part, dict) for part in content.values())
+
+
 def _vocabulary(path: Path, language: str | None) -> dict[str, int]:
     if not path.is_file():
         raise LabelsError(
@@ -141,10 +146,9 @@ def _vocabulary(path: Path, language: str | None) -> dict[str, int]:
             "is not known. Copy it from where the model comes from."
         )
     content = json_file(path)
-    nested = {name: part for name, part in content.items() if isinstance(part, dict)}
-    if nested and len(nested) == len(content):
-        if language not in nested:
-            names = sorted(nested)
+    if holds_languages(content):
+        if language not in content:
+            names = sorted(content)
             more = f" and {len(names) - MOST_LANGUAGES} more" if len(names) > MOST_LANGUAGES else ""
             wanted = "names none" if language is None else f"names {language!r}"
             raise LabelsError(
@@ -152,7 +156,7 @@ def _vocabulary(path: Path, language: str | None) -> dict[str, int]:
                 f"({', '.join(names[:MOST_LANGUAGES])}{more}), and tokenizer_config.json {wanted}: "
                 "name one by --language, or set its target_lang to that of the weights."
             )
-        content = nested[language]
+        content = content[language]
     ids = _numbers(content, path)
     if not ids:
         raise LabelsError(f"{path} has no labels.")
