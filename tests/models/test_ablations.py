@@ -27,8 +27,8 @@ def objective(**settings):
     return replace(Objective(distractors=10), **settings)
 
 
-def drawn(settings, seed=1, frames=FRAMES):
-    return MaskedSteps.draw(frames, objective(**settings), torch.Generator().manual_seed(seed))
+def drawn(settings, frames=FRAMES):
+    return MaskedSteps.draw(frames, objective(**settings), torch.Generator().manual_seed(1))
 
 
 def predicted(config, steps, **call):

@@ -33,7 +33,7 @@ def test_a_closed_stdout_is_a_sentence():
     )  # fmt: skip
 
 
-def test_a_closed_stderr_changes_nothing(tmp_path):
+def test_a_closed_stderr_changes_nothing():
     assert shell("transcribe gone.wav 2>&-").returncode == 1
     assert b"w2v2" in shell("--help 2>&-").stdout
 

@@ -185,7 +185,7 @@ def test_without_gumbel_noise_the_choice_does_not_depend_on_a_generator(name, sa
     assert (losses[0] == losses[1]) == same
 
 
-def test_the_lists_name_every_recipe(capsys):
+def test_the_lists_name_every_recipe():
     words = set(pretraining_list().split())
     assert set(PRETRAINING) <= words and "7.89" in words
     assert set(FINETUNING) <= set(finetuning_list().split())

@@ -7,8 +7,8 @@ import pytest
 from w2v2cli.data.corpora.held_out import LARGEST, SHARE, divided, split_of
 
 
-def corpus(speakers, seed=0):
-    draw = random.Random(seed)
+def corpus(speakers):
+    draw = random.Random(0)
     names = [f"s{number}" for number in range(speakers) for _ in range(draw.randint(3, 9))]
     return [f"u{i}" for i in range(len(names))], names, [draw.uniform(1, 9) for _ in names]
 

@@ -29,9 +29,9 @@ def sound(number):
     return np.random.default_rng(number).integers(-9000, 9000, 4000 + number).astype(np.int16)
 
 
-def file_bytes(number, kind="FLAC"):
+def file_bytes(number):
     buffer = io.BytesIO()
-    soundfile.write(buffer, sound(number), 16_000, format=kind)
+    soundfile.write(buffer, sound(number), 16_000, format="FLAC")
     return buffer.getvalue()
 
 
