@@ -1,7 +1,6 @@
 """The loop with a task small enough to look through: a network of one matrix."""
 
 import json
-import os
 import signal
 import time
 from contextlib import nullcontext
@@ -466,7 +465,7 @@ def test_a_notice_is_obeyed_after_the_update_that_is_queued(tmp_path):
 
         def notice(progress):
             if progress.update == 5:
-                os.kill(os.getpid(), signal.SIGUSR1)
+                signal.raise_signal(signal.SIGUSR1)
 
         run.on_progress = notice
         outcome = run.run()

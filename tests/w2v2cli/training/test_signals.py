@@ -1,4 +1,3 @@
-import os
 import signal
 import threading
 
@@ -13,7 +12,7 @@ def test_a_notice_names_its_signal_and_the_former_handler_comes_back(number):
     before = signal.getsignal(number)
     with stop_notice() as notice:
         assert not notice
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert notice and notice.name == number.name
     assert signal.getsignal(number) == before
 
