@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from w2v2cli.errors import UsageError
@@ -70,14 +68,3 @@ def chosen_precision(device: torch.device, *, training: bool) -> Chosen:
     with torch.cuda.device(device):
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16" if native else "fp16"
-
-
-def on_gpu(device: str) -> bool:
-    """Whether `device` will be a GPU; imports torch only where a driver is installed."""
-    if device != "auto":
-        return device.startswith("cuda")
-    if not Path("/proc/driver/nvidia/version").exists() and shutil.which("nvidia-smi") is None:
-        return False
-    import torch
-
-    return torch.cuda.is_available()
