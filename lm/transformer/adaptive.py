@@ -42,15 +42,20 @@ class AdaptiveInput(nn.Module):
         )
         self.width = config.width
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(...) int word numbers -> (..., D)."""
+    def forward(self, tokens: Tensor, bands: Sequence[Tensor] | None = None) -> Tensor:
+        """(...) int word numbers -> (..., D).
+
+        bands: what `band_rows` finds for the flattened numbers; by default it is found here.
+        """
         if len(self.projections) == 0:
             return self.tables[0](tokens)
         flat = tokens.reshape(-1)
+        bands = band_rows(flat, self.ends) if bands is None else bands
         vectors = self.projections[0].new_zeros(len(flat), self.width)
         start = 0
-        for table, projection, end in zip(self.tables, self.projections, self.ends, strict=True):
-            rows = ((flat >= start) & (flat < end)).nonzero().squeeze(1)
+        for table, projection, end, rows in zip(
+            self.tables, self.projections, self.ends, bands, strict=True
+        ):
             part = F.linear(table(flat[rows] - start), projection)
             vectors = vectors.to(part.dtype).index_copy(0, rows, part)
             start = end
@@ -97,18 +102,28 @@ class AdaptiveSoftmax(nn.Module):
             else torch.cat([logits, F.linear(hidden, self.classes)], 1)
         )
 
-    def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """(N, D) and (N,) word numbers -> () float32, the sum of -log p(target)."""
-        return -self.target_log_probs(hidden, targets).sum()
+    def loss(
+        self, hidden: Tensor, targets: Tensor, bands: Sequence[Tensor] | None = None
+    ) -> Tensor:
+        """(N, D) and (N,) word numbers -> () float32, the sum of -log p(target).
 
-    def target_log_probs(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """(N, D) and (N,) word numbers -> (N,) float32 log p(target)."""
+        bands: see `target_log_probs`.
+        """
+        return -self.target_log_probs(hidden, targets, bands).sum()
+
+    def target_log_probs(
+        self, hidden: Tensor, targets: Tensor, bands: Sequence[Tensor] | None = None
+    ) -> Tensor:
+        """(N, D) and (N,) word numbers -> (N,) float32 log p(target).
+
+        bands: what `band_rows` finds for the targets; by default it is found here.
+        """
         first = self.ends[0]
-        head_targets = targets.clone()
+        bands = band_rows(targets, self.ends) if bands is None else bands
+        head_targets = targets
         tails = hidden.new_zeros(len(hidden), dtype=torch.float32)
-        for band, (start, end) in enumerate(zip(self.ends[:-1], self.ends[1:], strict=True)):
-            rows = ((targets >= start) & (targets < end)).nonzero().squeeze(1)
-            head_targets[rows] = first + band
+        for band, (start, rows) in enumerate(zip(self.ends[:-1], bands[1:], strict=True)):
+            head_targets = head_targets.index_fill(0, rows, first + band)
             # Also without such a word, so that each weight has a gradient (of 0) in every step.
             logits = F.linear(hidden[rows] @ self.projections[band], self.tails[band]).float()
             tails = tails.index_add(
@@ -160,6 +175,18 @@ class AdaptiveSoftmax(nn.Module):
         """(N, D) -> (N,) float32 logits, in the head, of the class of a band (from 1 up)."""
         assert self.classes is not None, "a softmax of one band has no classes"
         return hidden.float() @ self.classes[band - 1].float()
+
+
+def band_rows(tokens: Tensor, ends: Sequence[int]) -> tuple[Tensor, ...]:
+    """(N,) word numbers -> for each band the int64 places of its words, in order.
+
+    ends: the word after the last one of each band. Their number has to be known, so the host waits
+    for a device that has the numbers; on the CPU it does not.
+    """
+    return tuple(
+        ((tokens >= start) & (tokens < end)).nonzero().squeeze(1)
+        for start, end in zip((0, *ends[:-1]), ends, strict=True)
+    )
 
 
 def initialize(embedding: AdaptiveInput, softmax: AdaptiveSoftmax) -> None:

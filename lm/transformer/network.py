@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lm.transformer.adaptive import AdaptiveInput, AdaptiveSoftmax, initialize
+from lm.transformer.adaptive import AdaptiveInput, AdaptiveSoftmax, band_rows, initialize
 from lm.transformer.config import TransformerLMConfig
 from lm.transformer.dictionary import PAD
 
@@ -115,12 +116,13 @@ class TransformerNetwork(nn.Module):
                 nn.init.zeros_(module.bias)
         return self
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, bands: Sequence[Tensor] | None = None) -> Tensor:
         """(B, T) word numbers, padded at the end -> (B, T, D).
 
-        Padding changes nothing before it, since a word attends only to those before it.
+        Padding changes nothing before it, since a word attends only to those before it. bands: see
+        `AdaptiveInput`.
         """
-        x = self.embed(tokens, torch.arange(tokens.shape[1], device=tokens.device))
+        x = self.embed(tokens, torch.arange(tokens.shape[1], device=tokens.device), bands)
         for block in self.blocks:
             x = block(x)
         return self.final_norm(x)
@@ -152,22 +154,63 @@ class TransformerNetwork(nn.Module):
             x = block.step(x, q, keys[flat].view(shape), values[flat].view(shape), beyond)
         return self.final_norm(x)
 
-    def embed(self, tokens: Tensor, places: Tensor) -> Tensor:
-        """(...) word numbers and the (...) number of words before each -> (..., D)."""
+    def embed(
+        self, tokens: Tensor, places: Tensor, bands: Sequence[Tensor] | None = None
+    ) -> Tensor:
+        """(...) word numbers and the (...) number of words before each -> (..., D).
+
+        bands: see `AdaptiveInput`.
+        """
         scale = math.sqrt(self.config.width) if self.config.scale_embedding else 1.0
-        vectors = self.embedding(tokens) * scale
+        vectors = self.embedding(tokens, bands) * scale
         return self.dropout(
             vectors + sinusoids(places + FIRST_POSITION, self.config.width).to(vectors.dtype)
         )
 
 
-def lm_objective(network: TransformerNetwork, tokens: Tensor) -> tuple[Tensor, int]:
+@dataclass(frozen=True)
+class Places:
+    """Where the words of (B, T + 1) blocks of text are, by which bands they belong to.
+
+    Found before the blocks go to a device, which then is never waited for.
+    """
+
+    inputs: tuple[Tensor, ...]
+    """For each band of the input, its words among the first (B · T)."""
+    kept: Tensor
+    """(n,) int64: the targets that are no padding, as places in (B · T)."""
+    targets: tuple[Tensor, ...]
+    """For each band of the softmax, its words among the n kept targets."""
+
+    @classmethod
+    def found(cls, tokens: Tensor, config: TransformerLMConfig) -> Places:
+        """Find the places of (B, T + 1) blocks of text, on the device of `tokens`."""
+        targets = tokens[:, 1:].flatten()
+        kept = (targets != PAD).nonzero().squeeze(1)
+        ends = (*(config.input_cutoffs or ()), config.vocabulary)
+        return cls(
+            band_rows(tokens[:, :-1].flatten(), ends),
+            kept,
+            band_rows(targets[kept], config.bands),
+        )
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Places:
+        """Return these places after `move` has brought each tensor to a device."""
+        return Places(
+            tuple(map(move, self.inputs)), move(self.kept), tuple(map(move, self.targets))
+        )
+
+
+def lm_objective(
+    network: TransformerNetwork, tokens: Tensor, places: Places | None = None
+) -> tuple[Tensor, int]:
     """(B, T + 1) blocks of text -> the sum of -log p of the last T words of each, and their number.
 
     The sum is in nats; padding is not counted. It is not a mean, since training averages over the
-    words of all devices.
+    words of all devices. places: those of the blocks, on their device; by default found here.
     """
-    hidden = network(tokens[:, :-1]).flatten(0, 1)
-    targets = tokens[:, 1:].flatten()
-    kept = (targets != PAD).nonzero().squeeze(1)
-    return network.softmax.loss(hidden[kept], targets[kept]), len(kept)
+    if places is None:
+        places = Places.found(tokens, network.config)
+    hidden = network(tokens[:, :-1], places.inputs).flatten(0, 1)
+    targets, kept = tokens[:, 1:].flatten(), places.kept
+    return network.softmax.loss(hidden[kept], targets[kept], places.targets), len(kept)

@@ -127,6 +127,28 @@ class Collectives:
         self.from_first(lambda: made.append(make()))
         return made[0] if made else make()
 
+    def after_first_here(self, make: Callable[[], MadeT]) -> MadeT:
+        """As `after_first`, for what every machine keeps in a folder of its own.
+
+        The first rank makes it, then the first rank of every other machine, which finds it made
+        where the folder is common to all; then the others find it. Raises on every rank what it
+        raises on one of those.
+        """
+        made: list[MadeT] = []
+        failure: UserError | OSError | ValueError | None = None
+        self.from_first(lambda: made.append(make()))
+        if not self.first and self.ranks.local == 0:
+            try:
+                made.append(make())
+            except (UserError, OSError, ValueError) as error:
+                failure = error
+        for rank, failed in enumerate(self.everyone(failure)):
+            if isinstance(failed, Exception):
+                if isinstance(failed, UserError) and rank != self.rank:
+                    failed.told = True
+                raise failed
+        return made[0] if made else make()
+
     def state_from_first(self, make: Callable[[], Any]) -> Any:
         """As `from_first`, for dicts and lists that hold large tensors: these are not pickled.
 

@@ -1,8 +1,13 @@
 """Two real processes over Gloo."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from calls import on_two_ranks
+from hub_server import closed_port
 
 from w2v2cli.errors import UserError
 from w2v2cli.processes import Ranks
@@ -80,6 +85,63 @@ def test_a_rank_that_another_leaves_alone_says_so_in_a_sentence():
         "Error: Rank 0 ends, since another process of the run has ended.",
     ]
     assert "[rank0]: Traceback" not in result.stderr
+
+
+MACHINES = """
+import os, sys
+from pathlib import Path
+import torch
+from w2v2cli.errors import UserError
+from w2v2cli.training.collectives import joined
+
+homes, made = Path(sys.argv[1]), []
+
+def make():
+    home = homes / os.environ["MACHINE"]
+    home.mkdir(exist_ok=True)
+    if not (home / "numbers").exists():
+        (home / "building").mkdir()  # fails where another rank builds there too
+        made.append((homes / "0" / "numbers").exists())
+        (home / "numbers").touch()
+        (home / "building").rmdir()
+    return home.name
+
+def fail():
+    if ranks.rank == 1:
+        raise UserError("No space left.")
+
+with joined(torch.device("cpu")) as ranks:
+    found = ranks.after_first_here(make)
+    try:
+        ranks.after_first_here(fail)
+    except UserError as error:
+        assert error.told == (ranks.rank != 1)
+        print(ranks.rank, found, made, error, flush=True)
+"""
+
+
+def test_what_a_machine_keeps_is_made_by_its_first_rank_while_the_others_wait(tmp_path):
+    """One rank on the first machine, two on the second."""
+    port, ranks = str(closed_port()), []
+    for rank, (machine, local, local_world) in enumerate([(0, 0, 1), (1, 0, 2), (1, 1, 2)]):
+        numbers = {"RANK": rank, "WORLD_SIZE": 3, "LOCAL_RANK": local, "MACHINE": machine}
+        numbers |= {"LOCAL_WORLD_SIZE": local_world, "MASTER_ADDR": "127.0.0.1"}
+        ranks.append(
+            subprocess.Popen(
+                [sys.executable, "-c", MACHINES, tmp_path],
+                env=os.environ
+                | {name: str(n) for name, n in numbers.items()}
+                | {"MASTER_PORT": port},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
+    printed = [rank.communicate(timeout=120)[0].strip() for rank in ranks]
+    assert printed == [
+        "0 0 [False] No space left.",
+        "1 1 [True] No space left.",  # made after the first machine's
+        "2 1 [] No space left.",
+    ]
 
 
 def test_one_process_makes_it_itself():

@@ -162,8 +162,8 @@ class _Job:
         ranks: Collectives,
         note: Callable[[str], None],
     ) -> TokenShards:
-        """The words of texts as numbers on disk, which the first rank makes and the others read."""
-        return ranks.after_first(
+        """The words of texts as numbers on disk, made once on each machine."""
+        return ranks.after_first_here(
             lambda: build_shards(files, dictionary, home() / "text", self.reading, on_progress=note)
         )
 

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from lm.transformer.checkpoint import TransformerCheckpoint, network_weights, save_transformer
-from lm.transformer.config import PRESETS
+from lm.transformer.config import PRESETS, TransformerLMConfig
 from lm.transformer.dictionary import PAD, Dictionary
-from lm.transformer.network import TransformerNetwork, lm_objective
+from lm.transformer.network import Places, TransformerNetwork, lm_objective
 from lm.transformer.token_shards import Blocks, TokenShards, token_batches
+from models.masking import sent
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.devices import dtype_named
 from w2v2cli.training.checkpoints import Position
@@ -116,9 +117,9 @@ class Predicting(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, places: Places) -> Tensor:
         """Return the summed -log p, in nats, of the last T words of (B, T + 1) tokens."""
-        return lm_objective(self.network, tokens)[0]
+        return lm_objective(self.network, tokens, places)[0]
 
 
 def build(run: LmConfig, vocabulary: int) -> Predicting:
@@ -129,15 +130,17 @@ def build(run: LmConfig, vocabulary: int) -> Predicting:
     if run.model not in PRESETS:
         raise UserError(f"There is no preset model={run.model}; there are {', '.join(PRESETS)}.")
     torch.manual_seed(run.seed)
-    config = replace(
-        PRESETS[run.model](vocabulary), dropout=run.dropout, attention_dropout=run.dropout
-    )
-    return Predicting(TransformerNetwork(config).initialize())
+    return Predicting(TransformerNetwork(_architecture(run, vocabulary)).initialize())
+
+
+def _architecture(run: LmConfig, vocabulary: int) -> TransformerLMConfig:
+    preset = PRESETS[run.model](vocabulary)
+    return replace(preset, dropout=run.dropout, attention_dropout=run.dropout)
 
 
 @dataclass
 class LanguageModelling:
-    """The task of predicting the next word. Implements `Task[TextBatch, None]`."""
+    """The task of predicting the next word. Implements `Task[TextBatch, Places]`."""
 
     run: LmConfig
     dictionary: Dictionary
@@ -152,26 +155,30 @@ class LanguageModelling:
     blocks: tuple[int, float] = (0, 0.0)
     phases: tuple[Phase, ...] = (Phase(0, 3.0),)  # forward, and twice that backward
 
+    def __post_init__(self) -> None:
+        self.architecture = _architecture(self.run, len(self.dictionary))
+
     @property
     def validation_work(self) -> float:
         """See `Task`."""
         return float(self.held_out_shards.tokens)
 
     def prepare(
-        self, batch: TextBatch, draws: Draws, device: torch.device
-    ) -> Prepared[TextBatch, None]:
-        """See `Task`."""
+        self, batch: TextBatch, draws: Draws | None, device: torch.device
+    ) -> Prepared[TextBatch, Places]:
+        """Find where the words of each band are, and move the batch to the device (see `Task`)."""
+        places = Places.found(batch.tokens, self.architecture)
         return Prepared(
-            replace(batch, tokens=batch.tokens.to(device, non_blocking=True)),
+            replace(batch, tokens=sent(batch.tokens, device)),
             int(batch.amount),
-            None,
+            places.moved(lambda rows: sent(rows, device)),
         )
 
     def loss(
-        self, network: nn.Module, prepared: Prepared[TextBatch, None], draws: Draws
+        self, network: nn.Module, prepared: Prepared[TextBatch, Places], draws: Draws
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Task`."""
-        return network(prepared.batch.tokens), {}
+        return network(prepared.batch.tokens, prepared.drawn), {}
 
     def summary(self, sums: Mapping[str, float], count: float, update: int) -> dict[str, float]:
         """Return nats per word, and the perplexity (see `Task`)."""
@@ -187,8 +194,8 @@ class LanguageModelling:
         return {name for name, _ in network.named_parameters()}
 
     def leaves_out(self, learning: set[str]) -> bool:
-        """Return true: bands of rare words may have none in a batch (see `Task`)."""
-        return True
+        """Return false: a band without a word in a batch gets gradients of 0 (see `Task`)."""
+        return False
 
     @torch.no_grad()
     def validate(self, network: nn.Module, collectives: Collectives) -> dict[str, float]:
@@ -209,8 +216,9 @@ class LanguageModelling:
         total, words = 0.0, 0.0
         for tokens in batches:
             batch = TextBatch(torch.from_numpy(tokens), "")
+            prepared = self.prepare(batch, None, collectives.device)
             with torch.autocast(collectives.device.type, dtype, enabled=dtype != torch.float32):
-                total += float(network(batch.tokens.to(collectives.device)))
+                total += float(network(prepared.batch.tokens, prepared.drawn))
             words += batch.amount
         total, words = collectives.total(torch.tensor([total, words])).tolist()
         return {"valid_perplexity": math.exp(total / max(words, 1.0))}

@@ -8,16 +8,18 @@ import torch
 import torch.distributed as dist
 
 from lm.text.vocabulary import Vocabulary
+from lm.transformer.dictionary import Dictionary
+from lm.transformer.token_shards import Blocks
 from models.config import tiny
 from w2v2cli.data.dataset import Reading, TrainingSet
 from w2v2cli.processes import Ranks
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import changed
 from w2v2cli.training.loop import Loop
-from w2v2cli.training.recipes import FINETUNING, PRETRAINING
+from w2v2cli.training.recipes import FINETUNING, LANGUAGE_MODELS, PRETRAINING
 from w2v2cli.training.runs.vocabulary import vocabulary_of
 from w2v2cli.training.stream import AudioStream
-from w2v2cli.training.tasks import finetuning, pretraining
+from w2v2cli.training.tasks import finetuning, language_model, pretraining
 
 NO_DROP = {"layer_drop": 0.0}
 
@@ -39,11 +41,32 @@ def group():
     dist.destroy_process_group()
 
 
+class Numbers:
+    """A text of a few common words: other bands of the vocabulary have none in any batch."""
+
+    tokens = 400
+
+    def read(self, start, end):
+        return 4 + np.arange(start, end) % 20
+
+
+def modelling(settings):
+    run = changed(LANGUAGE_MODELS["tiny"](), settings)
+    dictionary = Dictionary.from_counts({f"W{i}": 1 for i in range(1500)})
+    places = np.arange(0, 400, 10)
+    blocks = Blocks(places, places + 10, 10)
+    task = language_model.LanguageModelling(run, dictionary, Numbers(), blocks, Numbers(), 4)
+    stream = language_model.TextStream(Numbers(), blocks, rows=4, seed=1)
+    return run, task, language_model.build(run, len(dictionary)), stream
+
+
 def updated(folder, kind, network_config=None, updates=2, **settings):
     """A loop after some updates; it takes itself for the first of two ranks."""
     settings = {"precision": "fp32", "schedule.updates": 9, **settings}
     source = Spoken()
-    if kind == "pretraining":
+    if kind == "language model":
+        run, task, network, stream = modelling(settings)
+    elif kind == "pretraining":
         run = changed(PRETRAINING["small"](), {"model": "tiny", **settings})
         task = pretraining.Pretraining(run, validation=None)
         network, labels = pretraining.build(run), None
@@ -54,7 +77,8 @@ def updated(folder, kind, network_config=None, updates=2, **settings):
         start = finetuning.Start(network_config or tiny(), None)
         task = finetuning.Finetuning(run, start, vocabulary, TrainingSet(source, np.arange(16)))
         network = finetuning.build(start, run, vocabulary)
-    stream = AudioStream(TrainingSet(source, np.arange(16), labels), Reading(40_000))
+    if kind != "language model":
+        stream = AudioStream(TrainingSet(source, np.arange(16), labels), Reading(40_000))
     two = Collectives(Ranks(rank=0, world=2), torch.device("cpu"))
     loop = Loop(network.train(), task, run, stream, two, folder, print, print, print)
     steps = stream.steps(loop.position)
@@ -80,6 +104,7 @@ def updated(folder, kind, network_config=None, updates=2, **settings):
         ("finetuning", None, {"layer_drop": 0.6, "head_only_updates": 9}, False),
         ("finetuning", None, {"layer_drop": 0.6, "head_only_updates": 0}, True),
         ("finetuning", replace(tiny(), quantized_inputs=True), NO_DROP, True),
+        ("language model", None, {}, False),
     ],
 )
 def test_ddp_looks_for_missing_gradients_only_where_there_may_be_some(

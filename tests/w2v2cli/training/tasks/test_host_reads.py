@@ -6,7 +6,9 @@ the same on two ranks.
 """
 
 import tempfile
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,15 +19,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lm.text.vocabulary import Vocabulary
+from lm.transformer.dictionary import Dictionary
+from lm.transformer.token_shards import Blocks
 from models.config import tiny
 from w2v2cli.data.dataset import Reading, TrainingSet
 from w2v2cli.training.collectives import joined
 from w2v2cli.training.config import changed
 from w2v2cli.training.loop import Loop
-from w2v2cli.training.recipes import FINETUNING, PRETRAINING
+from w2v2cli.training.recipes import FINETUNING, LANGUAGE_MODELS, PRETRAINING
 from w2v2cli.training.runs.vocabulary import vocabulary_of
 from w2v2cli.training.stream import AudioStream
-from w2v2cli.training.tasks import finetuning, pretraining
+from w2v2cli.training.tasks import finetuning, language_model, pretraining
 
 TEXTS = ("A CAT", "NO", "TEN DOGS", "ON AND ON")
 # Operations whose result, or its size, the host has to know.
@@ -86,6 +90,25 @@ class Device(TorchDispatchMode):
         return found
 
 
+@contextmanager
+def drawn_on_the_host(seen):
+    """See no move in what draws masks on the host: there `.to` leaves a tensor where it is."""
+    with ExitStack() as patched:
+        for owner in (pretraining.MaskedSteps, finetuning.DrawnMask):
+            patched.enter_context(mock.patch.object(owner, "draw", _hidden(owner.draw, seen)))
+        yield
+
+
+def _hidden(draw, seen):
+    def drawn(frames, *others):
+        if seen.holds(frames):
+            seen.events.append("draw")
+        with torch._C.DisableTorchFunction():
+            return draw(frames, *others)
+
+    return drawn
+
+
 class Spoken:
     shards = None
 
@@ -102,6 +125,8 @@ class Spoken:
 def parts(kind, settings):
     """A run, its task, its network and its data."""
     source = Spoken()
+    if kind == "language model":
+        return modelling(settings)
     if kind == "pretraining":
         run = changed(PRETRAINING["small"](), {"model": "tiny", **settings})
         task = pretraining.Pretraining(run, validation=None)
@@ -115,13 +140,39 @@ def parts(kind, settings):
     return run, task, finetuning.build(start, run, vocabulary), data
 
 
+class Numbers:
+    """A text of the commonest words only, so that the bands of the others have none."""
+
+    tokens = 4000
+
+    def read(self, start, end):
+        return 4 + np.arange(start, end) % 20
+
+
+def modelling(settings):
+    """As `parts`, for a word Transformer: it has three bands, its data are blocks."""
+    run = changed(LANGUAGE_MODELS["tiny"](), settings)
+    dictionary = Dictionary.from_counts({f"W{i}": 1 for i in range(1500)}, 1500)
+    places = np.arange(0, 4000, 10)
+    blocks = Blocks(places, places + 4 + places % 6, 10)  # some end early and are padded
+    task = language_model.LanguageModelling(run, dictionary, Numbers(), blocks, Numbers(), 4)
+    return run, task, language_model.build(run, len(dictionary)), blocks
+
+
+def stream_of(data, collectives):
+    rank, world = collectives.rank, collectives.world
+    if isinstance(data, Blocks):
+        return language_model.TextStream(Numbers(), data, 4, 1, rank, world, accumulate=2)
+    return AudioStream(data, Reading(40_000, crop=16_000), rank, world, accumulate=2)
+
+
 def events_of_an_update(kind, collectives, **settings):
     """What happens, in order, in each of two updates: reads and backward passes."""
-    defaults = {"layer_drop": 0.5, "schedule.updates": 10, "accumulate": 2, "precision": "fp32"}
+    defaults = {"schedule.updates": 10, "accumulate": 2, "precision": "fp32"}
+    if kind != "language model":
+        defaults["layer_drop"] = 0.5
     run, task, network, data = parts(kind, defaults | settings)
-    stream = AudioStream(
-        data, Reading(40_000, crop=16_000), collectives.rank, collectives.world, accumulate=2
-    )
+    stream = stream_of(data, collectives)
     with tempfile.TemporaryDirectory() as folder:
         loop = Loop(
             network.train(), task, run, stream, collectives, Path(folder), print, print, print
@@ -132,7 +183,7 @@ def events_of_an_update(kind, collectives, **settings):
         steps = stream.steps(loop.position)
         for _ in range(2):
             step = next(steps)
-            with Moves(device), device:
+            with drawn_on_the_host(device), Moves(device), device:
                 loop._read(loop._update(step, None, 0.0))
             found.append(list(device.events))
             device.events.clear()
@@ -145,6 +196,8 @@ CASES = [
     ("pretraining", {"precision": "bf16", "quantized_inputs": True, "objective.edge_steps": 2}),
     ("finetuning", {"mask.channel_probability": 0.05, "mask.channel_span": 4}),
     ("finetuning", {"head_only_updates": 1, "precision": "bf16", "clip_norm": 1.0}),
+    ("language model", {}),
+    ("language model", {"precision": "bf16", "clip_norm": 0.0}),
 ]
 
 
