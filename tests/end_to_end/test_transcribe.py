@@ -105,6 +105,34 @@ def test_one_bad_file_among_many(folder):
     )
 
 
+def test_a_recording_cut_short_is_heard_as_far_as_it_goes_and_told(tmp_path):
+    samples, rate = soundfile.read(CLIPS[1])
+    soundfile.write(tmp_path / "whole.wav", samples, rate)
+    soundfile.write(tmp_path / "part.wav", samples[: len(samples) // 2], rate)
+    data = (tmp_path / "whole.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(data[: (tmp_path / "part.wav").stat().st_size])
+    part, cut = (w2v2("transcribe", tmp_path / name) for name in ("part.wav", "cut.wav"))
+    assert (cut.returncode, cut.stdout) == (0, part.stdout) and part.stdout.strip()
+    seconds = len(samples) / rate
+    assert cut.stderr == (
+        f"Warning: {tmp_path}/cut.wav is cut short: it holds {seconds / 2:.1f} s of "
+        f"{seconds:.1f} s that its header promises. The transcript ends there.\n"
+    )
+    found = json.loads(w2v2("transcribe", tmp_path / "cut.wav", "--format", "json").stdout)
+    assert found["cut_short"].endswith("that its header promises.")
+    assert json.loads(w2v2("transcribe", tmp_path / "part.wav", "--format", "json").stdout)[
+        "cut_short"
+    ] is None  # fmt: skip
+    # The reference is of the whole.
+    (tmp_path / "transcripts.tsv").write_text(
+        f"id\tseconds\ttext\ncut\t{seconds}\t{said(CLIPS[1])}\n"
+    )
+    for name in ("whole.wav", "part.wav"):
+        (tmp_path / name).unlink()
+    result = w2v2("eval", "--data", tmp_path)
+    assert result.returncode == 1 and "is cut short" in result.stderr
+
+
 def test_files_for_each_recording_and_only_the_missing_ones_again(folder, tmp_path):
     out = tmp_path / "out"
     assert w2v2("transcribe", *CLIPS[:2], "--format", "srt", "--output-dir", out).returncode == 0

@@ -5,7 +5,7 @@ Whole, in part, or as a stream in bounded memory. Shapes: S samples.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,15 @@ from models.config import SAMPLE_RATE
 from w2v2cli.data.decoding.decoder import FASTEST, SLOWEST, Damage, Decoder, cancels, pieces
 from w2v2cli.data.decoding.folders import find_recordings, recordings_by_place
 from w2v2cli.data.decoding.opening import opened
-from w2v2cli.data.decoding.source import STDIN, SUFFIXES, VIDEOS, AudioError, Source, name_of
+from w2v2cli.data.decoding.source import (
+    STDIN,
+    SUFFIXES,
+    VIDEOS,
+    AudioError,
+    CutShort,
+    Source,
+    name_of,
+)
 from w2v2cli.data.resampling import resampled, resampled_length
 
 __all__ = [
@@ -25,6 +33,7 @@ __all__ = [
     "AudioError",
     "AudioInfo",
     "Cut",
+    "CutShort",
     "Recorded",
     "Source",
     "Waveform",
@@ -183,10 +192,15 @@ def part_of(decoder: Decoder, name: str, start: int, samples: int | None = None)
     return np.concatenate(held)
 
 
-def stream(recorded: Recorded, chunk_seconds: float) -> Iterator[np.ndarray]:
+def stream(
+    recorded: Recorded,
+    chunk_seconds: float,
+    on_cut_short: Callable[[str], None] | None = None,
+) -> Iterator[np.ndarray]:
     """Read a file, a cut or a waveform in chunks of about `chunk_seconds`: (S,) float32 at 16 kHz.
 
-    A cut is read at once and then divided. Raises AudioError; see `stream_audio`.
+    A cut is read at once and then divided. Raises AudioError; see `stream_audio`. With
+    `on_cut_short` a recording that is cut short ends where it does, and the sentence goes there.
     """
     if isinstance(recorded, Waveform):
         samples, size = recorded.mono(), max(int(chunk_seconds * recorded.rate), 1)
@@ -194,7 +208,7 @@ def stream(recorded: Recorded, chunk_seconds: float) -> Iterator[np.ndarray]:
         yield from resampled((samples[at : at + size] for at in starts), recorded.rate)
         return
     if not isinstance(recorded, Cut):
-        yield from stream_audio(recorded, chunk_seconds)
+        yield from stream_audio(recorded, chunk_seconds, on_cut_short)
         return
     samples = read_part(recorded.path, recorded.start, recorded.samples)
     size = int(chunk_seconds * SAMPLE_RATE)
@@ -202,19 +216,33 @@ def stream(recorded: Recorded, chunk_seconds: float) -> Iterator[np.ndarray]:
         yield samples[begin : begin + size]
 
 
-def stream_audio(source: Source, chunk_seconds: float) -> Iterator[np.ndarray]:
+def stream_audio(
+    source: Source, chunk_seconds: float, on_cut_short: Callable[[str], None] | None = None
+) -> Iterator[np.ndarray]:
     """Read a recording in chunks of about `chunk_seconds`: (S,) float32, mono, 16 kHz.
 
     Joined, the chunks are the whole recording, without gap or seam. Integer formats are scaled to
     [-1, 1], float formats are returned as stored, channels are averaged.
 
-    Raises AudioError with the file and the reason; for a file that breaks off, or holds less than
-    its header promises, after the samples before that place.
+    Raises AudioError with the file and the reason; CutShort for a file that breaks off, or holds
+    less than its header promises, after the samples before that place. With `on_cut_short` the
+    stream ends there instead, as that of a whole recording, and the sentence goes to the function.
     """
     with opened(source) as decoder:
         block = max(int(chunk_seconds * decoder.rate), 1)
-        found = _gathered(pieces(decoder, name_of(source)), block)
-        yield from resampled(found, decoder.rate)
+        found = pieces(decoder, name_of(source))
+        if on_cut_short is not None:
+            found = _as_far_as_it_goes(found, on_cut_short)
+        yield from resampled(_gathered(found, block), decoder.rate)
+
+
+def _as_far_as_it_goes(
+    found: Iterator[np.ndarray], on_cut_short: Callable[[str], None]
+) -> Iterator[np.ndarray]:
+    try:
+        yield from found
+    except CutShort as error:
+        on_cut_short(str(error))
 
 
 def _gathered(found: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:

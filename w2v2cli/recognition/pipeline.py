@@ -44,6 +44,8 @@ class Outcome:
     source: Recorded
     transcript: Transcript | None
     error: str | None = None
+    cut_short: str | None = None
+    """Why the recording ends early, where the transcript is of what is there."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Emitted:
     segments: list[Segment]
     """Stretches that are searched apart, in order; their frames follow each other without a gap."""
     error: str | None = None
+    """Also of a recording that is cut short: its reference would be of more than was heard."""
 
 
 @dataclass
@@ -112,7 +115,8 @@ class AcousticStage:
         for recording, segments in self.run(sources, lambda segment: segment):
             self.timings.audio += recording.samples / SAMPLE_RATE
             seconds = recording.samples / SAMPLE_RATE
-            yield Emitted(recording.source, seconds, segments, recording.error)
+            error = recording.error or recording.cut_short
+            yield Emitted(recording.source, seconds, segments, error)
 
     def run(
         self,
@@ -243,4 +247,6 @@ class Pipeline:
             )
             for segment, hypotheses in found
         )
-        return Outcome(recording.source, Transcript(str(recording.source), seconds, segments))
+        cut_short = recording.cut_short
+        transcript = Transcript(str(recording.source), seconds, segments, cut_short)
+        return Outcome(recording.source, transcript, cut_short=cut_short)

@@ -24,7 +24,9 @@ class Recording:
     samples: int = 0
     """Samples read, at 16 kHz."""
     error: str | None = None
-    """Why it could not be read to its end; None where it could."""
+    """Why it could not be read; None where it could."""
+    cut_short: str | None = None
+    """Why it ends early, where it was read only up to there."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,10 @@ class Reader:
             yield Job(recording, index, None)
 
     def _counted(self, recording: Recording) -> Iterator[np.ndarray]:
-        for chunk in stream(recording.source, CHUNK_SECONDS):
+        def cut_short(sentence: str) -> None:
+            recording.cut_short = sentence
+
+        for chunk in stream(recording.source, CHUNK_SECONDS, cut_short):
             recording.samples += len(chunk)
             yield chunk
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,7 @@ from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.searching.processes import SearchPool
 from w2v2cli.recognition.searching.spec import Searches
+from w2v2cli.recognition.transcript import ENDS_THERE
 
 if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
@@ -97,6 +99,9 @@ class Recognizer:
         within [-1, 1] or integers, at `rate` Hz; or any iterable of these, read as it is needed.
         on_error: called with name and reason of a recording that cannot be transcribed, which is
         then left out; None raises UserError instead.
+
+        A recording that is cut short is transcribed as far as it goes; a Python warning and the
+        transcript's `cut_short` say so.
         """
         if _is_one(audio):
             [transcript] = self._transcripts([_recorded(audio, 0)], None)
@@ -109,6 +114,8 @@ class Recognizer:
     ) -> Iterator[Transcript]:
         for outcome in self._pipeline.transcribe(sources):
             if outcome.transcript is not None:
+                if outcome.cut_short is not None:
+                    warnings.warn(f"{outcome.cut_short} {ENDS_THERE}", stacklevel=3)
                 yield outcome.transcript
             elif on_error is not None:
                 on_error(str(outcome.source), outcome.error or "")

@@ -26,7 +26,7 @@ from w2v2cli.recognition.sharing.ranks import (
     temporary_folder,
 )
 from w2v2cli.recognition.sharing.transcribed import TranscribedRow
-from w2v2cli.recognition.transcript import Format, Stream, Timestamps, render
+from w2v2cli.recognition.transcript import ENDS_THERE, Format, Stream, Timestamps, render
 
 OnProgress = Callable[[int, int], None]
 
@@ -73,7 +73,8 @@ def transcribe_recordings(
 
     write: called with the text of each recording when there is no output folder.
     warn: called with a sentence about the lexicon or the language model.
-    note: called with a sentence that counts the files passed over in a folder.
+    note: called with a sentence that counts the files passed over in a folder, or tells of a
+    recording that is cut short.
     on_progress: called with the number of recordings done and of all.
 
     Under torchrun the ranks divide the recordings; the first one writes to the stream and returns
@@ -107,6 +108,7 @@ def transcribe_recordings(
             stream = Stream(how.form, total > 1, how.names)
             for done, (index, row) in enumerate(parts.merged(own), 1):
                 on_progress(done, total)
+                _tell_cut_short(row, note)
                 if row.error is not None:
                     failed.append(row.error)
                 elif row.text is None:
@@ -117,6 +119,11 @@ def transcribe_recordings(
                 write(end)
     missing = [str(sources[index]) for index in parts.missing]
     return Transcribed(total, failed, missing, parts.shortfall() if missing else "")
+
+
+def _tell_cut_short(row: TranscribedRow, note: Callable[[str], None]) -> None:
+    if row.cut_short is not None:
+        note(f"Warning: {row.cut_short} {ENDS_THERE}")
 
 
 def _meeting_folder(ranks: Ranks, how: Writing) -> Path | None:
@@ -201,4 +208,4 @@ def _transcribed(
                 if how.output_dir is not None:
                     write_file(how.output_dir / names[index], text)
                     text = None
-            yield index, TranscribedRow(text, outcome.error)
+            yield index, TranscribedRow(text, outcome.error, outcome.cut_short)

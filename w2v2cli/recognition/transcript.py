@@ -16,6 +16,7 @@ Timestamps = Literal["word", "segment"]
 CUE_CHARACTERS = 84  # two lines of 42, the usual limit of subtitles
 LINE_CHARACTERS = 42
 CUE_SECONDS = 7.0
+ENDS_THERE = "The transcript ends there."  # after the sentence about a recording cut short
 NOT_UTF8 = re.compile("[\ud800-\udfff]")  # how Python holds such bytes of a file's name
 WEBVTT = "WEBVTT\n"  # the first line of such a file; an empty one ends the head
 
@@ -69,6 +70,8 @@ class Transcript:
     recording: str
     seconds: float
     segments: tuple[Segment, ...]
+    cut_short: str | None = None
+    """Why the recording ends early, where the transcript is only of what is there."""
 
     @property
     def text(self) -> str:
@@ -187,6 +190,7 @@ def as_json(transcript: Transcript) -> dict[str, Any]:
     return {
         "recording": plain["recording"],
         "seconds": round(transcript.seconds, 3),
+        "cut_short": transcript.cut_short,
         "text": transcript.text,
     } | {"segments": plain["segments"]}
 

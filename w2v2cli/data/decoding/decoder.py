@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from w2v2cli.console import say
-from w2v2cli.data.decoding.source import AudioError
+from w2v2cli.data.decoding.source import AudioError, CutShort
 
 SLOWEST, FASTEST = 1_000, 768_000  # Hz; a rate outside comes from a damaged header
 LOUDEST = 1e12  # far above integers kept as floats; squares of more overflow in the network
@@ -68,8 +68,8 @@ def pieces(decoder: Decoder, name: str, done: int = 0) -> Iterator[np.ndarray]:
     """The average of the channels, (S,) float32 at the file's own rate, checked piece by piece.
 
     done: frames before the decoder's position. Raises AudioError for samples that are not finite or
-    absurdly large, and at the end for a file that breaks off or holds less than its header
-    promises.
+    absurdly large; and at the end CutShort for a file that breaks off or holds less than its
+    header promises.
     """
     rate, promised = decoder.rate, decoder.promised
     of = "" if promised is None else f" of {promised / rate:.1f} s"
@@ -93,11 +93,13 @@ def pieces(decoder: Decoder, name: str, done: int = 0) -> Iterator[np.ndarray]:
                 _tell_cancelled(name)
             yield block[:, 0] if cancelled else mono(block)
     except Damage as damage:
-        raise AudioError(f"{name} breaks off after {done / rate:.1f} s{of}: {damage}.") from None
+        if done:
+            raise CutShort(f"{name} breaks off after {done / rate:.1f} s{of}: {damage}.") from None
+        raise AudioError(f"{name} cannot be read from its beginning: {damage}.") from None
     if not done:
         raise AudioError(f"{name} holds no samples.")
     if promised is not None and done < promised - rate * decoder.tolerance:
-        raise AudioError(
+        raise CutShort(
             f"{name} is cut short: it holds {done / rate:.1f} s{of} that its header promises."
         )
 

@@ -33,6 +33,10 @@ class AudioError(UserError):
     """A recording that cannot be read, or not to its end."""
 
 
+class CutShort(AudioError):
+    """A recording that was read up to where it breaks off, or ends before its header says."""
+
+
 def name_of(source: Source) -> str:
     """The name of a recording in messages."""
     return "stdin" if source == STDIN else str(source)

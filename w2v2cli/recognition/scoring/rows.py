@@ -122,7 +122,9 @@ def scored_rows(
     audio, began = pipeline.timings.audio, time.perf_counter()
     outcomes = pipeline.transcribe([part.utterances[number].recorded for number in wanted])
     for number, outcome in zip(wanted, outcomes, strict=True):
-        utterance, transcript = part.utterances[number], outcome.transcript
+        # The reference of a recording that is cut short is of more than was heard.
+        transcript = None if outcome.cut_short else outcome.transcript
+        utterance, error = part.utterances[number], outcome.error or outcome.cut_short
         alignment = None if transcript is None else score(utterance, transcript.text)
         now = time.perf_counter()
         yield ScoredRow(
@@ -133,7 +135,7 @@ def scored_rows(
             pipeline.timings.audio - audio,
             (now - began) / ranks.world,
             unit,
-            outcome.error if alignment is None else None,
+            error if alignment is None else None,
             "" if spelled is None else str(spelled),
         )
         audio, began = pipeline.timings.audio, now

@@ -14,12 +14,14 @@ class TranscribedRow:
     """What goes to stdout; None where a file was written, or for an error."""
     error: str | None = None
     """Why there is no transcript."""
+    cut_short: str | None = None
+    """Why the recording ends early, where the transcript is only of what is there."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads."""
-        return {"text": self.text, "error": self.error}
+        return {"text": self.text, "error": self.error, "cut_short": self.cut_short}
 
     @classmethod
     def from_json(cls, json: dict[str, Any]) -> TranscribedRow:
         """The row that `to_json` wrote."""
-        return cls(json["text"], json["error"])
+        return cls(json["text"], json["error"], json.get("cut_short"))

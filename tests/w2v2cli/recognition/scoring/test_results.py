@@ -32,7 +32,8 @@ SPOKEN = Utterance("a", Path("a.wav"), "SHE", "s1", phones=("h#", "sh", "ix", "q
 def pipeline(spec: SearchSpec, *texts: str):
     """A pipeline that finds `texts`."""
     outcomes = [
-        SimpleNamespace(transcript=SimpleNamespace(text=text), error=None) for text in texts
+        SimpleNamespace(transcript=SimpleNamespace(text=text), error=None, cut_short=None)
+        for text in texts
     ]
     timings = SimpleNamespace(audio=0.0)
     return SimpleNamespace(
