@@ -15,7 +15,6 @@ Legend: S states, A arcs, V words of the model, M n-grams of one order n.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,36 +22,10 @@ import numpy as np
 from lm.language_model import UNK, LanguageModelError
 from lm.ngram.arpa import read_ngrams
 from lm.ngram.kenlm import check_file
+from lm.ngram.layout import AutomatonArrays, arc_table
 
 ROOT = 0  # the empty context
 MISSING_UNK = -100.0  # log10 p(<unk>) of a model without it, as in KenLM
-
-
-@dataclass(frozen=True)
-class AutomatonArrays:
-    """The states and arcs of a backoff automaton; all scores are log10.
-
-    log p(word | state) is the score of the state's arc for the word. A state without such an arc
-    gives its backoff weight plus log p(word | the state it backs off to). Every word has an arc
-    from the empty context, so this ends.
-    """
-
-    vocabulary: dict[str, int]
-    """Number of each word, <unk> included."""
-    order: int
-    """Words in the longest n-gram."""
-    start: int
-    """State after <s>."""
-    keys: np.ndarray
-    """(A,) int64 state · V + word, in rising order."""
-    scores: np.ndarray
-    """(A,) float32 log10 probability."""
-    targets: np.ndarray
-    """(A,) int64 state after the arc."""
-    shorter: np.ndarray
-    """(S,) int64 state to back off to."""
-    backoff: np.ndarray
-    """(S,) float32 log10 weight of backing off."""
 
 
 def read_automaton(path: Path) -> AutomatonArrays:
@@ -61,7 +34,7 @@ def read_automaton(path: Path) -> AutomatonArrays:
     Raises LanguageModelError when `path` is missing or is not a complete ARPA model of sentences.
     """
     check_file(path)
-    vocabulary: dict[str, int] = {}
+    vocabulary = {UNK: 0}
     grams: list[list[tuple[int, ...]]] = []
     numbers: list[list[tuple[float, float]]] = []
     try:
@@ -81,15 +54,16 @@ def read_automaton(path: Path) -> AutomatonArrays:
         ) from None
     except ValueError as error:
         raise LanguageModelError(str(error)) from None
-    if UNK not in vocabulary:
-        grams[0].append((vocabulary.setdefault(UNK, len(vocabulary)),))
+    if not (has_unknown := (0,) in grams[0]):
+        grams[0].append((0,))
         numbers[0].append((MISSING_UNK, 0.0))
     for special in ("<s>", "</s>"):
         if special not in vocabulary:
             raise LanguageModelError(
                 f"{path} has no {special} in its unigrams: it is not a model of sentences."
             )
-    return _Builder(vocabulary, [np.array(rows, np.int64) for rows in grams], numbers).automaton()
+    builder = _Builder(vocabulary, [np.array(rows, np.int64) for rows in grams], numbers)
+    return builder.automaton(has_unknown)
 
 
 class _Builder:
@@ -113,17 +87,20 @@ class _Builder:
             levels.append(self._add(words, np.array(values, np.float32).reshape(-1, 2)))
         self._find_states(levels)
 
-    def automaton(self) -> AutomatonArrays:
+    def automaton(self, has_unknown: bool) -> AutomatonArrays:
+        """The states and arcs that were found."""
         begin = self._child(np.zeros(1, np.int64), np.array([self.vocabulary["<s>"]]))[0]
+        states, words = np.divmod(self.keys, len(self.vocabulary))
+        arcs, probes = arc_table(states, words, self.longest[self.nodes], self.log_prob[self.nodes])
         return AutomatonArrays(
             self.vocabulary,
             self.order,
             int(self.longest[begin]),
-            self.keys,
-            self.log_prob[self.nodes],
-            self.longest[self.nodes],
-            self.longest[self.suffix],
+            arcs,
+            probes,
+            self.longest[self.suffix].astype(np.int32),
             self.backoff,
+            has_unknown,
         )
 
     def _add(self, words: np.ndarray, scores: np.ndarray) -> np.ndarray:

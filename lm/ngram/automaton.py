@@ -10,29 +10,35 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+import shutil
 import tempfile
 import time
 import weakref
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import numpy as np
 
 from lm.language_model import LanguageModelError
-from lm.native.library import native, pointer
+from lm.native.library import is_built, native, pointer
 from lm.ngram.arpa import ArpaError
+from lm.ngram.arpa_automaton import read_automaton
 from lm.ngram.checksum import is_whole, stamp
 from lm.ngram.kenlm import check_file
+from lm.ngram.layout import write_automaton
 from storage.hashing import remembered_hash
 from storage.whole import whole_file
 
 BLOCK = 1 << 22  # bytes read at a time
 NOT_WRITTEN = "cannot be cached"  # how the library's reasons begin that are about the disk
 UNUSED_DAYS = 90  # without a read, after which a cached file is removed when a new one is made
-KINDS = (".automaton", ".lexicon", ".part")
+# of what is in a cache: automata, lexicons, files of killed processes, and what older versions made
+KINDS = (".automaton", ".lexicon", ".part", ".arrays")
 FORMAT = 2  # of the cached file, part of its name: a change makes new files
+
+T = TypeVar("T")
 
 
 class CompiledNgramLM:
@@ -112,17 +118,25 @@ def open_automaton(
     Returns the model and the warnings: one sentence where the folder cannot be written.
     Raises LanguageModelError and ArpaError as `automaton_file` does.
     """
+    return from_cache(arpa, cache, lambda path: CompiledNgramLM(path, words))
+
+
+def from_cache(arpa: Path, cache: Path, opened: Callable[[Path], T]) -> tuple[T, list[str]]:
+    """What `opened` makes of the file of an ARPA model in the folder `cache`, as `open_automaton`.
+
+    opened: maps the file, which may be removed afterwards; raises LanguageModelError for a damaged
+    one.
+    """
     try:
         made = automaton_file(arpa, cache)
         try:
-            return CompiledNgramLM(made, words), []
+            return opened(made), []
         except LanguageModelError:
             made.unlink(missing_ok=True)
-        return CompiledNgramLM(automaton_file(arpa, cache), words), []
+        return opened(automaton_file(arpa, cache)), []
     except OSError as error:
         with tempfile.TemporaryDirectory(prefix="w2v2-") as folder:
-            # The library has mapped the file, so it may be removed.
-            model = CompiledNgramLM(automaton_file(arpa, Path(folder)), words)
+            model = opened(automaton_file(arpa, Path(folder)))
         return model, [
             f"{arpa} cannot be cached ({error.strerror or error}): it is read again each time."
         ]
@@ -131,7 +145,8 @@ def open_automaton(
 def automaton_file(arpa: Path, cache: Path) -> Path:
     """The library's file of an ARPA model (gzip by name) in the folder `cache`.
 
-    It is made where it is missing, and again where its checksum does not hold.
+    It is made where it is missing, and again where its checksum does not hold: in Python, which
+    takes far longer, where the library was not built.
 
     Raises LanguageModelError for a missing ARPA file, ArpaError for one that is not a complete
     ARPA model, OSError for a folder that cannot be written.
@@ -146,22 +161,30 @@ def automaton_file(arpa: Path, cache: Path) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         remove_unused(cache)
         with whole_file(made) as beside:
-            _build(arpa, beside)
-            stamp(beside)
+            if is_built():
+                _build(arpa, beside)
+                stamp(beside)
+            else:
+                write_automaton(read_automaton(arpa), beside)
     return made
 
 
 def remove_unused(cache: Path) -> None:
-    """Remove cached files that nobody has read for `UNUSED_DAYS`, so that the cache stays small."""
+    """Remove what nobody has read for `UNUSED_DAYS` from a cache, so that it stays small."""
     oldest = time.time() - UNUSED_DAYS * 86_400
     for path in cache.iterdir():
         with contextlib.suppress(OSError):  # another process was quicker
-            if (
-                path.suffix in KINDS
-                and path.is_file()
-                and max(path.stat().st_atime, path.stat().st_mtime) < oldest
-            ):
-                path.unlink()
+            if path.suffix in KINDS and _last_use(path) < oldest:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+
+def _last_use(path: Path) -> float:
+    """When a file, or any file of a folder, was last read or written. Raises OSError."""
+    files = list(path.iterdir()) if path.is_dir() else [path]
+    return max((max(file.stat().st_atime, file.stat().st_mtime) for file in files), default=0.0)
 
 
 def _build(arpa: Path, target: Path) -> None:

@@ -23,8 +23,8 @@ from torch import Tensor
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.hypothesis import NOTHING, Hypothesis
 from lm.language_model import LanguageModel, ZeroLM
-from lm.ngram.arpa_automaton import AutomatonArrays
 from lm.ngram.arrays import NgramTensors
+from lm.ngram.layout import AutomatonArrays
 from lm.search.batched.beam import (
     Beam,
     Candidates,

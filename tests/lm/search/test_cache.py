@@ -220,13 +220,18 @@ def test_what_nobody_reads_goes_when_a_new_automaton_comes(spec, tmp_path):
         tmp_path / "cache" / ".x.automaton.7.part",
         tmp_path / "cache" / "notes.txt",
     )
-    for path in (abandoned, foreign):
+    older_version, still_read = tmp_path / "cache" / "a-2.arrays", tmp_path / "cache" / "b-2.arrays"
+    older_version.mkdir()
+    still_read.mkdir()
+    (still_read / "scores.npy").write_text("")
+    for path in (abandoned, foreign, older_version / "keys.npy", still_read / "keys.npy"):
         path.write_text("")
         os.utime(path, (old, old))
     assert found(spec()) == first  # it is read, so it stays
     (tmp_path / "other.arpa").write_text(BIGRAMS.replace("-0.2\tAB A", "-2.2\tAB A"))
     found(spec(lm=tmp_path / "other.arpa"))
     assert automaton.exists() and foreign.exists() and not abandoned.exists()
+    assert still_read.exists() and not older_version.exists()
     os.utime(automaton, (old, old))
     (tmp_path / "third.arpa").write_text(BIGRAMS.replace("-0.2\tAB A", "-3.2\tAB A"))
     found(spec(lm=tmp_path / "third.arpa"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lm.decoding import BeamOptions, DecodingWeights
-from lm.ngram.arrays import read_automaton
+from lm.ngram.arpa_automaton import read_automaton
 from lm.search.batched.search import BatchedSearch
 from lm.search.compiled import CompiledSearch
 from lm.search.flashlight import FlashlightSearch

@@ -28,7 +28,7 @@ from w2v2cli.recognition.searching.spec import SearchSpec
 if TYPE_CHECKING:
     import torch
 
-    from lm.ngram.arpa_automaton import AutomatonArrays
+    from lm.ngram.layout import AutomatonArrays
     from lm.search.batched.search import BatchedSearch
     from lm.transformer.model import TransformerLM
     from w2v2cli.data.locations import LmLocation
