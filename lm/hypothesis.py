@@ -33,6 +33,8 @@ class Hypothesis:
     """log p of the language model, unweighted, in the model's own base (KenLM: 10)."""
     score: float
     """The score that the search maximised; `lm.decoding.DecodingWeights` has the formula."""
+    entry: int = 0
+    """The entry of its context (`lm.search.context`) that it began with."""
 
     @property
     def text(self) -> str:

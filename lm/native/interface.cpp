@@ -108,9 +108,11 @@ void* w2v2_engine_new(const void* lm, const uint32_t* lm_words, uint64_t words,
 void w2v2_engine_free(void* engine) { delete static_cast<Engine*>(engine); }
 
 // emissions: concatenated utterances, each (frames, symbols). An utterance is searched by one
-// thread; `threads` work at a time. The result is freed with w2v2_free.
+// thread; `threads` work at a time. contexts: one for each utterance, or null where nothing was
+// said before any. The result is freed with w2v2_free.
 void* w2v2_search(const void* engine, const Options* options, const float* emissions,
-                  const int32_t* frames, int32_t utterances, int32_t symbols, int32_t threads) {
+                  const int32_t* frames, int32_t utterances, int32_t symbols, int32_t threads,
+                  const Context* contexts) {
   return guarded([&]() -> void* {
     std::vector<size_t> begins(size_t(utterances) + 1, 0);
     for (int32_t i = 0; i < utterances; ++i)
@@ -122,7 +124,8 @@ void* w2v2_search(const void* engine, const Options* options, const float* emiss
       try {
         for (int32_t i; !failed && (i = next++) < utterances;)
           (*batch)[size_t(i)] = search(*static_cast<const Engine*>(engine), *options,
-                                       emissions + begins[size_t(i)], frames[i], symbols);
+                                       emissions + begins[size_t(i)], frames[i], symbols,
+                                       contexts == nullptr ? Context{} : contexts[i]);
       } catch (const std::exception&) {  // in a search only memory can run out
         failed = true;
       }
@@ -144,15 +147,16 @@ int32_t w2v2_found(const void* batch, int32_t utterance) {
   return int32_t((*static_cast<const Batch*>(batch))[size_t(utterance)].size());
 }
 
-// scores: total, acoustic, language model. symbols, words: [T].
-void w2v2_hypothesis(const void* batch, int32_t utterance, int32_t rank, double* scores,
-                     int32_t* symbols, int32_t* words) {
+// scores: total, acoustic, language model. symbols, words: [T]. Returns the entry.
+int32_t w2v2_hypothesis(const void* batch, int32_t utterance, int32_t rank, double* scores,
+                        int32_t* symbols, int32_t* words) {
   const Found& found = (*static_cast<const Batch*>(batch))[size_t(utterance)][size_t(rank)];
   scores[0] = found.score;
   scores[1] = found.acoustic;
   scores[2] = found.lm;
   std::copy(found.symbols.begin(), found.symbols.end(), symbols);
   std::copy(found.words.begin(), found.words.end(), words);
+  return found.entry;
 }
 
 void w2v2_free(void* batch) { delete static_cast<Batch*>(batch); }

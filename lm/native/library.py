@@ -32,9 +32,9 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "lm_score": (None, [c_void_p, c_void_p, c_void_p, c_uint64, c_void_p, c_void_p]),
     "engine_new": (c_void_p, [c_void_p, c_void_p, c_uint64, *[c_void_p] * 5, c_uint64]),
     "engine_free": (None, [c_void_p]),
-    "search": (c_void_p, [c_void_p, c_void_p, c_void_p, c_void_p, c_int32, c_int32, c_int32]),
+    "search": (c_void_p, [*[c_void_p] * 4, c_int32, c_int32, c_int32, c_void_p]),
     "found": (c_int32, [c_void_p, c_int32]),
-    "hypothesis": (None, [c_void_p, c_int32, c_int32, *[c_void_p] * 3]),
+    "hypothesis": (c_int32, [c_void_p, c_int32, c_int32, *[c_void_p] * 3]),
     "free": (None, [c_void_p]),
 }
 
@@ -63,6 +63,15 @@ class SearchOptions(Structure):
                 "by_state",
             )
         ),
+    ]
+
+
+class SearchContext(Structure):
+    """`Context` of search.h."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("words", "ends", "scores")),
+        *((name, c_int32) for name in ("entries", "goes_on", "exits")),
     ]
 
 

@@ -166,10 +166,11 @@ float less(double best, double lost) { return best == lost ? 0.0f : float(best -
 
 class Decoder {
  public:
-  Decoder(const Engine& engine, const Options& options, int32_t symbols)
+  Decoder(const Engine& engine, const Options& options, int32_t symbols, const Context& context)
       : engine_(engine),
         trie_(engine.trie),
         options_(options),
+        context_(context),
         symbols_(symbols),
         histories_(engine, options.by_state != 0),
         lattice_(options.by_state != 0 && options.nbest > 1),
@@ -177,9 +178,7 @@ class Decoder {
         bonuses_(!engine.trie.best_bonus.empty()) {}
 
   std::vector<Found> run(const float* emissions, int32_t frames) {
-    beam_ = {{0.0, 0.0, 0.0, histories_.first(), 0, options_.silence, -1, 0, false}};
-    trace_ = {{0, options_.silence, -1}};
-    first_detour_ = {0, 0};
+    begin();
     trace_.reserve(1 + size_t(frames) * std::min<size_t>(size_t(options_.beam), 4096));
     for (int32_t t = 0; t < frames && !beam_.empty(); ++t)
       step(emissions + size_t(t) * size_t(symbols_));
@@ -188,6 +187,26 @@ class Decoder {
   }
 
  private:
+  // One hypothesis for each entry, in silence; without entries one that has said nothing.
+  void begin() {
+    const auto entries = uint32_t(std::max(context_.entries, 1));
+    for (uint32_t i = 0; i < entries; ++i) {
+      uint32_t history = histories_.first();
+      const uint64_t end = context_.entries == 0 ? 0 : context_.ends[i];
+      for (uint64_t at = i == 0 ? 0 : context_.ends[i - 1]; at < end; ++at)
+        history = histories_.after(history, context_.words[at]).history;
+      const double score = context_.entries == 0 ? 0.0 : context_.scores[i];
+      beam_.push_back({score, 0.0, 0.0, history, 0, options_.silence, -1, i, false});
+      trace_.push_back({i, options_.silence, -1});
+    }
+    first_detour_.assign(entries + 1, 0);
+  }
+
+  // The score of an entry, which is none of the frames'.
+  double before(uint32_t entry) const {
+    return context_.entries == 0 ? 0.0 : context_.scores[entry];
+  }
+
   // One frame, (V,) log-probabilities. Cheap candidates first: they raise the bound, and words that
   // fall below it never ask the language model.
   void step(const float* frame) {
@@ -383,7 +402,7 @@ class Decoder {
         std::any_of(beam_.begin(), beam_.end(), [](const Hypothesis& h) { return h.node == 0; });
     for (const Hypothesis& from : beam_) {
       if (whole && from.node != 0) continue;
-      const float lm = histories_.end_score(from.history);
+      const float lm = context_.goes_on != 0 ? 0.0f : histories_.end_score(from.history);
       Hypothesis ended = from;
       ended.score += options_.lm_weight * lm;
       ended.lm += lm;
@@ -402,17 +421,20 @@ class Decoder {
     std::vector<Found> found;
     std::unordered_set<uint32_t> said;
     const bool distinct = !(options_.unk_score > kMinusInfinity);
+    const auto wanted = size_t(std::max(options_.nbest, context_.exits));
     for (const Hypothesis& hypothesis : beam_) {
       if (distinct && !said.insert(hypothesis.history).second) continue;
-      Found result{hypothesis.score, hypothesis.acoustic, hypothesis.lm,
+      Found result{hypothesis.score, hypothesis.acoustic, hypothesis.lm, 0,
                    std::vector<int32_t>(size_t(frames)), std::vector<int32_t>(size_t(frames))};
       uint32_t place = hypothesis.parent;
       for (size_t t = size_t(frames); t-- > 0; place = trace_[place].parent) {
         result.symbols[t] = trace_[place].symbol;
         result.words[t] = trace_[place].word;
       }
+      result.entry = int32_t(place);
+      result.score -= before(place);
       found.push_back(std::move(result));
-      if (found.size() == size_t(options_.nbest)) break;
+      if (found.size() == wanted) break;
     }
     return found;
   }
@@ -468,7 +490,7 @@ class Decoder {
 
   // The symbols and words of a way that reached the beginning.
   Found path(const Way& way, uint32_t frames) const {
-    Found result{way.score, way.acoustic, way.lm, std::vector<int32_t>(frames),
+    Found result{way.score, way.acoustic, way.lm, 0, std::vector<int32_t>(frames),
                  std::vector<int32_t>(frames)};
     std::vector<Turn> turns;  // from the first frame to the last
     for (uint32_t i = way.turn; i != kNone; i = turns_[i].before) turns.push_back(turns_[i]);
@@ -485,12 +507,15 @@ class Decoder {
         place = trace_[place].parent;
       }
     }
+    result.entry = int32_t(place);
+    result.score -= before(place);
     return result;
   }
 
   const Engine& engine_;
   const LexiconTrie& trie_;
   const Options& options_;
+  const Context& context_;
   const int32_t symbols_;
   Histories histories_;
   const bool lattice_;  // whether the ways that lost are remembered
@@ -524,8 +549,8 @@ class Decoder {
 }  // namespace
 
 std::vector<Found> search(const Engine& engine, const Options& options, const float* emissions,
-                          int32_t frames, int32_t symbols) {
-  return Decoder(engine, options, symbols).run(emissions, frames);
+                          int32_t frames, int32_t symbols, const Context& context) {
+  return Decoder(engine, options, symbols, context).run(emissions, frames);
 }
 
 }  // namespace w2v2

@@ -21,8 +21,19 @@ struct Options {
   int32_t by_state;  // 1: hypotheses of one state are one; 0: those of the same words
 };
 
+// What was said before the first frame. An entry is one way to have begun; flat arrays.
+struct Context {
+  const int32_t* words = nullptr;   // of all entries, concatenated: the engine's words
+  const uint64_t* ends = nullptr;   // [entries], where the words of each end
+  const double* scores = nullptr;   // [entries], what each has before the first frame
+  int32_t entries = 0;              // 0: nothing was said
+  int32_t goes_on = 0;              // 1: the sentence does not end with the last frame
+  int32_t exits = 1;                // results, if that is more than `nbest`: of different states
+};
+
 struct Found {
-  double score, acoustic, lm;
+  double score, acoustic, lm;       // of these frames alone
+  int32_t entry;                    // the one that the best path began with
   std::vector<int32_t> symbols;  // [T], the symbol of each frame
   std::vector<int32_t> words;    // [T], the word that ended on each frame, else -1
 };
@@ -37,6 +48,6 @@ struct Engine {
 // (T, V) log-probabilities -> up to `nbest` hypotheses, best first. They differ in their words;
 // without `by_state`, and with unknown words, some may only differ in the letters of those.
 std::vector<Found> search(const Engine& engine, const Options& options, const float* emissions,
-                          int32_t frames, int32_t symbols);
+                          int32_t frames, int32_t symbols, const Context& context);
 
 }  // namespace w2v2

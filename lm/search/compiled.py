@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import math
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +19,10 @@ import numpy as np
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.hypothesis import NOTHING, Hypothesis
-from lm.native.library import SearchOptions, native, pointer
+from lm.native.library import SearchContext, SearchOptions, native, pointer
 from lm.ngram.automaton import CompiledNgramLM, open_automaton
 from lm.ngram.kenlm import is_arpa
+from lm.search.context import ALONE, EXITS, Context
 from lm.search.flat_lexicon import FlatLexicon
 from lm.search.greedy import valid_frames
 from lm.search.paths import FoundPath, hypotheses
@@ -78,6 +79,7 @@ class CompiledSearch:
         Raises SearchError when memory runs out.
         """
         self.setup, self.weights, self.options, self.threads = setup, weights, options, threads
+        self._indices: dict[str, int] | None = None
         self._model = model  # the engine reads its memory
         count = len(setup.words)
         indices, unigrams = np.zeros(count, np.uint32), np.zeros(count, np.float32)
@@ -131,12 +133,18 @@ class CompiledSearch:
         return cls(setup, None if file is None else file.model, weights, options, threads)
 
     def __call__(
-        self, emissions: np.ndarray, lengths: Sequence[int], weights: DecodingWeights | None = None
+        self,
+        emissions: np.ndarray,
+        lengths: Sequence[int],
+        weights: DecodingWeights | None = None,
+        contexts: Sequence[Context] | None = None,
     ) -> list[list[Hypothesis]]:
         """Search (B, T, V) float32 log-probabilities with (B,) valid frames.
 
         weights: hold from this call on; None leaves them as they are.
-        Returns up to `nbest` hypotheses for each utterance, best first, different in their words.
+        contexts: (B,) what surrounds each utterance; None where each is a sentence.
+        Returns up to `nbest` hypotheses for each utterance, best first, different in their words;
+        where its sentence goes on and `nbest` is 1, up to `EXITS` that differ in the state.
         Raises ValueError for emissions of another vocabulary, MemoryError for too wide a beam.
         """
         if weights is not None:
@@ -151,6 +159,7 @@ class CompiledSearch:
         # (T, V) each -> one row of numbers, utterance after utterance
         flat = np.concatenate([np.zeros(0, np.float32), *(frames.ravel() for frames in searched)])
         options = self._search_options()
+        surrounding = _Surroundings(contexts or [ALONE] * len(valid), self._index, options.nbest)
         batch = library.search(
             self._engine,
             ctypes.addressof(options),
@@ -159,20 +168,27 @@ class CompiledSearch:
             len(valid),
             len(vocabulary.symbols),
             self.threads,
+            surrounding.address,
         )
         if batch is None:
             raise MemoryError("The search ran out of memory: try a smaller beam.")
         try:
             return [
-                hypotheses(
-                    frames, _paths(batch, i, len(searched[i])), self.setup, self.options.nbest
-                )
+                hypotheses(frames, _paths(batch, i, len(searched[i])), self.setup, wanted)
                 if len(frames)
                 else [NOTHING]
-                for i, frames in enumerate(valid)
+                for i, (frames, wanted) in enumerate(
+                    zip(valid, surrounding.wanted(self.options.nbest), strict=True)
+                )
             ]
         finally:
             library.free(batch)
+
+    def _index(self, word: str) -> int:
+        """The index of a word that was said before an utterance."""
+        if self._indices is None:  # few searches need it
+            self._indices = {word: i for i, word in enumerate(self.setup.words)}
+        return self._indices.get(word, len(self.setup.words) - 1)
 
     def _search_options(self) -> SearchOptions:
         weights, options, vocabulary = self.weights, self.options, self.setup.vocabulary
@@ -197,12 +213,45 @@ class CompiledSearch:
         )
 
 
+class _Surroundings:
+    """Contexts of utterances in the library's arrays."""
+
+    def __init__(
+        self, contexts: Sequence[Context], index: Callable[[str], int], nbest: int
+    ) -> None:
+        """index: of a word. nbest: with more than one, an utterance has one beginning."""
+        self._many = nbest == 1
+        self._goes_on = [context.goes_on for context in contexts]
+        self._arrays: list[np.ndarray] = []  # which the library reads
+        made = [self._made(context, index) for context in contexts]
+        self._made_all = (SearchContext * len(made))(*made)
+        self.address = ctypes.addressof(self._made_all)
+
+    def wanted(self, nbest: int) -> list[int]:
+        """How many hypotheses each utterance gives."""
+        return [EXITS if on and self._many else nbest for on in self._goes_on]
+
+    def _made(self, context: Context, index: Callable[[str], int]) -> SearchContext:
+        entries = context.entries if self._many else context.entries[:1]
+        said = [[index(word) for word in entry.words] for entry in entries]
+        arrays = (
+            np.array([word for one in said for word in one], np.int32),
+            np.cumsum([len(one) for one in said], dtype=np.uint64),
+            np.array([entry.score for entry in entries], np.float64),
+        )
+        self._arrays += arrays
+        exits = EXITS if context.goes_on and self._many else 1
+        addresses = [pointer(array) for array in arrays]
+        return SearchContext(*addresses, len(entries), context.goes_on, exits)
+
+
 def _paths(batch: int, utterance: int, frames: int) -> Iterator[FoundPath]:
     """What the library found in one utterance of `frames` searched frames, best first."""
     library, scores = native(), np.zeros(3)
     for rank in range(library.found(batch, utterance)):
         symbols, words = np.zeros(frames, np.int32), np.zeros(frames, np.int32)
-        library.hypothesis(
+        entry = library.hypothesis(
             batch, utterance, rank, pointer(scores), pointer(symbols), pointer(words)
         )
-        yield FoundPath(symbols, words, *scores.tolist())
+        score, acoustic, lm = scores.tolist()
+        yield FoundPath(symbols, words, score, acoustic, lm, entry)

@@ -29,6 +29,7 @@ from lm.decoding import BeamOptions, DecodingWeights
 from lm.hypothesis import NOTHING, Hypothesis
 from lm.language_model import UNK
 from lm.ngram.kenlm import check_file, why_unreadable
+from lm.search.context import ALONE, Context
 from lm.search.flat_lexicon import FlatLexicon
 from lm.search.greedy import split_words, spoken_runs, timed_word, valid_frames
 from lm.search.paths import FoundPath, hypotheses
@@ -129,14 +130,24 @@ class FlashlightSearch:
         return cls(setup, file, weights, options)
 
     def __call__(
-        self, emissions: np.ndarray, lengths: Sequence[int], weights: DecodingWeights | None = None
+        self,
+        emissions: np.ndarray,
+        lengths: Sequence[int],
+        weights: DecodingWeights | None = None,
+        contexts: Sequence[Context] | None = None,
     ) -> list[list[Hypothesis]]:
         """Search (B, T, V) float32 log-probabilities with (B,) valid frames.
 
         weights: hold from this call on; None leaves them as they are.
         Returns up to `nbest` hypotheses for each utterance, best first, different in their words.
-        Raises ValueError for emissions of another vocabulary.
+        Raises ValueError for emissions of another vocabulary, SearchError for a context:
+        flashlight's decoder begins with a sentence and ends it, and cannot be told otherwise.
         """
+        if any(context != ALONE for context in contexts or ()):
+            raise SearchError(
+                "--search flashlight takes every utterance for a sentence: nothing can have been "
+                "said before it."
+            )
         if weights is not None and weights != self.weights:
             self.weights = weights
             self._decoder = self._build()  # over the same trie and language model: cheap

@@ -22,6 +22,7 @@ class FoundPath(NamedTuple):
     score: float
     acoustic: float
     lm: float
+    entry: int = 0
 
 
 def hypotheses(
@@ -29,12 +30,14 @@ def hypotheses(
 ) -> list[Hypothesis]:
     """Read (T, V) log-probabilities along paths, best first, until `count` hypotheses are found.
 
-    They differ in their words: of paths with the same words the first one counts.
+    They differ in their words, or in the entry that they began with: of paths that agree in both
+    the first one counts.
     """
-    found: dict[tuple[str, ...], Hypothesis] = {}
+    found: dict[tuple[int, tuple[str, ...]], Hypothesis] = {}
     for path in paths:
         hypothesis = _hypothesis(frames, path, setup)
-        found.setdefault(tuple(word.text for word in hypothesis.words), hypothesis)
+        words = tuple(word.text for word in hypothesis.words)
+        found.setdefault((hypothesis.entry, words), hypothesis)
         if len(found) == count:
             break
     return list(found.values())
@@ -49,6 +52,7 @@ def _hypothesis(frames: np.ndarray, path: FoundPath, setup: SearchSetup) -> Hypo
         path.acoustic,
         path.lm,
         path.score,
+        path.entry,
     )
 
 

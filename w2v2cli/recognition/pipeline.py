@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 
 from lm.hypothesis import Hypothesis
+from lm.search.context import resolved
 from lm.text.vocabulary import Vocabulary
 from models.config import SAMPLE_RATE, Wav2Vec2Config
 from w2v2cli.data.audio import Recorded
 from w2v2cli.data.batching import batches_by_length
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.reader import Job, Reader, Recording
+from w2v2cli.recognition.searching.chains import Chains
 from w2v2cli.recognition.segments import Segment, Segmenter, Window
 from w2v2cli.recognition.transcript import Transcript, segment_from
 
@@ -80,12 +82,14 @@ class _Progress(Generic[TakenT]):
 
     recording: Recording
     segmenter: Segmenter
+    take: Callable[[Segment], TakenT]
+    """Called with each segment."""
     joined: int = 0
     """Windows whose frames have been joined."""
     waiting: dict[int, tuple[Window, np.ndarray]] = field(default_factory=dict)
     """Windows that have run while one before them has not, by index."""
     taken: list[TakenT] = field(default_factory=list)
-    """What the caller made of each segment."""
+    """What `take` made of each segment."""
     complete: bool = False
 
 
@@ -112,7 +116,7 @@ class AcousticStage:
 
     def emissions(self, sources: Iterable[Recorded]) -> Iterator[Emitted]:
         """The emissions of recordings, in order, in the segments that a search would get."""
-        for recording, segments in self.run(sources, lambda segment: segment):
+        for recording, segments in self.run(sources, lambda: lambda segment: segment):
             self.timings.audio += recording.samples / SAMPLE_RATE
             seconds = recording.samples / SAMPLE_RATE
             error = recording.error or recording.cut_short
@@ -121,12 +125,13 @@ class AcousticStage:
     def run(
         self,
         sources: Iterable[Recorded],
-        take: Callable[[Segment], TakenT],
+        begin: Callable[[], Callable[[Segment], TakenT]],
         finished: Callable[[TakenT], bool] = lambda taken: True,
     ) -> Iterator[tuple[Recording, list[TakenT]]]:
-        """Each recording with what `take` made of its segments, in the order of `sources`.
+        """Each recording with what was made of its segments, in the order of `sources`.
 
-        take: called with each segment as soon as its frames are known, before the recording ends.
+        begin: called for each recording; what it returns is called with each segment, in order, as
+        soon as its frames are known, before the recording ends.
         finished: a recording is given out early only when this is true of all its segments; after
         the last recording was read nothing is waited for.
         """
@@ -134,7 +139,7 @@ class AcousticStage:
         lot_samples = self.budget * BATCHES_AHEAD
         with Reader(sources, self.config, ahead=lot_samples) as reader:
             for lot in self._lots(reader, lot_samples):
-                self._run([(self._progress(line, job.recording), job) for job in lot], take)
+                self._run([(self._progress(line, job.recording, begin), job) for job in lot])
                 while line and line[0].complete and all(map(finished, line[0].taken)):
                     done = line.popleft()
                     yield done.recording, done.taken
@@ -142,14 +147,19 @@ class AcousticStage:
             done = line.popleft()
             yield done.recording, done.taken
 
-    def _progress(self, line: deque[_Progress[TakenT]], recording: Recording) -> _Progress[TakenT]:
+    def _progress(
+        self,
+        line: deque[_Progress[TakenT]],
+        recording: Recording,
+        begin: Callable[[], Callable[[Segment], TakenT]],
+    ) -> _Progress[TakenT]:
         """The recording's entry in the line; its first window opens a new one at the end."""
         if not line or line[-1].recording is not recording:
             vocabulary = self.vocabulary
             segmenter = Segmenter(
                 1 / self.seconds_per_frame, vocabulary.blank, vocabulary.word_boundary
             )
-            line.append(_Progress(recording, segmenter))
+            line.append(_Progress(recording, segmenter, begin()))
         return line[-1]
 
     def _lots(self, reader: Reader, samples: int) -> Iterator[list[Job]]:
@@ -167,9 +177,7 @@ class AcousticStage:
                 yield lot
                 lot = []
 
-    def _run(
-        self, lot: list[tuple[_Progress[TakenT], Job]], take: Callable[[Segment], TakenT]
-    ) -> None:
+    def _run(self, lot: list[tuple[_Progress[TakenT], Job]]) -> None:
         """Run the windows of a lot in batches of similar length."""
         spoken: list[tuple[_Progress[TakenT], int, Window]] = []
         for progress, job in lot:
@@ -186,15 +194,15 @@ class AcousticStage:
                 progress, index, window = spoken[i]
                 # (T, V) -> (frames kept, V): frames at the edges lack context
                 progress.waiting[index] = (window, emission[window.keep_from : window.keep_to])
-                self._join(progress, take)
+                self._join(progress)
 
-    def _join(self, progress: _Progress[TakenT], take: Callable[[Segment], TakenT]) -> None:
+    def _join(self, progress: _Progress[TakenT]) -> None:
         """Join the windows that follow on from those already joined."""
         while progress.joined in progress.waiting:
             window, emission = progress.waiting.pop(progress.joined)
             progress.joined += 1
             for segment in progress.segmenter.add(emission, window.last):
-                progress.taken.append(take(segment))
+                progress.taken.append(progress.take(segment))
             progress.complete = window.last
 
 
@@ -217,15 +225,14 @@ class Pipeline:
 
     def transcribe(self, sources: Iterable[Recorded]) -> Iterator[Outcome]:
         """Transcribe any number of recordings of any length, in bounded memory, in order."""
-        for recording, searches in self.acoustic.run(
-            sources,
-            lambda segment: (segment, self.pool.submit(segment.emission)),
-            lambda taken: taken[1].done(),
-        ):
-            began = time.perf_counter()
-            outcome = self._outcome(recording, searches)
-            self.timings.search += time.perf_counter() - began
-            yield outcome
+        with Chains(self.pool) as chains:
+            for recording, searches in self.acoustic.run(
+                sources, chains.begin, lambda taken: taken[1].done()
+            ):
+                began = time.perf_counter()
+                outcome = self._outcome(recording, searches)
+                self.timings.search += time.perf_counter() - began
+                yield outcome
 
     def _outcome(self, recording: Recording, searches: list[tuple[Segment, Found]]) -> Outcome:
         """Wait for a recording's searches and put its transcript together."""
@@ -234,7 +241,7 @@ class Pipeline:
         if recording.error is not None:
             return Outcome(recording.source, None, recording.error)
         try:
-            found = [(segment, search.result()) for segment, search in searches]
+            found = resolved([search.result() for _, search in searches])
         except UserError as error:
             return Outcome(recording.source, None, str(error))
         frame = self.acoustic.seconds_per_frame
@@ -245,7 +252,7 @@ class Pipeline:
                 frame_seconds=frame,
                 frames=len(segment.emission),
             )
-            for segment, hypotheses in found
+            for (segment, _), hypotheses in zip(searches, found, strict=True)
         )
         cut_short = recording.cut_short
         transcript = Transcript(str(recording.source), seconds, segments, cut_short)

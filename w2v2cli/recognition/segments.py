@@ -19,6 +19,7 @@ WHOLE_SECONDS = 40.0
 WINDOW_SECONDS = 30.0
 CONTEXT_SECONDS = 3.0  # at each edge of a window; its frames there are dropped
 SHORTEST_SEGMENT_SECONDS = 8.0
+SENTENCE_PAUSE_SECONDS = 0.5  # a cut in a pause as long as this ends a sentence
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Segment:
     start: int
     """First frame, counted from the recording's start."""
     emission: np.ndarray  # (T, V) float32 log-probabilities
+    ends: bool
+    """Whether its sentence ends with it: with the recording, or in a pause that is long enough."""
 
 
 class Segmenter:
@@ -74,6 +77,7 @@ class Segmenter:
         self.shortest = int(SHORTEST_SEGMENT_SECONDS * frame_rate)
         self.longest = int(WINDOW_SECONDS * frame_rate)
         self.whole = int(WHOLE_SECONDS * frame_rate)
+        self.pause = int(SENTENCE_PAUSE_SECONDS * frame_rate)
         self.blank, self.word_boundary = blank, word_boundary
         self.start = 0
         self.pending: list[np.ndarray] = []
@@ -86,17 +90,19 @@ class Segmenter:
         self.pending.append(emission)
         frames = np.concatenate(self.pending)
         while len(frames) > self.whole:
-            cut = self.cut(frames[: self.longest])
-            yield Segment(self.start, frames[:cut])
+            cut, pause = self.cut(frames[: self.longest])
+            yield Segment(self.start, frames[:cut], pause >= self.pause)
             self.start, frames = self.start + cut, frames[cut:]
         self.pending = [frames]
         if last:
             self.pending = []
             if len(frames):
-                yield Segment(self.start, frames)
+                yield Segment(self.start, frames, ends=True)
 
-    def cut(self, frames: np.ndarray) -> int:
-        """The frame at which to cut (T, V) frames: the middle of the longest pause between words.
+    def cut(self, frames: np.ndarray) -> tuple[int, int]:
+        """Where to cut (T, V) frames, in the middle of the longest pause between words.
+
+        Returns the frame and the frames of the pause; 0 of them where no word ends.
 
         A pause is a run of frames whose best symbol is the blank or the word boundary. It lies
         between words if the boundary is among them. Where no word ends, the longest run of blanks
@@ -109,10 +115,10 @@ class Segmenter:
         runs = [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
         between = [run for run in runs if (best[slice(*run)] == self.word_boundary).any()]
         if not runs:
-            return len(frames)
+            return len(frames), 0
         first, end = max(between or runs, key=lambda run: run[1] - run[0])
         if not between:
-            return (first + end) // 2
+            return (first + end) // 2, 0
         # After the boundary symbol: before it is the end of a word, after it the next may begin.
         boundary = first + int(np.flatnonzero(best[first:end] == self.word_boundary)[-1]) + 1
-        return max(boundary, (first + end) // 2)
+        return max(boundary, (first + end) // 2), end - first

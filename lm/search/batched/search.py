@@ -38,6 +38,7 @@ from lm.search.batched.beam import (
 )
 from lm.search.batched.language_models import AskedTensors, NoTensors, WordTensors
 from lm.search.batched.trie import build_trie, spread
+from lm.search.context import ALONE, Context
 from lm.search.greedy import valid_frames
 from lm.search.paths import FoundPath, hypotheses
 from lm.search.setup import SearchSetup
@@ -100,16 +101,27 @@ class BatchedSearch:
         """Set from another thread, it ends a search with SearchStopped."""
 
     def __call__(
-        self, emissions: np.ndarray, lengths: Sequence[int], weights: DecodingWeights | None = None
+        self,
+        emissions: np.ndarray,
+        lengths: Sequence[int],
+        weights: DecodingWeights | None = None,
+        contexts: Sequence[Context] | None = None,
     ) -> list[list[Hypothesis]]:
         """Search, with `weights` from this call on; None leaves them as they are."""
         self.weights = weights or self.weights
-        return self.search(emissions, lengths)
+        return self.search(emissions, lengths, contexts)
 
     @torch.inference_mode()
-    def search(self, emissions: np.ndarray, lengths: Sequence[int]) -> list[list[Hypothesis]]:
+    def search(
+        self,
+        emissions: np.ndarray,
+        lengths: Sequence[int],
+        contexts: Sequence[Context] | None = None,
+    ) -> list[list[Hypothesis]]:
         """Search (B, T, V) float32 log-probabilities with (B,) valid frames.
 
+        contexts: (B,) what surrounds each utterance, which begins with its first entry; None where
+        each is a sentence.
         Returns up to `nbest` hypotheses for each utterance, best first, different in their words.
         Raises ValueError for emissions of another vocabulary, SearchStopped once `stopped` is set.
         """
@@ -121,12 +133,15 @@ class BatchedSearch:
         spoken.sort(key=lambda i: -len(valid[i]))
         results = [[NOTHING] for _ in valid]
         if spoken:
-            found = self._search([valid[i] for i in spoken])
+            surrounding = None if contexts is None else [contexts[i] for i in spoken]
+            found = self._search([valid[i] for i in spoken], surrounding or [ALONE] * len(spoken))
             for i, hypothesis in zip(spoken, found, strict=True):
                 results[i] = hypothesis
         return results
 
-    def _search(self, utterances: list[np.ndarray]) -> list[list[Hypothesis]]:
+    def _search(
+        self, utterances: list[np.ndarray], contexts: Sequence[Context]
+    ) -> list[list[Hypothesis]]:
         """Search utterances of falling length, none empty."""
         searched = [self.setup.searched(frames) for frames in utterances]
         lengths = [len(frames) for frames in searched]
@@ -137,7 +152,8 @@ class BatchedSearch:
         emissions = torch.from_numpy(padded).to(self.device)
         allowed = self._allowed(emissions)
         self._lm.begin()
-        beam, traces, found = self._start(len(searched)), [], []
+        ending = torch.tensor([not context.goes_on for context in contexts], device=self.device)
+        beam, traces, found = self._start(contexts), [], []
         for t in range(lengths[0]):
             if self.stopped.is_set():
                 raise SearchStopped
@@ -146,27 +162,45 @@ class BatchedSearch:
             if lengths[-1] <= t + 1:  # the shortest utterances end here and leave the beam
                 while lengths and lengths[-1] <= t + 1:
                     lengths.pop()
-                found.append(self._finish(beam.take(beam.utterance >= len(lengths))))
+                found.append(self._finish(beam.take(beam.utterance >= len(lengths)), ending))
                 beam = beam.take(beam.utterance < len(lengths))
         return self._read(utterances, traces, _Found(*map(torch.cat, zip(*found, strict=True))))
 
-    def _start(self, count: int) -> Beam:
-        """One hypothesis for each utterance: nothing said, silence before it."""
+    def _start(self, contexts: Sequence[Context]) -> Beam:
+        """One hypothesis for each utterance: the words before it said, then silence."""
+        count = len(contexts)
         utterance = torch.arange(count, device=self.device)
         zeros = torch.zeros(count, dtype=torch.float64, device=self.device)
         root = torch.full_like(utterance, ROOT)
+        state = self._said(contexts)
         return Beam(
             utterance=utterance,
             row=utterance,
             score=zeros,
             acoustic=zeros,
             language=zeros,
-            history=self._lm.start(count) if self._by_state else mixed(root),
-            state=self._lm.start(count),
+            history=state if self._by_state else mixed(root),
+            state=state,
             node=root,
             token=torch.full_like(utterance, self._silence),
             blank=torch.zeros_like(utterance, dtype=torch.bool),
         )
+
+    def _said(self, contexts: Sequence[Context]) -> Tensor:
+        """(B,) states of the language model after the words of each first entry."""
+        state = self._lm.start(len(contexts)).clone()
+        before = [context.entries[0].words for context in contexts]
+        if not any(before):
+            return state
+        index = {word: i for i, word in enumerate(self.setup.words)}
+        unknown = len(self.setup.words) - 1
+        for place in range(max(map(len, before))):
+            longer = [i for i, words in enumerate(before) if place < len(words)]
+            said = [index.get(before[i][place], unknown) for i in longer]
+            rows = torch.tensor(longer, device=self.device)
+            words = torch.tensor(said, device=self.device)
+            state[rows] = self._lm.score(state[rows], words)[1]
+        return state
 
     def _step(self, beam: Beam, frame: Tensor, allowed: Tensor | None) -> tuple[Beam, _Trace]:
         """Grow the beam by one frame.
@@ -310,13 +344,17 @@ class BatchedSearch:
         score = ends.score + self.weights.lm_weight * scores
         return ends._replace(score=score, language=ends.language + scores, state=states)
 
-    def _finish(self, beam: Beam) -> _Found:
-        """End the sentences of utterances whose last frame was searched; the `nbest` of each."""
+    def _finish(self, beam: Beam, ending: Tensor) -> _Found:
+        """End the utterances whose last frame was searched; the `nbest` of each.
+
+        ending: (B,) bool, whether the sentence ends with the utterance.
+        """
         count = int(beam.utterance[-1]) + 1 if len(beam.utterance) else 1
         # Only hypotheses between two words; all of an utterance that has none.
         between = best_of((beam.node == ROOT).double(), beam.utterance, count) > 0
         beam = beam.take((beam.node == ROOT) | ~between[beam.utterance])
         ends = self._lm.finish(beam.state)
+        ends = torch.where(ending[beam.utterance], ends, torch.zeros_like(ends))
         score = beam.score + self.weights.lm_weight * ends
         least = best_of(score, beam.utterance, count) - self.options.threshold
         kept = score >= least[beam.utterance]

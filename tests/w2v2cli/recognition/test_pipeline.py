@@ -14,6 +14,7 @@ from w2v2cli.data.locations import DEMO_MODEL, SHIPPED
 from w2v2cli.recognition.acoustic_model import AcousticModel
 from w2v2cli.recognition.pipeline import AcousticStage, Pipeline
 from w2v2cli.recognition.searching.processes import SearchFailed
+from w2v2cli.recognition.searching.spec import SearchSpec
 
 CLIPS = sorted((SHIPPED / "recordings").glob("*.flac"))
 
@@ -32,9 +33,10 @@ class Searching:
 
     def __init__(self, vocabulary, fails=False):
         self.vocabulary, self.fails = vocabulary, fails
+        self.spec = SearchSpec(vocabulary.symbols, "greedy")
         self.asked = 0
 
-    def submit(self, emission, weights=None):
+    def submit(self, emission, weights=None, context=None):
         self.asked += 1
         future = Future()
         if self.fails:

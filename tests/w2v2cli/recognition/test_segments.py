@@ -79,3 +79,13 @@ def test_noise_without_any_pause_is_cut_all_the_same():
 
 def test_nothing_gives_no_segment():
     assert list(Segmenter(50, BLANK, BOUNDARY).add(np.zeros((0, 4), np.float32), last=True)) == []
+
+
+def test_a_sentence_ends_with_the_recording_and_in_long_pauses():
+    short, long = [BOUNDARY] + [BLANK] * 23, [BOUNDARY] + [BLANK] * 24  # 0.48 and 0.5 s
+    words = [LETTER] * 1000  # 20 s
+    path = words + short + words + long + words + short + words
+    segments = list(Segmenter(50, BLANK, BOUNDARY).add(emission(path), last=True))
+    assert [segment.ends for segment in segments] == [False, True, False, True]
+    noise = list(Segmenter(50, BLANK, BOUNDARY).add(emission([LETTER] * 4000), last=True))
+    assert [segment.ends for segment in noise] == [False, False, True]

@@ -18,6 +18,7 @@ from lm.native.library import is_built
 from lm.ngram.arpa import read_unigrams
 from lm.ngram.carried import read_words
 from lm.ngram.kenlm import check_file, listed_words
+from lm.search.context import Context
 from lm.search.flat_lexicon import FlatLexicon, kept_lexicon
 from lm.search.setup import SearchError, prepare
 from lm.text.lexicon import Lexicon
@@ -40,9 +41,16 @@ class Search(Protocol):
     """An engine ready to run."""
 
     def __call__(
-        self, emissions: np.ndarray, lengths: Sequence[int], weights: DecodingWeights | None = None
+        self,
+        emissions: np.ndarray,
+        lengths: Sequence[int],
+        weights: DecodingWeights | None = None,
+        contexts: Sequence[Context] | None = None,
     ) -> list[list[Hypothesis]]:
-        """Search (B, T, V) log-probabilities with (B,) valid frames; `weights` hold from now on."""
+        """Search (B, T, V) log-probabilities with (B,) valid frames; `weights` hold from now on.
+
+        contexts: what surrounds each, for an engine that has `SearchSpec.exits`.
+        """
 
 
 def build_search(spec: SearchSpec, warn: Warn) -> Search:

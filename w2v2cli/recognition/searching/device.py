@@ -16,6 +16,7 @@ import torch
 
 from lm.decoding import DecodingWeights
 from lm.search.batched.search import BatchedSearch, SearchStopped
+from lm.search.context import ALONE, Context
 from w2v2cli.recognition.devices import resolve_device
 from w2v2cli.recognition.searching.build import build_batched
 from w2v2cli.recognition.searching.gathering import gather
@@ -24,7 +25,7 @@ from w2v2cli.recognition.searching.spec import SearchSpec
 
 TOGETHER = {"cpu": 8, "cuda": 64}  # utterances searched at once
 IN_FLIGHT = 4  # batches that may wait before `submit` blocks
-_Task = tuple[np.ndarray, DecodingWeights, "Future[Found]"]
+_Task = tuple[np.ndarray, DecodingWeights, Context, "Future[Found]"]
 
 
 class DeviceSearch:
@@ -66,7 +67,12 @@ class DeviceSearch:
         self._tasks.put(None)
         self._thread.join()
 
-    def submit(self, emission: np.ndarray, weights: DecodingWeights | None = None) -> Future[Found]:
+    def submit(
+        self,
+        emission: np.ndarray,
+        weights: DecodingWeights | None = None,
+        context: Context | None = None,
+    ) -> Future[Found]:
         """Search a (T, V) float32 emission: see `SearchPool.submit`."""
         future: Future[Found] = Future()
         self._room.acquire()
@@ -74,9 +80,8 @@ class DeviceSearch:
         if self._closed.is_set():
             future.set_exception(SearchFailed(STOPPED))
         else:
-            self._tasks.put(
-                (np.ascontiguousarray(emission, np.float32), weights or self.spec.weights, future)
-            )
+            frames = np.ascontiguousarray(emission, np.float32)
+            self._tasks.put((frames, weights or self.spec.weights, context or ALONE, future))
         return future
 
     def wait_until_ready(self) -> None:
@@ -105,7 +110,7 @@ class DeviceSearch:
             self._failure = f"The search could not be set up: {type(error).__name__}: {error}"
         self._ready.set()
         while (tasks := gather(self._tasks, self.together)) is not None:
-            tasks = [task for task in tasks if task[2].set_running_or_notify_cancel()]
+            tasks = [task for task in tasks if task[3].set_running_or_notify_cancel()]
             for weights in dict.fromkeys(task[1] for task in tasks):
                 self._answer([task for task in tasks if task[1] == weights], weights)
 
@@ -114,7 +119,8 @@ class DeviceSearch:
         try:
             if self._failure is not None or self._search is None:
                 raise SearchFailed(self._failure or STOPPED)
-            results = self._search(*_padded([emission for emission, _, _ in tasks]), weights)
+            emissions, contexts = [task[0] for task in tasks], [task[2] for task in tasks]
+            results = self._search(*_padded(emissions), weights, contexts)
         except torch.cuda.OutOfMemoryError:
             if len(tasks) > 1:
                 half = len(tasks) // 2
@@ -135,12 +141,12 @@ class DeviceSearch:
             traceback.print_exc()
             _fail(tasks, SearchFailed(f"The search broke down: {type(error).__name__}: {error}"))
         else:
-            for (_, _, future), found in zip(tasks, results, strict=True):
+            for (*_, future), found in zip(tasks, results, strict=True):
                 future.set_result(found)
 
 
 def _fail(tasks: Sequence[_Task], error: SearchFailed) -> None:
-    for _, _, future in tasks:
+    for *_, future in tasks:
         future.set_exception(error)
 
 

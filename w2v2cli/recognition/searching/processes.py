@@ -19,6 +19,7 @@ import numpy as np
 
 from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis
+from lm.search.context import Context
 from lm.search.greedy import greedy_search
 from w2v2cli.errors import UserError
 from w2v2cli.processes import NOTICES, interrupts_held, usable_cores
@@ -30,7 +31,7 @@ STOPPED = "The search was stopped."
 TRIES = 2  # workers that an emission may kill before it is given up
 
 Found = list[Hypothesis]
-_Task = tuple[np.ndarray, DecodingWeights, "Future[Found]"]
+_Task = tuple[np.ndarray, DecodingWeights, "Context | None", "Future[Found]"]
 
 
 def _import_path() -> list[str]:
@@ -150,10 +151,15 @@ class SearchPool:
         self._messages.close()
         self._control.close()
 
-    def submit(self, emission: np.ndarray, weights: DecodingWeights | None = None) -> Future[Found]:
+    def submit(
+        self,
+        emission: np.ndarray,
+        weights: DecodingWeights | None = None,
+        context: Context | None = None,
+    ) -> Future[Found]:
         """Search a (T, V) float32 emission, which must not change meanwhile.
 
-        weights: for this utterance alone; None takes the spec's.
+        weights: for this utterance alone; None takes the spec's. context: see `Searches.submit`.
         Returns a future of its hypotheses, best first; it raises SearchFailed. Blocks while
         `IN_FLIGHT` emissions for each worker are on their way.
         """
@@ -176,6 +182,7 @@ class SearchPool:
                     (
                         np.ascontiguousarray(emission, np.float32),
                         weights or self.spec.weights,
+                        context,
                         future,
                     )
                 )
@@ -219,7 +226,7 @@ class SearchPool:
         self._ready.wait()
         worker: _Worker | None = None
         while (task := self._tasks.get()) is not None:
-            emission, weights, future = task
+            emission, weights, context, future = task
             if not future.set_running_or_notify_cancel():
                 continue
             try:
@@ -228,7 +235,7 @@ class SearchPool:
                 for _ in range(TRIES):
                     worker = worker or self._fork()
                     try:
-                        future.set_result(worker.search(emission, weights))
+                        future.set_result(worker.search(emission, weights, context))
                         break
                     except (EOFError, ConnectionError):
                         dead, worker = worker, None
@@ -275,12 +282,14 @@ class _Worker:
     def __init__(self, pid: int, connection: Connection) -> None:
         self.pid, self.connection = pid, connection
 
-    def search(self, emission: np.ndarray, weights: DecodingWeights) -> Found:
+    def search(
+        self, emission: np.ndarray, weights: DecodingWeights, context: Context | None
+    ) -> Found:
         """Search one utterance.
 
         Raises EOFError or ConnectionError when the process is gone, SearchFailed as it answers.
         """
-        self.connection.send((*emission.shape, weights))
+        self.connection.send((*emission.shape, weights, context))
         self.connection.send_bytes(emission.tobytes())
         outcome, found = self.connection.recv()
         if outcome == "failed":

@@ -21,6 +21,7 @@ from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis
 from lm.language_model import Stateful
 from lm.rescoring import lm_scores, ranked
+from lm.search.context import Context
 from w2v2cli.recognition.searching.build import open_language_model
 from w2v2cli.recognition.searching.gathering import gather
 from w2v2cli.recognition.searching.processes import STOPPED, SearchFailed
@@ -100,9 +101,15 @@ class RescoringPool:
         self._thread.join()
 
     def submit(
-        self, emission: np.ndarray, weights: DecodingWeights | None = None
+        self,
+        emission: np.ndarray,
+        weights: DecodingWeights | None = None,
+        context: Context | None = None,
     ) -> Future[list[Hypothesis]]:
-        """Search a (T, V) float32 emission and score the result again: see `Searches.submit`."""
+        """Search a (T, V) float32 emission and score the result again: see `Searches.submit`.
+
+        The second language model takes every utterance for a sentence, whatever the context.
+        """
         future: Future[list[Hypothesis]] = Future()
         how = weights or self.how.weights
         key = hashlib.sha256(emission.tobytes()).digest() if self.keep else None
@@ -116,7 +123,7 @@ class RescoringPool:
             else:
                 self._asked.put(_Asked(key, done.result(), how, future))
 
-        self.inner.submit(emission).add_done_callback(searched)
+        self.inner.submit(emission, None, context).add_done_callback(searched)
         return future
 
     def wait_until_ready(self) -> None:

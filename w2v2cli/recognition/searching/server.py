@@ -76,13 +76,15 @@ def work(search: Search, tasks: Connection) -> None:
     """Search emissions until no more come."""
     while True:
         try:
-            frames, symbols, weights = tasks.recv()
+            frames, symbols, weights, context = tasks.recv()
             emission = np.frombuffer(tasks.recv_bytes(), np.float32).reshape(1, frames, symbols)
         except (EOFError, ConnectionError):
             return
         answer: tuple[str, object]
         try:
-            answer = ("found", search(emission, [frames], weights)[0])
+            # Only an engine that takes contexts is sent one.
+            beside = () if context is None else ([context],)
+            answer = ("found", search(emission, [frames], weights, *beside)[0])
         except ValueError as error:
             answer = ("failed", str(error))
         except Exception as error:  # a fault in the program: shown in full, and not tried again

@@ -16,6 +16,7 @@ import numpy as np
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.hypothesis import Hypothesis
+from lm.search.context import EXITS, Context
 from lm.text.vocabulary import Vocabulary
 
 Engine = Literal["greedy", "flashlight", "compiled", "batched"]
@@ -57,6 +58,17 @@ class SearchSpec:
         return Vocabulary.from_metadata(self.labels, self.metadata)
 
     @property
+    def exits(self) -> int:
+        """How many hypotheses are carried over a cut of a long recording; 0 where none can be.
+
+        flashlight begins every piece with a sentence. The batched engine, and a search for lists
+        of the n best, take the best hypothesis along.
+        """
+        if self.engine in ("greedy", "flashlight"):
+            return 0
+        return EXITS if self.engine == "compiled" and self.options.nbest == 1 else 1
+
+    @property
     def writes_phones(self) -> bool:
         """Whether hypotheses are phones: those of a phone model without a lexicon."""
         return self.vocabulary.units == "phones" and self.lexicon is None and not self.spell_words
@@ -75,10 +87,14 @@ class Searches(Protocol):
     def __exit__(self, *details: object) -> None: ...
 
     def submit(
-        self, emission: np.ndarray, weights: DecodingWeights | None = None
+        self,
+        emission: np.ndarray,
+        weights: DecodingWeights | None = None,
+        context: Context | None = None,
     ) -> Future[list[Hypothesis]]:
         """Search a (T, V) float32 emission, with `weights` or the spec's.
 
+        context: what surrounds it, for a search that has `exits`; None where it is a sentence.
         Returns a future of its hypotheses, best first; it raises SearchFailed.
         """
 

@@ -87,7 +87,7 @@ def test_kept_lists_are_searched_once_and_ranked_by_any_weights(spec, second, em
     inner = SearchPool(spec, 1)
     searches = []
 
-    def counted(emission, weights=None, submit=inner.submit):
+    def counted(emission, weights=None, context=None, submit=inner.submit):
         searches.append(weights)
         return submit(emission)
 
