@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -84,6 +85,45 @@ def test_killed_ten_times_at_random_moments_a_run_comes_to_the_very_same_weights
     whole, killed = log_of(tmp_path / "whole"), log_of(folder)
     assert [row["loss"] for row in whole] == [row["loss"] for row in killed]
     assert [row["update"] for row in killed] == list(range(1, updates + 1))
+
+
+# The second state stays for ever between its last byte and its name.
+SLOW_DISK = """
+import time
+import storage.whole
+from w2v2cli.app import main
+
+flush, states = storage.whole._flush, []
+
+def slow(path):
+    if path.name.startswith(".state-"):
+        states.append(path)
+        if len(states) == 2:
+            time.sleep(600)
+    flush(path)
+
+storage.whole._flush = slow
+main()
+"""
+
+
+def test_killed_while_a_state_is_written_a_run_has_the_state_before_and_goes_on(w2v2, tmp_path):
+    folder = tmp_path / "killed"
+    command = pretrain(folder, 14, "--set=save_every=4")
+    run = subprocess.Popen(
+        [sys.executable, "-c", SLOW_DISK, *command], env=ENVIRONMENT, stderr=subprocess.DEVNULL
+    )
+    while len(log_of(folder)) < 11:  # training goes on behind the state of update 8
+        assert run.poll() is None
+        time.sleep(0.05)
+    assert list(folder.glob(".state-00000008.pt.*.part"))
+    run.kill()
+    run.wait()
+    assert [path.name[:14] for path in folder.glob("state-*")] == ["state-00000004"]
+    finish(w2v2.start(*command))
+    finish(w2v2.start(*pretrain(tmp_path / "whole", 14, "--set=save_every=4")))
+    assert_same(weights(tmp_path / "whole"), weights(folder))
+    assert not list(folder.glob(".state-*"))
 
 
 @pytest.mark.parametrize("notice", [signal.SIGTERM, signal.SIGUSR1])

@@ -1,21 +1,25 @@
 """The state a run continues from: written whole, checked by its hash, the last few kept.
 
 A file's name ends in the first digits of the SHA-256 of its content, so reading it tells whether it
-still is what was written.
+still is what was written. A state is copied to the host and written by a thread, while training
+goes on.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from storage.hashing import file_hash
 from storage.whole import remove_unfinished, whole_file
@@ -105,6 +109,79 @@ class StateFolder:
         for path in self.folder.glob("state-*.pt"):
             if UNNAMED.fullmatch(path.name):
                 path.unlink(missing_ok=True)
+
+
+class StateWriter:
+    """Writes the states of one run in a thread; one at a time."""
+
+    def __init__(self, states: StateFolder) -> None:
+        self._states = states
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="state")
+        self._written: Future[Path] | None = None
+        self.update = 0
+        """Updates done in the state that was begun last."""
+
+    def begin(self, state: dict[str, Any], update: int) -> None:
+        """Copy a state and begin to write it; `finish` what was begun before.
+
+        The state may change as soon as this returns; on a GPU it may be given work that changes it.
+        """
+        assert self._written is None, "a state is being written"
+        copied, there = copied_to_host(state)
+        self.update = update
+        self._written = self._threads.submit(self._save, copied, there, update)
+
+    def _save(self, state: dict[str, Any], there: Callable[[], None], update: int) -> Path:
+        there()
+        return self._states.save(state, update)
+
+    @property
+    def ready(self) -> bool:
+        """Whether `finish` has something to tell and waits for nothing."""
+        return self._written is not None and self._written.done()
+
+    def finish(self) -> None:
+        """Wait until the state that was begun is written. Raises what `StateFolder.save` raises."""
+        written, self._written = self._written, None
+        if written is not None:
+            written.result()
+
+
+def copied_to_host(state: Any) -> tuple[Any, Callable[[], None]]:
+    """Copy dicts and lists with all their tensors; return them, and what waits for their content.
+
+    Tensors that share memory share it in the copy too. From a GPU they are copied to page-locked
+    memory, in the order of its work and without waiting for it.
+    """
+    memory: dict[tuple[str, int], Tensor] = {}
+    copied = _copied(state, memory)
+    if not any(kind == "cuda" for kind, _ in memory):
+        return copied, lambda: None
+    done = torch.cuda.Event()
+    done.record()
+    return copied, done.synchronize
+
+
+def _copied(value: Any, memory: dict[tuple[str, int], Tensor]) -> Any:
+    """Copy nested dicts and lists of tensors; memory: the copy of each storage, by its place."""
+    if isinstance(value, Mapping):
+        made = copy.copy(value)  # with the attributes that torch gives to a network's weights
+        for name, inner in value.items():
+            made[name] = _copied(inner, memory)  # type: ignore[index] # dicts, all of them
+        return made
+    if isinstance(value, list):
+        return [_copied(inner, memory) for inner in value]
+    if not isinstance(value, Tensor):
+        return value
+    whole = torch.empty(0, dtype=torch.uint8, device=value.device).set_(value.untyped_storage())
+    kind, place = value.device.type, whole.data_ptr()
+    if (kind, place) not in memory:
+        host = torch.empty(whole.shape, dtype=torch.uint8, pin_memory=kind == "cuda")
+        memory[kind, place] = host.copy_(whole, non_blocking=True)
+    storage = memory[kind, place].untyped_storage()
+    return torch.empty(0, dtype=value.dtype).set_(
+        storage, value.storage_offset(), value.shape, value.stride()
+    )
 
 
 class _HashingFile(io.RawIOBase):

@@ -26,7 +26,7 @@ from models.context_network import draw_kept
 from models.masking import sent
 from w2v2cli.errors import UserError, ran_out_of_memory
 from w2v2cli.recognition.devices import dtype_named
-from w2v2cli.training.checkpoints import BEST, Position, StateFolder
+from w2v2cli.training.checkpoints import BEST, Position, StateFolder, StateWriter
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import AudioRunConfig, RunConfig
 from w2v2cli.training.metrics import MetricLog, Progress
@@ -98,6 +98,7 @@ class Loop(Generic[BatchT, DrawnT]):
         self._waited = 0  # validations since the best one
         self._lost: list[tuple[str, ...]] = []  # utterances of the updates skipped in a row
         self._states = StateFolder(self.folder, self.config.keep)
+        self._writer = StateWriter(self._states)
         self._optimizer = build_optimizer(self.network, self.config)
         fp16 = self.config.precision == "fp16"
         self._scaler = GradScaler(self.collectives.device.type, enabled=fp16)
@@ -111,7 +112,10 @@ class Loop(Generic[BatchT, DrawnT]):
             self._restore()
             if self.config.compile:
                 compile_blocks(self.network)
-            self._train(notice)
+            try:
+                self._train(notice)
+            finally:
+                self._finish_state()
             stopped_by = self._stopped_by(notice)
         finished = self._over or self.position.update >= self.config.schedule.updates
         return Outcome(finished, stopped_by, self.position.update, self.best)
@@ -170,6 +174,8 @@ class Loop(Generic[BatchT, DrawnT]):
         if stop or self._pauses:
             self._save()
             pace.saved()
+        elif self._writer.ready:
+            self._finish_state()
 
     @property
     def _pauses(self) -> bool:
@@ -431,12 +437,15 @@ class Loop(Generic[BatchT, DrawnT]):
         if score < self.best:
             self.best, self._waited = score, 0
             if self.collectives.first:
-                self._write(lambda: self.task.save_best(self.network, self.folder / BEST))
+                best = self.folder / BEST
+                self._write(lambda: self.task.save_best(self.network, best), self.position.update)
         return scores
 
     def _save(self) -> None:
+        """Begin to write the state, which goes on while the run does; one at a time."""
         if not self.collectives.first:
             return
+        self._finish_state()
         state = {
             "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -449,17 +458,21 @@ class Loop(Generic[BatchT, DrawnT]):
             "micro_batch": self.stream.micro_batch,
             "world": self.collectives.world,
         }
-        self._write(lambda: self._states.save(state, self.position.update))
+        self._writer.begin(state, self.position.update)
 
-    def _write(self, write: Callable[[], object]) -> None:
+    def _finish_state(self) -> None:
+        """Wait for the state that is being written, if there is one."""
+        self._write(self._writer.finish, self._writer.update)
+
+    def _write(self, write: Callable[[], object], update: int) -> None:
         """Write to disk; a full one is reported and tried again next time, and the run goes on."""
         try:
             write()
         except OSError as error:
-            if self.position.update >= self.config.schedule.updates:
+            if update >= self.config.schedule.updates:
                 raise  # there is no next time
             self.warn(
-                f"Update {self.position.update} could not be saved ({error.strerror}); "
+                f"Update {update} could not be saved ({error.strerror}); "
                 "what was saved before stays."
             )
 

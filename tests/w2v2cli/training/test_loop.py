@@ -2,6 +2,7 @@
 
 import json
 import signal
+import threading
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -139,10 +140,11 @@ def test_a_run_interrupted_anywhere_goes_on_to_the_same_weights(tmp_path):
 
 
 def test_a_run_killed_as_soon_as_it_has_saved_lacks_no_line_of_its_log(tmp_path, monkeypatch):
-    save = StateFolder.save
+    save, logged = StateFolder.save, {}
 
     def save_and_die(self, state, update):
         save(self, state, update)
+        logged[self.folder] = len(lines(self.folder))
         if update == 4:
             raise KeyboardInterrupt
 
@@ -154,8 +156,49 @@ def test_a_run_killed_as_soon_as_it_has_saved_lacks_no_line_of_its_log(tmp_path,
         with pytest.raises(KeyboardInterrupt):
             run.run()
         monkeypatch.undo()
+        assert logged[folder] >= 4
         loop(folder, 10, save_every=4).run()
         assert [row["update"] for row in lines(folder)] == list(range(1, 11))
+
+
+def test_training_goes_on_while_a_state_is_written_and_its_end_waits_for_the_last(
+    tmp_path, monkeypatch
+):
+    save, later, writing, most = StateFolder.save, threading.Event(), [], []
+
+    def slow(self, state, update):
+        writing.append(update)
+        most.append(len(writing))
+        if update == 4:
+            assert later.wait(60), "no update while a state was being written"
+        time.sleep(0.05)
+        save(self, state, update)
+        writing.remove(update)
+
+    monkeypatch.setattr(StateFolder, "save", slow)
+    run = loop(tmp_path / "slow", 9, save_every=4)
+    run.on_progress = lambda progress: later.set() if progress.update == 6 else None
+    run.run()
+    assert most == [1, 1, 1] and not writing  # one at a time; the last was waited for
+    monkeypatch.undo()
+    loop(tmp_path / "other", 9, save_every=4).run()
+    states = [{path.name for path in (tmp_path / n).glob("state-*")} for n in ("slow", "other")]
+    assert states[0] == states[1] and len(states[0]) == 2  # the same bytes: a name has their hash
+
+
+def test_a_run_that_fails_waits_for_the_state_it_has_begun(tmp_path, monkeypatch):
+    save = StateFolder.save
+
+    def slow(self, state, update):
+        time.sleep(0.2)
+        save(self, state, update)
+
+    monkeypatch.setattr(StateFolder, "save", slow)
+    run = loop(tmp_path, 9, save_every=4)
+    run.on_progress = fail_at(5)
+    with pytest.raises(InterruptedError):
+        run.run()
+    assert [path.name[:14] for path in tmp_path.glob("state-*")] == ["state-00000004"]
 
 
 def test_accumulating_equals_one_batch_of_all(tmp_path):
