@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from w2v2cli.data.corpora.synthesis import find_espeak
+from w2v2cli.data.synthesis.espeak import find_espeak
 
 SOURCES = Path(__file__).parent / "other_languages"
 VOICES = {"turkish": "tr", "russian": "ru"}

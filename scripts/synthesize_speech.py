@@ -24,7 +24,7 @@ import soundfile
 
 from models.config import SAMPLE_RATE
 from w2v2cli.data.audio import read_audio
-from w2v2cli.data.corpora.synthesis import speak
+from w2v2cli.data.synthesis.espeak import speak
 
 # Voice and its share. Fewer of espeak-ng, whose voices are formants; flite's come from recordings.
 VOICES = {

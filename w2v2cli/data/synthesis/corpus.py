@@ -1,23 +1,21 @@
-"""Speech from text by espeak-ng in many voices, as a corpus in LibriSpeech's layout.
+"""Speech made from text in many voices, as a corpus in LibriSpeech's layout.
 
-It serves tests and first tries. The same text, seed and numbers give the same sentences, voices
-and rates; with the same version of espeak-ng they give the same files.
+The same text, seed and numbers give the same sentences, voices and rates; with the same version of
+espeak-ng its voices give the same files.
 """
 
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import random
 import re
-import shutil
-import subprocess
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import soundfile
@@ -26,12 +24,9 @@ from lm.text.normalization import normalize_text, sentences
 from models.config import SAMPLE_RATE
 from storage.hashing import bytes_hash
 from storage.whole import whole_file, write_whole
-from w2v2cli.data.resampling import resampled
-from w2v2cli.errors import UsageError, UserError
+from w2v2cli.data.synthesis.espeak import SynthesisError
+from w2v2cli.errors import UsageError
 
-PROGRAM = "espeak-ng"
-ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029")
-THROATS = tuple("m1 m2 m3 m4 m5 m6 m7 m8 f1 f2 f3 f4 f5".split())  # espeak-ng's voice variants
 MOST_VOICES = 999
 LONGEST = 30  # words of an utterance: about ten seconds
 CHAPTER = 100  # utterances of a chapter
@@ -40,37 +35,44 @@ _PAUSE = re.compile(r"(?<=[,;:—])\s+")
 OnProgress = Callable[[float, float | None], None]  # utterances made, in all
 
 
-class SynthesisError(UserError):
-    """Speech that could not be made."""
+class Voice(Protocol):
+    """The voice of one speaker: a frozen dataclass, whose fields decide how it sounds."""
+
+    @property
+    def speaker(self) -> str:
+        """Number of the speaker, as LibriSpeech's ids have it."""
+
+
+V = TypeVar("V", bound=Voice)
+
+
+class Synthesizer(Protocol[V]):
+    """What makes speech of text. Threads may share it."""
+
+    def voices(self, count: int, seed: int) -> Sequence[V]:
+        """Draw `count` different speakers from the seed; a larger count begins with the same."""
+
+    def speak(self, text: str, voice: V, tempo: float) -> np.ndarray:
+        """Read a text: (S,) float32, mono, 16 kHz.
+
+        text: words in small letters with commas between clauses and a mark at the end.
+        tempo: speaking rate relative to the voice's own.
+
+        Raises SynthesisError.
+        """
 
 
 @dataclass(frozen=True)
-class Voice:
-    """The voice of one speaker."""
-
-    speaker: str
-    """Number of the speaker, as LibriSpeech's ids have it."""
-    name: str
-    """espeak-ng's accent and variant."""
-    pitch: int
-    """0 to 99; 50 is the variant's own."""
-    words_per_minute: int
-    """Mean speaking rate."""
-    loudness: int
-    """espeak-ng's amplitude; above 100 it may clip."""
-
-
-@dataclass(frozen=True)
-class Reading:
+class Reading(Generic[V]):
     """One utterance to be made."""
 
     id: str
     """SPEAKER-CHAPTER-NUMBER, as in LibriSpeech."""
-    voice: Voice
-    words_per_minute: int
-    """Speaking rate of this utterance."""
+    voice: V
+    tempo: float
+    """Speaking rate of this utterance, relative to the voice's own."""
     spoken: str
-    """Text for espeak-ng: the transcript's words with the pauses of the source text."""
+    """What is read: the transcript's words with the pauses of the source text."""
     text: str
     """The transcript."""
 
@@ -88,23 +90,6 @@ def read_text(path: Path) -> str:
         raise SynthesisError(f"{path} is not a complete UTF-8 text: {error}.") from None
     except OSError as error:
         raise SynthesisError(f"{path} cannot be read: {error.strerror or error}.") from None
-
-
-def draw_voices(count: int, seed: int) -> list[Voice]:
-    """Draw `count` different speakers from the seed; a larger count begins with the same ones."""
-    draw = random.Random(f"voices {seed}")
-    names = [f"{accent}+{throat}" for accent in ACCENTS for throat in THROATS]
-    draw.shuffle(names)
-    return [
-        Voice(
-            f"{seed % 1000 + 1}{number:03}",
-            names[number % len(names)],
-            draw.randint(30, 70),
-            draw.randint(130, 190),
-            draw.randint(50, 100),
-        )
-        for number in range(count)
-    ]
 
 
 def pieces(text: str) -> list[tuple[str, str]]:
@@ -135,7 +120,7 @@ def _with_pauses(sentence: str, words: str) -> str:
     return (", ".join(clauses) if " ".join(clauses) == words else words).lower() + end
 
 
-def plan(text: str, voices: int, utterances: int | None, seed: int) -> list[Reading]:
+def plan(text: str, speakers: Sequence[V], utterances: int | None, seed: int) -> list[Reading[V]]:
     """Decide who reads what.
 
     utterances: how many pieces of the text to draw, all of them before any is drawn again; None
@@ -148,49 +133,17 @@ def plan(text: str, voices: int, utterances: int | None, seed: int) -> list[Read
     chosen: list[int] = []
     while len(chosen) < (utterances or len(found)):
         chosen += draw.sample(range(len(found)), len(found))
-    speakers = draw_voices(voices, seed)
     readings = []
     for number, index in enumerate(chosen[: utterances or len(found)]):
-        voice, place = speakers[number % voices], number // voices
-        rate = round(voice.words_per_minute * draw.uniform(0.92, 1.08))
+        voice, place = speakers[number % len(speakers)], number // len(speakers)
+        tempo = round(draw.uniform(0.92, 1.08), 3)
         name = f"{voice.speaker}-{place // CHAPTER + 1}-{place % CHAPTER:04}"
-        readings.append(Reading(name, voice, rate, *found[index]))
+        readings.append(Reading(name, voice, tempo, *found[index]))
     return readings
 
 
-def find_espeak() -> str:
-    """The path of espeak-ng. Raises SynthesisError where it is not installed."""
-    program = shutil.which(PROGRAM)
-    if program is None:
-        raise SynthesisError(
-            f"Speech is made by {PROGRAM}, which is not on the PATH: "
-            f"install it (apt install {PROGRAM})."
-        )
-    return program
-
-
-def speak(
-    text: str, voice: str, words_per_minute: int, pitch: int = 50, loudness: int = 100
-) -> np.ndarray:
-    """Let espeak-ng read a text: (S,) float32, mono, 16 kHz.
-
-    voice, pitch, loudness: see `Voice`. Raises SynthesisError with espeak-ng's own words.
-    """
-    options = {"-v": voice, "-s": words_per_minute, "-p": pitch, "-a": loudness}
-    settings = [str(part) for option in options.items() for part in option]
-    command = [find_espeak(), *settings, "--stdin", "--stdout"]
-    done = subprocess.run(command, input=text.encode(), capture_output=True)
-    try:
-        samples, rate = soundfile.read(io.BytesIO(done.stdout), dtype="float32")
-    except soundfile.LibsndfileError:
-        samples, rate = np.zeros(0, np.float32), SAMPLE_RATE
-    if done.returncode or not len(samples):
-        reason = done.stderr.decode(errors="replace").strip() or "it made no sound"
-        raise SynthesisError(f"{PROGRAM} cannot read {text[:60]!r} as {voice}: {reason}")
-    return np.concatenate(list(resampled([samples], rate))).clip(-1, 1)
-
-
 def synthesize(
+    synthesizer: Synthesizer[V],
     text: str,
     folder: Path,
     voices: int = 8,
@@ -198,7 +151,7 @@ def synthesize(
     seed: int = 0,
     jobs: int = 1,
     on_progress: OnProgress = lambda done, total: None,
-) -> list[Reading]:
+) -> list[Reading[V]]:
     """Make a corpus: `folder`/SPEAKER/CHAPTER/ID.flac, with a *.trans.txt in each chapter.
 
     voices: number of speakers.
@@ -209,25 +162,24 @@ def synthesize(
 
     The same call goes on where an earlier one was interrupted.
 
-    Raises UsageError for numbers out of range, SynthesisError where espeak-ng is missing or fails
-    and for a folder that holds something else.
+    Raises UsageError for numbers out of range, SynthesisError where an utterance cannot be made and
+    for a folder that holds something else.
     """
     if not 1 <= voices <= MOST_VOICES:
         raise UsageError(f"--voices takes 1 to {MOST_VOICES}, got {voices}.")
     if utterances is not None and utterances < 1:
         raise UsageError(f"--utterances must be at least 1, got {utterances}.")
-    find_espeak()
-    readings = plan(text, voices, utterances, seed)
+    readings = plan(text, synthesizer.voices(voices, seed), utterances, seed)
     _claim(folder, readings)
-    # Threads suffice: espeak-ng is a process of its own, and encoding releases the interpreter.
+    # Threads suffice: espeak-ng is a process of its own; networks and encoders release the lock.
     with ThreadPoolExecutor(jobs) as pool:
-        for done, _ in enumerate(_made(pool, readings, folder), 1):
+        for done, _ in enumerate(_made(pool, synthesizer, readings, folder), 1):
             on_progress(done, len(readings))
     _write_transcripts(readings, folder)
     return readings
 
 
-def _claim(folder: Path, readings: Sequence[Reading]) -> None:
+def _claim(folder: Path, readings: Sequence[Reading[Any]]) -> None:
     """Record in an empty folder what it will hold; SynthesisError where it holds something else."""
     content = json.dumps([asdict(reading) for reading in readings]).encode()
     note = {"readings": len(readings), "sha256": bytes_hash(content)}
@@ -246,9 +198,14 @@ def _claim(folder: Path, readings: Sequence[Reading]) -> None:
         ) from None
 
 
-def _made(pool: ThreadPoolExecutor, readings: Sequence[Reading], folder: Path) -> Iterator[None]:
+def _made(
+    pool: ThreadPoolExecutor,
+    synthesizer: Synthesizer[V],
+    readings: Sequence[Reading[V]],
+    folder: Path,
+) -> Iterator[None]:
     """Make each utterance; when one fails, those that wait are not begun."""
-    futures = [pool.submit(_make, reading, _path(reading, folder)) for reading in readings]
+    futures = [pool.submit(_make, synthesizer, r, _path(r, folder)) for r in readings]
     try:
         for future in futures:
             yield future.result()
@@ -256,13 +213,10 @@ def _made(pool: ThreadPoolExecutor, readings: Sequence[Reading], folder: Path) -
         pool.shutdown(cancel_futures=True)
 
 
-def _make(reading: Reading, path: Path) -> None:
+def _make(synthesizer: Synthesizer[V], reading: Reading[V], path: Path) -> None:
     if path.is_file():
         return
-    voice = reading.voice
-    samples = speak(
-        reading.spoken, voice.name, reading.words_per_minute, voice.pitch, voice.loudness
-    )
+    samples = synthesizer.speak(reading.spoken, reading.voice, reading.tempo)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as beside:
@@ -273,12 +227,12 @@ def _make(reading: Reading, path: Path) -> None:
         ) from None
 
 
-def _path(reading: Reading, folder: Path) -> Path:
+def _path(reading: Reading[Any], folder: Path) -> Path:
     speaker, chapter, _ = reading.id.split("-")
     return folder / speaker / chapter / f"{reading.id}.flac"
 
 
-def _write_transcripts(readings: Sequence[Reading], folder: Path) -> None:
+def _write_transcripts(readings: Sequence[Reading[Any]], folder: Path) -> None:
     lines: dict[Path, list[str]] = {}
     for reading in readings:
         speaker, chapter, _ = reading.id.split("-")

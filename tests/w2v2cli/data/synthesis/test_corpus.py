@@ -6,18 +6,11 @@ import pytest
 import soundfile
 
 from lm.text.normalization import normalize_text
-from w2v2cli.data.corpora import synthesis
 from w2v2cli.data.corpora.readers import read_corpus
-from w2v2cli.data.corpora.synthesis import (
-    SynthesisError,
-    draw_voices,
-    find_espeak,
-    pieces,
-    plan,
-    read_text,
-    speak,
-    synthesize,
-)
+from w2v2cli.data.synthesis import corpus
+from w2v2cli.data.synthesis import espeak as engine
+from w2v2cli.data.synthesis.corpus import pieces, plan, read_text, synthesize
+from w2v2cli.data.synthesis.espeak import Espeak, SynthesisError, find_espeak, speak
 from w2v2cli.errors import UsageError
 
 TEXT = """It was in 1861, said Mr. Dubois, that 1,250 people left; nobody knew why! Did you?
@@ -51,30 +44,32 @@ def test_long_sentences_are_read_in_even_parts():
     assert [len(part) for part in parts] == [25] * 4 and sum(parts, []) == words
 
 
-def test_the_seed_decides():
-    readings = plan(TEXT, 3, 20, seed=5)
-    assert readings == plan(TEXT, 3, 20, seed=5) != plan(TEXT, 3, 20, seed=6)
+def test_the_seed_decides(espeak):
+    three, others = Espeak().voices(3, 5), Espeak().voices(3, 6)
+    readings = plan(TEXT, three, 20, seed=5)
+    assert readings == plan(TEXT, three, 20, seed=5)
+    assert readings != plan(TEXT, three, 20, seed=6) and three != others
     assert len({r.id for r in readings}) == 20
     assert set(Counter(r.voice.speaker for r in readings).values()) == {6, 7}
     assert (
         max(Counter(r.text for r in readings).values()) == 4
     )  # six sentences: all are read before one is read again
-    assert Counter(r.text for r in plan(TEXT, 3, None, 5)) == Counter(
+    assert Counter(r.text for r in plan(TEXT, three, None, 5)) == Counter(
         text for _, text in pieces(TEXT)
     )
-    assert len({r.words_per_minute for r in readings if r.voice == readings[0].voice}) > 1
+    assert len({r.tempo for r in readings if r.voice == readings[0].voice}) > 1
 
 
-def test_voices_differ_and_more_of_them_begin_with_the_same():
-    voices = draw_voices(200, 1)
+def test_voices_differ_and_more_of_them_begin_with_the_same(espeak):
+    voices = Espeak().voices(200, 1)
     assert len(set(voices)) == len({v.speaker for v in voices}) == 200
     assert len({v.name for v in voices[:78]}) == 78
-    assert draw_voices(7, 1) == voices[:7]
-    assert not {v.speaker for v in voices} & {v.speaker for v in draw_voices(200, 2)}
+    assert Espeak().voices(7, 1) == voices[:7]
+    assert not {v.speaker for v in voices} & {v.speaker for v in Espeak().voices(200, 2)}
 
 
-def test_chapters_hold_a_hundred():
-    readings = plan(TEXT, 1, 250, 0)
+def test_chapters_hold_a_hundred(espeak):
+    readings = plan(TEXT, Espeak().voices(1, 0), 250, 0)
     assert [readings[i].id for i in (0, 99, 100, 249)] == [
         "1000-1-0000",
         "1000-1-0099",
@@ -94,7 +89,14 @@ def tree(folder):
 def test_a_corpus_is_made(espeak, tmp_path):
     seen = []
     readings = synthesize(
-        TEXT, tmp_path / "a", 3, 8, seed=1, jobs=2, on_progress=lambda *at: seen.append(at)
+        Espeak(),
+        TEXT,
+        tmp_path / "a",
+        3,
+        8,
+        seed=1,
+        jobs=2,
+        on_progress=lambda *at: seen.append(at),
     )
     assert seen == [(i, 8) for i in range(1, 9)]
     found = read_corpus(tmp_path / "a")
@@ -108,21 +110,21 @@ def test_a_corpus_is_made(espeak, tmp_path):
             0.15 * words < info.duration < 1.2 * words + 1
         )  # 130 to 190 words a minute and a pause at the end
         assert np.abs(soundfile.read(utterance.path)[0]).max() > 0.05
-    synthesize(TEXT, tmp_path / "b", 3, 8, seed=1)
+    synthesize(Espeak(), TEXT, tmp_path / "b", 3, 8, seed=1)
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
 
 
 def test_a_second_call_does_the_rest(espeak, tmp_path, monkeypatch):
-    synthesize(TEXT, tmp_path, 2, 4)
+    synthesize(Espeak(), TEXT, tmp_path, 2, 4)
     whole = tree(tmp_path)
     gone = sorted(tmp_path.rglob("*.flac"))[1]
     gone.unlink()
     spoken = []
-    monkeypatch.setattr(synthesis, "speak", lambda *a: spoken.append(a) or speak(*a))
-    synthesize(TEXT, tmp_path, 2, 4)
+    monkeypatch.setattr(engine, "speak", lambda *a: spoken.append(a) or speak(*a))
+    synthesize(Espeak(), TEXT, tmp_path, 2, 4)
     assert len(spoken) == 1 and tree(tmp_path) == whole
     with pytest.raises(SynthesisError, match="is not empty and was not made by the same call"):
-        synthesize(TEXT, tmp_path, 2, 5)
+        synthesize(Espeak(), TEXT, tmp_path, 2, 5)
 
 
 def test_speech_is_what_the_program_writes(espeak, tmp_path):
@@ -157,7 +159,7 @@ def test_what_espeak_says_is_passed_on(espeak):
 def test_without_the_program(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SynthesisError, match="made by espeak-ng, which is not on the PATH"):
-        synthesize(TEXT, tmp_path / "out")
+        synthesize(Espeak(), TEXT, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -166,20 +168,20 @@ def test_transcripts_that_cannot_be_written(tmp_path, monkeypatch):
         if path.name.endswith(".trans.txt"):
             raise OSError(30, "Read-only file system", str(path))
 
-    monkeypatch.setattr(synthesis, "find_espeak", lambda: "espeak-ng")
-    monkeypatch.setattr(synthesis, "speak", lambda *_: np.zeros(1600, np.float32))
-    monkeypatch.setattr(synthesis, "write_whole", write)
+    monkeypatch.setattr(engine, "find_espeak", lambda: "espeak-ng")
+    monkeypatch.setattr(engine, "speak", lambda *_: np.zeros(1600, np.float32))
+    monkeypatch.setattr(corpus, "write_whole", write)
     with pytest.raises(SynthesisError, match=r"1000-1.trans.txt cannot be written: Read-only"):
-        synthesize(TEXT, tmp_path, 1)
+        synthesize(Espeak(), TEXT, tmp_path, 1)
 
 
 def test_texts_and_numbers_that_are_none(espeak, tmp_path):
     with pytest.raises(SynthesisError, match="holds no words"):
-        plan("... !", 1, None, 0)
+        plan("... !", Espeak().voices(1, 0), None, 0)
     with pytest.raises(UsageError, match="--voices takes 1 to 999, got 0"):
-        synthesize(TEXT, tmp_path, 0)
+        synthesize(Espeak(), TEXT, tmp_path, 0)
     with pytest.raises(UsageError, match="--utterances must be at least 1, got 0"):
-        synthesize(TEXT, tmp_path, 1, 0)
+        synthesize(Espeak(), TEXT, tmp_path, 1, 0)
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(SynthesisError, match="a.txt is not a complete UTF-8 text"):
         read_text(tmp_path / "a.txt")
@@ -188,4 +190,4 @@ def test_texts_and_numbers_that_are_none(espeak, tmp_path):
         read_text(tmp_path / "a.gz")
     (tmp_path / "file").write_text("x")
     with pytest.raises(SynthesisError, match="file cannot be used"):
-        synthesize(TEXT, tmp_path / "file")
+        synthesize(Espeak(), TEXT, tmp_path / "file")
