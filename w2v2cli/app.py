@@ -15,6 +15,7 @@ from w2v2cli import __version__
 from w2v2cli.commands import cache, data, lm, model
 from w2v2cli.commands.doctor import doctor
 from w2v2cli.commands.evaluate import evaluate
+from w2v2cli.commands.fetch import fetch
 from w2v2cli.commands.plot import plot
 from w2v2cli.commands.training.finetune import finetune
 from w2v2cli.commands.training.pretrain import pretrain
@@ -62,6 +63,7 @@ app.command("tune-lm")(tune_lm)
 app.command()(pretrain)
 app.command(cls=variadic("--peak-lr"))(finetune)
 app.command()(plot)
+app.command()(fetch)
 app.add_typer(model.app, name="model")
 app.add_typer(lm.app, name="lm")
 app.add_typer(data.app, name="data")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import Checkpoint, CheckpointError
+from models.config import Wav2Vec2Config
 from models.importers.families import FAMILIES
 from models.importers.huggingface_config import family_prefix, json_object, network_config
 from models.importers.key_table import to_ours, with_parts
@@ -72,6 +73,23 @@ KEYS = (
 )
 
 
+def read_configuration(folder: Path) -> Wav2Vec2Config:
+    """The network that a folder's config.json configures, read without its weights.
+
+    Raises CheckpointError with a sentence that says what is wrong with it.
+    """
+    settings = json_object(folder / "config.json")
+    family_prefix(settings, folder)
+    try:
+        return network_config(settings, folder)
+    except CheckpointError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder / 'config.json'} configures a network that cannot be: {error}."
+        ) from None
+
+
 def read_huggingface(folder: Path, language: str | None = None) -> Checkpoint:
     """Read the folder of a `Wav2Vec2ForCTC`, `Wav2Vec2ForPreTraining` or `Wav2Vec2Model`.
 
@@ -83,16 +101,8 @@ def read_huggingface(folder: Path, language: str | None = None) -> Checkpoint:
 
     Raises CheckpointError with a sentence that says what is wrong with it.
     """
-    settings = json_object(folder / "config.json")
-    prefix = family_prefix(settings, folder)
-    try:
-        config = network_config(settings, folder)
-    except CheckpointError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(
-            f"{folder / 'config.json'} configures a network that cannot be: {error}."
-        ) from None
+    prefix = family_prefix(json_object(folder / "config.json"), folder)
+    config = read_configuration(folder)
     weights, count = _weights(folder), None
     if language is not None:
         weights, count = _with_adapter(weights, folder, language)

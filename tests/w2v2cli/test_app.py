@@ -205,6 +205,7 @@ OPTIONS = {
     "model convert": "to half language lm lexicon",
     "model verify": "",
     "lm build": "output order prune lexicon normalize normalizer case language sentences",
+    "fetch": "language",
     "lm fetch": "",
     "lm info": "",
     "data scan": "output jobs hash decode audio-column text-column",

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lm.ngram.carried import is_whole
 from models.importers.families import FAMILIES, why_unreadable
@@ -26,6 +26,7 @@ from storage.hashing import BLOCK
 from w2v2cli.data.downloads import DownloadError, NotThere, offline
 from w2v2cli.errors import UsageError, UserError
 
+AnswerT = TypeVar("AnswerT")
 OnProgress = Callable[[str, int, int | None], None]  # file name, bytes fetched, bytes in all
 
 REPOSITORY = re.compile(
@@ -98,6 +99,22 @@ def fetch_repository(
         if folder is not None and not (lacking := _needed(folder, lacking)):
             return folder
         raise _offline(repository, lacking)
+    folder = fetch_settings(repository, on_progress, extra)
+    get = partial(_download, repository, on_progress=on_progress)
+    _fetch_adapter(repository, folder, language, get)  # before gigabytes: it may not exist
+    _fetch_weights(repository, folder, get)
+    return folder
+
+
+def fetch_settings(
+    repository: Repository,
+    on_progress: OnProgress = lambda file, done, total: None,
+    extra: Sequence[str] = (),
+) -> Path:
+    """Fetch the small files beside a repository's weights; return their folder.
+
+    Raises as `fetch_repository`.
+    """
     get = partial(_download, repository, on_progress=on_progress)
     try:
         folder = get("config.json", repository.revision or MAIN).parent
@@ -114,9 +131,29 @@ def fetch_repository(
                 get(file, folder.name)
             except NotThere:
                 continue
-    _fetch_adapter(repository, folder, language, get)  # before gigabytes: it may not exist
-    _fetch_weights(repository, folder, get)
     return folder
+
+
+def weights_size(repository: Repository, folder: Path) -> int:
+    """Bytes of the weights that `fetch_repository` would fetch; nothing large is fetched.
+
+    folder: the repository's in the cache, as `fetch_settings` returns it. Raises as it does.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    for file in WEIGHTS:
+        try:
+            url = hf_hub_url(repository.name, file, revision=folder.name, endpoint=_server())
+            return _asked(partial(get_hf_file_metadata, url), repository, file).size or 0
+        except NotThere:
+            pass
+        try:
+            index = _download(repository, f"{file}{INDEX}", folder.name, lambda *progress: None)
+        except NotThere:
+            continue
+        total = (_json(index).get("metadata") or {}).get("total_size")
+        return total if isinstance(total, int) else 0
+    raise _no_weights(repository)
 
 
 def fetch_language_model(
@@ -333,7 +370,11 @@ def _fetch_weights(repository: Repository, folder: Path, get: Callable[[str, str
                     if not (folder / shard).is_file():
                         get(shard, folder.name)
             return
-    raise UserError(f"{repository} has neither {' nor '.join(WEIGHTS)}: weights of PyTorch.")
+    raise _no_weights(repository)
+
+
+def _no_weights(repository: Repository) -> UserError:
+    return UserError(f"{repository} has neither {' nor '.join(WEIGHTS)}: weights of PyTorch.")
 
 
 def _shards(index: Path) -> list[str]:
@@ -400,19 +441,25 @@ def _hub_download(
     repository: Repository, file: str, revision: str, on_progress: OnProgress
 ) -> Path:
     from huggingface_hub import hf_hub_download
+
+    get = partial(
+        hf_hub_download,
+        repository.name,
+        file,
+        revision=revision,
+        endpoint=_server(),
+        tqdm_class=_bar(file, on_progress),
+        library_name="w2v2",
+    )
+    return Path(_asked(get, repository, file))
+
+
+def _asked(ask: Callable[[], AnswerT], repository: Repository, file: str) -> AnswerT:
+    """The library's answer. Raises NotThere where the repository has no such file, UserError."""
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
-        return Path(
-            hf_hub_download(
-                repository.name,
-                file,
-                revision=revision,
-                endpoint=_server(),
-                tqdm_class=_bar(file, on_progress),
-                library_name="w2v2",
-            )
-        )
+        return ask()
     except UserError:  # from the callback
         raise
     except Exception as error:  # of the library, of its HTTP client, of Xet, of the disk

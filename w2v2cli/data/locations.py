@@ -190,6 +190,13 @@ def named_repository(name: str) -> Repository | None:
     return None if Path(name).suffix in PATH_SUFFIXES else parse_repository(name)
 
 
+def distant_repository(name: str) -> Repository | None:
+    """The repository that a model's name means; None for one that ships or lies here as files."""
+    if name == "demo" or (name not in PUBLISHED and Path(name).expanduser().exists()):
+        return None
+    return None if name in PUBLISHED and kept_folder(name) else named_repository(name)
+
+
 def kept_folder(name: str) -> Path | None:
     """The folder where an earlier version, or the user, put a published model; None without one.
 

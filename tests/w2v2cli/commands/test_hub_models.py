@@ -104,7 +104,7 @@ def test_transformers_reads_what_was_fetched_without_a_network(hub, run, tmp_pat
         "Wav2Vec2ForCTC.from_pretrained('org/name'); P.from_pretrained('org/name')"
     )
     env = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": hub.url}
-    assert run("model", "info", "org/name")[0] == 0
+    assert run("fetch", "org/name")[0] == 0
     asked = [line for line in hub.asked if "GET" in line]
     offline = {**env, "HF_HUB_OFFLINE": "1"}
     subprocess.run([sys.executable, "-c", load], check=True, timeout=300, env=offline)
@@ -116,3 +116,28 @@ def test_a_wrong_name_is_one_sentence(run):
     assert (code, stdout) == (2, "")
     assert stderr.startswith("Error: There is no model org/none: neither a file or folder here")
     assert stderr.count("\n") == 1
+
+
+def test_info_describes_a_model_without_its_weights_and_fetch_fetches_it(hub, run, written):
+    code, stdout, stderr = run("model", "info", "org/name")
+    size = (written / "model.safetensors").stat().st_size / 1e6
+    assert code == 0 and f"not on this machine, {size:.1f} MB: w2v2 fetch org/name" in stdout
+    assert not any("GET" in line and "safetensors" in line for line in hub.asked)
+    code, fetched, stderr = run("fetch", "org/name")
+    assert code == 0 and "Fetching model.safetensors" in stderr
+    folder, _, told = fetched.strip().rpartition(": ")
+    assert (Path(folder) / "model.safetensors").is_file() and told.endswith(" MB")
+    known = dict(line.split(":", 1) for line in run("model", "info", "org/name")[1].splitlines())
+    before = dict(line.split(":", 1) for line in stdout.splitlines())
+    differing = {key for key in known if known[key] != before.get(key)}
+    assert differing == {"path", "parameters", "source"}
+    asked = len(hub.asked)
+    assert run("fetch", "org/name", W2V2_OFFLINE="1")[:2] == (0, fetched)
+    assert len(hub.asked) == asked
+
+
+def test_fetch_says_what_there_is_none_of(run):
+    code, stdout, stderr = run("fetch", "org/absent")
+    assert (code, stdout) == (2, "") and "There is no model org/absent" in stderr
+    code, stdout, stderr = run("fetch", "bsae-960h")
+    assert (code, stdout) == (2, "") and "did you mean base-960h" in stderr
