@@ -2,7 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
+from sklearn.gaussian_process import GaussianProcessRegressor
+from skopt.optimizer import optimizer
 
+from lm.weights import proposals
 from lm.weights.proposals import BATCH, Bounds, TuningError, batches, propose
 
 OPTIMUM = (1.7, 0.6)
@@ -77,3 +81,64 @@ def test_points_lie_in_the_box_and_the_silence_score_joins_in():
 def test_bounds_that_make_no_box(bounds, message):
     with pytest.raises(TuningError, match=message):
         Bounds(**bounds)
+
+
+@pytest.mark.filterwarnings("ignore")  # as `propose` does
+def test_a_lie_moves_the_prediction_and_not_the_kernel(monkeypatch):
+    """Each point has the largest expected improvement of the candidates, by a process of our own.
+
+    Its kernel is fitted to the known values alone, and lies count as the lowest of them.
+    """
+    seen = []
+    acquisition = optimizer._gaussian_acquisition
+
+    def watched(X, model, **how):  # noqa: N803
+        values = acquisition(X=X, model=model, **how)
+        seen.append((X, values, model.kernel_))
+        return values
+
+    monkeypatch.setattr(optimizer, "_gaussian_acquisition", watched)
+    bounds = Bounds()
+    points = propose(bounds, 0, 0) + propose(bounds, 1, 0)[3:]
+    values = bowl(points)
+    fitted = proposals._fitted(bounds, points, values)
+    proposed = propose(bounds, 5, 1, points, values)
+    assert len(seen) == len(proposed) == BATCH
+    covariance, noise = fitted.k1, fitted.k2.noise_level
+    lows, highs = np.array(bounds.sides).T
+    known = (np.array(points) - lows) / (highs - lows)
+    told = np.array(values)
+    for point, (candidates, found, kernel) in zip(proposed, seen, strict=True):
+        assert kernel.k1 == covariance
+        mean, spread = told.mean(), told.std()
+        gram = covariance(known) + noise * np.eye(len(known)) + 1e-10 * np.eye(len(known))
+        across = covariance(candidates, known)
+        expected = mean + spread * across @ np.linalg.solve(gram, (told - mean) / spread)
+        variance = covariance.diag(candidates) - np.einsum(
+            "ij,ji->i", across, np.linalg.solve(gram, across.T)
+        )
+        deviation = spread * np.sqrt(np.maximum(variance, 1e-300))
+        better = min(values) - 0.01 - expected
+        share = better / deviation
+        improvement = better * norm.cdf(share) + deviation * norm.pdf(share)
+        np.testing.assert_allclose(-found, improvement, atol=1e-6)
+        taken = candidates[np.argmin(found)]
+        assert point == bounds.at(taken)
+        known = np.vstack([known, taken])
+        told = np.append(told, min(values))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_kernel_is_that_of_the_largest_likelihood():
+    bounds = Bounds()
+    points = propose(bounds, 0, 0) + propose(bounds, 1, 0)[3:]
+    fitted = proposals._fitted(bounds, points, bowl(points))
+    process = GaussianProcessRegressor(fitted, optimizer=None, normalize_y=True)
+    lows, highs = np.array(bounds.sides).T
+    process.fit((np.array(points) - lows) / (highs - lows), bowl(points))
+    best = process.log_marginal_likelihood(fitted.theta)
+    for i in range(len(fitted.theta)):
+        for step in (-0.3, 0.3):
+            theta = fitted.theta.copy()
+            theta[i] = np.clip(theta[i] + step, *fitted.bounds[i])
+            assert process.log_marginal_likelihood(theta) < best + 1e-6
