@@ -107,9 +107,9 @@ void* w2v2_engine_new(const void* lm, const uint32_t* lm_words, uint64_t words,
 
 void w2v2_engine_free(void* engine) { delete static_cast<Engine*>(engine); }
 
-// emissions: concatenated utterances, each (frames, symbols). An utterance is searched by one
-// thread; `threads` work at a time. contexts: one for each utterance, or null where nothing was
-// said before any. The result is freed with w2v2_free.
+// emissions: concatenated utterances, each (frames, symbols). options: one for each of them. An
+// utterance is searched by one thread; `threads` work at a time. contexts: one for each utterance,
+// or null where nothing was said before any. The result is freed with w2v2_free.
 void* w2v2_search(const void* engine, const Options* options, const float* emissions,
                   const int32_t* frames, int32_t utterances, int32_t symbols, int32_t threads,
                   const Context* contexts) {
@@ -123,7 +123,7 @@ void* w2v2_search(const void* engine, const Options* options, const float* emiss
     const auto work = [&] {
       try {
         for (int32_t i; !failed && (i = next++) < utterances;)
-          (*batch)[size_t(i)] = search(*static_cast<const Engine*>(engine), *options,
+          (*batch)[size_t(i)] = search(*static_cast<const Engine*>(engine), options[i],
                                        emissions + begins[size_t(i)], frames[i], symbols,
                                        contexts == nullptr ? Context{} : contexts[i]);
       } catch (const std::exception&) {  // in a search only memory can run out

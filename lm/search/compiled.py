@@ -136,18 +136,18 @@ class CompiledSearch:
         self,
         emissions: np.ndarray,
         lengths: Sequence[int],
-        weights: DecodingWeights | None = None,
+        weights: DecodingWeights | Sequence[DecodingWeights] | None = None,
         contexts: Sequence[Context] | None = None,
     ) -> list[list[Hypothesis]]:
         """Search (B, T, V) float32 log-probabilities with (B,) valid frames.
 
-        weights: hold from this call on; None leaves them as they are.
+        weights: from this call on for all, or (B,) for this call; None leaves them as they are.
         contexts: (B,) what surrounds each utterance; None where each is a sentence.
         Returns up to `nbest` hypotheses for each utterance, best first, different in their words;
         where its sentence goes on and `nbest` is 1, up to `EXITS` that differ in the state.
         Raises ValueError for emissions of another vocabulary, MemoryError for too wide a beam.
         """
-        if weights is not None:
+        if isinstance(weights, DecodingWeights):
             self.weights = weights
         vocabulary, library = self.setup.vocabulary, native()
         valid = [
@@ -158,8 +158,10 @@ class CompiledSearch:
         counts = np.array([len(frames) for frames in searched], np.int32)
         # (T, V) each -> one row of numbers, utterance after utterance
         flat = np.concatenate([np.zeros(0, np.float32), *(frames.ravel() for frames in searched)])
-        options = self._search_options()
-        surrounding = _Surroundings(contexts or [ALONE] * len(valid), self._index, options.nbest)
+        each = weights if isinstance(weights, Sequence) else [self.weights] * len(valid)
+        options = (SearchOptions * len(valid))(*map(self._search_options, each))
+        nbest, alone = self.options.nbest, [ALONE] * len(valid)
+        surrounding = _Surroundings(contexts or alone, self._index, nbest)
         batch = library.search(
             self._engine,
             ctypes.addressof(options),
@@ -178,7 +180,7 @@ class CompiledSearch:
                 if len(frames)
                 else [NOTHING]
                 for i, (frames, wanted) in enumerate(
-                    zip(valid, surrounding.wanted(self.options.nbest), strict=True)
+                    zip(valid, surrounding.wanted(nbest), strict=True)
                 )
             ]
         finally:
@@ -190,8 +192,8 @@ class CompiledSearch:
             self._indices = {word: i for i, word in enumerate(self.setup.words)}
         return self._indices.get(word, len(self.setup.words) - 1)
 
-    def _search_options(self) -> SearchOptions:
-        weights, options, vocabulary = self.weights, self.options, self.setup.vocabulary
+    def _search_options(self, weights: DecodingWeights) -> SearchOptions:
+        options, vocabulary = self.options, self.setup.vocabulary
         # The library tells results apart by words. Unknown ones differ in their letters, which are
         # read here: then it returns the whole beam, for `nbest` different texts to be among, and
         # keeps histories apart, since its lattice would have to hold every spelling.

@@ -133,12 +133,12 @@ class FlashlightSearch:
         self,
         emissions: np.ndarray,
         lengths: Sequence[int],
-        weights: DecodingWeights | None = None,
+        weights: DecodingWeights | Sequence[DecodingWeights] | None = None,
         contexts: Sequence[Context] | None = None,
     ) -> list[list[Hypothesis]]:
         """Search (B, T, V) float32 log-probabilities with (B,) valid frames.
 
-        weights: hold from this call on; None leaves them as they are.
+        weights: from this call on for all, or (B,) for this call; None leaves them as they are.
         Returns up to `nbest` hypotheses for each utterance, best first, different in their words.
         Raises ValueError for emissions of another vocabulary, SearchError for a context:
         flashlight's decoder begins with a sentence and ends it, and cannot be told otherwise.
@@ -148,13 +148,19 @@ class FlashlightSearch:
                 "--search flashlight takes every utterance for a sentence: nothing can have been "
                 "said before it."
             )
-        if weights is not None and weights != self.weights:
+        stays = self.weights if weights is None or isinstance(weights, Sequence) else weights
+        each = weights if isinstance(weights, Sequence) else [stays] * len(lengths)
+        found = []
+        for emission, length, own in zip(emissions, lengths, each, strict=True):
+            self._use(own)
+            found.append(self._search(valid_frames(emission, length, self.setup.vocabulary)))
+        self._use(stays)
+        return found
+
+    def _use(self, weights: DecodingWeights) -> None:
+        if weights != self.weights:
             self.weights = weights
             self._decoder = self._build()  # over the same trie and language model: cheap
-        return [
-            self._search(valid_frames(emission, length, self.setup.vocabulary))
-            for emission, length in zip(emissions, lengths, strict=True)
-        ]
 
     def _search(self, frames: np.ndarray) -> list[Hypothesis]:
         if not len(frames):

@@ -43,6 +43,7 @@ from lm.search.greedy import valid_frames
 from lm.search.paths import FoundPath, hypotheses
 from lm.search.setup import SearchSetup
 
+LM_WEIGHT, WORD_SCORE, UNK_SCORE, SIL_SCORE = range(4)
 ROOT = 0  # the trie's node between two words
 
 
@@ -104,12 +105,18 @@ class BatchedSearch:
         self,
         emissions: np.ndarray,
         lengths: Sequence[int],
-        weights: DecodingWeights | None = None,
+        weights: DecodingWeights | Sequence[DecodingWeights] | None = None,
         contexts: Sequence[Context] | None = None,
     ) -> list[list[Hypothesis]]:
-        """Search, with `weights` from this call on; None leaves them as they are."""
-        self.weights = weights or self.weights
-        return self.search(emissions, lengths, contexts)
+        """Search, with `weights` from this call on; None leaves them as they are.
+
+        (B,) weights are those of each utterance in this call. Rows of one utterance with several
+        weights ask the language model only once for what they share.
+        """
+        if not isinstance(weights, Sequence):
+            self.weights = weights or self.weights
+            weights = [self.weights] * len(lengths)
+        return self.search(emissions, lengths, contexts, weights)
 
     @torch.inference_mode()
     def search(
@@ -117,11 +124,13 @@ class BatchedSearch:
         emissions: np.ndarray,
         lengths: Sequence[int],
         contexts: Sequence[Context] | None = None,
+        weights: Sequence[DecodingWeights] | None = None,
     ) -> list[list[Hypothesis]]:
         """Search (B, T, V) float32 log-probabilities with (B,) valid frames.
 
         contexts: (B,) what surrounds each utterance, which begins with its first entry; None where
         each is a sentence.
+        weights: (B,) those of each utterance; None takes the search's own for all.
         Returns up to `nbest` hypotheses for each utterance, best first, different in their words.
         Raises ValueError for emissions of another vocabulary, SearchStopped once `stopped` is set.
         """
@@ -131,6 +140,8 @@ class BatchedSearch:
         ]
         spoken = [i for i, frames in enumerate(valid) if len(frames)]
         spoken.sort(key=lambda i: -len(valid[i]))
+        each = [self.weights] * len(valid) if weights is None else weights
+        self._rows = _RowWeights.of([each[i] for i in spoken], self.setup, self.device)
         results = [[NOTHING] for _ in valid]
         if spoken:
             surrounding = None if contexts is None else [contexts[i] for i in spoken]
@@ -264,7 +275,8 @@ class BatchedSearch:
             tried = indices(allowed[beam.utterance[parent], token])
             parent, token, node = parent[tried], token[tried], node[tried]
         emitted = frame[beam.utterance[parent], token].double()
-        score = beam.score[parent] + emitted + self._sil_score * (token == self._silence)
+        silence = self._rows.at(SIL_SCORE, beam, parent) * (token == self._silence)
+        score = beam.score[parent] + emitted + silence
         arcs = _Arcs(parent, token, node, emitted, score)
         deeper, ends = self._deeper(beam, arcs), self._word_ends(beam, arcs)
         stays = self._staying(beam, frame)
@@ -284,7 +296,7 @@ class BatchedSearch:
         bonus = trie.bonus[arcs.node] - trie.bonus[before]
         return Candidates(
             parent=arcs.parent,
-            score=arcs.score + self.weights.lm_weight * promise + bonus,
+            score=arcs.score + self._rows.at(LM_WEIGHT, beam, arcs.parent) * promise + bonus,
             emitted=arcs.emitted,
             language=promise,
             token=arcs.token,
@@ -296,25 +308,26 @@ class BatchedSearch:
 
     def _word_ends(self, beam: Beam, arcs: _Arcs) -> Candidates:
         """Candidates that end a word with their symbol, without the language model's score."""
-        trie, weights = self._trie, self.weights
+        trie, rows = self._trie, self._rows
         # At the root the same symbol again would say a word of one symbol anew on each frame.
         fresh = ~((arcs.token == beam.token[arcs.parent]) & (beam.node[arcs.parent] == ROOT))
         # (A,) arcs -> (E,) words at their nodes, each with its arc
         row, place = spread(trie.word_first[arcs.node], trie.word_count[arcs.node] * fresh)
-        word, bonus = trie.word[place], torch.full_like(arcs.score[row], weights.word_score)
-        if weights.unk_score > -math.inf:
+        word, bonus = trie.word[place], rows.at(WORD_SCORE, beam, arcs.parent[row])
+        if rows.unknown:
             # An unknown word may end wherever no word of the lexicon does.
-            unknown = indices(trie.word_count[arcs.node] == 0)
+            score = rows.at(UNK_SCORE, beam, arcs.parent)
+            unknown = indices((trie.word_count[arcs.node] == 0) & (score > -math.inf))
             row = torch.cat([row, unknown])
             word = torch.cat([word, torch.full_like(unknown, len(self.setup.words) - 1)])
-            bonus = torch.cat([bonus, torch.full_like(arcs.score[unknown], weights.unk_score)])
+            bonus = torch.cat([bonus, score[unknown]])
         parent = arcs.parent[row]
         # The word's own bonus and score take the place of what its node promised.
         promised = trie.promise[beam.node[parent]]
         bonus = bonus + self._bonuses[word] - trie.bonus[beam.node[parent]]
         return Candidates(
             parent=parent,
-            score=arcs.score[row] + bonus - weights.lm_weight * promised,
+            score=arcs.score[row] + bonus - rows.at(LM_WEIGHT, beam, parent) * promised,
             emitted=arcs.emitted[row],
             language=-promised,
             token=arcs.token[row],
@@ -331,7 +344,7 @@ class BatchedSearch:
         """
         rows = indices(~beam.blank | (beam.node == ROOT))
         token = torch.where(beam.node[rows] == ROOT, self._silence, beam.token[rows])
-        silence = self._sil_score * (token == self._silence)
+        silence = self._rows.at(SIL_SCORE, beam, rows) * (token == self._silence)
         same = _stays(beam, frame, rows, token, False, silence)
         rows = torch.arange(len(beam.node), device=self.device)
         blank = torch.full_like(rows, self._blank)
@@ -341,7 +354,7 @@ class BatchedSearch:
         """Ends of words with the language model's scores, and the states after them."""
         self._lm.expect(beam.state)
         scores, states = self._lm.score(ends.state, ends.word)
-        score = ends.score + self.weights.lm_weight * scores
+        score = ends.score + self._rows.at(LM_WEIGHT, beam, ends.parent) * scores
         return ends._replace(score=score, language=ends.language + scores, state=states)
 
     def _finish(self, beam: Beam, ending: Tensor) -> _Found:
@@ -355,7 +368,7 @@ class BatchedSearch:
         beam = beam.take((beam.node == ROOT) | ~between[beam.utterance])
         ends = self._lm.finish(beam.state)
         ends = torch.where(ending[beam.utterance], ends, torch.zeros_like(ends))
-        score = beam.score + self.weights.lm_weight * ends
+        score = beam.score + self._rows.columns[LM_WEIGHT, beam.utterance] * ends
         least = best_of(score, beam.utterance, count) - self.options.threshold
         kept = score >= least[beam.utterance]
         beam, score, ends = beam.take(kept), score[kept], ends[kept]
@@ -400,10 +413,6 @@ class BatchedSearch:
             for frames, some in zip(utterances, paths, strict=True)
         ]
 
-    @property
-    def _sil_score(self) -> float:
-        return self.setup.sil_score(self.weights.sil_score)
-
     def _allowed(self, emissions: Tensor) -> Tensor | None:
         """(T, B, V) bool, the symbols of each frame that may lead deeper; None for all."""
         tokens = self.options.tokens
@@ -412,6 +421,29 @@ class BatchedSearch:
         return torch.zeros_like(emissions, dtype=torch.bool).scatter_(
             2, emissions.topk(tokens, 2).indices, True
         )
+
+
+class _RowWeights(NamedTuple):
+    """The weights of each utterance of a call."""
+
+    columns: Tensor
+    """(4, B) float64: a row for each of LM_WEIGHT, WORD_SCORE, UNK_SCORE and SIL_SCORE."""
+    unknown: bool
+    """Whether any utterance may have unknown words."""
+
+    @classmethod
+    def of(
+        cls, weights: Sequence[DecodingWeights], setup: SearchSetup, device: torch.device
+    ) -> _RowWeights:
+        rows = [
+            (w.lm_weight, w.word_score, w.unk_score, setup.sil_score(w.sil_score)) for w in weights
+        ]
+        columns = torch.tensor(rows, dtype=torch.float64, device=device).reshape(-1, 4)
+        return cls(columns.T.contiguous(), any(w.unk_score > -math.inf for w in weights))
+
+    def at(self, which: int, beam: Beam, parent: Tensor) -> Tensor:
+        """(M,) the weight of the utterance of each hypothesis in `parent`."""
+        return self.columns[which, beam.utterance[parent]]
 
 
 class _Arcs(NamedTuple):

@@ -4,6 +4,7 @@ import importlib.util
 
 import numpy as np
 import pytest
+from small_words import padded, random_emission
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.ngram.arpa_automaton import read_automaton
@@ -91,3 +92,41 @@ def test_every_engine_is_set_up_alike(tmp_path, hotwords):
     assert len(heard[0]) == 2 + ("CAB" in hotwords)
     assert all(setup.words == setups[0].words for setup in setups)
     assert setups[0].words == ["A", "AB", "BA", *(["BB"] if hotwords else []), "<unk>"]
+
+
+PAIRS = [
+    DecodingWeights(1.3, 0.4, sil_score=-0.3),
+    DecodingWeights(0.1, -1.0, -0.2),
+    DecodingWeights(2.5, 0.0, -3.0, 0.2),
+    DecodingWeights(0.4, -0.7),
+]
+
+
+@pytest.mark.parametrize("nbest", [1, 4])
+@pytest.mark.parametrize("engine", ["compiled", "batched", "flashlight"])
+def test_utterances_of_one_call_have_weights_of_their_own(tmp_path, engine, nbest):
+    """What a call with one pair of weights an utterance finds is what single calls find."""
+    if engine == "flashlight":
+        pytest.importorskip("flashlight", reason="flashlight-text has no build for this Python")
+    lexicon = Lexicon.from_words(["A", "AB", "BA", "B"], SMALL)
+    arpa = arpa_of(tmp_path / "lm.arpa", {"A": -0.5, "AB": -1.1, "BA": -0.9, "B": -2.0})
+    options, first = BeamOptions(20, nbest=nbest), DecodingWeights(1.0, 0.0)
+    search = {
+        "compiled": lambda: CompiledSearch.open(
+            SMALL, first, options, lexicon, arpa, tmp_path / "cache", threads=2
+        ),
+        "batched": lambda: BatchedSearch(
+            prepare(SMALL, lexicon), read_automaton(arpa), first, options
+        ),
+        "flashlight": lambda: FlashlightSearch.open(SMALL, first, options, lexicon, arpa),
+    }[engine]()
+    emissions = [random_emission(frames, seed) for seed, frames in enumerate((9, 9, 5, 0, 14))]
+    rows = [(emission, weights) for emission in emissions for weights in PAIRS]
+    before = [search(emission[None], [len(emission)])[0] for emission in emissions]
+    alone = [search(emission[None], [len(emission)], weights)[0] for emission, weights in rows]
+    search(emissions[0][None], [len(emissions[0])], first)
+    together = search(*padded([emission for emission, _ in rows]), [pair for _, pair in rows])
+    assert together == alone
+    assert len({str(found) for found in alone}) > len(emissions)  # the weights matter
+    # Such weights hold for that call alone.
+    assert search(emissions[0][None], [len(emissions[0])])[0] == before[0]

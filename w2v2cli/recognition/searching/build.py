@@ -44,11 +44,12 @@ class Search(Protocol):
         self,
         emissions: np.ndarray,
         lengths: Sequence[int],
-        weights: DecodingWeights | None = None,
+        weights: DecodingWeights | Sequence[DecodingWeights] | None = None,
         contexts: Sequence[Context] | None = None,
     ) -> list[list[Hypothesis]]:
-        """Search (B, T, V) log-probabilities with (B,) valid frames; `weights` hold from now on.
+        """Search (B, T, V) log-probabilities with (B,) valid frames.
 
+        weights: from this call on for all, or (B,) for this call; None leaves them as they are.
         contexts: what surrounds each, for an engine that has `SearchSpec.exits`.
         """
 
