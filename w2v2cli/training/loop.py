@@ -1,13 +1,12 @@
 """The training loop, the only one: batches in, updates out, validated, logged, restartable.
 
 Everything random in an update is drawn from (seed, number of the micro-batch) or (seed, update),
-never from a generator that lives on. So a run that is killed and started again, or spread over
-other ranks, draws the same numbers.
+never from a generator that lives on (`updates/drawing.py`). So a run that is killed and started
+again, or spread over other ranks, draws the same numbers.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,6 @@ from torch.amp.grad_scaler import GradScaler
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from models.context_network import draw_kept
 from models.masking import sent
 from w2v2cli.errors import UserError, ran_out_of_memory
 from w2v2cli.recognition.devices import dtype_named
@@ -33,7 +31,8 @@ from w2v2cli.training.metrics import MetricLog, Progress
 from w2v2cli.training.optimization import build_optimizer, compile_blocks, peak_memory
 from w2v2cli.training.pace import Pace
 from w2v2cli.training.signals import StopNotice, stop_notice
-from w2v2cli.training.tasks.protocol import BatchT, DrawnT, Draws, Prepared, Step, Stream, Task
+from w2v2cli.training.tasks.protocol import BatchT, DrawnT, Step, Stream, Task
+from w2v2cli.training.updates.drawing import Drawing, Drawn
 
 PATIENCE = 10  # updates in a row that may be skipped because something is not finite
 # Smallest loss scale of float16 (R); below it, the scale is not what makes gradients infinite.
@@ -88,10 +87,14 @@ class Loop(Generic[BatchT, DrawnT]):
     lag: bool | None = None
     """Whether an update is read, logged and reported only once the next one is queued, so that the
     device never waits for it; None: on a GPU. Validations and saved states wait for all of it."""
+    ahead: bool | None = None
+    """Whether a thread reads and draws each update while the one before runs; None: on a GPU. A CPU
+    has no core to spare for it."""
 
     def __post_init__(self) -> None:
-        if self.lag is None:
-            self.lag = self.collectives.device.type == "cuda"
+        on_gpu = self.collectives.device.type == "cuda"
+        self.lag = on_gpu if self.lag is None else self.lag
+        self.ahead = on_gpu if self.ahead is None else self.ahead
         self.position = Position()
         self.best = math.inf
         self.skipped = 0
@@ -137,13 +140,19 @@ class Loop(Generic[BatchT, DrawnT]):
         )
         log = self.collectives.after_first(self._log)
         before: Queued[BatchT] | None = None  # not read yet
-        with log, closing(self.stream.steps(self.position)) as steps:
+        with (
+            log,
+            closing(self.stream.steps(self.position)) as steps,
+            closing(
+                self.drawing.updates(
+                    steps, self.position.update, self._memory_errors, ahead=bool(self.ahead)
+                )
+            ) as drawing,
+        ):
             while self.position.update < updates and not self._over:
-                began = time.perf_counter()
-                step = next(steps)
-                waited = time.perf_counter() - began
-                with self._memory_errors(step):
-                    queued = self._update(step, notice, waited)
+                drawn = next(drawing)
+                with self._memory_errors(drawn.step):
+                    queued = self._update(drawn, notice)
                 stop = before is not None and self._settle(before, log, pace)
                 before = queued
                 if not self.lag or stop or self._pauses:
@@ -241,36 +250,36 @@ class Loop(Generic[BatchT, DrawnT]):
         update = self.position.update
         return update % every == 0 or update == self.config.schedule.updates
 
-    def _update(self, step: Step[BatchT], notice: StopNotice, waited: float) -> Queued[BatchT]:
+    @property
+    def drawing(self) -> Drawing[BatchT, DrawnT]:
+        """What draws masks, distractors and the like for each update."""
+        return Drawing(self.task, self.config.seed, self.collectives, self.stream.per_update)
+
+    def _update(self, drawn: Drawn[BatchT, DrawnT], notice: StopNotice) -> Queued[BatchT]:
         """Queue one update of the weights. Nothing in here waits for a GPU.
 
         What will be read: the common count, ranks asked to stop, amount of data, gradient norm and
         loss scale, then the sums.
         """
-        update = self.position.update
+        update, prepared = self.position.update, drawn.prepared
         rate = self.config.schedule.rate(update)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._choose_learning(update)
         self._optimizer.zero_grad()
-        draws = [self._draws(i) for i in range(len(step.batches))]
-        prepared = [
-            self.task.prepare(batch, draw, self.collectives.device)
-            for batch, draw in zip(step.batches, draws, strict=True)
-        ]
         # All ranks need the common count before the backward pass, since the loss is a mean over
         # it; a signal on any rank must stop all of them after the same update.
-        amount = sum(batch.amount for batch in step.batches)
+        amount = sum(batch.amount for batch in drawn.step.batches)
         mine = torch.tensor([sum(p.count for p in prepared), float(bool(notice)), amount])
         common = self.collectives.total_later(sent(mine, self.collectives.device))
-        sums = self._backward(prepared, draws, common)
+        sums = self._backward(drawn, common)
         norm = self._step(sums["loss"])
         scale = self._scaler.scale(torch.ones_like(norm))
         values = torch.cat([common(), torch.stack([norm, scale, *sums.values()])])
-        self.position = replace(step.after, update=update + 1, amount=self.position.amount)
-        return Queued(
-            step, self.position, rate, waited, tuple(sums), self.collectives.fetched(values)
-        )
+        after = replace(drawn.step.after, update=update + 1, amount=self.position.amount)
+        self.position = after
+        read = self.collectives.fetched(values)
+        return Queued(drawn.step, after, rate, drawn.waited, tuple(sums), read)
 
     def _read(self, queued: Queued[BatchT]) -> tuple[dict[str, float], bool]:
         """Wait for an update; return its metrics, and whether any rank was asked to stop."""
@@ -294,10 +303,7 @@ class Loop(Generic[BatchT, DrawnT]):
         return metrics, stops > 0
 
     def _backward(
-        self,
-        prepared: list[Prepared[BatchT, DrawnT]],
-        draws: list[Draws],
-        common: Callable[[], Tensor],
+        self, drawn: Drawn[BatchT, DrawnT], common: Callable[[], Tensor]
     ) -> dict[str, Tensor]:
         """Add the gradients of loss / count from all micro-batches; return sums over all ranks.
 
@@ -305,11 +311,12 @@ class Loop(Generic[BatchT, DrawnT]):
         """
         totals: dict[str, Tensor] = {}
         dtype = dtype_named(self.config.precision)
-        for i, (part, draw) in enumerate(zip(prepared, draws, strict=True)):
+        drawing, last = self.drawing, len(drawn.prepared) - 1
+        for i, (part, draw) in enumerate(zip(drawn.prepared, drawn.draws, strict=True)):
             # Dropout comes from torch's own generator.
-            torch.manual_seed(self._seed("dropout", self._number(i)))
+            torch.manual_seed(drawing.seeded("dropout", drawing.number(draw.update, i)))
             with (
-                self._exchanging(last=i == len(prepared) - 1),
+                self._exchanging(last=i == last),
                 torch.autocast(self.collectives.device.type, dtype, enabled=dtype != torch.float32),
             ):
                 loss, sums = self.task.loss(self._running, part, draw)
@@ -319,7 +326,7 @@ class Loop(Generic[BatchT, DrawnT]):
                 )
             # DDP takes the mean over ranks; wanted is the sum over ranks divided by the count.
             share = self.collectives.world / common()[0]
-            with self._exchanging(last=i == len(prepared) - 1):
+            with self._exchanging(last=i == last):
                 self._scaler.scale(loss * share).backward()
         summed = self.collectives.total(torch.stack(list(totals.values())))
         return dict(zip(totals, summed.unbind(), strict=True))
@@ -405,28 +412,6 @@ class Loop(Generic[BatchT, DrawnT]):
             )
             if self.config.gradient_exchange == "bf16":
                 self._running.register_comm_hook(None, bf16_compress_hook)
-
-    def _number(self, i: int) -> int:
-        """Number of this rank's i-th micro-batch, counted over the whole run and all ranks."""
-        update, world = self.position.update, self.collectives.world
-        return update * self.stream.per_update + i * world + self.collectives.rank
-
-    def _seed(self, *parts: object) -> int:
-        text = "/".join(map(str, (self.config.seed, *parts)))
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
-
-    def _draws(self, i: int) -> Draws:
-        number, update = self._number(i), self.position.update
-        blocks, layer_drop = self.task.blocks
-        # Not seeded by the rank: all drop the same blocks, so that each block's gradient is a mean
-        # over all ranks. Each micro-batch of a rank drops others.
-        shared = torch.Generator().manual_seed(self._seed("blocks", update, i))
-        return Draws(
-            update,
-            torch.Generator().manual_seed(self._seed("host", number)),
-            torch.Generator(self.collectives.device).manual_seed(self._seed("device", number)),
-            draw_kept(blocks, layer_drop, shared) if layer_drop else None,
-        )
 
     def _validate(self) -> dict[str, float]:
         self.network.eval()

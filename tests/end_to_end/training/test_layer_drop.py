@@ -22,6 +22,7 @@ from w2v2cli.training.loop import Loop
 from w2v2cli.training.recipes import PRETRAINING
 from w2v2cli.training.stream import audio_stream
 from w2v2cli.training.tasks.pretraining import Pretraining, build
+from w2v2cli.training.updates.drawing import Drawing
 
 folder, accumulate = Path(sys.argv[1]), int(sys.argv[2])
 
@@ -41,17 +42,24 @@ class Unjudged(Pretraining):
     validation_work = 0.0
 
 
-class Alike(Loop):
+class DrawnAlike(Drawing):
     # The j-th of four micro-batches is the (j // 2)-th of one of two ranks.
-    def _seed(self, *parts):
+    def seeded(self, *parts):
         if parts[0] == "blocks" and self.collectives.world == 1:
             parts = (*parts[:2], parts[2] // 2)
-        return super()._seed(*parts)
+        return super().seeded(*parts)
 
-    def _draws(self, i):
-        draws = super()._draws(i)
+    def draws(self, update, i):
+        draws = super().draws(update, i)
         kept.append(draws.kept_blocks)
         return draws
+
+
+class Alike(Loop):
+    @property
+    def drawing(self):
+        plain = super().drawing
+        return DrawnAlike(**{name: getattr(plain, name) for name in plain.__dataclass_fields__})
 
 
 run = changed(PRETRAINING["small"](), {

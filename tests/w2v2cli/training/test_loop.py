@@ -308,8 +308,7 @@ def drawn(tmp_path, rank, world, accumulate, update):
     run = loop(tmp_path, task=task, accumulate=accumulate)
     run.collectives = Collectives(Ranks(rank=rank, world=world), torch.device("cpu"))
     run.stream = replace(run.stream, rank=rank, world=world)
-    run.position = replace(run.position, update=update)
-    draws = [run._draws(i) for i in range(accumulate)]
+    draws = [run.drawing.draws(update, i) for i in range(accumulate)]
     return [d.host.initial_seed() for d in draws], [tuple(d.kept_blocks) for d in draws]
 
 
@@ -431,11 +430,15 @@ def fill_a_gpu():
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
+@pytest.mark.parametrize("place", ["loss", "prepare"])
 @pytest.mark.parametrize("run_out", [allocate, fill_a_gpu])
-def test_memory_that_runs_out_is_told_with_the_utterances_and_what_to_lower(tmp_path, run_out):
+def test_memory_that_runs_out_is_told_with_the_utterances_and_what_to_lower(
+    tmp_path, run_out, place
+):
     class Large(Means):
-        def loss(self, network, prepared, draws):
-            run_out()
+        pass
+
+    setattr(Large, place, lambda *arguments: run_out())
 
     sentence = (
         r"^Memory ran out on cpu after update 0, in an update whose largest micro-batch has "
@@ -489,7 +492,7 @@ def test_a_run_read_one_update_later_is_restarted_to_the_bit_and_stopped_by_name
     whole.run()
     for kill in (5, 11, 17, None):
         broken = loop(tmp_path / "broken", 23, save_every=4)
-        broken.lag = True
+        broken.lag = broken.ahead = True
         broken.on_progress = (lambda progress: None) if kill is None else fail_at(kill)
         with nullcontext() if kill is None else pytest.raises(InterruptedError):
             broken.run()

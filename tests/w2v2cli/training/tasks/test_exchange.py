@@ -83,7 +83,8 @@ def updated(folder, kind, network_config=None, updates=2, **settings):
     loop = Loop(network.train(), task, run, stream, two, folder, print, print, print)
     steps = stream.steps(loop.position)
     for _ in range(updates):
-        loop._read(loop._update(next(steps), None, 0.0))
+        drawn = loop.drawing.drawn(next(steps), loop.position.update)
+        loop._read(loop._update(drawn, None))
     return loop
 
 

@@ -184,7 +184,8 @@ def events_of_an_update(kind, collectives, **settings):
         for _ in range(2):
             step = next(steps)
             with drawn_on_the_host(device), Moves(device), device:
-                loop._read(loop._update(step, None, 0.0))
+                drawn = loop.drawing.drawn(step, loop.position.update)
+                loop._read(loop._update(drawn, None))
             found.append(list(device.events))
             device.events.clear()
         assert loop.skipped == 0
