@@ -22,9 +22,20 @@ setup(
             "lm.native._native",
             [
                 f"{NATIVE}{name}.cpp"
-                for name in ("automaton", "interface", "lexicon_trie", "search")
+                for name in ("automaton", "estimation", "interface", "lexicon_trie", "search")
             ],
-            depends=[f"{NATIVE}{name}.h" for name in ("automaton", "lexicon_trie", "search")],
+            depends=[
+                f"{NATIVE}{name}.h"
+                for name in (
+                    "automaton",
+                    "estimation",
+                    "lexicon_trie",
+                    "ngram_counts",
+                    "search",
+                    "sorted_rows",
+                    "temporary",
+                )
+            ],
             language="c++",
             extra_compile_args=["-std=c++17", "-O3", "-fvisibility=default", *MACOS],
             extra_link_args=["-pthread", *MACOS],

@@ -36,6 +36,20 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "found": (c_int32, [c_void_p, c_int32]),
     "hypothesis": (c_int32, [c_void_p, c_int32, c_int32, *[c_void_p] * 3]),
     "free": (None, [c_void_p]),
+    "estimate_new": (c_void_p, []),
+    "estimate_free": (None, [c_void_p]),
+    "estimate_error": (c_char_p, [c_void_p]),
+    "estimate_errno": (c_int, [c_void_p]),
+    "estimate_stop": (None, [c_void_p]),
+    "estimate_begin": (c_int, [c_void_p, c_int, c_uint64, c_char_p]),
+    "estimate_feed": (c_int, [c_void_p, c_char_p, c_uint64]),
+    "estimate_limit": (c_int, [c_void_p, c_uint64]),
+    "estimate_allow": (c_int, [c_void_p, c_char_p, c_uint64]),
+    "estimate_count": (c_int, [c_void_p] * 4),
+    "estimate_discount": (c_int, [c_void_p] * 2),
+    "estimate_text": (c_int, [c_void_p] * 3),
+    "estimate_vocabulary": (c_int, [c_void_p] * 3),
+    "estimate_facts": (None, [c_void_p] * 2),
 }
 
 
@@ -79,14 +93,15 @@ class Native:
     """The functions of interface.cpp, named without their prefix `w2v2_`."""
 
     def __init__(self, path: str) -> None:
-        library = ctypes.CDLL(path)
-        for name, (result, arguments) in FUNCTIONS.items():
-            function = getattr(library, f"w2v2_{name}")
-            function.restype, function.argtypes = result, arguments
-            setattr(self, name, function)
+        self._library = ctypes.CDLL(path)
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)
+        if name not in FUNCTIONS:
+            raise AttributeError(name)
+        function = getattr(self._library, f"w2v2_{name}")
+        function.restype, function.argtypes = FUNCTIONS[name]
+        setattr(self, name, function)
+        return function
 
     def reason(self) -> str:
         """The error message of the last call that failed in this thread."""

@@ -10,7 +10,7 @@ import gzip
 import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, cast
@@ -33,24 +33,30 @@ class ArpaError(ValueError):
 
 def write_arpa(model: BackoffModel, path: Path) -> None:
     """Write `path`, gzip by name, whole or not at all. Raises OSError."""
-    with whole_file(path) as beside, _open_to_write(beside, path.suffix == ".gz") as file:
-        file.write("\\data\\\n")
+    with arpa_file(path, [len(order.words) for order in model.orders]) as file:
         for n, order in enumerate(model.orders, 1):
-            file.write(f"ngram {n}={len(order.words)}\n")
-        for n, order in enumerate(model.orders, 1):
-            file.write(f"\n\\{n}-grams:\n")
+            file.write(f"\n\\{n}-grams:\n".encode())
             for lines in _lines(model.vocabulary, order, highest=n == len(model.orders)):
-                file.write(lines)
-        file.write("\n\\end\\\n")
+                file.write(lines.encode())
 
 
 @contextmanager
-def _open_to_write(path: Path, zipped: bool) -> Iterator[IO[str]]:
-    with path.open("wb") as raw:
+def arpa_file(path: Path, sizes: Sequence[int]) -> Iterator[BinaryIO]:
+    """An ARPA file for the sections of its n-grams; its header and end are written here.
+
+    path: gzip by name; the file is there whole or not at all. sizes: n-grams of each order.
+    Raises OSError.
+    """
+    with whole_file(path) as beside, beside.open("wb") as raw:
         # No name and no time in the header: the same model gives the same bytes.
-        binary = gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) if zipped else raw
-        with io.TextIOWrapper(binary, encoding="utf-8") as file:
-            yield file
+        zipped = path.suffix == ".gz"
+        file = gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) if zipped else raw
+        counts = "".join(f"ngram {n}={size}\n" for n, size in enumerate(sizes, 1))
+        file.write(f"\\data\\\n{counts}".encode())
+        yield cast(BinaryIO, file)
+        file.write(b"\n\\end\\\n")
+        if zipped:
+            file.close()
 
 
 def _lines(vocabulary: tuple[str, ...], order: BackoffOrder, highest: bool) -> Iterator[str]:

@@ -21,6 +21,7 @@ from lm.language_model import UNK
 BOS, EOS = "<s>", "</s>"
 SPECIAL = (UNK, BOS, EOS)  # ids 0, 1, 2
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # those of lmplz --discount_fallback
+NO_WORD = "There is no word in the text to estimate a language model from."
 
 Sentence = Sequence[str]
 Warn = Callable[[str], None]
@@ -136,7 +137,7 @@ def _tokenize(sentences: Iterable[Sentence]) -> tuple[tuple[str, ...], np.ndarra
         )
         lengths.append(len(sentence) + 2)
     if len(ids) == len(SPECIAL):
-        raise ValueError("There is no word in the text to estimate a language model from.")
+        raise ValueError(NO_WORD)
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     offsets = np.arange(sum(lengths), dtype=np.int64) - np.repeat(starts, lengths)
     return tuple(ids), np.concatenate(pieces), offsets.astype(np.int32)
@@ -157,7 +158,10 @@ def _adjusted(levels: list[dict[str, np.ndarray]]) -> tuple[OrderCounts, ...]:
 
 
 def estimate(
-    counts: NgramCounts, prune: Sequence[int] = (), warn: Warn = lambda sentence: None
+    counts: NgramCounts,
+    prune: Sequence[int] = (),
+    warn: Warn = lambda sentence: None,
+    words: int | Iterable[str] | None = None,
 ) -> BackoffModel:
     """Estimate the probabilities and backoffs of the n-grams that remain after pruning.
 
@@ -166,22 +170,42 @@ def estimate(
     0, and they must not fall.
     warn: called with a sentence when an order has too few n-grams to estimate its discounts from,
     and the fallback discounts are used.
+    words: of the model, so many, the most frequent ones, or these; None for all. N-grams with
+    another word are left out as those that are pruned are, and <unk> gets what is left.
 
     Raises ValueError for impossible thresholds.
     """
     thresholds = prune_thresholds(prune, len(counts.orders))
-    size = len(counts.vocabulary)
-    lower = np.full(1, 1.0 / (size - 1))  # below the unigrams: uniform over all words but <s>
-    probabilities, gammas, kept = [], [], []
+    allowed = _allowed(counts, words)
+    # Below the unigrams: uniform over all words but <s>.
+    lower = np.full(1, 1.0 / (allowed.sum() - 1))
+    probabilities, gammas = [], []
+    kept: list[np.ndarray] = []
     for n, (order, threshold) in enumerate(zip(counts.orders, thresholds, strict=True), 1):
-        keep = (order.raw > threshold) | (n == 1)
-        discounts = _discounts(order.adjusted, n, warn)
+        keep = allowed[order.words]
+        if n > 1:
+            keep &= (order.raw > threshold) & kept[-1][order.prefix]
+        # How many n-grams have an adjusted count of 1, 2, 3 and 4.
+        seen = np.bincount(order.adjusted[order.adjusted < 5], minlength=5)[1:5]
+        discounts = discounts_from(seen.tolist(), n, warn)
         probability, gamma = _interpolated(order, keep, discounts, lower)
         probabilities.append(probability)
         gammas.append(gamma)
         kept.append(keep)
         lower = probability
     return _model(counts, probabilities, [*gammas[1:], None], kept)
+
+
+def _allowed(counts: NgramCounts, words: int | Iterable[str] | None) -> np.ndarray:
+    """(V,) whether each word is one of the model; <unk>, <s> and </s> always are."""
+    allowed = np.ones(len(counts.vocabulary), bool)
+    if isinstance(words, int):
+        by_count = np.argsort(-counts.orders[0].raw[len(SPECIAL) :], kind="stable") + len(SPECIAL)
+        allowed[by_count[words:]] = False
+    elif words is not None:
+        named = set(words) | set(SPECIAL)
+        allowed[:] = [word in named for word in counts.vocabulary]
+    return allowed
 
 
 def prune_thresholds(prune: Sequence[int], orders: int) -> list[int]:
@@ -201,17 +225,19 @@ def prune_thresholds(prune: Sequence[int], orders: int) -> list[int]:
     return values
 
 
-def _discounts(adjusted: np.ndarray, n: int, warn: Warn) -> np.ndarray:
-    """(4,) discounts of a count of 0, 1, 2, and 3 or more (Chen and Goodman, equation 26)."""
-    counts = np.bincount(adjusted[adjusted < 5], minlength=5)[:5].astype(np.float64)  # of counts
-    if (counts[1:4] > 0).all():
-        y = counts[1] / (counts[1] + 2 * counts[2])
-        result = np.array([0.0, *(j - (j + 1) * y * counts[j + 1] / counts[j] for j in (1, 2, 3))])
+def discounts_from(seen: Sequence[int], n: int, warn: Warn) -> np.ndarray:
+    """(4,) discounts of a count of 0, 1, 2, and 3 or more (Chen and Goodman, equation 26).
+
+    seen: how many n-grams of n words have a count of 1, 2, 3 and 4. warn: see `estimate`.
+    """
+    if all(seen[:3]):
+        y = seen[0] / (seen[0] + 2 * seen[1])
+        result = np.array([0.0, *(j - (j + 1) * y * seen[j] / seen[j - 1] for j in (1, 2, 3))])
         if (result[1:] >= 0).all() and (result[1:] <= [1, 2, 3]).all():
             return result
-    seen = ", ".join(f"{int(count)} seen {j}x" for j, count in enumerate(counts) if j)
+    found = ", ".join(f"{count} seen {j}x" for j, count in enumerate(seen, 1))
     warn(
-        f"Too few {n}-grams to estimate discounts from ({seen}); "
+        f"Too few {n}-grams to estimate discounts from ({found}); "
         f"{n}-grams use the fallback {' '.join(map(str, FALLBACK_DISCOUNTS))}."
     )
     return np.array([0.0, *FALLBACK_DISCOUNTS])

@@ -59,18 +59,23 @@ def read_sentences(
     opened.
     """
     report = report or ReadReport(reading)
-    by_line = is_one_a_line(first_lines(path)) if reading.lines is None else reading.lines
+    by_line = is_by_line(path, reading)
     (report.by_lines if by_line else report.running).append(path.name)
-    with _opened(path) as file:
+    with opened_text(path) as file:
         for text in file if by_line else _paragraphs(file):
             for sentence in (" ".join(text.split()),) if by_line else sentences(text):
                 if words := report.spell(sentence):
                     yield words
 
 
+def is_by_line(path: Path, reading: Reading) -> bool:
+    """Whether each line of a text is read as a sentence. Raises as `read_sentences` does."""
+    return is_one_a_line(first_lines(path)) if reading.lines is None else reading.lines
+
+
 def first_lines(path: Path, count: int = SAMPLE) -> list[str]:
     """The first lines of a text that are not blank. Raises as `read_sentences` does."""
-    with _opened(path) as file:
+    with opened_text(path) as file:
         return list(islice((line for line in file if line.strip()), count))
 
 
@@ -81,7 +86,8 @@ def sample_lines(files: Sequence[Path]) -> list[str]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
+def opened_text(path: Path) -> Iterator[TextIO]:
+    """A UTF-8 text, gzip by name. Raises TextError where it is none, and while it is read."""
     try:
         with (
             gzip.open(path, "rt", encoding="utf-8")
