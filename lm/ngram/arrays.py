@@ -15,6 +15,8 @@ from lm.language_model import UNK
 from lm.ngram.automaton import from_cache
 from lm.ngram.layout import EMPTY, FIRST, SECOND, AutomatonArrays, map_automaton
 
+TOGETHER = 16  # slots of a pair that are looked at together
+
 
 def kept_automaton(arpa: Path, cache: Path) -> tuple[AutomatonArrays, list[str]]:
     """The automaton of an ARPA file, mapped from the folder `cache`, where it is made once.
@@ -46,10 +48,13 @@ class NgramTensors:
     """An automaton on a device, looked up for many (state, word) pairs at once.
 
     It has the verbs that the batched search asks of a language model: states are int64 tensors,
-    scores float64 log10. Legend: P pairs of a state and a word.
+    scores float64 log10. It works on the pairs that have not found their arc yet, which is little
+    work, and asks the device each time how many are left. Legend: P pairs of a state and a word,
+    O words in the longest n-gram, S slots that are looked at together.
     """
 
     log_base = 10.0
+    fixed = False
 
     def __init__(
         self, automaton: AutomatonArrays, words: Sequence[str], device: torch.device
@@ -74,21 +79,38 @@ class NgramTensors:
         """(count,) states at the beginning of a sentence."""
         return torch.full((count,), self._start, dtype=torch.int64, device=self._device)
 
-    def expect(self, states: Tensor) -> None:
+    def expect(self, states: Tensor, wanted: Tensor) -> None:
         """Do nothing: every score is in the tables already."""
 
-    def score(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-        """(P,) states and words -> (P,) log10 p(word | state), and the (P,) states after them."""
-        return self._looked_up(states, self._words[words])
+    def score(
+        self, states: Tensor, words: Tensor, wanted: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """States and words of one shape -> log10 p(word | state), and the states after them.
 
-    def finish(self, states: Tensor) -> Tensor:
-        """(P,) states -> (P,) log10 p(the sentence ends here)."""
-        return self._looked_up(states, torch.full_like(states, self._end))[0]
+        wanted: a mask; the answers elsewhere are of no use. None wants all.
+        """
+        return self._answers(states, self._words[words], wanted)
+
+    def finish(self, states: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """States -> log10 p(the sentence ends here); `wanted` as in `score`."""
+        return self._answers(states, torch.full_like(states, self._end), wanted)[0]
 
     def first_scores(self) -> Tensor:
         """(words,) log10 p of each word at the beginning of a sentence."""
         words = torch.arange(len(self._words), device=self._device)
         return self.score(self.start(len(words)), words)[0]
+
+    def _answers(
+        self, states: Tensor, words: Tensor, wanted: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        if wanted is None:
+            scores, after = self._looked_up(states.flatten(), words.flatten())
+            return scores.view(states.shape), after.view(states.shape)
+        places = wanted.nonzero(as_tuple=True)
+        scores = torch.zeros(states.shape, dtype=torch.float64, device=self._device)
+        after = torch.zeros_like(states)
+        scores[places], after[places] = self._looked_up(states[places], words[places])
+        return scores, after
 
     def _looked_up(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         scores = torch.zeros(len(states), dtype=torch.float32, device=self._device)
@@ -124,4 +146,44 @@ class NgramTensors:
             left, at, states, words = left[on], at[on] + 1 & last, states[on], words[on]
             if not len(left):
                 break
+        return slots
+
+
+class FixedNgramTensors(NgramTensors):
+    """The same answers by a fixed sequence of operations, which a GPU can record and replay.
+
+    Every pair looks at all slots that its arc may be in, for each state that it may back off to.
+    """
+
+    fixed = True
+
+    def _answers(
+        self, states: Tensor, words: Tensor, wanted: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        last = len(self._backoff) - 1  # a damaged file may name states that there are none of
+        chain = [states]
+        for _ in range(self._order - 1):
+            chain.append(self._shorter[chain[-1]].long().clamp_(0, last))
+        passed = torch.stack(chain)  # (O, ...)
+        slots = self._found(passed, words.expand_as(passed))
+        # The first state that has an arc, from the longest context to the empty one.
+        level = (slots >= 0).int().argmax(0, keepdim=True)
+        arcs = self._arcs[slots.gather(0, level)[0]]
+        scores = arcs[..., 3].view(torch.float32)
+        weights = self._backoff[passed]
+        for before in range(self._order - 2, -1, -1):  # summed as the compiled search does
+            scores = scores + torch.where(level[0] > before, weights[before], 0.0)
+        return scores.double(), arcs[..., 2].long().clamp_(0, last)
+
+    def _found(self, states: Tensor, words: Tensor) -> Tensor:
+        """The slots of arcs, -1 for those that there are none of."""
+        keys = self._arcs.view(torch.int64)[:, 0]  # state and word of each slot as one number
+        key = (words << 32 | states)[..., None]
+        last = len(self._arcs) - 1
+        home = hashed_keys(states, words)[..., None]
+        slots = torch.full_like(states, -1)
+        for first in range(0, self._probes, TOGETHER):
+            steps = torch.arange(first, min(first + TOGETHER, self._probes), device=self._device)
+            at = home + steps & last  # (..., S)
+            slots = torch.maximum(slots, torch.where(keys[at] == key, at, -1).amax(-1))
         return slots

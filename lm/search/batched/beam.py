@@ -1,7 +1,7 @@
-"""Hypotheses of many utterances side by side, and the candidates they grow into.
+"""Hypotheses of many utterances in fixed shapes, and the best of many candidates.
 
-Everything is flat: an utterance has as many rows as it has hypotheses.
-Legend: N hypotheses, M candidates, B utterances.
+An utterance has a row of K places; a place whose score is minus infinity is empty.
+Legend: B utterances, K places for hypotheses, M candidates, Q integer fields.
 """
 
 from __future__ import annotations
@@ -15,65 +15,29 @@ from torch import Tensor
 MIX = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
 GOLDEN = -0x61C8864680B583EB
 
+# The integer fields of a candidate, in order; a hypothesis has those from `LAST` on.
+PARENT, WORD, LAST, NODE, STATE, HISTORY = range(6)
+
 
 class Beam(NamedTuple):
-    """N hypotheses. Those of an utterance lie side by side, utterances in order."""
+    """Hypotheses. The search writes the next frame's into the same memory."""
 
-    utterance: Tensor
-    """(N,) int64 number of the utterance."""
-    row: Tensor
-    """(N,) int64 row in the trace of the last frame."""
-    score: Tensor
-    """(N,) float64, what the search maximises."""
-    acoustic: Tensor
-    """(N,) float64 sum of log-probabilities."""
-    language: Tensor
-    """(N,) float64 language model score, unweighted, with the promise of the unfinished word."""
-    history: Tensor
-    """(N,) int64, equal for hypotheses that may become one. By history it is a hash of all words
-    said so far, so that other words stay apart even where the language model cannot tell them
-    apart, as in flashlight. By state it is `state`."""
-    state: Tensor
-    """(N,) int64 state of the language model."""
-    node: Tensor
-    """(N,) int64 node of the lexicon's trie."""
-    token: Tensor
-    """(N,) int64 symbol of the last frame."""
-    blank: Tensor
-    """(N,) bool, whether the last frame was a blank."""
+    plain: Tensor
+    """(B, K) float64 the score without what is looked ahead to; minus infinity for none."""
+    said: Tensor
+    """(B, K) float64 language model score of the words that have ended, unweighted."""
+    fields: Tensor
+    """(Q, B, K) int64: symbol of the last frame, doubled, and 1 for a blank; node of the trie;
+    state of the language model; by history also a hash of all words said so far. That keeps other
+    words apart even where the language model cannot tell them apart, as in flashlight."""
 
-    def take(self, rows: Tensor) -> Beam:
-        """The hypotheses in `rows`, by index or by mask."""
-        rows = indices(rows)
-        return Beam(*(field[rows] for field in self))
+    def field(self, name: int) -> Tensor:
+        """(B, K) one of the integer fields, from `LAST` on."""
+        return self.fields[name - LAST]
 
-
-class Candidates(NamedTuple):
-    """M continuations of hypotheses by one frame. Fields without a comment are those of `Beam`."""
-
-    parent: Tensor
-    """(M,) int64 row of the hypothesis in the beam."""
-    score: Tensor
-    emitted: Tensor
-    """(M,) float64 log-probability of the frame's symbol."""
-    language: Tensor
-    """(M,) float64, what the frame adds to the language model score."""
-    token: Tensor
-    word: Tensor
-    """(M,) int64 word that ends on the frame, -1 for none."""
-    node: Tensor
-    blank: Tensor
-    state: Tensor
-
-    def take(self, rows: Tensor) -> Candidates:
-        """The candidates in `rows`, by index or by mask."""
-        rows = indices(rows)
-        return Candidates(*(field[rows] for field in self))
-
-
-def indices(rows: Tensor) -> Tensor:
-    """The indices that a mask selects. Several tensors are indexed: the device is asked once."""
-    return rows.nonzero().squeeze(1) if rows.dtype == torch.bool else rows
+    def first(self, count: int) -> Beam:
+        """The hypotheses of the first `count` utterances, in the same memory."""
+        return Beam(self.plain[:count], self.said[:count], self.fields[:, :count])
 
 
 def mixed(values: Tensor) -> Tensor:
@@ -84,57 +48,37 @@ def mixed(values: Tensor) -> Tensor:
     return values ^ ((values >> 31) & 0x1FFFFFFFF)
 
 
-def extended(history: Tensor, word: Tensor) -> Tensor:
-    """Hashes of histories with one more word."""
-    return mixed(history * 3 + mixed(word + GOLDEN))
+def said_hashes(count: int, device: torch.device) -> Tensor:
+    """(count,) int64, a hash of each of so many words."""
+    return mixed(torch.arange(count, device=device) + GOLDEN)
 
 
-def merge_keys(
-    utterance: Tensor, history: Tensor, node: Tensor, token: Tensor, blank: Tensor, count: int
-) -> Tensor:
-    """(M,) int64 keys, equal for hypotheses that the future cannot tell apart.
+def extended(history: Tensor, hashes: Tensor) -> Tensor:
+    """Hashes of histories with one more word, of which the hashes are given.
 
-    The highest bits are the number of the utterance, of `count`: sorted keys keep them in order.
+    A polynomial in an odd number, whose coefficients are as good as random: two histories have one
+    hash with a probability of 2^-64.
     """
-    bits = 63 - max(1, (count - 1).bit_length())
-    place = (node << 20) + (token << 1) + blank.long()
-    return (utterance << bits) | (mixed(history + mixed(place)) & ((1 << bits) - 1))
+    return history * MIX[0] + hashes
 
 
-def best_of(values: Tensor, groups: Tensor, count: int) -> Tensor:
-    """(M,) values in (M,) groups -> (count,) largest of each group, minus infinity if empty."""
-    best = torch.full((count,), -torch.inf, dtype=values.dtype, device=values.device)
-    return best.scatter_reduce_(0, groups, values, "amax")
+def best_distinct(scores: Tensor, keys: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, M) scores and int64 keys -> the best candidate of each key, the best `most` of them.
 
-
-def merge(keys: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """(M,) keys and scores -> the best row of each distinct key, by rising key, and its score.
-
-    Of equal scores the first row in the sorted order of keys wins.
+    Returns their (B, most) places, best first, their scores, minus infinity where there are fewer,
+    and the (B, 1) numbers of all distinct keys. Scores of minus infinity do not count; of equal
+    scores the earlier candidate wins.
     """
-    keys, order = torch.sort(keys)
-    scores = scores[order]
+    scores, by_score = scores.sort(dim=1, descending=True, stable=True)
+    keys, by_key = keys.gather(1, by_score).sort(dim=1, stable=True)
     new = torch.ones_like(keys, dtype=torch.bool)
-    torch.ne(keys[1:], keys[:-1], out=new[1:])
-    groups = torch.cumsum(new, 0) - 1  # (M,) number of the distinct key
-    starts = new.nonzero().squeeze(1)
-    count = len(starts)
-    best = best_of(scores, groups, count)
-    # The first place that has its group's best score; the others count as beyond the end.
-    places = torch.arange(len(keys), device=keys.device)
-    places = torch.where(scores == best[groups], places, len(keys))
-    first = torch.full((count,), len(keys), dtype=torch.int64, device=keys.device)
-    first.scatter_reduce_(0, groups, places, "amin")
-    return order[first], best
-
-
-def top(scores: Tensor, utterance: Tensor, count: int, beam: int) -> Tensor:
-    """(M,) scores in (M,) rising utterances -> the rows of the `beam` best of each, best first."""
-    held = torch.bincount(utterance, minlength=count)
-    width = int(held.max())
-    first = torch.cumsum(held, 0) - held
-    # (M,) -> (B, widest): a row for each utterance, minus infinity where it has fewer
-    table = torch.full((count, width), -torch.inf, dtype=scores.dtype, device=scores.device)
-    table[utterance, torch.arange(len(scores), device=scores.device) - first[utterance]] = scores
-    values, places = torch.topk(table, min(beam, width), 1)
-    return (places + first[:, None])[values > -torch.inf]
+    torch.ne(keys[:, 1:], keys[:, :-1], out=new[:, 1:])
+    # (B, M) in the order of scores: whether a candidate is the first, so the best, of its key
+    wins = torch.empty_like(new).scatter_(1, by_key, new) & (scores > -torch.inf)
+    rank = wins.cumsum(1)  # 1 for the best
+    # Each winner goes to its rank; what loses, and what comes too late, to a place that is cut off.
+    target = torch.where(wins, (rank - 1).clamp(max=most), most)
+    shape = (len(scores), most + 1)
+    places = by_score.new_zeros(shape).scatter_(1, target, by_score)[:, :most]
+    best = scores.new_full(shape, -torch.inf).scatter_(1, target, scores)[:, :most]
+    return places, best, rank[:, -1:]

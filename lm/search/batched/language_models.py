@@ -7,7 +7,7 @@ distinct pair of a state and a word is asked for once in a search. Legend: P pai
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,9 +16,13 @@ from torch import Tensor
 from lm.language_model import UNK, LanguageModel, LanguageModelError, Lookahead, Stateful
 
 
+@runtime_checkable
 class WordTensors(Protocol):
-    """The verbs in tensors: (P,) int64 states and words, (P,) float64 scores in the base of the
+    """The verbs in tensors: int64 states and words of one shape, float64 scores in the base of the
     model."""
+
+    fixed: bool
+    """Whether the verbs are operations on the device alone, in shapes that no data decide."""
 
     def begin(self) -> None:
         """Forget the states of the last search."""
@@ -26,14 +30,14 @@ class WordTensors(Protocol):
     def start(self, count: int) -> Tensor:
         """(count,) states of sentences without any word yet."""
 
-    def expect(self, states: Tensor) -> None:
-        """Announce the states that words will likely be asked after: those of a beam."""
+    def expect(self, states: Tensor, wanted: Tensor) -> None:
+        """Announce the states that words will likely be asked after: those `wanted` of a beam."""
 
-    def score(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(word | state), and the states that follow."""
+    def score(self, states: Tensor, words: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(word | state), and the states that follow; anything where not `wanted`."""
 
-    def finish(self, states: Tensor) -> Tensor:
-        """log p(the sentence ends here)."""
+    def finish(self, states: Tensor, wanted: Tensor) -> Tensor:
+        """log p(the sentence ends here); anything where not `wanted`."""
 
     def first_scores(self) -> Tensor:
         """(W,) log p of each word at the beginning of a sentence."""
@@ -41,6 +45,8 @@ class WordTensors(Protocol):
 
 class NoTensors:
     """No language model: log p = 0."""
+
+    fixed = True
 
     def __init__(self, words: int, device: torch.device) -> None:
         self._words, self._device = words, device
@@ -52,16 +58,16 @@ class NoTensors:
         """See `WordTensors`."""
         return torch.zeros(count, dtype=torch.int64, device=self._device)
 
-    def expect(self, states: Tensor) -> None:
+    def expect(self, states: Tensor, wanted: Tensor) -> None:
         """Nothing to prepare."""
 
-    def score(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+    def score(self, states: Tensor, words: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """See `WordTensors`."""
-        return self.finish(states), states
+        return self.finish(states, wanted), states
 
-    def finish(self, states: Tensor) -> Tensor:
+    def finish(self, states: Tensor, wanted: Tensor) -> Tensor:
         """See `WordTensors`."""
-        return torch.zeros(len(states), dtype=torch.float64, device=self._device)
+        return torch.zeros(states.shape, dtype=torch.float64, device=self._device)
 
     def first_scores(self) -> Tensor:
         """See `WordTensors`."""
@@ -70,6 +76,8 @@ class NoTensors:
 
 class AskedTensors:
     """A model of the three verbs, asked for every distinct pair of a state and a word once."""
+
+    fixed = False
 
     def __init__(
         self, model: LanguageModel[Any], words: Sequence[str], device: torch.device
@@ -96,7 +104,7 @@ class AskedTensors:
         """Forget the states of the last search, here and in a model that keeps them."""
         if isinstance(self._model, Stateful):
             self._model.retain()
-        self._expected: Tensor | None = None
+        self._expected: tuple[Tensor, Tensor] | None = None
         self._states: list[Hashable] = []
         self._numbers: dict[Hashable, int] = {}
         self._known: dict[int, tuple[float, int]] = {}
@@ -108,44 +116,51 @@ class AskedTensors:
             [self._number(state) for state in self._model.start(count)], device=self._device
         )
 
-    def expect(self, states: Tensor) -> None:
+    def expect(self, states: Tensor, wanted: Tensor) -> None:
         """See `WordTensors`."""
-        self._expected = states
+        self._expected = states, wanted
 
-    def score(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+    def score(self, states: Tensor, words: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """See `WordTensors`."""
-        count = len(self._index)
+        count, places = len(self._index), wanted.nonzero(as_tuple=True)
         # (P,) pairs -> (distinct,) keys in Python, each asked for unless it is known
-        keys, inverse = torch.unique(states * count + words, return_inverse=True)
-        pairs: list[int] = keys.tolist()
-        new = [pair for pair in pairs if pair not in self._known]
+        pairs, inverse = torch.unique(states[places] * count + words[places], return_inverse=True)
+        keys: list[int] = pairs.tolist()
+        new = [key for key in keys if key not in self._known]
         if new:
             self._pass_on_expected()
-            before = [self._states[pair // count] for pair in new]
+            before = [self._states[key // count] for key in new]
             scores, after = self._model.score(before, self._index[np.array(new) % count].tolist())
             numbers = map(self._number, after)
             self._known.update(zip(new, zip(scores.tolist(), numbers, strict=True), strict=True))
-        found = np.array([self._known[pair] for pair in pairs], np.float64).reshape(-1, 2)
+        found = np.array([self._known[key] for key in keys], np.float64).reshape(-1, 2)
         table = torch.from_numpy(found).to(self._device)[inverse]
-        return table[:, 0], table[:, 1].long()
+        scored = torch.zeros(states.shape, dtype=torch.float64, device=self._device)
+        after_all = states.clone()
+        scored[places], after_all[places] = table[:, 0], table[:, 1].long()
+        return scored, after_all
 
     def _pass_on_expected(self) -> None:
         """Announce the beam's states to the model, once a frame and only when it is asked."""
         if isinstance(self._model, Stateful) and self._expected is not None:
-            numbers = torch.unique(self._expected).tolist()
+            states, wanted = self._expected
+            numbers = torch.unique(states[wanted]).tolist()
             self._model.expect([self._states[number] for number in numbers])
         self._expected = None
 
-    def finish(self, states: Tensor) -> Tensor:
+    def finish(self, states: Tensor, wanted: Tensor) -> Tensor:
         """See `WordTensors`."""
-        unique, inverse = torch.unique(states, return_inverse=True)
+        places = wanted.nonzero(as_tuple=True)
+        unique, inverse = torch.unique(states[places], return_inverse=True)
         numbers: list[int] = unique.tolist()
         new = [number for number in numbers if number not in self._ends]
         if new:
             scores = self._model.finish([self._states[number] for number in new])
             self._ends.update(zip(new, scores.tolist(), strict=True))
         ends = torch.tensor([self._ends[number] for number in numbers], dtype=torch.float64)
-        return ends.to(self._device)[inverse]
+        finished = torch.zeros(states.shape, dtype=torch.float64, device=self._device)
+        finished[places] = ends.to(self._device)[inverse]
+        return finished
 
     def first_scores(self) -> Tensor:
         """See `WordTensors`."""

@@ -6,14 +6,14 @@ language model of the three verbs is asked once a frame, for the distinct pairs 
 word that end on it. Python loops over frames only; where each hypothesis came from stays on the
 device until the utterances have ended.
 
-Legend: B utterances, T frames, V symbols, W words, N hypotheses, M candidates, F results.
+Legend: B utterances, T frames, V symbols, K places for hypotheses, F results, U sets of weights.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,54 +23,37 @@ from torch import Tensor
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.hypothesis import NOTHING, Hypothesis
 from lm.language_model import LanguageModel, ZeroLM
-from lm.ngram.arrays import NgramTensors
+from lm.ngram.arrays import FixedNgramTensors, NgramTensors
 from lm.ngram.layout import AutomatonArrays
-from lm.search.batched.beam import (
-    Beam,
-    Candidates,
-    best_of,
-    extended,
-    indices,
-    merge,
-    merge_keys,
-    mixed,
-    top,
-)
+from lm.search.batched.beam import HISTORY, LAST, NODE, STATE, Beam, best_distinct, extended
+from lm.search.batched.frame import FrameStep, Room, Work
+from lm.search.batched.graph import FrameLoop
 from lm.search.batched.language_models import AskedTensors, NoTensors, WordTensors
-from lm.search.batched.trie import build_trie, spread
+from lm.search.batched.trie import ROOT, build_trie
 from lm.search.context import ALONE, Context
 from lm.search.greedy import valid_frames
 from lm.search.paths import FoundPath, hypotheses
 from lm.search.setup import SearchSetup
 
-LM_WEIGHT, WORD_SCORE, UNK_SCORE, SIL_SCORE = range(4)
-ROOT = 0  # the trie's node between two words
+LEAST = -1e30  # log-probability that stands for minus infinity, which marks an empty place
+TINY = 1e-300  # a weight that stands for 0
+USUAL = 2048  # places for hypotheses at first, where the beam is wider
+MEMORY = {"cpu": 1 << 30, "cuda": 8 << 30}  # bytes that utterances searched together may take
 
 
 class SearchStopped(Exception):
     """The search was stopped from another thread."""
 
 
-class _Trace(NamedTuple):
-    """One frame of the way back: a row for each hypothesis that the frame left."""
-
-    parent: Tensor
-    """(N,) int32 row of the hypothesis that it grew from, one frame earlier."""
-    symbol: Tensor
-    """(N,) int16 symbol of the frame."""
-    word: Tensor
-    """(N,) int32 word that ended on the frame, -1 for none."""
-
-
 class _Found(NamedTuple):
-    """F final hypotheses of utterances that have ended, best first within an utterance."""
+    """F final hypotheses of each utterance, best first."""
 
-    utterance: Tensor
     row: Tensor
-    """(F,) int64 row in the trace of the utterance's last frame."""
+    """(B, F) int64 place in the beam after the last frame."""
     score: Tensor
-    acoustic: Tensor
+    """(B, F) float64, minus infinity for none."""
     language: Tensor
+    """(B, F) float64 language model score, unweighted."""
 
 
 class BatchedSearch:
@@ -79,7 +62,7 @@ class BatchedSearch:
     def __init__(
         self,
         setup: SearchSetup,
-        lm: AutomatonArrays | LanguageModel[Any] | None,
+        lm: AutomatonArrays | LanguageModel[Any] | WordTensors | None,
         weights: DecodingWeights,
         options: BeamOptions,
         device: torch.device | str = "cpu",
@@ -87,17 +70,27 @@ class BatchedSearch:
         """Set the search up on `device`.
 
         lm: an n-gram's automaton; or any model whose `words` hold `setup.words`, or <unk> for those
-        that they lack; or None. Raises LanguageModelError for a model that does not.
+        that they lack; or a model in tensors over `setup.words`; or None.
+        Raises LanguageModelError for a model that has neither.
         """
         self.setup, self.weights, self.options = setup, weights, options
         # The ways that lose are forgotten here: lists of the n best need the histories apart.
         self._by_state = options.recombine == "state" and options.nbest == 1
         self.device = torch.device(device)
         self._lm = _on_device(lm, setup.words, self.device)
-        self._blank, self._silence = setup.vocabulary.blank, setup.silence
-        scores = self._lm.first_scores().cpu().numpy().astype(np.float32)
-        self._bonuses = torch.from_numpy(setup.bonuses).to(self.device)  # (W,)
-        self._trie = build_trie(setup.spellings().rows(), scores, setup.bonuses, self.device)
+        bonuses = setup.bonuses if setup.hotwords else None
+        self._bonuses = None if bonuses is None else torch.from_numpy(bonuses).to(self.device)
+        self._trie = build_trie(
+            setup.spellings(),
+            self._lm.first_scores().cpu().numpy().astype(np.float32),
+            bonuses,
+            len(setup.vocabulary.symbols),
+            setup.vocabulary.blank,
+            self.device,
+        )
+        self._width, self._times = min(options.width, USUAL), 1
+        self.loop: FrameLoop | None = None
+        """What searched the last utterances."""
         self.stopped = threading.Event()
         """Set from another thread, it ends a search with SearchStopped."""
 
@@ -110,12 +103,10 @@ class BatchedSearch:
     ) -> list[list[Hypothesis]]:
         """Search, with `weights` from this call on; None leaves them as they are.
 
-        (B,) weights are those of each utterance in this call. Rows of one utterance with several
-        weights ask the language model only once for what they share.
+        weights: one for all, or a sequence with those of each utterance, which hold for this call.
         """
-        if not isinstance(weights, Sequence):
-            self.weights = weights or self.weights
-            weights = [self.weights] * len(lengths)
+        if isinstance(weights, DecodingWeights):
+            self.weights, weights = weights, None
         return self.search(emissions, lengths, contexts, weights)
 
     @torch.inference_mode()
@@ -130,74 +121,134 @@ class BatchedSearch:
 
         contexts: (B,) what surrounds each utterance, which begins with its first entry; None where
         each is a sentence.
-        weights: (B,) those of each utterance; None takes the search's own for all.
+        weights: (B,) those of each utterance; None takes `self.weights` for all.
         Returns up to `nbest` hypotheses for each utterance, best first, different in their words.
         Raises ValueError for emissions of another vocabulary, SearchStopped once `stopped` is set.
         """
-        valid = [
-            valid_frames(emission, length, self.setup.vocabulary)
-            for emission, length in zip(emissions, lengths, strict=True)
+        count, vocabulary = len(lengths), self.setup.vocabulary
+        tasks = [
+            _Task(i, valid_frames(emission, length, vocabulary), own, context)
+            for i, (emission, length, own, context) in enumerate(
+                zip(
+                    emissions,
+                    lengths,
+                    weights or [self.weights] * count,
+                    contexts or [ALONE] * count,
+                    strict=True,
+                )
+            )
         ]
-        spoken = [i for i, frames in enumerate(valid) if len(frames)]
-        spoken.sort(key=lambda i: -len(valid[i]))
-        each = [self.weights] * len(valid) if weights is None else weights
-        self._rows = _RowWeights.of([each[i] for i in spoken], self.setup, self.device)
-        results = [[NOTHING] for _ in valid]
-        if spoken:
-            surrounding = None if contexts is None else [contexts[i] for i in spoken]
-            found = self._search([valid[i] for i in spoken], surrounding or [ALONE] * len(spoken))
-            for i, hypothesis in zip(spoken, found, strict=True):
-                results[i] = hypothesis
+        results = [[NOTHING] for _ in tasks]
+        waiting = sorted((task for task in tasks if len(task.frames)), key=lambda t: -len(t.frames))
+        while waiting:
+            lot, waiting = self._lot(waiting)
+            found, lost = self._search(lot)
+            for task, hypothesis in zip(lot, found, strict=True):
+                results[task.number] = hypothesis
+            if lost:
+                waiting = [*(lot[i] for i in lost), *waiting]
+                self._make_room()
         return results
 
-    def _search(
-        self, utterances: list[np.ndarray], contexts: Sequence[Context]
-    ) -> list[list[Hypothesis]]:
-        """Search utterances of falling length, none empty."""
-        searched = [self.setup.searched(frames) for frames in utterances]
-        lengths = [len(frames) for frames in searched]
-        # (T, V) each -> (T, B, V): the frames of one moment lie together
-        padded = np.zeros((lengths[0], len(searched), searched[0].shape[1]), np.float32)
-        for i, frames in enumerate(searched):
-            padded[: len(frames), i] = frames
-        emissions = torch.from_numpy(padded).to(self.device)
-        allowed = self._allowed(emissions)
+    def _lot(self, tasks: list[_Task]) -> tuple[list[_Task], list[_Task]]:
+        """Divide tasks of falling length: those that are searched together now, and the rest."""
+        columns = len(self._trie.symbols)
+        frames = len(tasks[0].frames) + 1
+        each = 8 * (3 * self._width * columns + frames * 3 * len(self._trie.column))
+        each += 4 * 3 * frames * self._width
+        most = max(1, MEMORY[self.device.type] // each)
+        return tasks[:most], tasks[most:]
+
+    def _make_room(self) -> None:
+        """Work with more room from now on, so that nothing is lost."""
+        self._width, self._times = min(self.options.width, 2 * self._width), 2 * self._times
+        self.loop = None
+
+    def _search(self, tasks: list[_Task]) -> tuple[list[list[Hypothesis]], list[int]]:
+        """Search utterances of falling length, none empty.
+
+        Returns their hypotheses, and which utterances have to be searched again.
+        """
+        searched = [self.setup.searched(task.frames) for task in tasks]
+        counts = [len(frames) for frames in searched]
+        loop = self._prepared(any(task.weights.unk_score > -math.inf for task in tasks), counts)
         self._lm.begin()
-        ending = torch.tensor([not context.goes_on for context in contexts], device=self.device)
-        beam, traces, found = self._start(contexts), [], []
-        for t in range(lengths[0]):
+        self._load(loop, searched, [task.weights for task in tasks])
+        self._start(loop.work.beam, [task.context for task in tasks])
+        for live in _going_on(counts):
             if self.stopped.is_set():
                 raise SearchStopped
-            beam, trace = self._step(beam, emissions[t], None if allowed is None else allowed[t])
-            traces.append(trace)
-            if lengths[-1] <= t + 1:  # the shortest utterances end here and leave the beam
-                while lengths and lengths[-1] <= t + 1:
-                    lengths.pop()
-                found.append(self._finish(beam.take(beam.utterance >= len(lengths)), ending))
-                beam = beam.take(beam.utterance < len(lengths))
-        return self._read(utterances, traces, _Found(*map(torch.cat, zip(*found, strict=True))))
+            loop.next(live)
+        work = loop.work.first(len(tasks))
+        ends = torch.tensor([[not task.context.goes_on] for task in tasks]).to(self.device)
+        found = self._read(searched, tasks, work, self._finish(work, ends))
+        return found, work.lost.flatten().nonzero().flatten().tolist()
 
-    def _start(self, contexts: Sequence[Context]) -> Beam:
-        """One hypothesis for each utterance: the words before it said, then silence."""
-        count = len(contexts)
-        utterance = torch.arange(count, device=self.device)
-        zeros = torch.zeros(count, dtype=torch.float64, device=self.device)
-        root = torch.full_like(utterance, ROOT)
-        state = self._said(contexts)
-        return Beam(
-            utterance=utterance,
-            row=utterance,
-            score=zeros,
-            acoustic=zeros,
-            language=zeros,
-            history=state if self._by_state else mixed(root),
-            state=state,
-            node=root,
-            token=torch.full_like(utterance, self._silence),
-            blank=torch.zeros_like(utterance, dtype=torch.bool),
+    def _prepared(self, unknown: bool, counts: list[int]) -> FrameLoop:
+        """The loop that searches utterances of these numbers of frames, the longest first."""
+        ends = self._trie.ends_unknown if unknown else self._trie.ends
+        size = len(counts), counts[0]
+        if self._lm.fixed and self.device.type == "cuda":  # recorded, so made for more than these
+            size = _rounded(size[0]), _rounded(size[1])
+            if self.loop is not None and self.loop.serves(ends, *size):
+                return self.loop
+        room = Room.of(self._width, len(self._trie.symbols), ends, self._times)
+        step = FrameStep(
+            self._trie,
+            ends,
+            self._lm,
+            self._bonuses,
+            silence=self.setup.silence,
+            threshold=self.options.threshold,
+            by_state=self._by_state,
+            room=room,
+            most=self.options.width,
         )
+        self.loop = FrameLoop(step, step.memory(*size))
+        return self.loop
 
-    def _said(self, contexts: Sequence[Context]) -> Tensor:
+    def _load(
+        self, loop: FrameLoop, searched: list[np.ndarray], weights: list[DecodingWeights]
+    ) -> None:
+        """Write emissions and weights of utterances of falling length."""
+        work, trie, ends = loop.work, self._trie, loop.ends
+        count, symbols = len(searched), len(trie.column)
+        # (T, V) each -> (T, B, V): the frames of one moment lie together
+        padded = np.zeros((len(searched[0]), count, symbols), np.float32)
+        for i, frames in enumerate(searched):
+            padded[: len(frames), i] = frames
+        heard = torch.from_numpy(padded).to(self.device).double().clamp_(min=LEAST)
+        columns = _weight_columns(weights, self.setup, self.device)
+        closed, limit = None, self.options.tokens
+        if limit is not None and limit < symbols:
+            closed = torch.ones_like(heard, dtype=torch.bool)
+            closed.scatter_(2, heard.topk(limit, 2).indices, False)
+        heard[:, :, self.setup.silence] += columns.pop().flatten()
+        tried = heard if closed is None else heard.masked_fill(closed, -torch.inf)
+        table = work.emissions[: len(padded), :count]
+        table[:, :, :symbols] = heard
+        stay, after = symbols + trie.stay, symbols + len(trie.symbols)
+        table[:, :, symbols:after] = tried[:, :, trie.symbols]
+        table[:, :, stay] = 0.0  # of the symbol that lasts, which each hypothesis adds itself
+        table[:, :, stay + 1] = heard[:, :, self.setup.vocabulary.blank]
+        table[:, :, after:] = tried[:, :, ends.symbols]
+        for field, column in zip(work.weights, columns, strict=True):
+            field[:count] = column
+        work.lengths.zero_()
+        work.lengths[:count, 0] = torch.tensor([len(frames) for frames in searched]).to(self.device)
+        work.frame.zero_()
+        work.lost.fill_(False)
+
+    def _start(self, beam: Beam, contexts: list[Context]) -> None:
+        """One hypothesis for each utterance: the words before it said, then silence."""
+        beam.plain.fill_(-torch.inf)
+        beam.plain[:, 0] = 0.0
+        beam.said.zero_()
+        beam.fields.zero_()
+        beam.field(LAST).fill_(2 * self.setup.silence)
+        beam.field(STATE)[: len(contexts)] = self._said(contexts)[:, None]
+
+    def _said(self, contexts: list[Context]) -> Tensor:
         """(B,) states of the language model after the words of each first entry."""
         state = self._lm.start(len(contexts)).clone()
         before = [context.entries[0].words for context in contexts]
@@ -210,280 +261,130 @@ class BatchedSearch:
             said = [index.get(before[i][place], unknown) for i in longer]
             rows = torch.tensor(longer, device=self.device)
             words = torch.tensor(said, device=self.device)
-            state[rows] = self._lm.score(state[rows], words)[1]
+            wanted = torch.ones_like(rows, dtype=torch.bool)
+            state[rows] = self._lm.score(state[rows], words, wanted)[1]
         return state
 
-    def _step(self, beam: Beam, frame: Tensor, allowed: Tensor | None) -> tuple[Beam, _Trace]:
-        """Grow the beam by one frame.
-
-        frame: (B, V) log-probabilities. allowed: (B, V) bool, the symbols that may be tried.
-        """
-        count, threshold = len(frame), self.options.threshold
-        # N hypotheses -> M candidates, in two kinds: inside a word, and at the end of one.
-        candidates, ends = self._grown(beam, frame, allowed)
-        best = best_of(candidates.score, beam.utterance[candidates.parent], count)  # (B,)
-        # log p is at most 0, so an end that falls short without the language model stays short.
-        # Dropping it now is what keeps the model's batch small.
-        ends = ends.take(ends.score >= (best - threshold)[beam.utterance[ends.parent]])
-        if len(ends.parent):
-            scored = self._scored(beam, ends)
-            candidates = Candidates(*map(torch.cat, zip(candidates, scored, strict=True)))
-        # Again, now that the ends have their whole score.
-        utterance = beam.utterance[candidates.parent]  # (M,)
-        best = best_of(candidates.score, utterance, count)
-        candidates = candidates.take(candidates.score >= (best - threshold)[utterance])
-        # Candidates that agree in all that the future depends on are one: the best of them.
-        parent, word = candidates.parent, candidates.word
-        utterance, history = beam.utterance[parent], candidates.state
-        if not self._by_state:
-            history = beam.history[parent]
-            history = torch.where(word >= 0, extended(history, word), history)
-        keys = merge_keys(
-            utterance, history, candidates.node, candidates.token, candidates.blank, count
-        )
-        rows, scores = merge(keys, candidates.score)
-        # M' distinct ones -> at most `width` of each utterance, utterances still in order
-        kept = top(scores, utterance[rows], count, self.options.width)
-        rows, scores = rows[kept], scores[kept]
-        some = candidates.take(rows)
-        grown = Beam(
-            utterance=utterance[rows],
-            row=torch.arange(len(rows), device=self.device),
-            score=scores,
-            acoustic=beam.acoustic[some.parent] + some.emitted,
-            language=beam.language[some.parent] + some.language,
-            history=history[rows],
-            state=some.state,
-            node=some.node,
-            token=some.token,
-            blank=some.blank,
-        )
-        return grown, _Trace(beam.row[some.parent].int(), some.token.short(), some.word.int())
-
-    def _grown(
-        self, beam: Beam, frame: Tensor, allowed: Tensor | None
-    ) -> tuple[Candidates, Candidates]:
-        """The candidates that end no word, and those that end one.
-
-        The scores of the latter still lack what the language model says of the word.
-        """
-        trie = self._trie
-        # (N,) nodes -> (A,) arcs that leave them, each with its hypothesis
-        parent, arc = spread(trie.arc_first[beam.node], trie.arc_count[beam.node])
-        token, node = trie.arc_token[arc], trie.arc_node[arc]
-        if allowed is not None:
-            tried = indices(allowed[beam.utterance[parent], token])
-            parent, token, node = parent[tried], token[tried], node[tried]
-        emitted = frame[beam.utterance[parent], token].double()
-        silence = self._rows.at(SIL_SCORE, beam, parent) * (token == self._silence)
-        score = beam.score[parent] + emitted + silence
-        arcs = _Arcs(parent, token, node, emitted, score)
-        deeper, ends = self._deeper(beam, arcs), self._word_ends(beam, arcs)
-        stays = self._staying(beam, frame)
-        return Candidates(*map(torch.cat, zip(deeper, *stays, strict=True))), ends
-
-    def _deeper(self, beam: Beam, arcs: _Arcs) -> Candidates:
-        """Candidates that go a symbol deeper into a word."""
-        trie = self._trie
-        # Not into leaves, which only end words. And a symbol only follows itself after a blank;
-        # else it is the same symbol that lasts, which `_staying` adds.
-        again = arcs.token == beam.token[arcs.parent]
-        inside = indices((trie.arc_count[arcs.node] > 0) & (beam.blank[arcs.parent] | ~again))
-        arcs = _Arcs(*(column[inside] for column in arcs))  # (A,) -> (A',)
-        # The score holds the promise of the node it stands at: trade it for the next node's.
-        before = beam.node[arcs.parent]
-        promise = trie.promise[arcs.node] - trie.promise[before]
-        bonus = trie.bonus[arcs.node] - trie.bonus[before]
-        return Candidates(
-            parent=arcs.parent,
-            score=arcs.score + self._rows.at(LM_WEIGHT, beam, arcs.parent) * promise + bonus,
-            emitted=arcs.emitted,
-            language=promise,
-            token=arcs.token,
-            word=torch.full_like(arcs.parent, -1),
-            node=arcs.node,
-            blank=torch.zeros_like(arcs.parent, dtype=torch.bool),
-            state=beam.state[arcs.parent],
-        )
-
-    def _word_ends(self, beam: Beam, arcs: _Arcs) -> Candidates:
-        """Candidates that end a word with their symbol, without the language model's score."""
-        trie, rows = self._trie, self._rows
-        # At the root the same symbol again would say a word of one symbol anew on each frame.
-        fresh = ~((arcs.token == beam.token[arcs.parent]) & (beam.node[arcs.parent] == ROOT))
-        # (A,) arcs -> (E,) words at their nodes, each with its arc
-        row, place = spread(trie.word_first[arcs.node], trie.word_count[arcs.node] * fresh)
-        word, bonus = trie.word[place], rows.at(WORD_SCORE, beam, arcs.parent[row])
-        if rows.unknown:
-            # An unknown word may end wherever no word of the lexicon does.
-            score = rows.at(UNK_SCORE, beam, arcs.parent)
-            unknown = indices((trie.word_count[arcs.node] == 0) & (score > -math.inf))
-            row = torch.cat([row, unknown])
-            word = torch.cat([word, torch.full_like(unknown, len(self.setup.words) - 1)])
-            bonus = torch.cat([bonus, score[unknown]])
-        parent = arcs.parent[row]
-        # The word's own bonus and score take the place of what its node promised.
-        promised = trie.promise[beam.node[parent]]
-        bonus = bonus + self._bonuses[word] - trie.bonus[beam.node[parent]]
-        return Candidates(
-            parent=parent,
-            score=arcs.score[row] + bonus - rows.at(LM_WEIGHT, beam, parent) * promised,
-            emitted=arcs.emitted[row],
-            language=-promised,
-            token=arcs.token[row],
-            word=word,
-            node=torch.full_like(parent, ROOT),
-            blank=torch.zeros_like(parent, dtype=torch.bool),
-            state=beam.state[parent],
-        )
-
-    def _staying(self, beam: Beam, frame: Tensor) -> tuple[Candidates, Candidates]:
-        """Candidates that stay at their node: the symbol for another frame, and a blank.
-
-        Between words the symbol that lasts is silence, whatever the last frame was.
-        """
-        rows = indices(~beam.blank | (beam.node == ROOT))
-        token = torch.where(beam.node[rows] == ROOT, self._silence, beam.token[rows])
-        silence = self._rows.at(SIL_SCORE, beam, rows) * (token == self._silence)
-        same = _stays(beam, frame, rows, token, False, silence)
-        rows = torch.arange(len(beam.node), device=self.device)
-        blank = torch.full_like(rows, self._blank)
-        return same, _stays(beam, frame, rows, blank, True, torch.zeros_like(beam.score))
-
-    def _scored(self, beam: Beam, ends: Candidates) -> Candidates:
-        """Ends of words with the language model's scores, and the states after them."""
-        self._lm.expect(beam.state)
-        scores, states = self._lm.score(ends.state, ends.word)
-        score = ends.score + self._rows.at(LM_WEIGHT, beam, ends.parent) * scores
-        return ends._replace(score=score, language=ends.language + scores, state=states)
-
-    def _finish(self, beam: Beam, ending: Tensor) -> _Found:
-        """End the utterances whose last frame was searched; the `nbest` of each.
-
-        ending: (B,) bool, whether the sentence ends with the utterance.
-        """
-        count = int(beam.utterance[-1]) + 1 if len(beam.utterance) else 1
+    def _finish(self, work: Work, ends: Tensor) -> _Found:
+        """The `nbest` of each utterance; `ends`, (B, 1) bool: whether its sentence ends, too."""
+        beam, trie, weight = work.beam, self._trie, work.weights.language
+        node, there = beam.field(NODE), beam.plain > -torch.inf
         # Only hypotheses between two words; all of an utterance that has none.
-        between = best_of((beam.node == ROOT).double(), beam.utterance, count) > 0
-        beam = beam.take((beam.node == ROOT) | ~between[beam.utterance])
-        ends = self._lm.finish(beam.state)
-        ends = torch.where(ending[beam.utterance], ends, torch.zeros_like(ends))
-        score = beam.score + self._rows.columns[LM_WEIGHT, beam.utterance] * ends
-        least = best_of(score, beam.utterance, count) - self.options.threshold
-        kept = score >= least[beam.utterance]
-        beam, score, ends = beam.take(kept), score[kept], ends[kept]
-        none = torch.zeros_like(beam.token)
-        keys = merge_keys(beam.utterance, beam.history, beam.node, none, none > 0, count)
-        rows, scores = merge(keys, score)
-        # Of hypotheses that only differ in the letters after their last word, the best one.
-        keys = merge_keys(beam.utterance, beam.history, none, none, none > 0, count)[rows]
-        distinct, scores = merge(keys, scores)
-        rows = rows[distinct]
-        kept = top(scores, beam.utterance[rows], count, self.options.nbest) if len(rows) else rows
-        beam, ends, rows = beam.take(rows[kept]), ends[rows[kept]], rows[kept]
-        return _Found(beam.utterance, beam.row, scores[kept], beam.acoustic, beam.language + ends)
+        between = there & (node == ROOT)
+        there = torch.where(between.any(1, keepdim=True), between, there)
+        last = self._lm.finish(beam.field(STATE), there & ends)
+        said = trie.promise[node, trie.stay] + torch.where(there & ends, last, 0.0)
+        score = beam.plain + weight * said
+        if trie.bonus is not None:
+            score += trie.bonus[node, trie.stay]
+        score = torch.where(there, score, -torch.inf)
+        score[score < score.amax(1, keepdim=True) - self.options.threshold] = -torch.inf
+        count = self.options.nbest
+        if self._by_state:
+            keys = torch.arange(score.shape[1], device=self.device).expand_as(score)
+        else:
+            keys = beam.field(HISTORY)
+        if count > 1 and bool((work.weights.unknown > -torch.inf).any()):
+            # Unknown words differ in their letters, which are read later.
+            keys, count = extended(node, keys), score.shape[1]
+        rows, scores, _ = best_distinct(score, keys, count)
+        return _Found(rows, scores, (beam.said + said).gather(1, rows))
 
     def _read(
-        self, utterances: list[np.ndarray], traces: list[_Trace], found: _Found
+        self, searched: list[np.ndarray], tasks: list[_Task], work: Work, found: _Found
     ) -> list[list[Hypothesis]]:
         """Follow the final hypotheses back, all at once, and read them from the device."""
-        counts = [len(frames) + self.setup.ends_with_blank for frames in utterances]
-        ends = torch.tensor(counts, device=self.device)[found.utterance]  # (F,)
-        # (T, F) symbols and words, filled from the last frame to the first
-        shape = (len(traces), len(ends))
-        symbols = torch.full(shape, self._blank, dtype=torch.int16, device=self.device)
-        words = torch.full(shape, -1, dtype=torch.int32, device=self.device)
+        frames = len(searched[0])
+        rows = found.row.new_empty(frames, *found.row.shape)  # (T, B, F) places after each frame
         row = found.row
-        for t in range(len(traces) - 1, -1, -1):
-            trace, inside = traces[t], ends > t  # shorter utterances join on their last frame
-            place = torch.where(inside, row, 0)
-            symbols[t] = torch.where(inside, trace.symbol[place], symbols[t])
-            words[t] = torch.where(inside, trace.word[place], words[t])
-            row = torch.where(inside, trace.parent[place].long(), row)
-        columns = (found.utterance, found.score, found.acoustic, found.language)
-        read = zip(*(column.cpu().tolist() for column in columns), strict=True)
-        every_symbol, every_word = symbols.T.cpu().numpy(), words.T.cpu().numpy()  # (F, T)
-        paths: list[list[FoundPath]] = [[] for _ in utterances]
-        for i, (utterance, *scores) in enumerate(read):
-            end = counts[utterance]
-            path = FoundPath(every_symbol[i, :end].astype(np.int64), every_word[i, :end], *scores)
-            paths[utterance].append(path)
-        return [
-            hypotheses(frames, some, self.setup, self.options.nbest)
-            for frames, some in zip(utterances, paths, strict=True)
-        ]
-
-    def _allowed(self, emissions: Tensor) -> Tensor | None:
-        """(T, B, V) bool, the symbols of each frame that may lead deeper; None for all."""
-        tokens = self.options.tokens
-        if tokens is None or tokens >= emissions.shape[2]:
-            return None
-        return torch.zeros_like(emissions, dtype=torch.bool).scatter_(
-            2, emissions.topk(tokens, 2).indices, True
-        )
+        for t in range(frames - 1, -1, -1):
+            rows[t] = row
+            before = work.trace[t, 0].gather(1, row)
+            row = torch.where(work.lengths > t, before.long(), row)
+        words, last = (
+            work.trace[:frames, i].gather(2, rows).permute(1, 2, 0).cpu().numpy() for i in (1, 2)
+        )  # (B, F, T)
+        scores, language = found.score.cpu().numpy(), found.language.cpu().numpy()
+        results = []
+        for i, (frame, task) in enumerate(zip(searched, tasks, strict=True)):
+            paths = _paths(frame, last[i] >> 1, words[i], scores[i], language[i])
+            results.append(hypotheses(task.frames, paths, self.setup, self.options.nbest))
+        return results
 
 
-class _RowWeights(NamedTuple):
-    """The weights of each utterance of a call."""
+class _Task(NamedTuple):
+    """One utterance."""
 
-    columns: Tensor
-    """(4, B) float64: a row for each of LM_WEIGHT, WORD_SCORE, UNK_SCORE and SIL_SCORE."""
-    unknown: bool
-    """Whether any utterance may have unknown words."""
-
-    @classmethod
-    def of(
-        cls, weights: Sequence[DecodingWeights], setup: SearchSetup, device: torch.device
-    ) -> _RowWeights:
-        rows = [
-            (w.lm_weight, w.word_score, w.unk_score, setup.sil_score(w.sil_score)) for w in weights
-        ]
-        columns = torch.tensor(rows, dtype=torch.float64, device=device).reshape(-1, 4)
-        return cls(columns.T.contiguous(), any(w.unk_score > -math.inf for w in weights))
-
-    def at(self, which: int, beam: Beam, parent: Tensor) -> Tensor:
-        """(M,) the weight of the utterance of each hypothesis in `parent`."""
-        return self.columns[which, beam.utterance[parent]]
+    number: int
+    frames: np.ndarray
+    """(T, V) float32."""
+    weights: DecodingWeights
+    context: Context
 
 
-class _Arcs(NamedTuple):
-    """(A,) arcs of the trie that leave the beam's hypotheses on one frame."""
-
-    parent: Tensor
-    """Row of the hypothesis."""
-    token: Tensor
-    node: Tensor
-    """Where the arc leads to."""
-    emitted: Tensor
-    """Log-probability of the symbol."""
-    score: Tensor
-    """The hypothesis's score with it."""
+def _going_on(counts: list[int]) -> Iterator[int]:
+    """Of falling numbers of frames, for each frame how many utterances have it."""
+    live = len(counts)
+    for t in range(counts[0]):
+        while counts[live - 1] <= t:
+            live -= 1
+        yield live
 
 
-def _stays(
-    beam: Beam, frame: Tensor, rows: Tensor, token: Tensor, blank: bool, bonus: Tensor
-) -> Candidates:
-    """The hypotheses in `rows`, with another frame of (rows,) symbols, at the same node."""
-    emitted = frame[beam.utterance[rows], token].double()
-    return Candidates(
-        parent=rows,
-        score=beam.score[rows] + emitted + bonus,
-        emitted=emitted,
-        language=torch.zeros_like(emitted),
-        token=token,
-        word=torch.full_like(rows, -1),
-        node=beam.node[rows],
-        blank=torch.full_like(rows, blank, dtype=torch.bool),
-        state=beam.state[rows],
+def _rounded(number: int) -> int:
+    """The next power of two."""
+    return 1 << (number - 1).bit_length()
+
+
+def _weight_columns(
+    weights: list[DecodingWeights], setup: SearchSetup, device: torch.device
+) -> list[Tensor]:
+    """(B, 1) float64 each: of the language model, words and unknown words, and of silence."""
+    table = torch.tensor(
+        [
+            # Not 0, so that what the trie closes, at minus infinity, stays closed.
+            (
+                max(own.lm_weight, TINY),
+                own.word_score,
+                own.unk_score,
+                setup.sil_score(own.sil_score),
+            )
+            for own in weights
+        ],
+        dtype=torch.float64,
     )
+    return list(table.to(device).split(1, 1))
+
+
+def _paths(
+    frames: np.ndarray,
+    symbols: np.ndarray,
+    words: np.ndarray,
+    scores: np.ndarray,
+    language: np.ndarray,
+) -> Iterator[FoundPath]:
+    """Yield the (F,) paths through (T, V) log-probabilities, until there are no more."""
+    for path, ended, score, said in zip(symbols, words, scores.tolist(), language, strict=True):
+        if score == -math.inf:
+            return
+        path, ended = path[: len(frames)].astype(np.int64), ended[: len(frames)]
+        acoustic = float(frames[np.arange(len(frames)), path].sum(dtype=np.float64))
+        whole = acoustic if math.isinf(acoustic) else score
+        yield FoundPath(path, ended, whole, acoustic, float(said))
 
 
 def _on_device(
-    lm: AutomatonArrays | LanguageModel[Any] | None, words: Sequence[str], device: torch.device
+    lm: AutomatonArrays | LanguageModel[Any] | WordTensors | None,
+    words: Sequence[str],
+    device: torch.device,
 ) -> WordTensors:
     """The model that answers in tensors of `device`, for words of these indices."""
     if lm is None or isinstance(lm, ZeroLM):
         return NoTensors(len(words), device)
     if isinstance(lm, AutomatonArrays):
-        return NgramTensors(lm, words, device)
+        # Recorded graphs need the one; the other is less work, which a CPU does as it comes.
+        tensors = FixedNgramTensors if device.type == "cuda" else NgramTensors
+        return tensors(lm, words, device)
+    if isinstance(lm, WordTensors):
+        return lm
     return AskedTensors(lm, words, device)

@@ -1,110 +1,207 @@
-"""A lexicon as flat tensors: the trie of its spellings, with words and the best word below a node.
+"""A lexicon as tensors of fixed shapes: what each node leads to, and the words that end below it.
 
-Legend: N nodes, node 0 the root; A arcs, sorted by the node they leave; W words.
+A row of a table is a node, a column what a frame can do there. The first D columns are the symbols
+that lead deeper into a word; then come the two ways to stay at the node, and one that is closed.
+
+Legend: N nodes, node 0 the root; R spellings, L symbols of the longest; W = D + 3 columns; V
+symbols of the vocabulary, Y of them that end words; X places of words, of nodes in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Spelling = tuple[int, ...]
+from lm.search.flat_lexicon import FlatLexicon
+
+ROOT = 0  # the node between two words
+EXTRA = 3  # columns after those of symbols: the symbol lasts, a blank, closed
 
 
 @dataclass(frozen=True)
-class FlatTrie:
-    """Arcs and words of one node lie side by side: `count` of them, from `first` on."""
+class Trie:
+    """The nodes of a lexicon's spellings, in the order of their depth."""
 
-    arc_first: Tensor
-    """(N,) int64."""
-    arc_count: Tensor
-    """(N,) int64."""
-    arc_token: Tensor
-    """(A,) int64 symbol of an arc."""
-    arc_node: Tensor
-    """(A,) int64 node it leads to."""
-    word_first: Tensor
-    """(N,) int64."""
-    word_count: Tensor
-    """(N,) int64."""
-    word: Tensor
-    """int64 words at nodes, in the order of the lexicon."""
+    symbols: Tensor
+    """(W,) int64 symbol of each column; the blank for the last three."""
+    column: Tensor
+    """(V,) int64 column of each symbol; the closed one where it leads nowhere."""
+    child: Tensor
+    """(N, W) int32 node that a column leads to; the node itself in the last three."""
     promise: Tensor
-    """(N,) float64 the best score offered at or below a node (max smearing); 0 at the root.
+    """(N, W) float32 the best score offered at or below that node (max smearing), 0 at the root;
+    minus infinity where a column leads nowhere.
 
     The words of one node together offer the log of their summed probabilities, as in flashlight's
     trie."""
-    bonus: Tensor
-    """(N,) float64 the best bonus of a word at or below a node, at least 0; 0 at the root."""
+    bonus: Tensor | None
+    """(N, W) float32 the best bonus of a word at or below that node, at least 0; None without."""
+    ends: Ends
+    """Where words end."""
+    ends_unknown: Ends
+    """The same where an unknown word may end wherever no word of the lexicon does."""
+
+    @property
+    def stay(self) -> int:
+        """The column of the symbol that lasts; the next two are a blank, and closed."""
+        return len(self.symbols) - EXTRA
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The words that a symbol ends at each node. Those of one place lie side by side."""
+
+    symbols: Tensor
+    """(Y,) int64 symbols that end words."""
+    first: Tensor
+    """(N, Y) int32 place of the first word that a symbol ends."""
+    count: Tensor
+    """(N, Y) int32 how many words it ends."""
+    words: Tensor
+    """(X,) int64 word at each place; the last is the unknown word."""
+    most: int
+    """The most words that end together."""
+    at_root: bool
+    """Whether one symbol alone spells a word of the lexicon."""
 
 
 def build_trie(
-    spellings: Iterable[tuple[Spelling, int]],
+    lexicon: FlatLexicon,
     scores: np.ndarray,
-    bonuses: np.ndarray,
+    bonuses: np.ndarray | None,
+    vocabulary: int,
+    blank: int,
     device: torch.device,
-) -> FlatTrie:
-    """Build the trie of spellings, of which there is at least one, each with its word's index.
+) -> Trie:
+    """Build the trie of a lexicon, which holds at least one spelling.
 
-    scores, bonuses: (W,) one for each word. A word stands once at a node; unlike flashlight's trie,
-    which holds six words at a node, this one holds any number.
+    scores, bonuses: one for each word, <unk> last. vocabulary: number of symbols. A word stands
+    once at a node; unlike flashlight's trie, which holds six words at a node, this one holds any
+    number.
     """
-    children: dict[tuple[int, int], int] = {}
-    words: dict[tuple[int, int], None] = {}
-    parents = [0]
-    # A node is numbered when it is first reached, so its number is above its parent's.
-    for spelling, word in spellings:
-        node = 0
-        for token in spelling:
-            child = children.setdefault((node, token), len(parents))
-            if child == len(parents):
-                parents.append(node)
-            node = child
-        words[node, word] = None
-    nodes = len(parents)
-    # (A, 3) node, symbol, child and (words at nodes, 2) node, word; both by rising node
-    arcs = np.array(
-        [(node, token, child) for (node, token), child in sorted(children.items())], np.int64
-    )
-    held = np.array(sorted(words, key=lambda pair: pair[0]), np.int64)
-    promise = np.full(nodes, -np.inf)
-    np.logaddexp.at(promise, held[:, 0], scores[held[:, 1]].astype(np.float64))
-    bonus = np.zeros(nodes)
-    np.maximum.at(bonus, held[:, 0], bonuses[held[:, 1]].astype(np.float64))
-    best, highest = promise.tolist(), bonus.tolist()
-    for node in range(nodes - 1, 0, -1):  # from the deepest up
-        best[parents[node]] = max(best[parents[node]], best[node])
-        highest[parents[node]] = max(highest[parents[node]], highest[node])
-    best[0] = highest[0] = 0.0
-    arc_count, word_count = (
-        np.bincount(owners, minlength=nodes) for owners in (arcs[:, 0], held[:, 0])
-    )
+    shape = _Shape(lexicon)
+    promise, bonus = _offered(shape, lexicon, scores, bonuses)
+    inner = np.zeros(shape.nodes, bool)  # with nodes below
+    inner[shape.parent[1:]] = True
+    going = np.flatnonzero(inner)[1:]  # nodes that a symbol leads deeper to; the root is none
+    deep = np.unique(shape.symbol[going])
+    width = len(deep) + EXTRA
+    column = np.full(vocabulary, width - 1, np.int64)
+    column[deep] = np.arange(len(deep))
+    child = np.repeat(np.arange(shape.nodes, dtype=np.int32)[:, None], width, 1)
+    child[shape.parent[going], column[shape.symbol[going]]] = going
+    child[:, : len(deep)][child[:, : len(deep)] == np.arange(shape.nodes)[:, None]] = ROOT
+    ahead = promise.astype(np.float32)[child]
+    ahead[:, : len(deep)][child[:, : len(deep)] == ROOT] = -np.inf
+    ahead[:, -1] = -np.inf
 
     def tensor(values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(device)
 
-    return FlatTrie(
-        arc_first=tensor(np.cumsum(arc_count) - arc_count),
-        arc_count=tensor(arc_count),
-        arc_token=tensor(arcs[:, 1]),
-        arc_node=tensor(arcs[:, 2]),
-        word_first=tensor(np.cumsum(word_count) - word_count),
-        word_count=tensor(word_count),
-        word=tensor(held[:, 1]),
-        promise=tensor(np.array(best)),
-        bonus=tensor(np.array(highest)),
+    return Trie(
+        symbols=tensor(np.concatenate([deep, [blank] * EXTRA]).astype(np.int64)),
+        column=tensor(column),
+        child=tensor(child),
+        promise=tensor(ahead),
+        bonus=None if bonus is None else tensor(bonus.astype(np.float32)[child]),
+        ends=_ends(shape, lexicon.owners, len(scores) - 1, False, device),
+        ends_unknown=_ends(shape, lexicon.owners, len(scores) - 1, True, device),
     )
 
 
-def spread(first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """(M,) beginnings and lengths of ranges -> of each element of all ranges its row, and itself.
+class _Shape:
+    """The nodes of spellings; those of one depth have one range of numbers, from short to long."""
 
-    For example first (5, 9) and count (2, 1) give rows (0, 0, 1) and elements (5, 6, 9).
-    """
-    rows = torch.repeat_interleave(count)
-    offsets = torch.cumsum(count, 0) - count
-    return rows, torch.arange(len(rows), device=rows.device) + (first - offsets)[rows]
+    def __init__(self, lexicon: FlatLexicon) -> None:
+        ends = lexicon.ends.astype(np.int64)
+        lengths = np.diff(ends, prepend=0)
+        begins, longest = ends - lengths, int(lengths.max())
+        # (R, L) spellings with -1 after their ends, sorted: those of one beginning lie together
+        table = np.full((len(ends), longest), -1, np.int32)
+        within = np.arange(longest) < lengths[:, None]
+        table[within] = lexicon.symbols[(begins[:, None] + np.arange(longest))[within]]
+        order = np.lexsort(table.T[::-1])
+        table, lengths = table[order], lengths[order]
+        parents, symbols = [np.zeros(1, np.int64)], [np.full(1, -1, np.int64)]
+        at, end = np.zeros(len(ends), np.int64), np.zeros(len(ends), np.int64)
+        fresh = np.zeros(len(ends), bool)  # whether a row differs from the one before it, so far
+        fresh[0] = True
+        self.levels = [(0, 1)]
+        count = 1
+        for depth in range(longest):
+            fresh[1:] |= table[1:, depth] != table[:-1, depth]
+            alive = lengths > depth
+            new = alive & fresh
+            number = count + np.cumsum(new) - 1  # of the node that a row reaches
+            parents.append(at[new])
+            symbols.append(table[new, depth].astype(np.int64))
+            at = np.where(alive, number, at)
+            count += int(new.sum())
+            self.levels.append((self.levels[-1][1], count))
+        end[order] = at
+        self.nodes = count
+        self.parent, self.symbol = np.concatenate(parents), np.concatenate(symbols)
+        self.end = end
+        """(R,) the node that each spelling ends at."""
+
+
+def _offered(
+    shape: _Shape, lexicon: FlatLexicon, scores: np.ndarray, bonuses: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(N,) the best score at or below each node, and the best bonus."""
+    _, once = np.unique(_pairs(shape, lexicon.owners), return_index=True)
+    nodes, words = shape.end[once], lexicon.owners[once]
+    promise, bonus = np.full(shape.nodes, -np.inf), None
+    np.logaddexp.at(promise, nodes, scores[words].astype(np.float64))
+    _raise(promise, shape)
+    if bonuses is not None:
+        bonus = np.zeros(shape.nodes)
+        np.maximum.at(bonus, nodes, bonuses[words].astype(np.float64))
+        _raise(bonus, shape)
+    return promise, bonus
+
+
+def _raise(best: np.ndarray, shape: _Shape) -> None:
+    """Give each node the best of what lies below it; nothing is looked ahead to at the root."""
+    for first, last in reversed(shape.levels[1:]):  # from the deepest up
+        np.maximum.at(best, shape.parent[first:last], best[first:last])
+    best[ROOT] = 0.0
+
+
+def _pairs(shape: _Shape, owners: np.ndarray) -> np.ndarray:
+    """(R,) a number for each pair of a node and a word at it."""
+    return shape.end * (int(owners.max()) + 1) + owners
+
+
+def _ends(
+    shape: _Shape, owners: np.ndarray, unknown: int, everywhere: bool, device: torch.device
+) -> Ends:
+    """The words at nodes, in the order of the lexicon; everywhere: <unk> at all other nodes."""
+    _, once = np.unique(_pairs(shape, owners), return_index=True)
+    once.sort()
+    once = once[np.argsort(shape.end[once], kind="stable")]
+    words = np.append(owners[once].astype(np.int64), unknown)
+    count = np.bincount(shape.end[once], minlength=shape.nodes)
+    first = np.cumsum(count) - count
+    at_root = bool((count[shape.levels[1][0] : shape.levels[1][1]] > 0).any())
+    if everywhere:
+        first, count = np.where(count > 0, first, len(words) - 1), np.maximum(count, 1)
+        count[ROOT] = 0
+    ending = np.flatnonzero(count)
+    symbols = np.unique(shape.symbol[ending])
+    place = np.searchsorted(symbols, shape.symbol[ending])
+    table = np.zeros((2, shape.nodes, len(symbols)), np.int32)
+    table[0, shape.parent[ending], place] = first[ending]
+    table[1, shape.parent[ending], place] = count[ending]
+    firsts, counts = torch.from_numpy(table).to(device)
+    return Ends(
+        symbols=torch.from_numpy(symbols).to(device),
+        first=firsts,
+        count=counts,
+        words=torch.from_numpy(words).to(device),
+        most=int(count.max()),
+        at_root=at_root,
+    )

@@ -13,7 +13,7 @@ from lm.native.library import is_built
 from lm.ngram import automaton as compiled
 from lm.ngram.arpa import ArpaError, read_unigrams
 from lm.ngram.arpa_automaton import read_automaton
-from lm.ngram.arrays import NgramTensors, hashed_keys, kept_automaton
+from lm.ngram.arrays import FixedNgramTensors, NgramTensors, hashed_keys, kept_automaton
 from lm.ngram.automaton import CompiledNgramLM, automaton_file
 from lm.ngram.checksum import is_whole
 from lm.ngram.layout import hashed, map_automaton, write_automaton
@@ -39,16 +39,17 @@ def scores(automaton) -> list[float]:
 def same_walk(arpa, path) -> None:
     """The library and the tensors give equal bits and equal states, from one file."""
     words = [*read_unigrams(arpa), "never-heard"]
-    library, tensors = CompiledNgramLM(path, words), NgramTensors(map_automaton(path), words, CPU)
-    draw = np.random.default_rng(0)
-    states, before = library.start(200), tensors.start(200)
-    assert states == before.tolist()
-    for _ in range(6):
-        chosen = draw.integers(0, len(words), 200)
-        found, states = library.score(states, chosen.tolist())
-        other, before = tensors.score(before, torch.from_numpy(chosen))
-        assert found.tolist() == other.tolist() and states == before.tolist()
-    assert library.finish(states).tolist() == tensors.finish(before).tolist()
+    library, automaton = CompiledNgramLM(path, words), map_automaton(path)
+    for tensors in (NgramTensors(automaton, words, CPU), FixedNgramTensors(automaton, words, CPU)):
+        draw = np.random.default_rng(0)
+        states, before = library.start(200), tensors.start(200)
+        assert states == before.tolist()
+        for _ in range(6):
+            chosen = draw.integers(0, len(words), 200)
+            found, states = library.score(states, chosen.tolist())
+            other, before = tensors.score(before, torch.from_numpy(chosen))
+            assert found.tolist() == other.tolist() and states == before.tolist()
+        assert library.finish(states).tolist() == tensors.finish(before).tolist()
 
 
 def test_the_search_on_a_device_reads_the_compiled_searchs_file(arpa, tmp_path):

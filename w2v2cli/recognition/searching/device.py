@@ -111,21 +111,21 @@ class DeviceSearch:
         self._ready.set()
         while (tasks := gather(self._tasks, self.together)) is not None:
             tasks = [task for task in tasks if task[3].set_running_or_notify_cancel()]
-            for weights in dict.fromkeys(task[1] for task in tasks):
-                self._answer([task for task in tasks if task[1] == weights], weights)
+            if tasks:
+                self._answer(tasks)
 
-    def _answer(self, tasks: Sequence[_Task], weights: DecodingWeights) -> None:
-        """Search utterances with the same weights; one half after the other if memory is short."""
+    def _answer(self, tasks: Sequence[_Task]) -> None:
+        """Search utterances, each with its weights; half after half if memory is short."""
         try:
             if self._failure is not None or self._search is None:
                 raise SearchFailed(self._failure or STOPPED)
-            emissions, contexts = [task[0] for task in tasks], [task[2] for task in tasks]
+            emissions, weights, contexts, _ = zip(*tasks, strict=True)
             results = self._search(*_padded(emissions), weights, contexts)
         except torch.cuda.OutOfMemoryError:
             if len(tasks) > 1:
                 half = len(tasks) // 2
-                self._answer(tasks[:half], weights)
-                self._answer(tasks[half:], weights)
+                self._answer(tasks[:half])
+                self._answer(tasks[half:])
             else:
                 _fail(
                     tasks,

@@ -13,7 +13,7 @@ from lm.language_model import LanguageModelError, ZeroLM
 from lm.ngram.arpa_automaton import read_automaton
 from lm.ngram.arrays import NgramTensors
 from lm.ngram.kenlm import NgramLM
-from lm.search.batched.beam import merge, top
+from lm.search.batched.beam import best_distinct
 from lm.search.batched.search import BatchedSearch
 from lm.search.flashlight import FlashlightSearch
 from lm.search.setup import SearchError, prepare
@@ -196,12 +196,11 @@ def test_nothing_to_search(lexicon):
         BatchedSearch(prepare(SMALL, Lexicon({})), None, DecodingWeights(), WIDE)
 
 
-def test_merging_and_the_best_of_each():
-    keys, scores = (
-        torch.tensor([7, 3, 7, 3, 9]),
-        torch.tensor([1.0, 5.0, 4.0, 2.0, 0.0], dtype=torch.float64),
-    )
-    rows, best = merge(keys, scores)
-    assert (rows.tolist(), best.tolist()) == ([1, 2, 4], [5.0, 4.0, 0.0])
-    kept = top(torch.tensor([1.0, 3.0, 2.0, 5.0]), torch.tensor([0, 0, 0, 2]), 3, 2)
-    assert kept.tolist() == [1, 2, 3]
+def test_the_best_of_each_key():
+    low = -math.inf
+    scores = torch.tensor([[1.0, 5.0, 4.0, 2.0, 0.0, 4.0], [low, 3.0, low, 3.0, 1.0, low]])
+    keys = torch.tensor([[7, 3, 7, 3, 9, 8], [1, 2, 3, 4, 2, 5]])
+    places, best, count = best_distinct(scores, keys, 3)
+    assert best.tolist() == [[5.0, 4.0, 4.0], [3.0, 3.0, low]]
+    assert (places[0].tolist(), places[1, :2].tolist()) == ([1, 2, 5], [1, 3])
+    assert count.tolist() == [[4], [2]]

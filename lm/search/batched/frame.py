@@ -1,0 +1,331 @@
+"""One frame of the beam search, as a fixed sequence of tensor operations of fixed shapes.
+
+Nothing in it asks the device what the data are, and all that it keeps is written into the memory it
+was given. So a GPU can record it once and replay it for each frame; `lm.search.batched.graph` does.
+
+Where a shape would depend on the data there is room for the usual case instead. What finds no room
+is noted in `lost`, and the search is done again with more.
+
+Legend: B utterances, T frames, V symbols, K places for hypotheses, W columns of the trie, Y symbols
+that end words, C candidates inside words, E at the ends of words, M = C + E, Q integer fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lm.search.batched.beam import (
+    HISTORY,
+    LAST,
+    NODE,
+    PARENT,
+    STATE,
+    WORD,
+    Beam,
+    best_distinct,
+    extended,
+    said_hashes,
+)
+from lm.search.batched.language_models import WordTensors
+from lm.search.batched.trie import EXTRA, ROOT, Ends, Trie
+
+INSIDE = 3  # candidates inside words that have room, for each hypothesis
+ENDS = 2  # ends of words that have room, for each hypothesis, where many can end together
+
+
+class Weights(NamedTuple):
+    """Weights of each utterance, (B, 1) float64. That of silence is in the emissions."""
+
+    language: Tensor
+    """Above 0, so that what the trie closes stays closed."""
+    word: Tensor
+    unknown: Tensor
+    """Minus infinity where unknown words are forbidden."""
+
+    def first(self, count: int) -> Weights:
+        """Those of the first `count` utterances."""
+        return Weights(*(field[:count] for field in self))
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything that a frame reads and writes, in memory that stays where it is."""
+
+    emissions: Tensor
+    """(T, B, V + W + Y) float64 log-probabilities of the symbols, then of those that lead deeper
+    into words (`Trie.symbols`), then of those that end words (`Ends.symbols`)."""
+    lengths: Tensor
+    """(B, 1) int64 frames of each utterance."""
+    frame: Tensor
+    """(1,) int64 number of the frame that comes next."""
+    weights: Weights
+    beam: Beam
+    trace: Tensor
+    """(T, 3, B, K) int32: for each hypothesis after each frame the place of the hypothesis it grew
+    from, the word that ended, -1 for none, and the symbol, doubled, and 1 for a blank."""
+    lost: Tensor
+    """(B, 1) bool, whether a candidate found no room that might have been kept."""
+
+    def first(self, count: int) -> Work:
+        """The same of the first `count` utterances, in the same memory."""
+        return Work(
+            self.emissions[:, :count],
+            self.lengths[:count],
+            self.frame,
+            self.weights.first(count),
+            self.beam.first(count),
+            self.trace[:, :, :count],
+            self.lost[:count],
+        )
+
+
+@dataclass(frozen=True)
+class Room:
+    """Sizes that a search works with."""
+
+    width: int
+    """K, places for hypotheses."""
+    inside: int
+    """C."""
+    ends: int
+    """E."""
+
+    @classmethod
+    def of(cls, width: int, columns: int, ends: Ends, times: int) -> Room:
+        """Room for `width` hypotheses; times: how often more than the usual."""
+        every = width * len(ends.symbols) * ends.most
+        usual = width * (1 if ends.most == len(ends.symbols) == 1 else ENDS)
+        return cls(width, min(width * columns, INSIDE * width * times), min(every, usual * times))
+
+
+class _Candidates(NamedTuple):
+    scores: Tensor
+    """(B, M) float64, minus infinity for none."""
+    fields: Tensor
+    """(Q, B, M) int64: place of the hypothesis it grew from, word that ended, and a `Beam`'s."""
+
+
+class _Inside(NamedTuple):
+    """The best candidates that end no word."""
+
+    candidates: _Candidates
+    cut: Tensor | None
+    """(B, 1) their least score, which those that were not taken do not exceed; None where all
+    were."""
+
+
+class _WordEnds(NamedTuple):
+    """Candidates that end a word."""
+
+    candidates: _Candidates
+    heard: Tensor
+    """(B, E) float64 what the language model says of the word."""
+    over: Tensor | None
+    """(B, 1) bool, whether there were more; None where all have room."""
+
+
+class FrameStep:
+    """Grows the beams of many utterances by one frame."""
+
+    def __init__(
+        self,
+        trie: Trie,
+        ends: Ends,
+        lm: WordTensors,
+        bonuses: Tensor | None,
+        *,
+        silence: int,
+        threshold: float,
+        by_state: bool,
+        room: Room,
+        most: int,
+    ) -> None:
+        """bonuses: (words,) float64 of hot words. most: hypotheses to keep, at least the room's."""
+        self.trie, self.ends, self.lm, self.bonuses = trie, ends, lm, bonuses
+        self._silence, self._threshold, self._by_state = silence, threshold, by_state
+        self._room, self._most = room, most
+        self._highest = 0.0 if bonuses is None else float(bonuses.clamp(min=0).max())
+        self._symbols = len(trie.column)  # V
+        self._nodes = len(trie.child)
+        device = trie.child.device
+        self._unknown = int(ends.words[-1])
+        self._hashes = said_hashes(self._unknown + 1, device)
+        self._places = torch.arange(max(room.width, room.ends), device=device)
+
+    def memory(self, utterances: int, frames: int) -> Work:
+        """Memory for so many utterances of so many frames."""
+        device, width = self.trie.child.device, self._room.width
+        columns = self._symbols + len(self.trie.symbols) + len(self.ends.symbols)
+
+        def numbers(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=device)
+
+        fields = HISTORY - LAST + (not self._by_state)
+        return Work(
+            numbers(frames, utterances, columns),
+            numbers(utterances, 1, dtype=torch.int64),
+            numbers(1, dtype=torch.int64),
+            Weights(*(numbers(utterances, 1) for _ in Weights._fields)),
+            Beam(
+                numbers(utterances, width),
+                numbers(utterances, width),
+                numbers(fields, utterances, width, dtype=torch.int64),
+            ),
+            numbers(frames, 3, utterances, width, dtype=torch.int32),
+            numbers(utterances, 1, dtype=torch.bool),
+        )
+
+    def __call__(self, work: Work) -> None:
+        """Search the next frame of all utterances; those that have ended stay as they are."""
+        frame = work.emissions.index_select(0, work.frame)[0]
+        inside = self._inside(work, frame)
+        # log p is at most 0: an end that falls short without the language model stays short.
+        best = inside.candidates.scores.amax(1, keepdim=True)
+        ends = self._word_ends(work, frame, best - self._threshold)
+        scores = torch.cat([inside.candidates.scores, ends.candidates.scores], 1)
+        fields = torch.cat([inside.candidates.fields, ends.candidates.fields], 2)
+        least = scores.amax(1, keepdim=True) - self._threshold
+        scores = torch.where(scores >= least, scores, -torch.inf)
+        places, best_scores, count = best_distinct(scores, self._keys(fields), self._room.width)
+        goes_on = work.lengths > work.frame
+        for lost in self._losses(inside.cut, ends.over, least, best_scores[:, -1:], count):
+            work.lost.logical_or_(lost & goes_on)
+        chosen = fields.gather(2, places.expand(len(fields), -1, -1))
+        heard = ends.heard.gather(1, (places - inside.candidates.scores.shape[1]).clamp_(min=0))
+        self._keep(work, frame, chosen, best_scores, heard)
+        work.frame.add_(1)
+
+    def _inside(self, work: Work, frame: Tensor) -> _Inside:
+        """The candidates that go deeper into a word or stay at their node."""
+        trie, beam, symbols = self.trie, work.beam, self._symbols
+        last, node, state = beam.field(LAST), beam.field(NODE), beam.field(STATE)
+        symbol, blank, root = last >> 1, (last & 1).bool(), node == ROOT
+        # Between words the symbol that lasts is silence, whatever the last frame was.
+        lasting = torch.where(root, self._silence, symbol)
+        lasts = torch.where(root | ~blank, frame[:, :symbols].gather(1, lasting), -torch.inf)
+        # (B, K, W) what each column's node promises, and the frame's own score
+        scores = trie.promise[node] * work.weights.language[:, :, None]
+        if trie.bonus is not None:
+            scores += trie.bonus[node]
+        scores += beam.plain[:, :, None]
+        scores += frame[:, None, symbols : symbols + len(trie.symbols)]
+        scores[:, :, trie.stay] += lasts
+        # A symbol only follows itself after a blank; else it is the same symbol that lasts.
+        again = torch.where(blank, trie.stay + EXTRA - 1, trie.column[symbol])
+        scores.scatter_(2, again[:, :, None], -torch.inf)
+        flat = scores.flatten(1)
+        if self._room.inside < flat.shape[1]:
+            found, index = flat.topk(self._room.inside, 1, sorted=False)
+            cut = found.amin(1, keepdim=True)
+        else:
+            found, cut = flat, None
+            index = torch.arange(flat.shape[1], device=flat.device).expand_as(flat)
+        parent, column = index // scores.shape[2], index % scores.shape[2]
+        place = node.gather(1, parent) * scores.shape[2] + column
+        chosen = torch.where(column == trie.stay, lasting.gather(1, parent), trie.symbols[column])
+        fields = [
+            parent,
+            torch.full_like(parent, -1),
+            chosen * 2 + (column == trie.stay + 1),
+            trie.child.flatten()[place].long(),
+            state.gather(1, parent),
+        ]
+        if not self._by_state:
+            fields.append(beam.field(HISTORY).gather(1, parent))
+        return _Inside(_Candidates(found, torch.stack(fields)), cut)
+
+    def _word_ends(self, work: Work, frame: Tensor, least: Tensor) -> _WordEnds:
+        """The candidates that end a word with their symbol, and may reach `least`, (B, 1)."""
+        ends, beam = self.ends, work.beam
+        kinds = len(ends.symbols)
+        node, state = beam.field(NODE), beam.field(STATE)
+        # (B, K · Y) symbols after hypotheses
+        first, count = ends.first[node].flatten(1), ends.count[node].flatten(1)
+        score = (beam.plain[:, :, None] + frame[:, None, -kinds:]).flatten(1)
+        if ends.at_root:
+            count = torch.where(self._lasts_at_root(beam, first), 0, count)
+        reach = torch.maximum(work.weights.word, work.weights.unknown) + self._highest
+        count = torch.where(score + reach >= least, count, 0)
+        if self._room.ends == first.shape[1] and ends.most == 1:
+            arc = self._places[: first.shape[1]].expand_as(first)
+            place, wanted, over = first.long(), count > 0, None
+        else:
+            # The words of all arcs side by side: word e is of the first arc whose sum exceeds e.
+            sums = count.cumsum(1)
+            slot = self._places[: self._room.ends].expand(len(sums), -1).contiguous()
+            wanted = slot < sums[:, -1:]
+            arc = torch.searchsorted(sums, slot, right=True).clamp_(max=first.shape[1] - 1)
+            place = (first - sums + count).gather(1, arc) + slot
+            score = score.gather(1, arc)
+            over = sums[:, -1:] > self._room.ends
+        word = ends.words[torch.where(wanted, place, 0)]
+        parent = arc // kinds
+        insertion = torch.where(word == self._unknown, work.weights.unknown, work.weights.word)
+        score = torch.where(wanted, score + insertion, -torch.inf)
+        if self.bonuses is not None:
+            score = score + self.bonuses[word]
+        self.lm.expect(state, beam.plain > -torch.inf)
+        heard, after = self.lm.score(state.gather(1, parent), word, wanted)
+        score = score + work.weights.language * heard
+        fields = [parent, word, ends.symbols[arc % kinds] * 2, torch.zeros_like(word), after]
+        if not self._by_state:
+            fields.append(extended(beam.field(HISTORY).gather(1, parent), self._hashes[word]))
+        return _WordEnds(_Candidates(score, torch.stack(fields)), heard, over)
+
+    def _lasts_at_root(self, beam: Beam, first: Tensor) -> Tensor:
+        """(B, K · Y) whether a symbol would say a word of one symbol anew on each frame."""
+        again = (beam.field(LAST) >> 1)[:, :, None] == self.ends.symbols
+        again &= (beam.field(NODE) == ROOT)[:, :, None]
+        return again.flatten(1) & (first < len(self.ends.words) - 1)  # not of an unknown word
+
+    def _keys(self, fields: Tensor) -> Tensor:
+        """(B, M) int64, equal for candidates that the future cannot tell apart.
+
+        A number below 2^63 by state, a hash by history. Inside a word the node implies the last
+        symbol; at the root it does not, so root and symbol count as a node.
+        """
+        last, node = fields[LAST], fields[NODE]
+        place = torch.where(node == ROOT, self._nodes + (last >> 1), node) * 2 + (last & 1)
+        if self._by_state:
+            return (fields[STATE] << 32) | place
+        return extended(place, fields[HISTORY])
+
+    def _losses(
+        self, cut: Tensor | None, over: Tensor | None, least: Tensor, kept: Tensor, count: Tensor
+    ) -> Iterator[Tensor]:
+        """Yield (B, 1) bools, whether a candidate that had no room might have been kept.
+
+        cut, over: of `_Inside` and `_WordEnds`. least: (B, 1) score that is wanted. kept: (B, 1)
+        the last of the beam's scores. count: (B, 1) how many candidates it was chosen from.
+        """
+        if cut is not None:
+            yield (cut >= least) & (kept < cut)
+        if over is not None:
+            yield over
+        if self._room.width < self._most:
+            yield count > self._room.width
+
+    def _keep(
+        self, work: Work, frame: Tensor, chosen: Tensor, scores: Tensor, heard: Tensor
+    ) -> None:
+        """Write the chosen candidates over the beams of utterances that go on.
+
+        chosen: (Q, B, K) their fields. heard: (B, K) float64, for those that end a word.
+        """
+        beam = work.beam
+        parent, word, last = chosen[PARENT], chosen[WORD], chosen[LAST]
+        # What ended a word looks ahead to nothing any more: its score is plain.
+        plain = beam.plain.gather(1, parent) + frame.gather(1, last >> 1)
+        plain = torch.where(word >= 0, scores, plain)
+        plain = torch.where(scores > -torch.inf, plain, -torch.inf)
+        said = beam.said.gather(1, parent) + torch.where(word >= 0, heard, 0.0)
+        goes_on = work.lengths > work.frame
+        torch.where(goes_on, plain, beam.plain, out=beam.plain)
+        torch.where(goes_on, said, beam.said, out=beam.said)
+        torch.where(goes_on, chosen[LAST:], beam.fields, out=beam.fields)
+        work.trace.index_copy_(0, work.frame, chosen[: LAST + 1].int()[None])
