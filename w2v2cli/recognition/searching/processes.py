@@ -28,6 +28,8 @@ from w2v2cli.recognition.searching.spec import SearchSpec
 
 IN_FLIGHT = 16  # emissions for each worker that may wait before `submit` blocks
 STOPPED = "The search was stopped."
+LAST_MOMENTS = 10.0  # seconds from a closed connection to the end of its process
+CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
 TRIES = 2  # workers that an emission may kill before it is given up
 
 Found = list[Hypothesis]
@@ -48,6 +50,31 @@ def _import_path() -> list[str]:
 
 class SearchFailed(UserError):
     """A search could not be set up, or broke down."""
+
+
+def how_it_ended(server: subprocess.Popen[bytes], when: str) -> str:
+    """A sentence that says how the process that holds lexicon and language model ended."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        server.wait(LAST_MOMENTS)
+    code = server.returncode
+    if code is None:
+        return f"The search process closed its connection {when}, and still runs."
+    if code >= 0:
+        return f"The search process ended {when} with exit code {code}: see the lines above."
+    if -code == signal.SIGKILL:
+        return (
+            f"The search process was killed {when} (signal 9), most often because memory is short: "
+            "give it more, or take fewer --workers or a pruned language model."
+        )
+    if -code in CRASHES:
+        return (
+            f"The search process crashed {when} (signal {-code}, {signal.strsignal(-code)}): "
+            "a fault of w2v2, or a damaged file that it keeps, which `w2v2 cache clear` removes."
+        )
+    return (
+        f"The search process was ended {when} by another program or a person "
+        f"(signal {-code}, {signal.strsignal(-code)})."
+    )
 
 
 class SearchPool:
@@ -204,7 +231,7 @@ class SearchPool:
         try:
             outcome, message = self._messages.recv()
         except (EOFError, OSError):
-            early = "The search process ended before it had read its files: is memory short?"
+            early = how_it_ended(self._server, "before it had read its files")
             outcome, message = "failed", STOPPED if self._closed else early
         if outcome == "failed":
             self._failure = message
@@ -260,9 +287,7 @@ class SearchPool:
             except OSError:
                 descriptors = []
             if not descriptors:
-                raise SearchFailed(
-                    "The process that holds lexicon and language model was killed: is memory short?"
-                )
+                raise SearchFailed(how_it_ended(self._server, "while it was needed"))
             worker = _Worker(int.from_bytes(pid, "little"), Connection(descriptors[0]))
             self._pids.add(worker.pid)
         return worker

@@ -1,6 +1,7 @@
 """Real processes, killed with real signals."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,12 @@ import pytest
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.text.vocabulary import CHARACTERS, Vocabulary
-from w2v2cli.recognition.searching.processes import IN_FLIGHT, SearchFailed, SearchPool
+from w2v2cli.recognition.searching.processes import (
+    IN_FLIGHT,
+    SearchFailed,
+    SearchPool,
+    how_it_ended,
+)
 from w2v2cli.recognition.searching.spec import SearchSpec
 
 ARPA = """\\data\\
@@ -121,14 +127,44 @@ def test_an_utterance_that_kills_every_worker_is_given_up(spec):
         assert pool.submit(saying("ONE")).result(timeout=20)[0].text == "ONE"
 
 
-def test_a_killed_server_is_told(spec):
+HOW = [
+    (signal.SIGKILL, "was killed {} (signal 9), most often because memory is short"),
+    (signal.SIGSEGV, "crashed {} (signal 11, Segmentation fault): a fault of w2v2"),
+    (signal.SIGBUS, "crashed {} (signal 7, Bus error): a fault of w2v2"),
+    (signal.SIGUSR2, "was ended {} by another program or a person (signal 12, "),
+]
+
+
+@pytest.mark.parametrize(("number", "told"), HOW)
+def test_how_a_server_ended_is_told(spec, number, told):
     with SearchPool(spec, 1) as pool:
         assert pool.submit(saying("ONE")).result(timeout=20)[0].text == "ONE"
-        pool._server.kill()
+        os.kill(pool._server.pid, number)
         pool._server.wait()
         assert gone(pool._pids)
-        with pytest.raises(SearchFailed, match="holds lexicon and language model was killed"):
+        with pytest.raises(SearchFailed, match=re.escape(told.format("while it was needed"))):
             pool.submit(saying("ONE")).result(timeout=20)
+
+
+@pytest.mark.parametrize(("number", "told"), HOW)
+def test_so_it_is_before_the_server_is_ready(spec, number, told):
+    with SearchPool(spec, 1) as pool:
+        os.kill(pool._server.pid, number)
+        with pytest.raises(SearchFailed, match=re.escape(told.format("before it had read its"))):
+            pool.wait_until_ready()
+
+
+def test_other_ends_are_told():
+    """A server ignores SIGTERM, as a scheduler sends it to all; where one does end, it is said."""
+    ended = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    ended.terminate()
+    assert how_it_ended(ended, "then") == (
+        "The search process was ended then by another program or a person (signal 15, Terminated)."
+    )
+    ended = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    assert how_it_ended(ended, "then") == (
+        "The search process ended then with exit code 3: see the lines above."
+    )
 
 
 @pytest.mark.parametrize("searching", [False, True], ids=["starting", "searching"])
