@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from lm.ngram import checksum
 from w2v2cli.recognition.searching.build import build_search
 from w2v2cli.recognition.searching.spec import SearchSpec
 
+ROOT = Path(__file__).parents[3]
 LABELS = ("<pad>", "|", "A", "B")
 LEXICON = "A\tA |\nAB\tA B |\nBA\tB A |\n"
 AT_ONCE = """
@@ -147,6 +149,12 @@ def test_damage_that_no_checksum_shows_ends_in_a_sentence_or_a_search(spec, tmp_
     assert done.returncode == 0, done.stderr
     opened, refused = map(int, done.stdout.split())
     assert opened > 100 and refused > 100 and opened + refused == 500
+
+
+def test_the_fuzzing_script_finds_no_fault_in_a_few_mutations():
+    call = [sys.executable, "-m", "scripts.fuzz_caches", "--mutations", "6", "--seed", "7"]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=300, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_large_automaton_is_checked_once_while_it_stays_the_same(spec, tmp_path, monkeypatch):
