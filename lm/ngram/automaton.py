@@ -152,7 +152,7 @@ def automaton_file(arpa: Path, cache: Path) -> Path:
     ARPA model, OSError for a folder that cannot be written.
     """
     check_file(arpa)
-    made = cache / f"{remembered_hash(arpa)}-{FORMAT}.automaton"
+    made = kept_path(arpa, cache)
     if made.is_file() and is_whole(made):
         # Note the read where the file system does not, for `remove_unused`.
         with contextlib.suppress(OSError):
@@ -167,6 +167,11 @@ def automaton_file(arpa: Path, cache: Path) -> Path:
             else:
                 write_automaton(read_automaton(arpa), beside)
     return made
+
+
+def kept_path(arpa: Path, cache: Path) -> Path:
+    """Where `automaton_file` keeps the automaton of this content. Raises OSError."""
+    return cache / f"{remembered_hash(arpa)}-{FORMAT}.automaton"
 
 
 def remove_unused(cache: Path) -> None:

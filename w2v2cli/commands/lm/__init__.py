@@ -7,6 +7,7 @@ import inspect
 import typer
 
 from w2v2cli.commands.lm.build import build as _build
+from w2v2cli.commands.lm.compile import compile_lm as _compile
 from w2v2cli.commands.lm.fetch import fetch as _fetch
 from w2v2cli.commands.lm.info import info as _info
 from w2v2cli.commands.lm.score import score as _score
@@ -18,6 +19,7 @@ app = typer.Typer(help="Build and train language models, and look into them.", n
 app.command("train")(_train)
 for name, command, parser in (
     ("build", _build, variadic("--prune")),
+    ("compile", _compile, None),
     ("fetch", _fetch, None),
     ("info", _info, None),
     ("score", _score, None),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
 
     from lm.ngram.layout import AutomatonArrays
+    from lm.ngram.room import Room
     from lm.search.batched.search import BatchedSearch
     from lm.transformer.model import TransformerLM
     from w2v2cli.data.locations import LmLocation
@@ -129,6 +130,30 @@ def open_language_model(
     model, warnings = open_automaton(location.path, cache, words)
     _pass_on(warnings, warn)
     return model
+
+
+def keep_files(
+    spec: SearchSpec, warn: Warn, before: Callable[[Room], None]
+) -> tuple[Path | None, int]:
+    """Make the files that the search of `spec`, compiled or batched, keeps.
+
+    before: called with what the language model's file will take, before it is made; what it raises
+    keeps the file from being made.
+    Returns the path of that file, and the number of words that are kept with their spellings.
+    Raises ValueError or OSError for files that cannot be used.
+    """
+    from lm.ngram.automaton import automaton_file, kept_path
+    from lm.ngram.room import room_for
+
+    assert spec.cache is not None
+    made = None
+    if spec.lm is not None:
+        check_file(spec.lm)
+        if not kept_path(spec.lm, spec.cache).exists():
+            before(room_for(spec.lm, spec.cache))
+        made = automaton_file(spec.lm, spec.cache)
+    lexicon = _lexicon(spec, warn)
+    return made, 0 if lexicon is None else len(lexicon)
 
 
 def searched_words(spec: SearchSpec) -> Sequence[str] | None:
