@@ -48,6 +48,36 @@ def book_sentences(folders: list[Path]) -> Iterator[list[str]]:
                         yield words
 
 
+def transcripts_of(shared: Path) -> dict[str, list[str]]:
+    """The words of each utterance of the demo's reader, by id."""
+    return {u.id: normalize_text(u.text or "").split() for u in read_corpus(shared / "ljspeech")}
+
+
+def language_model_text(shared: Path) -> Iterator[list[str]]:
+    """Yield the words of each sentence: the train transcripts, REPEATS times, and the books.
+
+    Sentences of books that share OVERLAP words in a row with a dev or test transcript are not among
+    them.
+    """
+    transcripts = transcripts_of(shared)
+    secret = {
+        gram
+        for name, words in transcripts.items()
+        if split_of(name) != "train"
+        for gram in fivegrams(words)
+    }
+    train = [words for name, words in transcripts.items() if split_of(name) == "train"]
+    for words in train * REPEATS:
+        yield words
+    dropped = 0
+    for words in book_sentences([shared / "novels", shared / "more-books"]):
+        if secret.isdisjoint(fivegrams(words)):
+            yield words
+        else:
+            dropped += 1
+    print(f"{dropped} sentences dropped for overlap")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -55,21 +85,8 @@ def main() -> None:
     parser.add_argument("shared", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    utterances = read_corpus(args.shared / "ljspeech")
-    transcripts = {u.id: normalize_text(u.text or "").split() for u in utterances}
-    secret = {
-        gram
-        for name, words in transcripts.items()
-        if split_of(name) != "train"
-        for gram in fivegrams(words)
-    }
-    text = [words for name, words in transcripts.items() if split_of(name) == "train"] * REPEATS
-    dropped = 0
-    for words in book_sentences([args.shared / "novels", args.shared / "more-books"]):
-        if secret.isdisjoint(fivegrams(words)):
-            text.append(words)
-        else:
-            dropped += 1
+    transcripts = transcripts_of(args.shared)
+    text = list(language_model_text(args.shared))
     held_out = [words for name, words in transcripts.items() if split_of(name) == "dev"] + text[
         ::HELD_OUT
     ]
@@ -83,10 +100,7 @@ def main() -> None:
     lines = "".join(f"{word}\t{' '.join(word)} |\n" for word in sorted(known))
     (args.out / "demo-lexicon.txt.gz").write_bytes(gzip.compress(lines.encode(), mtime=0))
     sizes = ", ".join(f"{len(order.words)} {n}-grams" for n, order in enumerate(model.orders, 1))
-    print(
-        f"{sum(counts.values())} words, {dropped} sentences dropped for overlap; "
-        f"{len(known)} words kept; {sizes}"
-    )
+    print(f"{sum(counts.values())} words; {len(known)} words kept; {sizes}")
 
 
 def _lines(text: list[list[str]]) -> bytes:
