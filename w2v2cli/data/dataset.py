@@ -17,6 +17,7 @@ from torch import Tensor
 
 from models.config import SAMPLE_RATE, Wav2Vec2Config
 from w2v2cli.data.epoch_plan import EpochPlan, epoch_plan
+from w2v2cli.data.loading.augmentation import Augmentation, augmented
 from w2v2cli.data.loading.flat import Rows
 from w2v2cli.data.recordings import Recordings
 from w2v2cli.errors import UserError
@@ -193,8 +194,10 @@ class Reading:
     """Samples to which longer recordings are cut; None reads them whole."""
     speeds: tuple[float, ...] = (1.0,)
     """Speeds at which a recording may be played; one is drawn for each in every epoch."""
+    augmentation: Augmentation = Augmentation()
+    """How recordings are changed; drawn for each in every epoch."""
     seed: int = 1
-    """Random seed of the order, crops and speeds."""
+    """Random seed of the order, crops, speeds and augmentation."""
 
     def epoch(self, data: TrainingSet, epoch: int) -> MicroBatches:
         """The micro-batches of one epoch, a function of the data, these settings and the epoch.
@@ -217,19 +220,26 @@ class Reading:
             epoch=epoch,
             shards=data.shards,
         )
-        return MicroBatches(data, plan, speeds)
+        return MicroBatches(data, plan, speeds, self.augmentation, (self.seed % 2**32, epoch))
 
 
 class MicroBatches:
     """The micro-batches of one epoch, by index.
 
     speeds: (M,) the speed of each recording; None plays all as they are.
+    draws: numbers that decide the augmentation, beside a recording's place in the set.
     """
 
     def __init__(
-        self, data: TrainingSet, plan: EpochPlan, speeds: np.ndarray | None = None
+        self,
+        data: TrainingSet,
+        plan: EpochPlan,
+        speeds: np.ndarray | None = None,
+        augmentation: Augmentation = Augmentation(),
+        draws: tuple[int, ...] = (),
     ) -> None:
         self.data, self.plan, self.speeds = data, plan, speeds
+        self.augmentation, self.draws = augmentation, draws
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -262,8 +272,13 @@ class MicroBatches:
 
     def _read(self, place: int, at: int, start: int, samples: int) -> Tensor:
         if self.speeds is None:
-            return torch.from_numpy(self.data.source.read(at, start, samples))
-        return at_speed(torch.from_numpy(self.data.source.read(at)), float(self.speeds[place]))
+            waveform = torch.from_numpy(self.data.source.read(at, start, samples))
+        else:
+            read = torch.from_numpy(self.data.source.read(at))
+            waveform = at_speed(read, float(self.speeds[place]))
+        if not self.augmentation:
+            return waveform
+        return augmented(waveform, self.augmentation, np.random.default_rng([*self.draws, place]))
 
 
 def collate(

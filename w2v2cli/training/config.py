@@ -16,6 +16,7 @@ from lm.text.vocabulary import Units
 from models.config import Wav2Vec2Config
 from models.masking import SpanMask
 from models.pretraining import Objective
+from w2v2cli.data.loading.augmentation import Augmentation
 from w2v2cli.errors import UsageError
 from w2v2cli.recognition.devices import Precision
 from w2v2cli.training.schedule import Annealing, TriStage
@@ -152,6 +153,8 @@ class FinetuneConfig(AudioRunConfig):
     speeds: tuple[float, ...] = (1.0,)
     """Speeds of augmentation: each utterance is played at one of them, drawn anew each epoch (pitch
     follows); not in P."""
+    augment: Augmentation = Augmentation()
+    """Rooms, noise, telephones and loudness of augmentation, drawn anew each epoch; not in P."""
     units: Units = "characters"
     """Symbols of the output layer."""
     phones: int = 39

@@ -70,6 +70,7 @@ LATER: dict[str, object] = {
     "adapters_only": False,
     "architecture": [],
     "gradient_exchange": "fp32",
+    "augment": {"room": 0.0, "noise": 0.0, "telephone": 0.0, "gain": 0.0},
 }
 LATER_INSIDE: dict[str, dict[str, object]] = {
     "schedule": {"decay": "linear"},

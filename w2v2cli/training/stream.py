@@ -136,9 +136,6 @@ def reading_of(config: AudioRunConfig) -> Reading:
     crop = None
     if isinstance(config, PretrainConfig):
         crop = min(int(config.crop_seconds * SAMPLE_RATE), budget)
-    return Reading(
-        budget,
-        crop=crop,
-        speeds=config.speeds if isinstance(config, FinetuneConfig) else (1.0,),
-        seed=config.seed,
-    )
+    if isinstance(config, FinetuneConfig):
+        return Reading(budget, speeds=config.speeds, augmentation=config.augment, seed=config.seed)
+    return Reading(budget, crop=crop, seed=config.seed)
