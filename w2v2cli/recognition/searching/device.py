@@ -23,7 +23,9 @@ from w2v2cli.recognition.searching.gathering import gather
 from w2v2cli.recognition.searching.processes import STOPPED, Found, SearchFailed
 from w2v2cli.recognition.searching.spec import SearchSpec
 
-TOGETHER = {"cpu": 8, "cuda": 64}  # utterances searched at once
+TOGETHER = {"cpu": 8, "cuda": 64}  # utterances searched at once, where memory holds them
+HYPOTHESIS = 24_000  # bytes that a hypothesis of a beam takes: its way over 40 s, its candidates
+SHARE = 0.5  # of a GPU's free memory that searches may take
 IN_FLIGHT = 4  # batches that may wait before `submit` blocks
 _Task = tuple[np.ndarray, DecodingWeights, Context, "Future[Found]"]
 
@@ -47,9 +49,9 @@ class DeviceSearch:
         self.spec, self.warn = spec, warn
         self.vocabulary = spec.vocabulary
         self.device = resolve_device(spec.device)
-        self.together = TOGETHER[self.device.type]
+        self.at_once = utterances_at_once(self.device, spec.options.width)
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        self._room = threading.BoundedSemaphore(IN_FLIGHT * self.together)
+        self._room = threading.BoundedSemaphore(IN_FLIGHT * self.at_once)
         self._ready, self._closed = threading.Event(), threading.Event()
         self._failure: str | None = None
         self._search: BatchedSearch | None = None
@@ -84,6 +86,12 @@ class DeviceSearch:
             self._tasks.put((frames, weights or self.spec.weights, context or ALONE, future))
         return future
 
+    def submit_each(
+        self, emission: np.ndarray, weights: Sequence[DecodingWeights]
+    ) -> list[Future[Found]]:
+        """Search an emission with each of several weights: see `Searches.submit_each`."""
+        return [self.submit(emission, each) for each in weights]
+
     def wait_until_ready(self) -> None:
         """Wait until lexicon and language model are read. Raises SearchFailed if they are not."""
         self._ready.wait()
@@ -109,7 +117,7 @@ class DeviceSearch:
             traceback.print_exc()
             self._failure = f"The search could not be set up: {type(error).__name__}: {error}"
         self._ready.set()
-        while (tasks := gather(self._tasks, self.together)) is not None:
+        while (tasks := gather(self._tasks, self.at_once)) is not None:
             tasks = [task for task in tasks if task[3].set_running_or_notify_cancel()]
             if tasks:
                 self._answer(tasks)
@@ -143,6 +151,15 @@ class DeviceSearch:
         else:
             for (*_, future), found in zip(tasks, results, strict=True):
                 future.set_result(found)
+
+
+def utterances_at_once(device: torch.device, beam: int) -> int:
+    """How many utterances a batched search with this beam takes together on a device."""
+    most = TOGETHER[device.type]
+    if device.type == "cpu":
+        return most
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(most, int(SHARE * free / (HYPOTHESIS * beam))))
 
 
 def _fail(tasks: Sequence[_Task], error: SearchFailed) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import compress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
@@ -33,7 +34,8 @@ CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.
 TRIES = 2  # workers that an emission may kill before it is given up
 
 Found = list[Hypothesis]
-_Task = tuple[np.ndarray, DecodingWeights, "Context | None", "Future[Found]"]
+# An emission, weights to search it with, its context, and a future for each of the weights.
+_Task = tuple[np.ndarray, list[DecodingWeights], "Context | None", "list[Future[Found]]"]
 
 
 def _import_path() -> list[str]:
@@ -96,7 +98,7 @@ class SearchPool:
         warn: called with each warning about lexicon and language model.
         """
         self.spec, self.warn = spec, warn
-        self.workers = workers or usable_cores()
+        self.workers = self.at_once = workers or usable_cores()
         self.vocabulary = spec.vocabulary
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._room = threading.BoundedSemaphore(IN_FLIGHT * self.workers)
@@ -190,8 +192,8 @@ class SearchPool:
         Returns a future of its hypotheses, best first; it raises SearchFailed. Blocks while
         `IN_FLIGHT` emissions for each worker are on their way.
         """
-        future: Future[Found] = Future()
         if self.spec.engine == "greedy":
+            future: Future[Found] = Future()
             try:
                 future.set_result(
                     greedy_search(emission[None], [len(emission)], self.vocabulary)[0]
@@ -199,21 +201,29 @@ class SearchPool:
             except ValueError as error:
                 future.set_exception(SearchFailed(str(error)))
             return future
+        return self._put(emission, [weights or self.spec.weights], context)[0]
+
+    def submit_each(
+        self, emission: np.ndarray, weights: Sequence[DecodingWeights]
+    ) -> list[Future[Found]]:
+        """Search an emission with each of several weights: see `Searches.submit_each`."""
+        if self.spec.engine == "greedy":  # it has no weights
+            return [self.submit(emission) for _ in weights]
+        return self._put(emission, weights, None)
+
+    def _put(
+        self, emission: np.ndarray, weights: Sequence[DecodingWeights], context: Context | None
+    ) -> list[Future[Found]]:
+        futures: list[Future[Found]] = [Future() for _ in weights]
         self._room.acquire()
-        future.add_done_callback(lambda _: self._room.release())
+        futures[-1].add_done_callback(lambda _: self._room.release())
         with self._lock:
             if self._closed:
-                future.set_exception(SearchFailed(STOPPED))
+                _fail(futures, SearchFailed(STOPPED))
             else:
-                self._tasks.put(
-                    (
-                        np.ascontiguousarray(emission, np.float32),
-                        weights or self.spec.weights,
-                        context,
-                        future,
-                    )
-                )
-        return future
+                frames = np.ascontiguousarray(emission, np.float32)
+                self._tasks.put((frames, list(weights), context, futures))
+        return futures
 
     def wait_until_ready(self) -> None:
         """Wait until lexicon and language model are read. Raises SearchFailed if they are not."""
@@ -253,8 +263,10 @@ class SearchPool:
         self._ready.wait()
         worker: _Worker | None = None
         while (task := self._tasks.get()) is not None:
-            emission, weights, context, future = task
-            if not future.set_running_or_notify_cancel():
+            emission, weights, context, every = task
+            wanted = [future.set_running_or_notify_cancel() for future in every]
+            weights, futures = list(compress(weights, wanted)), list(compress(every, wanted))
+            if not futures:
                 continue
             try:
                 if self._failure is not None:
@@ -262,7 +274,7 @@ class SearchPool:
                 for _ in range(TRIES):
                     worker = worker or self._fork()
                     try:
-                        future.set_result(worker.search(emission, weights, context))
+                        found = worker.search(emission, weights, context)
                         break
                     except (EOFError, ConnectionError):
                         dead, worker = worker, None
@@ -272,7 +284,10 @@ class SearchPool:
                         f"A search process was killed {TRIES} times over the same utterance."
                     )
             except BaseException as error:  # whatever it is, it goes to who waits for the result
-                future.set_exception(error)
+                _fail(futures, error)
+            else:
+                for future, one in zip(futures, found, strict=True):
+                    future.set_result(one)
         if worker is not None:
             worker.connection.close()
 
@@ -308,9 +323,9 @@ class _Worker:
         self.pid, self.connection = pid, connection
 
     def search(
-        self, emission: np.ndarray, weights: DecodingWeights, context: Context | None
-    ) -> Found:
-        """Search one utterance.
+        self, emission: np.ndarray, weights: Sequence[DecodingWeights], context: Context | None
+    ) -> list[Found]:
+        """Search one utterance with each of the weights.
 
         Raises EOFError or ConnectionError when the process is gone, SearchFailed as it answers.
         """
@@ -319,5 +334,10 @@ class _Worker:
         outcome, found = self.connection.recv()
         if outcome == "failed":
             raise SearchFailed(found)
-        result: Found = found
+        result: list[Found] = found
         return result
+
+
+def _fail(futures: Sequence[Future[Found]], error: BaseException) -> None:
+    for future in futures:
+        future.set_exception(error)

@@ -63,8 +63,8 @@ class _Asked(NamedTuple):
     key: bytes | None
     """What identifies the emission, where results are kept."""
     nbest: list[Hypothesis]
-    weights: DecodingWeights
-    future: Future[list[Hypothesis]]
+    futures: dict[Future[list[Hypothesis]], DecodingWeights]
+    """Who waits for the list, and with which weights."""
 
 
 class RescoringPool:
@@ -80,7 +80,7 @@ class RescoringPool:
         self.inner, self.how, self.nbest, self.keep = inner, how, nbest, keep
         self.spec: SearchSpec = inner.spec
         self.vocabulary = inner.vocabulary
-        self.workers = inner.workers
+        self.workers, self.at_once = inner.workers, inner.at_once
         self._asked: SimpleQueue[_Asked | None] = SimpleQueue()
         self._kept: dict[bytes, _Scored] = {}
         self._ready = threading.Event()
@@ -110,21 +110,33 @@ class RescoringPool:
 
         The second language model takes every utterance for a sentence, whatever the context.
         """
-        future: Future[list[Hypothesis]] = Future()
-        how = weights or self.how.weights
+        return self._put(emission, [weights or self.how.weights], context)[0]
+
+    def submit_each(
+        self, emission: np.ndarray, weights: Sequence[DecodingWeights]
+    ) -> list[Future[list[Hypothesis]]]:
+        """Search an emission, score the result once, and weigh it several times."""
+        return self._put(emission, weights, None)
+
+    def _put(
+        self, emission: np.ndarray, weights: Sequence[DecodingWeights], context: Context | None
+    ) -> list[Future[list[Hypothesis]]]:
+        futures: dict[Future[list[Hypothesis]], DecodingWeights] = {Future(): w for w in weights}
         key = hashlib.sha256(emission.tobytes()).digest() if self.keep else None
         if key is not None and (kept := self._kept.get(key)) is not None:
-            future.set_result(self._ranked(kept, how))
-            return future
+            for future, how in futures.items():
+                future.set_result(self._ranked(kept, how))
+            return list(futures)
 
         def searched(done: Future[list[Hypothesis]]) -> None:
             if (error := done.exception()) is not None:
-                future.set_exception(error)
+                for future in futures:
+                    future.set_exception(error)
             else:
-                self._asked.put(_Asked(key, done.result(), how, future))
+                self._asked.put(_Asked(key, done.result(), futures))
 
         self.inner.submit(emission, None, context).add_done_callback(searched)
-        return future
+        return list(futures)
 
     def wait_until_ready(self) -> None:
         """Wait until both language models are read. Raises SearchFailed if one is not."""
@@ -162,9 +174,9 @@ class RescoringPool:
                 if not isinstance(error, SearchFailed | ValueError):
                     traceback.print_exc()
                 failed = error if isinstance(error, SearchFailed) else SearchFailed(str(error))
-                for one in asked:
-                    if not one.future.done():
-                        one.future.set_exception(failed)
+                for future in [future for one in asked for future in one.futures]:
+                    if not future.done():
+                        future.set_exception(failed)
 
     def _open(self) -> LanguageModel[Any]:
         spec = self.spec
@@ -185,4 +197,6 @@ class RescoringPool:
             scored = _Scored(one.nbest, some)
             if one.key is not None:
                 self._kept[one.key] = scored
-            one.future.set_result(self._ranked(scored, one.weights))
+            for future, how in one.futures.items():
+                if future.set_running_or_notify_cancel():
+                    future.set_result(self._ranked(scored, how))

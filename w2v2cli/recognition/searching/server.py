@@ -5,8 +5,9 @@ so it is ready while the parent still does.
 
 Protocol over the control socket: the server sends ("ready", warnings) or ("failed", sentence). For
 each byte it then receives it forks a worker, and sends back the worker's process id with the
-parent's end of the worker's own socket. A worker answers each emission with ("found", hypotheses)
-or ("failed", sentence). A process that finds its socket closed ends.
+parent's end of the worker's own socket. A worker searches each emission with one or several weights
+and answers ("found", the hypotheses of each) or ("failed", sentence). A process that finds its
+socket closed ends.
 """
 
 from __future__ import annotations
@@ -82,9 +83,10 @@ def work(search: Search, tasks: Connection) -> None:
             return
         answer: tuple[str, object]
         try:
+            rows = np.broadcast_to(emission, (len(weights), frames, symbols))
             # Only an engine that takes contexts is sent one.
-            beside = () if context is None else ([context],)
-            answer = ("found", search(emission, [frames], weights, *beside)[0])
+            beside = () if context is None else ([context] * len(rows),)
+            answer = ("found", search(rows, [frames] * len(rows), weights, *beside))
         except ValueError as error:
             answer = ("failed", str(error))
         except Exception as error:  # a fault in the program: shown in full, and not tried again

@@ -80,7 +80,9 @@ class Searches(Protocol):
     spec: SearchSpec
     vocabulary: Vocabulary
     workers: int
-    """Searches that run at once."""
+    """Utterances that are searched at once, each in a thread or process of its own."""
+    at_once: int
+    """Searches that run at once: those of `workers`, or the rows of a batch."""
 
     def __enter__(self) -> Searches: ...
 
@@ -97,6 +99,11 @@ class Searches(Protocol):
         context: what surrounds it, for a search that has `exits`; None where it is a sentence.
         Returns a future of its hypotheses, best first; it raises SearchFailed.
         """
+
+    def submit_each(
+        self, emission: np.ndarray, weights: Sequence[DecodingWeights]
+    ) -> list[Future[list[Hypothesis]]]:
+        """Search an emission with each of several weights, together; a future for each."""
 
     def wait_until_ready(self) -> None:
         """Wait until lexicon and language model are read. Raises SearchFailed if they are not."""

@@ -26,7 +26,7 @@ from lm.transformer.dictionary import SPECIALS, Dictionary
 from lm.transformer.fairseq import read_transformer
 from lm.transformer.model import TransformerLM
 from lm.transformer.network import TransformerNetwork
-from w2v2cli.recognition.searching.device import DeviceSearch
+from w2v2cli.recognition.searching.device import DeviceSearch, utterances_at_once
 from w2v2cli.recognition.searching.processes import SearchFailed
 from w2v2cli.recognition.searching.spec import SearchSpec
 
@@ -141,15 +141,60 @@ def test_a_transformers_own_words_are_spelled(spec, transformer):
     assert told[0].startswith("1500 of the lexicon's words (99.6%) cannot be spelled")
 
 
-def test_every_utterance_has_its_own_weights(spec, emissions):
-    weights = [DecodingWeights(0.1 * i, 0.5 - i) for i in range(len(emissions))]
+def test_every_utterance_has_its_own_weights_in_one_batch(spec, emissions, monkeypatch):
+    weights = [DecodingWeights(0.1 * i, 0.5 - i) for i in range(3)]
+    alone = [[searched(spec, [emission], w)[0] for w in weights] for emission in emissions[:2]]
+    sizes = []
+    call = BatchedSearch.__call__
+
+    def counted(self, batch, *rest):
+        sizes.append(len(batch))
+        return call(self, batch, *rest)
+
+    monkeypatch.setattr(BatchedSearch, "__call__", counted)
     with DeviceSearch(spec) as search:
-        futures = [search.submit(e, w) for e, w in zip(emissions, weights, strict=True)]
-        scores = [future.result(timeout=60)[0].score for future in futures]
-    assert scores == pytest.approx(
-        [searched(spec, [e], w)[0][0].score for e, w in zip(emissions, weights, strict=True)],
-        abs=1e-3,
+        every = [search.submit_each(emission, weights) for emission in emissions[:2]]
+        found = [[future.result(timeout=60) for future in each] for each in every]
+    assert found == alone
+    assert sum(sizes) == 6 and max(sizes) > len(weights)  # rows of several utterances together
+
+
+@pytest.mark.parametrize(
+    ("free", "beam", "count"),
+    [(139e9, 1500, 64), (139e9, 50, 64), (2e9, 500, 64), (1e9, 1500, 13), (1e6, 5000, 1)],
+)
+def test_a_gpu_takes_as_many_utterances_as_its_free_memory_holds(monkeypatch, free, beam, count):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(free), 140_000_000_000))
+    assert utterances_at_once(torch.device("cuda"), beam) == count
+    assert utterances_at_once(torch.device("cpu"), beam) == 8
+
+
+def test_a_transformer_is_asked_once_for_what_several_weights_share(
+    spec, emissions, transformer, lexicon
+):
+    checkpoint = read_transformer(transformer)
+    network, words = build_transformer(checkpoint), [*WORDS, "<unk>"]
+    model = TransformerLM(network, checkpoint.dictionary, words, cache_gb=1.0)
+    search = BatchedSearch(
+        prepare(VOCABULARY, Lexicon.read(lexicon, VOCABULARY)), model, spec.weights, spec.options
     )
+    asked = []
+    score = model.score
+
+    def counted(states, said):
+        asked.extend(zip(states, said, strict=True))
+        return score(states, said)
+
+    model.score = counted
+    weights = [DecodingWeights(0.5 + 0.2 * i, 0.1 * i) for i in range(4)]
+    emission = emissions[2]
+    alone = [search(emission[None], [len(emission)], each)[0][0] for each in weights]
+    apart = len(asked)
+    asked.clear()
+    together = search(np.stack([emission] * 4), [len(emission)] * 4, weights)
+    assert [h.text for [h, *_] in together] == [h.text for h in alone]
+    assert [h.score for [h, *_] in together] == pytest.approx([h.score for h in alone], abs=1e-3)
+    assert 0 < len(asked) == len(set(asked)) < 0.5 * apart
 
 
 def test_hot_words_join_the_lexicon(spec):

@@ -19,6 +19,7 @@ from w2v2cli.recognition.searching.processes import (
     IN_FLIGHT,
     SearchFailed,
     SearchPool,
+    _Worker,
     how_it_ended,
 )
 from w2v2cli.recognition.searching.spec import SearchSpec
@@ -91,6 +92,24 @@ def test_results_match_their_emissions_in_any_order(spec):
         assert [future.result(timeout=20)[0].text for future in reversed(futures)] == texts[::-1]
         pids = [pool._server.pid, *pool._pids]
     assert gone(pids)
+
+
+def test_an_emission_is_searched_with_several_weights_in_one_task(spec, monkeypatch):
+    pairs = [DecodingWeights(0.3 * i, 0.5 - i) for i in range(5)]
+    emissions = [saying("ONE TWO"), FLAT[:40], FLAT[40:55]]
+    sent = []
+    search = _Worker.search
+
+    def counted(self, *task):
+        sent.append(task)
+        return search(self, *task)
+
+    with SearchPool(spec, 2) as pool:
+        alone = [[pool.submit(e, pair).result(timeout=20) for pair in pairs] for e in emissions]
+        monkeypatch.setattr(_Worker, "search", counted)
+        every = [pool.submit_each(emission, pairs) for emission in emissions]
+        assert [[future.result(timeout=20) for future in each] for each in every] == alone
+    assert len(sent) == len(emissions) and len({str(found) for found in alone[1]}) == len(pairs)
 
 
 def test_greedy_needs_no_process():

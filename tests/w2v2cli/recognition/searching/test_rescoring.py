@@ -83,16 +83,22 @@ def test_it_is_the_search_and_then_the_scoring(spec, second, emissions):
     ]  # or nothing was shown
 
 
-def test_kept_lists_are_searched_once_and_ranked_by_any_weights(spec, second, emissions):
+def inner_of(spec, searches):
+    """A first pass that notes the weights of every search."""
     inner = SearchPool(spec, 1)
-    searches = []
 
     def counted(emission, weights=None, context=None, submit=inner.submit):
         searches.append(weights)
         return submit(emission)
 
     inner.submit = counted
-    with RescoringPool(inner, Rescoring(second, SECOND, nbest=6), nbest=6, keep=True) as pool:
+    return inner
+
+
+def test_kept_lists_are_searched_once_and_ranked_by_any_weights(spec, second, emissions):
+    searches = []
+    how = Rescoring(second, SECOND, nbest=6)
+    with RescoringPool(inner_of(spec, searches), how, nbest=6, keep=True) as pool:
         for weights in (SECOND, DecodingWeights(0.0, 0.0), DecodingWeights(4.0, -2.0)):
             found = [
                 future.result(timeout=60)
@@ -100,6 +106,15 @@ def test_kept_lists_are_searched_once_and_ranked_by_any_weights(spec, second, em
             ]
             assert found == by_hand(spec, second, emissions[:4], weights)
     assert searches == [None] * 4  # the first pass keeps its own weights
+    each = [SECOND, DecodingWeights(0.0, 0.0), DecodingWeights(4.0, -2.0)]
+    searches.clear()
+    with RescoringPool(inner_of(spec, searches), how, nbest=6, keep=True) as pool:
+        asked = [pool.submit_each(e, each) for e in emissions[:4]]
+        found = [[future.result(timeout=60) for future in futures] for futures in asked]
+    assert [list(rows) for rows in zip(*found, strict=True)] == [
+        by_hand(spec, second, emissions[:4], weights) for weights in each
+    ]
+    assert searches == [None] * 4
 
 
 def test_failures_are_heard(spec, second, emissions, tmp_path):
