@@ -14,7 +14,8 @@ import typer
 from w2v2cli import __version__
 from w2v2cli.commands import cache, data, lm, model
 from w2v2cli.commands.doctor import doctor
-from w2v2cli.commands.evaluate import evaluate
+from w2v2cli.commands.evaluation.evaluate import evaluate
+from w2v2cli.commands.evaluation.score import score
 from w2v2cli.commands.fetch import fetch
 from w2v2cli.commands.plot import plot
 from w2v2cli.commands.training.finetune import finetune
@@ -59,6 +60,7 @@ def _program(
 
 app.command()(transcribe)
 app.command("eval")(evaluate)
+app.command()(score)
 app.command("tune-lm")(tune_lm)
 app.command()(pretrain)
 app.command(cls=variadic("--peak-lr"))(finetune)

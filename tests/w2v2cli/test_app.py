@@ -206,6 +206,7 @@ OPTIONS = {
     "model verify": "",
     "lm build": "output order prune lexicon normalize normalizer case language sentences",
     "fetch": "language",
+    "score": "normalizer json worst seed",
     "lm fetch": "",
     "lm info": "",
     "data scan": "output jobs hash decode audio-column text-column",

@@ -10,10 +10,10 @@ from rich.text import Text
 
 from w2v2cli.console import stdout_console
 from w2v2cli.recognition.resolving import RecognitionOptions
+from w2v2cli.recognition.scoring.aligned import aligned_rows
 from w2v2cli.recognition.scoring.error_rate import ErrorCounts, bootstrap_interval
 from w2v2cli.recognition.scoring.results import Evaluation, Scored
 
-STYLES = {"substitute": "yellow", "delete": "red", "insert": "blue"}
 NO_RATE = "-"  # where nothing was transcribed
 SPEAKERS_SHOWN = 20
 
@@ -47,8 +47,13 @@ def json_report(
             "word_score": second.weights.word_score,
             "first_weight": second.first_pass_weight,
         },
-        "results": [_json_result(result, seed) for result in results],
+        "results": json_results(results, seed),
     }
+
+
+def json_results(results: Sequence[Evaluation], seed: int) -> list[dict[str, Any]]:
+    """The errors of each corpus; rates are ratios. seed: of the bootstrap."""
+    return [_json_result(result, seed) for result in results]
 
 
 def _json_result(result: Evaluation, seed: int) -> dict[str, Any]:
@@ -103,7 +108,6 @@ def print_report(
     worst: number of utterances of each corpus shown with their alignment.
     seed: of the bootstrap.
     """
-    console = stdout_console()
     search = "greedy" if options.engine == "greedy" else f"beam {options.beam.width}"
     weights = (
         f", LM weight {options.weights.lm_weight:g}, word score {options.weights.word_score:g}"
@@ -117,7 +121,18 @@ def print_report(
     spelled = ", ".join(dict.fromkeys(r.normalizer for r in results if r.normalizer))
     if spelled:
         settings += f", normaliser {spelled}"
-    console.print(_totals(results, settings, seed))
+    print_tables(results, settings, worst, seed)
+
+
+def print_tables(
+    results: Sequence[Evaluation], title: str, worst: int, seed: int, named: bool = False
+) -> None:
+    """Print tables under a title, see `print_report`.
+
+    named: name the result of each of the worst utterances.
+    """
+    console = stdout_console()
+    console.print(_totals(results, title, seed))
     for result in results:
         if result.note:
             console.print(f"* {result.note}")
@@ -125,7 +140,8 @@ def print_report(
         if len(result.by_speaker()) > 1:
             console.print(_speakers(result))
         for scored in result.worst(worst):
-            console.print(_aligned(scored, result))
+            of = f"{result.name}: " if named else ""
+            console.print(_aligned(scored, result, console.width, of))
 
 
 def _totals(results: Sequence[Evaluation], settings: str, seed: int) -> Table:
@@ -133,6 +149,7 @@ def _totals(results: Sequence[Evaluation], settings: str, seed: int) -> Table:
     units = " / ".join(dict.fromkeys(result.counted for result in results))
     names = " / ".join(dict.fromkeys(result.rate_name for result in results))
     others = " / ".join(dict.fromkeys(o[0] for result in results for o in _others(result)))
+    timed = any(result.wall_seconds for result in results)
     for column in (
         "data",
         "utterances",
@@ -143,7 +160,7 @@ def _totals(results: Sequence[Evaluation], settings: str, seed: int) -> Table:
         "del",
         "ins",
         *([f"{others} %"] if others else []),
-        "× real time",
+        *(["× real time"] if timed else []),
     ):
         name = column == "data"  # may be long, and is needed whole
         table.add_column(
@@ -165,7 +182,7 @@ def _totals(results: Sequence[Evaluation], settings: str, seed: int) -> Table:
                 f"{counts.rate * 100:.2f}" if result.utterances else NO_RATE
                 for _, _, counts in _others(result)
             ),
-            f"{result.audio_seconds / max(result.wall_seconds, 1e-9):.1f}",
+            *([f"{result.audio_seconds / max(result.wall_seconds, 1e-9):.1f}"] if timed else []),
         )
     return table
 
@@ -183,20 +200,9 @@ def _speakers(result: Evaluation) -> Table:
     return table
 
 
-def _aligned(scored: Scored, result: Evaluation) -> Text:
-    """An utterance with its errors in colour and in signs.
-
-    -deleted- +inserted+ reference>hypothesis
-    """
-    counts = result.counts_of(scored.alignment)
-    told = f"{scored.id} ({counts.errors} errors in {counts.reference} {result.counted}) "
-    text, between = Text(told, style="bold"), "" if result.counted == "characters" else " "
-    for operation, reference, hypothesis in scored.alignment.steps():
-        shown = {
-            "equal": reference,
-            "delete": f"-{reference}-",
-            "insert": f"+{hypothesis}+",
-            "substitute": f"{reference}>{hypothesis}",
-        }[operation]
-        text.append(f"{shown}{between}", style=f"not bold {STYLES.get(operation, '')}".strip())
-    return text
+def _aligned(scored: Scored, result: Evaluation, width: int, of: str) -> Text:
+    """An utterance with its errors, reference over hypothesis; `of` stands before its name."""
+    counts, alignment = result.counts_of(scored.alignment), scored.alignment
+    told = f"{of}{scored.id} ({counts.errors} errors in {counts.reference} {result.counted})\n"
+    rows = aligned_rows(alignment.steps(), width, alignment.between)
+    return Text(told, style="bold").append_text(rows)

@@ -5,6 +5,7 @@ import pytest
 from lm.text.phones import PHONES, PhoneError, fold
 from w2v2cli.recognition.scoring.error_rate import (
     ErrorCounts,
+    Step,
     align,
     align_phones,
     bootstrap_interval,
@@ -62,7 +63,7 @@ def test_phones_are_compared_as_the_39(reference, hypothesis, phones, rate):
 
 def test_steps_of_phones():
     assert align_phones("sh iy ix".split(), "sh ao ih".split()).steps() == [
-        ("equal", "sh", "sh"), ("substitute", "iy", "aa"), ("equal", "ih", "ih"),
+        Step("equal", "sh", "sh"), Step("substitute", "iy", "aa"), Step("equal", "ih", "ih"),
     ]  # fmt: skip
 
 
@@ -94,9 +95,10 @@ def test_the_total_rate_is_of_all_words_together():
 
 def test_steps_of_an_alignment():
     assert align("THE CAT SAT DOWN", "A CAT SAT").steps() == [
-        ("substitute", "THE", "A"), ("equal", "CAT SAT", "CAT SAT"), ("delete", "DOWN", ""),
+        Step("substitute", "THE", "A"), Step("equal", "CAT", "CAT"), Step("equal", "SAT", "SAT"),
+        Step("delete", "DOWN", ""),
     ]  # fmt: skip
-    assert align("", "A").steps() == [("insert", "", "A")]
+    assert align("", "A B").steps() == [Step("insert", "", "A"), Step("insert", "", "B")]
     assert align("", "").steps() == []
 
 

@@ -66,7 +66,8 @@ def test_a_phone_model_is_scored_by_phones():
         print_report([result], OPTIONS, worst=1, seed=0)
     text = shown.getvalue()
     assert "PER %" in text and "16.67" in text and "WER" not in text and "CER" not in text
-    assert "b (1 errors in 2 phones) sh aa +b+" in text
+    shown = "b (1 errors in 2 phones)\nREF: sh aa *\nHYP: sh aa b\n           I\n"
+    assert shown in text
 
 
 def test_other_models_and_phones_made_into_words_are_scored_by_words():

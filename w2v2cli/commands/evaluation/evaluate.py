@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from w2v2cli.commands.evaluate_options import (
+from w2v2cli.commands.evaluation.evaluate_options import (
     BEAM,
     Normalizing,
     Output,
@@ -22,8 +22,8 @@ from w2v2cli.commands.evaluate_options import (
     refuse_decided,
     refuse_wrong,
 )
+from w2v2cli.commands.evaluation.protocol import paper_protocol
 from w2v2cli.commands.flags import Data, takes
-from w2v2cli.commands.protocol import paper_protocol
 from w2v2cli.commands.reporting import counting, fetching, note, warn
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError
@@ -124,6 +124,8 @@ def _report(
     if done.shortfall is not None:
         raise UserError(done.shortfall)
     if failed:
+        total = len(failed) + sum(len(result.utterances) for result in done.evaluations)
         raise UserError(
-            f"{len(failed)} utterances could not be transcribed and are not counted (see above)."
+            f"{len(failed)} of {total} utterances could not be transcribed and are not counted "
+            "(see above)."
         )
