@@ -40,6 +40,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.transformer_lm
+	$(BIN)/python -m benchmarks.calibration
 	$(BIN)/python -m benchmarks.tuning
 	$(BIN)/python -m benchmarks.long_recording
 

@@ -22,15 +22,25 @@ setup(
             "lm.native._native",
             [
                 f"{NATIVE}{name}.cpp"
-                for name in ("automaton", "estimation", "interface", "lexicon_trie", "search")
+                for name in (
+                    "automaton",
+                    "estimation",
+                    "interface",
+                    "lattice",
+                    "lexicon_trie",
+                    "risk",
+                    "search",
+                )
             ],
             depends=[
                 f"{NATIVE}{name}.h"
                 for name in (
                     "automaton",
                     "estimation",
+                    "lattice",
                     "lexicon_trie",
                     "ngram_counts",
+                    "risk",
                     "search",
                     "sorted_rows",
                     "temporary",

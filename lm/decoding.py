@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Recombine = Literal["state", "history"]
+POSTERIOR_SCALE = 0.3  # calibrated on real recordings (docs/benchmarks.md)
+LATTICE_BEAM = 15.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,22 @@ class BeamOptions:
     recombine: Recombine = "state"
     """Which hypotheses count as one, of which the better is kept: `state`, those that the language
     model cannot tell apart from now on; `history`, those of the same words, as flashlight does."""
+    confidences: bool = False
+    """Whether the words' confidences are posteriors over the lattice, where the engine has one."""
+    lattice: bool = False
+    """Whether the lattice is returned with the hypotheses, where the engine has one."""
+    lattice_beam: float = LATTICE_BEAM
+    """How far below the best path those of the lattice may be, in the units of the score."""
+    posterior_scale: float = POSTERIOR_SCALE
+    """What scores are multiplied with before they are the logarithms of posteriors."""
+    skip_blank: float | None = None
+    """Frames whose blank has this probability or more are blank for all hypotheses, and a run of
+    them is one step; None searches every frame."""
+
+    @property
+    def keeps_lattice(self) -> bool:
+        """Whether the search must keep the ways that lost."""
+        return self.confidences or self.lattice
 
     def __post_init__(self) -> None:
         for flag, value in (
@@ -75,5 +93,13 @@ class BeamOptions:
             )
         if not self.threshold > 0:
             raise ValueError(f"--beam-threshold must be above 0, got {self.threshold:g}.")
+        for flag, number in (
+            ("--lattice-beam", self.lattice_beam),
+            ("--posterior-scale", self.posterior_scale),
+        ):
+            if not number > 0:
+                raise ValueError(f"{flag} must be above 0, got {number:g}.")
+        if self.skip_blank is not None and not 0.5 <= self.skip_blank <= 1:
+            raise ValueError(f"--skip-blank is a probability of 0.5 to 1, got {self.skip_blank:g}.")
         if self.nbest > self.width:
             raise ValueError(f"--nbest {self.nbest} asks for more than --beam {self.width} keeps.")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lm.lattice import Lattice
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,8 @@ class Word:
     end: int
     """Frame after its last symbol."""
     confidence: float
-    """Geometric mean of the probabilities of the word's symbols on their frames, in [0, 1]."""
+    """How sure it is, in [0, 1]: the posterior of the word over the lattice, where a search kept
+    one; else the geometric mean of the probabilities of its symbols on their frames."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Hypothesis:
     """The score that the search maximised; `lm.decoding.DecodingWeights` has the formula."""
     entry: int = 0
     """The entry of its context (`lm.search.context`) that it began with."""
+    lattice: Lattice | None = field(default=None, compare=False, repr=False)
+    """All that the search kept of the utterance, where it was asked for."""
 
     @property
     def text(self) -> str:

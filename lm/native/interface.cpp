@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "automaton.h"
+#include "lattice.h"
+#include "risk.h"
 #include "search.h"
 
 using namespace w2v2;
@@ -28,7 +30,7 @@ auto guarded(Work work) -> decltype(work()) {
   }
 }
 
-using Batch = std::vector<std::vector<Found>>;
+using Batch = std::vector<Result>;
 
 }  // namespace
 
@@ -144,19 +146,82 @@ void* w2v2_search(const void* engine, const Options* options, const float* emiss
 }
 
 int32_t w2v2_found(const void* batch, int32_t utterance) {
-  return int32_t((*static_cast<const Batch*>(batch))[size_t(utterance)].size());
+  return int32_t((*static_cast<const Batch*>(batch))[size_t(utterance)].found.size());
 }
 
 // scores: total, acoustic, language model. symbols, words: [T]. Returns the entry.
 int32_t w2v2_hypothesis(const void* batch, int32_t utterance, int32_t rank, double* scores,
                         int32_t* symbols, int32_t* words) {
-  const Found& found = (*static_cast<const Batch*>(batch))[size_t(utterance)][size_t(rank)];
+  const Found& found = (*static_cast<const Batch*>(batch))[size_t(utterance)].found[size_t(rank)];
   scores[0] = found.score;
   scores[1] = found.acoustic;
   scores[2] = found.lm;
   std::copy(found.symbols.begin(), found.symbols.end(), symbols);
   std::copy(found.words.begin(), found.words.end(), words);
   return found.entry;
+}
+
+// sizes: nodes and arcs of the lattice of an utterance; 0, 0 where none was asked for.
+void w2v2_lattice_sizes(const void* batch, int32_t utterance, uint64_t* sizes) {
+  const WordLattice& lattice = (*static_cast<const Batch*>(batch))[size_t(utterance)].lattice;
+  sizes[0] = lattice.times.size();
+  sizes[1] = lattice.arcs.size();
+}
+
+// times: [nodes]. ends: [arcs, 2], nodes. words: [arcs]; spelled: [arcs], of the unknown word the
+// trie node that its symbols lead to. scores: [arcs, 3]: total, acoustic, language model.
+void w2v2_lattice(const void* batch, int32_t utterance, int32_t* times, uint32_t* ends,
+                  int32_t* words, uint32_t* spelled, double* scores) {
+  const WordLattice& lattice = (*static_cast<const Batch*>(batch))[size_t(utterance)].lattice;
+  std::copy(lattice.times.begin(), lattice.times.end(), times);
+  for (const WordArc& arc : lattice.arcs) {
+    *ends++ = arc.from;
+    *ends++ = arc.to;
+    *words++ = arc.word;
+    *spelled++ = arc.spelled;
+    *scores++ = arc.score;
+    *scores++ = arc.acoustic;
+    *scores++ = arc.lm;
+  }
+}
+
+// The symbols that lead to a node of the trie, into `symbols`, of room for `most`. Returns how many.
+int32_t w2v2_spelling(const void* engine, uint32_t node, int32_t* symbols, int32_t most) {
+  const LexiconTrie& trie = static_cast<const Engine*>(engine)->trie;
+  int32_t count = 0;
+  for (; node != 0 && count < most; node = trie.parent(node)) symbols[count++] = trie.symbols[node];
+  std::reverse(symbols, symbols + count);
+  return count;
+}
+
+// from, to, scores: [arcs], in the order of `to`. found: [arcs], see `posteriors`.
+int w2v2_posteriors(const uint32_t* from, const uint32_t* to, const double* scores, uint64_t arcs,
+                    uint64_t nodes, double scale, double* found) {
+  return guarded([&] {
+    posteriors({size_t(arcs), from, to, scores}, uint32_t(nodes), scale, found);
+    return 1;
+  });
+}
+
+// labels: [arcs], the word of each arc, -1 for none; words: [count]; else as w2v2_posteriors.
+// risk: the expected word errors of `words`. found: of room for `arcs` + `count` words,
+// those with few errors
+// near `words`. Returns how many, or -1.
+int32_t w2v2_least_risk(const uint32_t* from, const uint32_t* to, const double* scores,
+                        const int32_t* labels, uint64_t arcs, uint64_t nodes, double scale,
+                        const int32_t* words, int32_t count, double* risk, int32_t* found) {
+  const int32_t done = guarded([&] {
+    const Arcs all{size_t(arcs), from, to, scores};
+    Risk risks(all, labels, uint32_t(nodes), scale);
+    const std::vector<int32_t> given(words, words + count);
+    *risk = risks.of(given);
+    if (found == nullptr) return 1;
+    std::vector<int32_t> best = risks.lowered(given);
+    if (best.size() > arcs + given.size()) best = given;  // more than `found` has room for
+    std::copy(best.begin(), best.end(), found);
+    return int32_t(best.size()) + 1;
+  });
+  return done - 1;
 }
 
 void w2v2_free(void* batch) { delete static_cast<Batch*>(batch); }

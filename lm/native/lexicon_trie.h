@@ -1,6 +1,7 @@
 // A lexicon as a flat trie: the children of a node lie side by side, sorted by symbol.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -16,6 +17,12 @@ struct LexiconTrie {
   std::vector<int32_t> words;         // words by node; any number of words may share a spelling
 
   uint32_t nodes() const { return uint32_t(symbols.size()); }
+
+  // The node whose children hold `node`, which is not the root.
+  uint32_t parent(uint32_t node) const {
+    return uint32_t(std::upper_bound(first_child.begin(), first_child.end(), node) -
+                    first_child.begin() - 1);
+  }
 
   // symbols: all spellings, concatenated. For each of the `count` spellings: `ends` says where it
   // ends in `symbols`, `words` which word it spells, `scores` that word's unigram score.

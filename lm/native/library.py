@@ -12,6 +12,7 @@ from ctypes import (
     c_int,
     c_int32,
     c_size_t,
+    c_uint32,
     c_uint64,
     c_void_p,
 )
@@ -35,6 +36,14 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "search": (c_void_p, [*[c_void_p] * 4, c_int32, c_int32, c_int32, c_void_p]),
     "found": (c_int32, [c_void_p, c_int32]),
     "hypothesis": (c_int32, [c_void_p, c_int32, c_int32, *[c_void_p] * 3]),
+    "lattice_sizes": (None, [c_void_p, c_int32, c_void_p]),
+    "lattice": (None, [c_void_p, c_int32, *[c_void_p] * 5]),
+    "spelling": (c_int32, [c_void_p, c_uint32, c_void_p, c_int32]),
+    "posteriors": (c_int, [*[c_void_p] * 3, c_uint64, c_uint64, c_double, c_void_p]),
+    "least_risk": (
+        c_int32,
+        [*[c_void_p] * 4, c_uint64, c_uint64, c_double, c_void_p, c_int32, c_void_p, c_void_p],
+    ),
     "free": (None, [c_void_p]),
     "estimate_new": (c_void_p, []),
     "estimate_free": (None, [c_void_p]),
@@ -63,7 +72,15 @@ class SearchOptions(Structure):
     _fields_ = [
         *(
             (name, c_double)
-            for name in ("lm_weight", "word_score", "unk_score", "sil_score", "beam_threshold")
+            for name in (
+                "lm_weight",
+                "word_score",
+                "unk_score",
+                "sil_score",
+                "beam_threshold",
+                "lattice_beam",
+                "skip_blank",
+            )
         ),
         *(
             (name, c_int32)
@@ -75,6 +92,7 @@ class SearchOptions(Structure):
                 "blank",
                 "unknown_word",
                 "by_state",
+                "lattice",
             )
         ),
     ]

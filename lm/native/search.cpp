@@ -118,25 +118,12 @@ struct Hypothesis {
   bool after_blank;  // whether the last frame was a blank
 };
 
-// One kept hypothesis of one frame, for the walk back from the end.
-struct Step {
-  uint32_t parent;
-  int32_t symbol, word;
-};
-
 // A candidate that was merged into a better one. They agree in the frame's symbol.
 struct Loser {
   double score, acoustic, lm;
   uint32_t parent;
   int32_t word;
   uint32_t next;  // the next one that lost to the same candidate, or kNone
-};
-
-// Another way into a kept hypothesis, and what it has less than the best way.
-struct Detour {
-  float score, acoustic, lm;
-  uint32_t parent;
-  int32_t word;
 };
 
 // A way back from the end that is not walked yet: it goes on at `place`.
@@ -146,7 +133,7 @@ struct Way {
   uint32_t words;              // the sequence of words that it has passed
   uint32_t end;                // where it began: a place in `ends_`
   uint32_t turn;               // its last detour: a place in `turns_`, or kNone
-  uint32_t frames;             // how many frames are left
+  uint32_t steps;              // how many steps are left
   uint64_t order;              // of equal scores the earlier way is walked first
 
   bool operator<(const Way& other) const {
@@ -154,9 +141,9 @@ struct Way {
   }
 };
 
-// A detour that a way took on a frame, and the one that it took before, on a later frame.
+// A detour that a way took on a step, and the one that it took before, on a later step.
 struct Turn {
-  uint32_t frame;
+  uint32_t step;
   size_t detour;
   uint32_t before;
 };
@@ -173,17 +160,32 @@ class Decoder {
         context_(context),
         symbols_(symbols),
         histories_(engine, options.by_state != 0),
-        lattice_(options.by_state != 0 && options.nbest > 1),
+        listed_(options.by_state != 0 && options.nbest > 1),
+        lattice_(listed_ || options.lattice != 0),
         merged_(size_t(1) << 12),
         bonuses_(!engine.trie.best_bonus.empty()) {}
 
-  std::vector<Found> run(const float* emissions, int32_t frames) {
+  Result run(const float* emissions, int32_t frames) {
     begin();
-    trace_.reserve(1 + size_t(frames) * std::min<size_t>(size_t(options_.beam), 4096));
-    for (int32_t t = 0; t < frames && !beam_.empty(); ++t)
-      step(emissions + size_t(t) * size_t(symbols_));
+    ways_.trace.reserve(1 + size_t(frames) * std::min<size_t>(size_t(options_.beam), 4096));
+    for (int32_t t = 0; t < frames && !beam_.empty();) {
+      const float* frame = emissions + size_t(t) * size_t(symbols_);
+      ways_.first_place.push_back(uint32_t(ways_.trace.size()));
+      if (double(frame[options_.blank]) >= options_.skip_blank) {
+        t = blanks(emissions, t, frames);
+      } else {
+        step(frame);
+        ++t;
+      }
+      ways_.times.push_back(t);
+    }
     finish();
-    return lattice_ ? best_ways(uint32_t(frames)) : results(frames);
+    Result result;
+    result.found = listed_ ? best_ways() : results();
+    if (options_.lattice)
+      result.lattice =
+          word_lattice(ways_, trie_, options_.unknown_word, frames, options_.lattice_beam);
+    return result;
   }
 
  private:
@@ -197,14 +199,34 @@ class Decoder {
         history = histories_.after(history, context_.words[at]).history;
       const double score = context_.entries == 0 ? 0.0 : context_.scores[i];
       beam_.push_back({score, 0.0, 0.0, history, 0, options_.silence, -1, i, false});
-      trace_.push_back({i, options_.silence, -1});
+      ways_.trace.push_back({i, options_.silence, -1});
+      if (options_.lattice) ways_.reached.push_back({score, 0.0, 0.0, 0});
     }
-    first_detour_.assign(entries + 1, 0);
+    ways_.first_detour.assign(entries + 1, 0);
+    ways_.first_place = {0};
+    ways_.times = {0};
   }
 
   // The score of an entry, which is none of the frames'.
   double before(uint32_t entry) const {
     return context_.entries == 0 ? 0.0 : context_.scores[entry];
+  }
+
+  // Take the frames from `t` on whose blank is almost certain in one step: all of them are blank.
+  // Returns the frame after them.
+  int32_t blanks(const float* emissions, int32_t t, int32_t frames) {
+    double sum = 0.0;
+    for (; t < frames; ++t) {
+      const float blank = emissions[size_t(t) * size_t(symbols_) + size_t(options_.blank)];
+      if (!(double(blank) >= options_.skip_blank)) break;
+      sum += blank;
+    }
+    begin_candidates();
+    for (const Hypothesis& from : beam_)
+      add({from.score + sum, from.acoustic + sum, from.lm, from.history, from.node, options_.blank,
+           -1, from.parent, true});
+    keep();
+    return t;
   }
 
   // One frame, (V,) log-probabilities. Cheap candidates first: they raise the bound, and words that
@@ -375,8 +397,10 @@ class Decoder {
     for (const uint32_t i : picked_) {
       Hypothesis kept = candidates_[i];
       if (!sorted) {
-        trace_.push_back({kept.parent, kept.symbol, kept.word});
-        kept.parent = uint32_t(trace_.size() - 1);
+        ways_.trace.push_back({kept.parent, kept.symbol, kept.word});
+        kept.parent = uint32_t(ways_.trace.size() - 1);
+        if (options_.lattice)
+          ways_.reached.push_back({kept.score, kept.acoustic, kept.lm, kept.node});
         if (lattice_) remember_losers(i, least);
       }
       beam_.push_back(kept);
@@ -389,10 +413,10 @@ class Decoder {
     for (uint32_t i = first_loser_[winner]; i != kNone; i = losers_[i].next) {
       const Loser& lost = losers_[i];
       if (lost.score < least) continue;
-      detours_.push_back({less(best.score, lost.score), less(best.acoustic, lost.acoustic),
+      ways_.detours.push_back({less(best.score, lost.score), less(best.acoustic, lost.acoustic),
                           less(best.lm, lost.lm), lost.parent, lost.word});
     }
-    first_detour_.push_back(detours_.size());
+    ways_.first_detour.push_back(ways_.detours.size());
   }
 
   // End the sentence: for hypotheses between two words where there are any, else for all.
@@ -408,29 +432,27 @@ class Decoder {
       ended.lm += lm;
       ended.symbol = options_.silence;
       ended.after_blank = false;
-      if (lattice_)
+      if (options_.lattice) ways_.ends.push_back({ended.parent, ended.score, ended.lm});
+      if (listed_)
         ends_.push_back(ended);  // each is an end of the lattice, whatever the others are
       else
         add(ended);
     }
-    if (!lattice_) keep(true);
+    if (!listed_) keep(true);
   }
 
   // Walk back from the best hypotheses: the symbol and the ended word of each frame.
-  std::vector<Found> results(int32_t frames) const {
+  std::vector<Found> results() const {
     std::vector<Found> found;
     std::unordered_set<uint32_t> said;
     const bool distinct = !(options_.unk_score > kMinusInfinity);
     const auto wanted = size_t(std::max(options_.nbest, context_.exits));
     for (const Hypothesis& hypothesis : beam_) {
       if (distinct && !said.insert(hypothesis.history).second) continue;
-      Found result{hypothesis.score, hypothesis.acoustic, hypothesis.lm, 0,
-                   std::vector<int32_t>(size_t(frames)), std::vector<int32_t>(size_t(frames))};
+      Found result = nothing(hypothesis.score, hypothesis.acoustic, hypothesis.lm);
       uint32_t place = hypothesis.parent;
-      for (size_t t = size_t(frames); t-- > 0; place = trace_[place].parent) {
-        result.symbols[t] = trace_[place].symbol;
-        result.words[t] = trace_[place].word;
-      }
+      for (uint32_t step = steps(); step > 0; place = ways_.trace[place].parent, --step)
+        put(result, step, ways_.trace[place].symbol, ways_.trace[place].word);
       result.entry = int32_t(place);
       result.score -= before(place);
       found.push_back(std::move(result));
@@ -443,19 +465,19 @@ class Decoder {
   // best first. What is left of a way has an exact score, so the first way that reaches the
   // beginning is the best path, the next one with other words the second best, and so on. Of ways
   // that meet after the same words the rest is the same: only the first one goes on.
-  std::vector<Found> best_ways(uint32_t frames) {
+  std::vector<Found> best_ways() {
     double best = kMinusInfinity;
     for (const Hypothesis& end : ends_) best = std::max(best, end.score);
     for (uint32_t i = 0; i < ends_.size(); ++i) {
       const Hypothesis& end = ends_[i];
       if (end.score >= best - options_.beam_threshold)
-        ways_.push({end.score, end.acoustic, end.lm, end.parent, 0, i, kNone, frames, i});
+        open_.push({end.score, end.acoustic, end.lm, end.parent, 0, i, kNone, steps(), i});
     }
     std::vector<Found> found;
-    while (!ways_.empty() && found.size() < size_t(options_.nbest)) {
-      const Way way = ways_.top();
-      ways_.pop();
-      if (reaches_beginning(way)) found.push_back(path(way, frames));
+    while (!open_.empty() && found.size() < size_t(options_.nbest)) {
+      const Way way = open_.top();
+      open_.pop();
+      if (reaches_beginning(way)) found.push_back(path(way));
     }
     return found;
   }
@@ -463,19 +485,19 @@ class Decoder {
   // Walk a way back and put the detours beside it among the ways.
   bool reaches_beginning(const Way& way) {
     uint32_t place = way.place, words = way.words;
-    for (uint32_t t = way.frames;; --t) {
+    for (uint32_t step = way.steps;; --step) {
       const uint32_t fresh = ++passes_;
       if (passed_.put((uint64_t(place) << 32) | words, fresh) != fresh) return false;
-      if (t == 0) return true;
-      for (size_t i = first_detour_[place]; i < first_detour_[place + 1]; ++i) {
-        const Detour& detour = detours_[i];
-        turns_.push_back({t - 1, i, way.turn});
-        ways_.push({way.score - detour.score, way.acoustic - detour.acoustic, way.lm - detour.lm,
+      if (step == 0) return true;
+      for (size_t i = ways_.first_detour[place]; i < ways_.first_detour[place + 1]; ++i) {
+        const Detour& detour = ways_.detours[i];
+        turns_.push_back({step, i, way.turn});
+        open_.push({way.score - detour.score, way.acoustic - detour.acoustic, way.lm - detour.lm,
                     detour.parent, extended(words, detour.word), way.end,
-                    uint32_t(turns_.size() - 1), t - 1, ends_.size() + turns_.size()});
+                    uint32_t(turns_.size() - 1), step - 1, ends_.size() + turns_.size()});
       }
-      words = extended(words, trace_[place].word);
-      place = trace_[place].parent;
+      words = extended(words, ways_.trace[place].word);
+      place = ways_.trace[place].parent;
     }
   }
 
@@ -489,27 +511,41 @@ class Decoder {
   }
 
   // The symbols and words of a way that reached the beginning.
-  Found path(const Way& way, uint32_t frames) const {
-    Found result{way.score, way.acoustic, way.lm, 0, std::vector<int32_t>(frames),
-                 std::vector<int32_t>(frames)};
-    std::vector<Turn> turns;  // from the first frame to the last
+  Found path(const Way& way) const {
+    Found result = nothing(way.score, way.acoustic, way.lm);
+    std::vector<Turn> turns;  // from the first step to the last
     for (uint32_t i = way.turn; i != kNone; i = turns_[i].before) turns.push_back(turns_[i]);
     uint32_t place = ends_[way.end].parent;
-    for (uint32_t t = frames; t-- > 0;) {
-      result.symbols[t] = trace_[place].symbol;
-      if (!turns.empty() && turns.back().frame == t) {
-        const Detour& detour = detours_[turns.back().detour];
-        result.words[t] = detour.word;
+    for (uint32_t step = steps(); step > 0; --step) {
+      const int32_t symbol = ways_.trace[place].symbol;
+      if (!turns.empty() && turns.back().step == step) {
+        const Detour& detour = ways_.detours[turns.back().detour];
+        put(result, step, symbol, detour.word);
         place = detour.parent;
         turns.pop_back();
       } else {
-        result.words[t] = trace_[place].word;
-        place = trace_[place].parent;
+        put(result, step, symbol, ways_.trace[place].word);
+        place = ways_.trace[place].parent;
       }
     }
     result.entry = int32_t(place);
     result.score -= before(place);
     return result;
+  }
+
+  uint32_t steps() const { return uint32_t(ways_.times.size() - 1); }
+
+  Found nothing(double score, double acoustic, double lm) const {
+    const auto frames = size_t(ways_.times.back());
+    return {score, acoustic, lm, 0, std::vector<int32_t>(frames),
+            std::vector<int32_t>(frames, -1)};
+  }
+
+  // Write the symbol and the ended word of a step into its frames.
+  void put(Found& result, uint32_t step, int32_t symbol, int32_t word) const {
+    const auto end = size_t(ways_.times[step]);
+    for (auto t = size_t(ways_.times[step - 1]); t < end; ++t) result.symbols[t] = symbol;
+    result.words[end - 1] = word;
   }
 
   const Engine& engine_;
@@ -518,21 +554,19 @@ class Decoder {
   const Context& context_;
   const int32_t symbols_;
   Histories histories_;
+  const bool listed_;   // whether results are read from the ways that lost
   const bool lattice_;  // whether the ways that lost are remembered
   Table merged_;
   const bool bonuses_;
   std::vector<Hypothesis> beam_, candidates_;
-  std::vector<Step> trace_;
-  // The lattice, where it is kept: who lost on this frame, the first of them for each candidate;
-  // the detours into each place of the trace; the ends.
+  Ways ways_;  // the detours only where the ways that lost are remembered
+  // Who lost on this frame, and the first of them for each candidate; the ends of the ways.
   std::vector<Loser> losers_;
   std::vector<uint32_t> first_loser_;
-  std::vector<Detour> detours_;
-  std::vector<size_t> first_detour_;  // [trace + 1], into detours_
   std::vector<Hypothesis> ends_;
   // The walk through it: what is left to walk, the turns taken; which sequence of words has which
   // number (0 has none) and which place was passed after which sequence.
-  std::priority_queue<Way> ways_;
+  std::priority_queue<Way> open_;
   std::vector<Turn> turns_;
   Table sequences_{1 << 10}, passed_{1 << 12};
   uint32_t sequence_count_ = 1, passes_ = 0;
@@ -548,8 +582,8 @@ class Decoder {
 
 }  // namespace
 
-std::vector<Found> search(const Engine& engine, const Options& options, const float* emissions,
-                          int32_t frames, int32_t symbols, const Context& context) {
+Result search(const Engine& engine, const Options& options, const float* emissions, int32_t frames,
+              int32_t symbols, const Context& context) {
   return Decoder(engine, options, symbols, context).run(emissions, frames);
 }
 

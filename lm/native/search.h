@@ -11,14 +11,18 @@
 #include <vector>
 
 #include "automaton.h"
+#include "lattice.h"
 #include "lexicon_trie.h"
 
 namespace w2v2 {
 
 struct Options {
   double lm_weight, word_score, unk_score, sil_score, beam_threshold;
+  double lattice_beam;  // how far below the best path those of the lattice may be
+  double skip_blank;    // frames whose blank has this log-probability or more are blank; > 0: none
   int32_t beam, beam_tokens, nbest, silence, blank, unknown_word;
   int32_t by_state;  // 1: hypotheses of one state are one; 0: those of the same words
+  int32_t lattice;   // 1: return the lattice of the words as well
 };
 
 // What was said before the first frame. An entry is one way to have begun; flat arrays.
@@ -38,6 +42,12 @@ struct Found {
   std::vector<int32_t> words;    // [T], the word that ended on each frame, else -1
 };
 
+// What was found in one utterance.
+struct Result {
+  std::vector<Found> found;
+  WordLattice lattice;  // empty where none was asked for
+};
+
 struct Engine {
   const Automaton* model;          // null: every word is as good as any other
   std::vector<uint32_t> lm_words;  // [words], the model's index of each word
@@ -47,7 +57,7 @@ struct Engine {
 
 // (T, V) log-probabilities -> up to `nbest` hypotheses, best first. They differ in their words;
 // without `by_state`, and with unknown words, some may only differ in the letters of those.
-std::vector<Found> search(const Engine& engine, const Options& options, const float* emissions,
-                          int32_t frames, int32_t symbols, const Context& context);
+Result search(const Engine& engine, const Options& options, const float* emissions, int32_t frames,
+              int32_t symbols, const Context& context);
 
 }  // namespace w2v2

@@ -12,13 +12,14 @@ import ctypes
 import math
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.hypothesis import NOTHING, Hypothesis
+from lm.lattice import Lattice
 from lm.native.library import SearchContext, SearchOptions, native, pointer
 from lm.ngram.automaton import CompiledNgramLM, open_automaton
 from lm.ngram.kenlm import is_arpa
@@ -29,6 +30,8 @@ from lm.search.paths import FoundPath, hypotheses
 from lm.search.setup import SearchError, SearchSetup, prepare
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
+
+LONGEST = 1000  # symbols of an unknown word
 
 
 @dataclass
@@ -176,7 +179,7 @@ class CompiledSearch:
             raise MemoryError("The search ran out of memory: try a smaller beam.")
         try:
             return [
-                hypotheses(frames, _paths(batch, i, len(searched[i])), self.setup, wanted)
+                self._found(batch, i, frames, len(searched[i]), wanted)
                 if len(frames)
                 else [NOTHING]
                 for i, (frames, wanted) in enumerate(
@@ -185,6 +188,57 @@ class CompiledSearch:
             ]
         finally:
             library.free(batch)
+
+    def _found(
+        self, batch: int, i: int, frames: np.ndarray, searched: int, wanted: int
+    ) -> list[Hypothesis]:
+        """`wanted` hypotheses of utterance `i`: (T, V) frames, of which it `searched` some more."""
+        options = self.options
+        lattice = self._lattice(batch, i) if options.keeps_lattice else None
+        found = hypotheses(
+            frames,
+            _paths(batch, i, searched),
+            self.setup,
+            wanted,
+            lattice if options.confidences else None,
+            options.posterior_scale,
+        )
+        return [replace(one, lattice=lattice) for one in found] if options.lattice else found
+
+    def _lattice(self, batch: int, utterance: int) -> Lattice:
+        """The lattice of one utterance."""
+        library, sizes = native(), np.zeros(2, np.uint64)
+        library.lattice_sizes(batch, utterance, pointer(sizes))
+        nodes, arcs = sizes.tolist()
+        times, ends = np.zeros(nodes, np.int32), np.zeros((arcs, 2), np.uint32)
+        said, spelled = np.zeros(arcs, np.int32), np.zeros(arcs, np.uint32)
+        scores = np.zeros((arcs, 3))
+        arrays = [pointer(array) for array in (times, ends, said, spelled, scores)]
+        library.lattice(batch, utterance, *arrays)
+        # (A,) word and spelling of each arc -> the different ones, and which of them each has
+        pairs, labels = np.unique(said.astype(np.int64) << 32 | spelled, return_inverse=True)
+        texts = [self._text(int(pair) >> 32, int(pair) & 0xFFFFFFFF) for pair in pairs.tolist()]
+        words = tuple(dict.fromkeys(text for text in texts if text is not None))
+        place = {text: i for i, text in enumerate(words)} | {None: -1}
+        named = np.array([place[text] for text in texts], np.int32)
+        starts, leads_to = np.ascontiguousarray(ends.T)  # (A, 2) -> (A,) each
+        total, acoustic, lm = np.ascontiguousarray(scores.T)
+        return Lattice(words, times, starts, leads_to, named[labels], total, acoustic, lm)
+
+    def _text(self, word: int, spelled: int) -> str | None:
+        """The text of a word; `spelled` is the trie node of an unknown one. None for no word."""
+        if word < 0:
+            return None
+        text = self.setup.text(word)
+        if text is not None:
+            return text
+        symbols = np.zeros(LONGEST, np.int32)
+        count = native().spelling(self._engine, spelled, pointer(symbols), LONGEST)
+        letters = self.setup.vocabulary.letters
+        names = self.setup.vocabulary.symbols
+        return self.setup.vocabulary.text(
+            symbol for symbol in symbols[:count].tolist() if names[symbol] in letters
+        )
 
     def _index(self, word: str) -> int:
         """The index of a word that was said before an utterance."""
@@ -205,6 +259,8 @@ class CompiledSearch:
             unk_score=weights.unk_score,
             sil_score=self.setup.sil_score(weights.sil_score),
             beam_threshold=options.threshold,
+            lattice_beam=options.lattice_beam,
+            skip_blank=1.0 if options.skip_blank is None else math.log(options.skip_blank),
             beam=options.width,
             beam_tokens=options.tokens or len(vocabulary.symbols),
             nbest=options.nbest if apart else options.width,
@@ -212,6 +268,7 @@ class CompiledSearch:
             blank=vocabulary.blank,
             unknown_word=len(self.setup.words) - 1,
             by_state=options.recombine == "state" and apart,
+            lattice=options.keeps_lattice,
         )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from lm.hypothesis import Hypothesis, Word
+from lm.lattice import Lattice, confidences
 from lm.search.greedy import Run, spoken_runs, timed_word
 from lm.search.setup import SearchSetup
 
@@ -26,21 +28,47 @@ class FoundPath(NamedTuple):
 
 
 def hypotheses(
-    frames: np.ndarray, paths: Iterable[FoundPath], setup: SearchSetup, count: int
+    frames: np.ndarray,
+    paths: Iterable[FoundPath],
+    setup: SearchSetup,
+    count: int,
+    lattice: Lattice | None = None,
+    scale: float = 1.0,
 ) -> list[Hypothesis]:
     """Read (T, V) log-probabilities along paths, best first, until `count` hypotheses are found.
 
     They differ in their words, or in the entry that they began with: of paths that agree in both
     the first one counts.
+    lattice: where there is one, words have their posteriors over it for a confidence.
+    scale: of the scores in these posteriors.
     """
     found: dict[tuple[int, tuple[str, ...]], Hypothesis] = {}
+    posteriors = None if lattice is None else lattice.posteriors(scale)
     for path in paths:
         hypothesis = _hypothesis(frames, path, setup)
-        words = tuple(word.text for word in hypothesis.words)
-        found.setdefault((hypothesis.entry, words), hypothesis)
+        said = hypothesis.entry, tuple(word.text for word in hypothesis.words)
+        if said not in found:
+            if lattice is not None and posteriors is not None:
+                hypothesis = _weighed(hypothesis, path, lattice, posteriors)
+            found[said] = hypothesis
         if len(found) == count:
             break
     return list(found.values())
+
+
+def _weighed(
+    hypothesis: Hypothesis, path: FoundPath, lattice: Lattice, posteriors: np.ndarray
+) -> Hypothesis:
+    """A hypothesis whose words have their posteriors for confidences."""
+    ends = (np.flatnonzero(path.words >= 0) + 1).tolist()
+    if len(ends) != len(hypothesis.words) or not lattice.scores.size:
+        return hypothesis  # a word without letters, or emissions that allow no path
+    spans = zip((word.text for word in hypothesis.words), [0, *ends][:-1], ends, strict=True)
+    found = confidences(lattice, posteriors, list(spans))
+    words = (
+        replace(word, confidence=value) for word, value in zip(hypothesis.words, found, strict=True)
+    )
+    return replace(hypothesis, words=tuple(words))
 
 
 def _hypothesis(frames: np.ndarray, path: FoundPath, setup: SearchSetup) -> Hypothesis:

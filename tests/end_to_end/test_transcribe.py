@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from calls import called
+from slf_reader import path_score, read_slf
 
 from lm.text.normalization import normalize_text
 
@@ -145,6 +146,26 @@ def test_files_for_each_recording_and_only_the_missing_ones_again(folder, tmp_pa
     )
     assert again.returncode == 0 and again.stdout == ""
     assert (out / names[0]).read_text() == "kept" and "-->" in (out / names[1]).read_text()
+
+
+def test_the_best_path_of_a_lattice_is_the_transcript(tmp_path):
+    text = w2v2("transcribe", CLIPS[0], "--lm", "4gram").stdout
+    done = w2v2(
+        "transcribe", CLIPS[0], "--lm", "4gram", "--format", "lattice", "--output-dir", tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    header, nodes, arcs = read_slf((tmp_path / f"{CLIPS[0].stem}.lattice").read_text())
+    best = {0: (0.0, "")}
+    for i, arc in enumerate(arcs):
+        score, words = best[int(arc["S"])]
+        score += path_score(header, arcs, [i])
+        if int(arc["E"]) not in best or score > best[int(arc["E"])][0]:
+            best[int(arc["E"])] = score, words + f" {arc['W']}" * (arc["W"] != "!NULL")
+    assert best[len(nodes) - 1][1].strip() == text.strip()
+    assert sum(float(a["p"]) for a in arcs if a["E"] == header["end"]) == pytest.approx(1, abs=1e-3)
+    refused = w2v2("transcribe", CLIPS[0], "--format", "lattice")
+    assert refused.returncode == 2
+    assert "--format lattice needs --search compiled" in refused.stderr
 
 
 def test_a_pattern_that_nothing_fits_is_called_one(tmp_path):

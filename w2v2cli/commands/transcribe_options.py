@@ -13,8 +13,11 @@ from w2v2cli.recognition.options import DecodingOptions
 
 BEAM = "Hypotheses kept after each frame: more is slower, with fewer errors. Default: 500."
 Form = Annotated[
-    Literal["txt", "json", "jsonl", "srt", "vtt", "tsv"],
-    typer.Option("--format", help="Format of the transcripts."),
+    Literal["txt", "json", "jsonl", "srt", "vtt", "tsv", "lattice"],
+    typer.Option(
+        "--format",
+        help="Format of the transcripts; lattice: all that the search kept, as HTK's SLF.",
+    ),
 ]
 OutputDir = Annotated[
     Path | None,

@@ -47,7 +47,7 @@ class Recognizer:
 
         Raises UserError and UsageError when something cannot be opened.
         """
-        self.options = options
+        self.options = options = replace(options, beam=replace(options.beam, confidences=True))
         sentences: list[str] = []
         with ExitStack() as opening:
             pipeline = opening.enter_context(open_pipeline(options, sentences.append))

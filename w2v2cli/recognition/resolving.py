@@ -193,6 +193,11 @@ def resolve(
         batch_seconds=options.batch_seconds,
         workers=options.workers,
     )
+    if resolved.beam.skip_blank is not None and resolved.engine not in ("compiled", "greedy"):
+        raise UsageError(
+            "--skip-blank is for --search compiled, and this call takes "
+            f"--search {resolved.engine}: leave it out."
+        )
     return _as_flashlight(resolved, options) if resolved.engine == "flashlight" else resolved
 
 

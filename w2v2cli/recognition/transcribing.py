@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from w2v2cli.data.audio import STDIN, Source, recordings_by_place
@@ -26,7 +26,14 @@ from w2v2cli.recognition.sharing.ranks import (
     temporary_folder,
 )
 from w2v2cli.recognition.sharing.transcribed import TranscribedRow
-from w2v2cli.recognition.transcript import ENDS_THERE, Format, Stream, Timestamps, render
+from w2v2cli.recognition.transcript import (
+    ENDS_THERE,
+    Format,
+    Stream,
+    Timestamps,
+    Transcript,
+    render,
+)
 
 OnProgress = Callable[[int, int], None]
 
@@ -86,7 +93,7 @@ def transcribe_recordings(
             f"- is stdin, which {ranks.world} ranks cannot share: "
             "name files, or run without torchrun."
         )
-    options = options_of(options, ranks)
+    options = options_of(_keeping(options, how.form), ranks)
     failed: list[str] = []
     plan = Planning(inputs, ranks, how, note)
     with (
@@ -124,6 +131,23 @@ def transcribe_recordings(
 def _tell_cut_short(row: TranscribedRow, note: Callable[[str], None]) -> None:
     if row.cut_short is not None:
         note(f"Warning: {row.cut_short} {ENDS_THERE}")
+
+
+def _keeping(options: RecognitionOptions, form: Format) -> RecognitionOptions:
+    """The options of a search that finds what a format writes. Raises UsageError."""
+    if form in ("json", "jsonl"):
+        return replace(options, beam=replace(options.beam, confidences=True))
+    if form != "lattice":
+        return options
+    options = replace(options, beam=replace(options.beam, lattice=True))
+    if options.engine != "compiled":
+        raise UsageError(
+            "--format lattice needs --search compiled, which keeps the ways that lost, and this "
+            f"call takes --search {options.engine}."
+        )
+    if options.rescore is not None:
+        raise UsageError("--format lattice writes what the first search kept: leave out --rescore.")
+    return options
 
 
 def _meeting_folder(ranks: Ranks, how: Writing) -> Path | None:
@@ -204,8 +228,22 @@ def _transcribed(
         for index, outcome in zip(parts.mine, outcomes, strict=True):
             text = None
             if outcome.transcript is not None:
-                text = render(outcome.transcript, how.form, how.timestamps)
+                text = _text(outcome.transcript, how, options, pipeline.acoustic.seconds_per_frame)
                 if how.output_dir is not None:
                     write_file(how.output_dir / names[index], text)
                     text = None
             yield index, TranscribedRow(text, outcome.error, outcome.cut_short)
+
+
+def _text(
+    transcript: Transcript, how: Writing, options: RecognitionOptions, frame_seconds: float
+) -> str:
+    """The text of the file for a recording. frame_seconds: from one frame to the next."""
+    if how.form != "lattice":
+        return render(transcript, how.form, how.timestamps)
+    from lm.slf import Placed, slf_text
+
+    parts = [Placed(s.lattice, s.start) for s in transcript.segments if s.lattice is not None]
+    return slf_text(
+        transcript.recording, parts, options.weights, frame_seconds, options.beam.posterior_scale
+    )

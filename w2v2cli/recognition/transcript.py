@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from lm.hypothesis import Hypothesis
 
-Format = Literal["txt", "json", "jsonl", "srt", "vtt", "tsv"]
+if TYPE_CHECKING:
+    from lm.lattice import Lattice
+
+Format = Literal["txt", "json", "jsonl", "srt", "vtt", "tsv", "lattice"]
 Timestamps = Literal["word", "segment"]
 
 CUE_CHARACTERS = 84  # two lines of 42, the usual limit of subtitles
@@ -56,6 +59,8 @@ class Segment:
     """The weighted sum that the search maximised."""
     alternatives: tuple[Alternative, ...] = ()
     """The rest of the n-best list."""
+    lattice: Lattice | None = None
+    """All that the search kept, where it was asked for; its times are frames of the segment."""
 
     @property
     def text(self) -> str:
@@ -106,7 +111,7 @@ def segment_from(
     )
     end = start + frames * frame_seconds
     scores = (best.acoustic_score, best.lm_score, best.score)
-    return Segment(round(start, 3), round(end, 3), words, *scores, others)
+    return Segment(round(start, 3), round(end, 3), words, *scores, others, best.lattice)
 
 
 def render(transcript: Transcript, form: Format, timestamps: Timestamps = "segment") -> str:
@@ -114,7 +119,7 @@ def render(transcript: Transcript, form: Format, timestamps: Timestamps = "segme
 
     txt: one line. json: an indented object. jsonl: an object on one line. srt, vtt: subtitles, a
     cue for each word or for each stretch that fits a screen. tsv: start, end (milliseconds) and
-    text under a heading.
+    text under a heading. `lm.slf` writes lattices.
     """
     writers: dict[str, Callable[[Transcript, Timestamps], str]] = {
         "txt": lambda t, _: t.text + "\n",
@@ -184,7 +189,11 @@ def _on_one_line(name: str) -> str:
 
 def as_json(transcript: Transcript) -> dict[str, Any]:
     """A transcript as plain values, with the text of the whole and of each segment."""
-    plain = asdict(transcript)
+    plain = asdict(
+        replace(transcript, segments=tuple(replace(s, lattice=None) for s in transcript.segments))
+    )
+    for values in plain["segments"]:
+        del values["lattice"]
     for segment, values in zip(transcript.segments, plain["segments"], strict=True):
         values["text"] = segment.text
     return {

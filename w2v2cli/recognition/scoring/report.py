@@ -34,6 +34,7 @@ def json_report(
             "beam": options.beam.width,
             "beam_threshold": options.beam.threshold,
             "recombine": options.beam.recombine,
+            "skip_blank": options.beam.skip_blank,
             "lm_weight": options.weights.lm_weight,
             "word_score": options.weights.word_score,
             "hotwords": options.hotwords,

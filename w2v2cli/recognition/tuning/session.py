@@ -303,6 +303,7 @@ def _identity(
         "precision": precision,
         # Studies of before there was a choice were by history, and are still found by it.
         **({} if beam.recombine == "history" else {"hypotheses merged by": beam.recombine}),
+        **({} if beam.skip_blank is None else {"blank from": beam.skip_blank}),
         **({} if settings.rescore is None else _second_pass(settings.rescore, settings.weights)),
     }
 

@@ -1,0 +1,144 @@
+"""All that a search kept, as a lattice: words between word ends, with their scores.
+
+Legend: N nodes, A arcs, W different words, K words of a path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lm.native.library import native, pointer
+
+
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """A graph whose paths are sequences of words, each with the frame on which it ends.
+
+    Node 0 is the beginning, the last node the end of the utterance; a path leads from one to the
+    other. Arcs are in the order of the nodes that they lead to, and lead forward. Two paths of the
+    same words are two places where a word may end, or two ways to spell an unknown word.
+    """
+
+    words: tuple[str, ...]
+    """(W,) the different words of the arcs."""
+    times: np.ndarray
+    """(N,) int32, frames that have passed. A word lasts from the end of the one before it."""
+    starts: np.ndarray
+    """(A,) uint32, the node that each arc leaves."""
+    ends: np.ndarray
+    """(A,) uint32, the node that it leads to."""
+    labels: np.ndarray
+    """(A,) int32, its word, an index of `words`; -1 from the last word to the end."""
+    scores: np.ndarray
+    """(A,) float64, what it adds to the score that the search maximised."""
+    acoustic: np.ndarray
+    """(A,) float64, natural log-probability of the best path through its frames."""
+    lm: np.ndarray
+    """(A,) float64, unweighted log p of its word after those before it; at the end, of the end."""
+
+    def posteriors(self, scale: float = 1.0) -> np.ndarray:
+        """(A,) the probability of each arc, where a path's is proportional to exp(scale * score).
+
+        By the forward-backward algorithm: exact over the paths of the lattice.
+        """
+        starts, ends = (np.ascontiguousarray(a, np.uint32) for a in (self.starts, self.ends))
+        scores, found = np.ascontiguousarray(self.scores, np.float64), np.zeros(len(self.scores))
+        done = native().posteriors(
+            pointer(starts),
+            pointer(ends),
+            pointer(scores),
+            len(scores),
+            len(self.times),
+            scale,
+            pointer(found),
+        )
+        if not done:
+            raise MemoryError("The lattice's posteriors do not fit in memory.")
+        return found
+
+    def expected_errors(self, words: Sequence[str], scale: float = 1.0) -> float:
+        """Word errors of a transcript, if a path is right with its posterior at `scale`.
+
+        A little more where one alignment does not suit all paths that meet (lm/native/risk.h).
+        """
+        return self._risk(words, scale, False)[0]
+
+    def least_errors(self, words: Sequence[str], scale: float = 1.0) -> list[str]:
+        """The transcript with the fewest expected errors among those reached from `words`.
+
+        Minimum Bayes risk decoding, by rounds that each take the likeliest word of every place.
+        """
+        return self._risk(words, scale, True)[1]
+
+    def _risk(self, words: Sequence[str], scale: float, lower: bool) -> tuple[float, list[str]]:
+        index = {word: i for i, word in enumerate(self.words)}
+        # Words that the lattice lacks are all as wrong, and named by numbers that it lacks.
+        given = np.array(
+            [index.get(word, len(index) + i) for i, word in enumerate(words)], np.int32
+        )
+        starts, ends = (np.ascontiguousarray(a, np.uint32) for a in (self.starts, self.ends))
+        scores = np.ascontiguousarray(self.scores, np.float64)
+        labels = np.ascontiguousarray(self.labels, np.int32)
+        risk, found = np.zeros(1), np.zeros(len(scores) + len(given), np.int32)
+        count = native().least_risk(
+            pointer(starts),
+            pointer(ends),
+            pointer(scores),
+            pointer(labels),
+            len(scores),
+            len(self.times),
+            scale,
+            pointer(given),
+            len(given),
+            pointer(risk),
+            pointer(found) if lower else None,
+        )
+        if count < 0:
+            raise MemoryError("The expected errors do not fit in memory.")
+        texts = [*self.words, *words]
+        return float(risk[0]), [texts[i] for i in found[:count].tolist()] if lower else []
+
+    def best_path(self) -> list[int]:
+        """The arcs of the best path, in order; empty where there is none."""
+        best = np.full(len(self.times), -np.inf)
+        best[0] = 0.0
+        arrived = np.full(len(self.times), -1)
+        totals = zip(self.starts.tolist(), self.ends.tolist(), self.scores.tolist(), strict=True)
+        for arc, (start, end, score) in enumerate(totals):
+            if best[start] + score > best[end]:
+                best[end], arrived[end] = best[start] + score, arc
+        path: list[int] = []
+        node = len(self.times) - 1
+        while (arc := int(arrived[node])) >= 0:
+            path.append(arc)
+            node = int(self.starts[arc])
+        return path[::-1]
+
+
+def confidences(
+    lattice: Lattice, posteriors: np.ndarray, words: Sequence[tuple[str, int, int]]
+) -> list[float]:
+    """(K,) for each (word, start, end) how probable it is that it was said then.
+
+    start, end: frames; a word lasts from the end of the one before it. A word's probability on a
+    frame is the sum of the `posteriors`, (A,), of its arcs over that frame; those of all words of
+    a frame add up to 1, and so they compete. Of the word's frames the most probable counts
+    (Wessel et al. 2001, "Confidence measures for large vocabulary continuous speech recognition",
+    C_max).
+    """
+    index = {word: i for i, word in enumerate(lattice.words)}
+    begins, ends = lattice.times[lattice.starts], lattice.times[lattice.ends]  # (A,) frames
+    length = int(lattice.times[-1]) + 1
+    found = []
+    for word, start, end in words:
+        arcs = np.flatnonzero(
+            (lattice.labels == index.get(word, len(index))) & (begins < end) & (ends > start)
+        )
+        changes = np.bincount(begins[arcs], posteriors[arcs], length)
+        changes -= np.bincount(ends[arcs], posteriors[arcs], length)
+        on_frames = np.cumsum(changes)[start:end]
+        found.append(float(min(max(on_frames.max(initial=0.0), 0.0), 1.0)))
+    return found
