@@ -26,6 +26,7 @@ setup(
                     "automaton",
                     "estimation",
                     "interface",
+                    "kenlm_keys",
                     "lattice",
                     "lexicon_trie",
                     "risk",
@@ -37,6 +38,7 @@ setup(
                 for name in (
                     "automaton",
                     "estimation",
+                    "kenlm_keys",
                     "lattice",
                     "lexicon_trie",
                     "ngram_counts",

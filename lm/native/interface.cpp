@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "automaton.h"
+#include "kenlm_keys.h"
 #include "lattice.h"
 #include "risk.h"
 #include "search.h"
@@ -92,6 +93,32 @@ void w2v2_lm_score(const void* lm, const uint32_t* states, const uint32_t* words
   const Automaton& model = static_cast<const MappedAutomaton*>(lm)->model();
   for (uint64_t i = 0; i < count; ++i) scores[i] = model.score(states[i], words[i], &after[i]);
 }
+
+// See `join_keys` for the arguments. The result is freed with w2v2_keys_free.
+void* w2v2_keys_join(const void* entries, uint64_t stride, uint64_t buckets,
+                     const uint64_t* suffix_keys, const uint64_t* suffix_ends,
+                     const uint64_t* first_words, const uint64_t* context_ends, uint64_t groups) {
+  return guarded([&]() -> void* {
+    return new std::vector<Joined>(join_keys(static_cast<const char*>(entries), stride, buckets,
+                                             suffix_keys, suffix_ends, first_words, context_ends,
+                                             groups));
+  });
+}
+
+uint64_t w2v2_keys_count(const void* joined) {
+  return static_cast<const std::vector<Joined>*>(joined)->size();
+}
+
+// All arrays: [count].
+void w2v2_keys_copy(const void* joined, uint32_t* suffixes, uint32_t* contexts, uint64_t* slots) {
+  for (const Joined& pair : *static_cast<const std::vector<Joined>*>(joined)) {
+    *suffixes++ = pair.suffix;
+    *contexts++ = pair.context;
+    *slots++ = pair.slot;
+  }
+}
+
+void w2v2_keys_free(void* joined) { delete static_cast<std::vector<Joined>*>(joined); }
 
 // lm: null for none. lm_words, bonuses: [words]; bonuses may be null. Rest: `LexiconTrie::build`.
 void* w2v2_engine_new(const void* lm, const uint32_t* lm_words, uint64_t words,

@@ -1,4 +1,4 @@
-"""n-gram models in the compiled library: made from an ARPA file once, then mapped into memory.
+"""n-gram models in the compiled library: made of a file once, then mapped into memory.
 
 The library builds a backoff automaton (see `lm.ngram.arpa_automaton`) and writes it to a cache
 file named by the content of the ARPA file. Scores and states are those of KenLM: log10, summed in
@@ -15,9 +15,9 @@ import tempfile
 import time
 import weakref
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,7 +27,8 @@ from lm.ngram.arpa import ArpaError
 from lm.ngram.arpa_automaton import read_automaton
 from lm.ngram.checksum import is_whole, stamp
 from lm.ngram.kenlm import check_file
-from lm.ngram.layout import write_automaton
+from lm.ngram.kenlm_binary import arpa_text, is_binary
+from lm.ngram.layout import AutomatonArrays, write_automaton
 from storage.hashing import remembered_hash
 from storage.whole import whole_file
 
@@ -143,13 +144,14 @@ def from_cache(arpa: Path, cache: Path, opened: Callable[[Path], T]) -> tuple[T,
 
 
 def automaton_file(arpa: Path, cache: Path) -> Path:
-    """The library's file of an ARPA model (gzip by name) in the folder `cache`.
+    """The library's file of an n-gram model in the folder `cache`.
 
+    arpa: an ARPA file, gzip by name, or a binary file of KenLM with its words.
     It is made where it is missing, and again where its checksum does not hold: in Python, which
     takes far longer, where the library was not built.
 
-    Raises LanguageModelError for a missing ARPA file, ArpaError for one that is not a complete
-    ARPA model, OSError for a folder that cannot be written.
+    Raises LanguageModelError for a missing file and a binary one that cannot be read, ArpaError for
+    one that is not a complete ARPA model, OSError for a folder that cannot be written.
     """
     check_file(arpa)
     made = kept_path(arpa, cache)
@@ -165,7 +167,7 @@ def automaton_file(arpa: Path, cache: Path) -> Path:
                 _build(arpa, beside)
                 stamp(beside)
             else:
-                write_automaton(read_automaton(arpa), beside)
+                write_automaton(_read_in_python(arpa), beside)
     return made
 
 
@@ -196,10 +198,9 @@ def _build(arpa: Path, target: Path) -> None:
     library = native()
     reader = library.arpa_new()
     try:
-        with _opened(arpa) as file:
-            while block := file.read(BLOCK):
-                if not library.arpa_feed(reader, block, len(block)):
-                    raise ArpaError(f"{arpa} {library.reason()}.")
+        for block in _text(arpa):
+            if not library.arpa_feed(reader, block, len(block)):
+                raise ArpaError(f"{arpa} {library.reason()}.")
         if not library.arpa_write(reader, os.fsencode(target)):
             if (reason := library.reason()).startswith(NOT_WRITTEN):
                 raise OSError(f"{target.parent} {reason}")
@@ -210,7 +211,21 @@ def _build(arpa: Path, target: Path) -> None:
         library.arpa_free(reader)
 
 
-def _opened(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    return path.open("rb")
+def _read_in_python(path: Path) -> AutomatonArrays:
+    if not is_binary(path):
+        return read_automaton(path)
+    with tempfile.TemporaryDirectory(prefix="w2v2-") as folder:
+        arpa = Path(folder, "lm.arpa")
+        with arpa.open("wb") as file:
+            file.writelines(arpa_text(path))
+        return read_automaton(arpa)
+
+
+def _text(path: Path) -> Iterator[bytes]:
+    """The text of an ARPA file, and what it would be of a binary file of KenLM, in pieces."""
+    if is_binary(path):
+        yield from arpa_text(path)
+        return
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        while block := file.read(BLOCK):
+            yield block

@@ -18,6 +18,8 @@ BINARY_START = b"mmap lm http://kheafield.com/code format version 5\n"
 # After that line, padded to 56 bytes, and 32 of numbers that tell the machine: order, a float, the
 # kind of model, whether the words are at the end of the file, a version; then the counts.
 PARAMETERS = struct.Struct("<88xB3xfI?3xIQ")
+COUNTS = 108  # byte where the counts begin
+TRIE = 2  # the first kind of model that is a trie; those before it are hash tables
 ARPA_NAMES = (".arpa", ".arpa.gz")
 LONGEST_REASON = 160  # characters; KenLM quotes lines of the file, of any length
 
@@ -109,6 +111,18 @@ def listed_words(path: Path) -> list[str]:
     return words
 
 
+def lists_words(path: Path) -> bool:
+    """Whether a file is a binary one of KenLM whose words stand at its end."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(PARAMETERS.size)
+    except OSError:
+        return False
+    if len(head) < PARAMETERS.size or not head.startswith(BINARY_START):
+        return False
+    return bool(PARAMETERS.unpack(head)[3])
+
+
 def binary_words(path: Path) -> list[str] | None:
     """The words that KenLM's build_binary writes at the end of a file, without <s>, </s>, <unk>.
 
@@ -119,9 +133,12 @@ def binary_words(path: Path) -> list[str] | None:
         head = file.read(PARAMETERS.size)
         if len(head) < PARAMETERS.size or not head.startswith(BINARY_START):
             return None
-        _, _, _, has_words, _, count = PARAMETERS.unpack(head)
+        order, _, kind, has_words, _, count = PARAMETERS.unpack(head)
         if not has_words:
             return None
+        if kind < TRIE:  # its count may leave <unk> out; the number of words begins the vocabulary
+            file.seek(-(-(COUNTS + 8 * order) // 8) * 8 + 4)
+            count = int.from_bytes(file.read(4), "little")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             # <unk> is the first one, and the end of the last word is that of the file.
             start = content.rfind(b"<unk>\0")

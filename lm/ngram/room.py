@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lm.ngram.arpa import read_counts
+from lm.ngram.kenlm_binary import is_binary, read_header
 from lm.ngram.layout import LINE, slots_for
 
 LETTERS = 10  # bytes of a word, about
@@ -28,12 +29,12 @@ class Room:
 
 
 def room_for(arpa: Path, folder: Path) -> Room:
-    """What the automaton of an ARPA file will take. Raises ArpaError, OSError.
+    """What the automaton of a file of n-grams will take. Raises ValueError, OSError.
 
     The size of the file is right to the letters of its words. Memory counts the hash table twice
     where it grows, for it is copied into one twice as large.
     """
-    counts = read_counts(arpa)
+    counts = list(read_header(arpa).counts) if is_binary(arpa) else read_counts(arpa)
     slots, words, states = slots_for(sum(counts) + 1), counts[0] + 1, 2 + sum(counts[:-1])
     if len(counts) == 1:
         states = 2 + counts[0]

@@ -22,7 +22,6 @@ from lm.hypothesis import NOTHING, Hypothesis
 from lm.lattice import Lattice
 from lm.native.library import SearchContext, SearchOptions, native, pointer
 from lm.ngram.automaton import CompiledNgramLM, open_automaton
-from lm.ngram.kenlm import is_arpa
 from lm.search.context import ALONE, EXITS, Context
 from lm.search.flat_lexicon import FlatLexicon
 from lm.search.greedy import valid_frames
@@ -36,7 +35,7 @@ LONGEST = 1000  # symbols of an unknown word
 
 @dataclass
 class ArpaFile:
-    """An ARPA file, gzip or not, as `prepare` opens it: its automaton, kept in a folder."""
+    """A file of n-grams as `prepare` opens it: its automaton, kept in a folder."""
 
     path: Path
     cache: Path
@@ -45,14 +44,7 @@ class ArpaFile:
     """The automaton, once it is open."""
 
     def open(self, words: Sequence[str]) -> list[str]:
-        """See `ModelFile`. Raises SearchError for a binary file, else like `open_automaton`."""
-        if not is_arpa(self.path) and self.path.is_file():
-            with self.path.open("rb") as file:
-                if file.read(7).lstrip()[:1] != b"\\":
-                    raise SearchError(
-                        f"--search compiled reads ARPA files, not KenLM's binary ones: {self.path} "
-                        "needs --search flashlight."
-                    )
+        """See `ModelFile`. Raises like `open_automaton`."""
         self.model, warnings = open_automaton(self.path, self.cache, words)
         return warnings
 
@@ -124,7 +116,8 @@ class CompiledSearch:
     ) -> CompiledSearch:
         """A search over files.
 
-        lm_path: an ARPA file of words, gzip or not. cache: the folder that keeps its automaton.
+        lm_path: an ARPA file of words, or a binary file of KenLM with its words.
+        cache: the folder that keeps its automaton.
         Raises SearchError, LanguageModelError, ArpaError or LexiconError for what cannot be used.
         """
         file = None

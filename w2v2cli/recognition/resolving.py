@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.native.library import is_built
+from lm.ngram.kenlm import lists_words
 from models.importers.languages import language_note
 from storage.home import home
 from w2v2cli.data.hub import OnProgress
@@ -68,7 +69,8 @@ class RecognitionOptions:
         auto takes the best path where there is no language model and no lexicon; tensors with a
         Transformer; else the compiled search, which does what flashlight does in a tenth of its
         time, on every device, since nobody has measured the tensors on a GPU; flashlight for what
-        only KenLM reads, and where the compiled search was not built. Raises UsageError for an
+        only KenLM reads (a binary file without its words), and where the compiled search was not
+        built. Raises UsageError for an
         engine that cannot use this language model.
         """
         if self.lm.symbols:
@@ -82,10 +84,10 @@ class RecognitionOptions:
                 f"--search {self.search} cannot use a Transformer: "
                 "leave it out, or give --search batched."
             )
-        if self.search in ("compiled", "batched") and self.lm.kind == "kenlm":
+        if self.search in ("compiled", "batched") and self._for_kenlm_alone():
             raise UsageError(
-                f"--search {self.search} reads ARPA files: "
-                f"{self.lm.path} needs --search flashlight."
+                f"--search {self.search} needs the words of a language model, and {self.lm.path} "
+                "was built without them (build_binary -v): it needs --search flashlight."
             )
         if self.search in ("compiled", "batched") and not searchable:
             raise UsageError(
@@ -110,9 +112,14 @@ class RecognitionOptions:
             return "greedy"
         if transformer:
             return "batched"
-        if self.lm.kind == "kenlm" or (not is_built() and find_spec("flashlight") is not None):
+        if self._for_kenlm_alone() or (not is_built() and find_spec("flashlight") is not None):
             return "flashlight"
         return "compiled" if is_built() else "batched"
+
+    def _for_kenlm_alone(self) -> bool:
+        """Whether the language model is a binary file that only KenLM reads."""
+        path = self.lm.path
+        return self.lm.kind == "kenlm" and (path is None or not lists_words(path))
 
     def search_spec(
         self, labels: tuple[str, ...], metadata: Mapping[str, Any] | None = None

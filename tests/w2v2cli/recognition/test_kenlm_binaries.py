@@ -81,17 +81,19 @@ def test_a_binary_file_is_searched_as_the_arpa_file_it_was_built_from(
     emissions = np.random.default_rng(0).normal(size=(4, 12, len(LABELS))) * 2
     emissions -= np.logaddexp.reduce(emissions, axis=2, keepdims=True)
     found = []
-    for path in (tmp_path / "lm.arpa", unpacked(tmp_path, packed)):
+    searches = ["flashlight"] if name == "symbols" else ["flashlight", "compiled", "batched"]
+    arpa, binary = tmp_path / "lm.arpa", unpacked(tmp_path, packed)
+    for path, search_name in ((arpa, "flashlight"), *((binary, search) for search in searches)):
         lm = resolve_lm(str(path), model)
         assert lm.symbols is (name == "symbols") and lm.lexicon is None
-        beam = BeamOptions(500, None, 1e6)
-        options = RecognitionOptions(model, lm, DecodingWeights(1.2, 0.0), beam)
-        asked = replace(options, search="flashlight").search_spec(LABELS)
-        assert options.engine == "flashlight" or path.suffix == ".arpa"
+        beam = BeamOptions(500, None, 1e6, recombine="history")
+        options = RecognitionOptions(model, lm, DecodingWeights(1.2, 0.0), beam, device="cpu")
+        asked = replace(options, search=search_name).search_spec(LABELS)
+        assert options.engine == ("flashlight" if name == "symbols" else "compiled")
         search = build_search(replace(asked, cache=tmp_path / "cache"), lambda sentence: None)
         results = search(emissions.astype(np.float32), [12] * 4)
         found.append([(best.text, pytest.approx(best.score, abs=1e-3)) for best, *_ in results])
-    assert found[0] == found[1] and any(text for text, _ in found[0])
+    assert all(one == found[0] for one in found) and any(text for text, _ in found[0])
 
 
 def test_a_binary_file_without_its_words_says_what_to_do(model, tmp_path):
@@ -99,4 +101,9 @@ def test_a_binary_file_without_its_words_says_what_to_do(model, tmp_path):
     with pytest.raises(UsageError, match=r"without its words: give them by --lexicon, .* ARPA"):
         resolve_lm(str(path), model)
     (tmp_path / "words.txt").write_text("AB\tA B |\n")
-    assert resolve_lm(str(path), model, tmp_path / "words.txt").symbols is False
+    lm = resolve_lm(str(path), model, tmp_path / "words.txt")
+    assert lm.symbols is False
+    options = RecognitionOptions(model, lm)
+    assert options.engine == "flashlight"
+    with pytest.raises(UsageError, match=r"built without them .* needs --search flashlight"):
+        _ = replace(options, search="compiled").engine

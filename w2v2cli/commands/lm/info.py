@@ -9,7 +9,7 @@ import typer
 
 from w2v2cli.commands.lm.inputs import LmFile, lm_location, user_errors
 from w2v2cli.console import say
-from w2v2cli.errors import UserError, exits
+from w2v2cli.errors import exits
 
 
 def info(path: LmFile) -> None:
@@ -48,15 +48,13 @@ def _arpa(file: Path) -> Iterator[str]:
 
 
 def _kenlm(file: Path) -> Iterator[str]:
-    from lm.ngram.kenlm import NgramLM
+    from lm.ngram.kenlm_binary import KINDS, read_header
 
-    try:
-        yield f"a KenLM file of order {NgramLM(file, []).order}"
-    except ImportError:
-        raise UserError(
-            f"{file} does not have the name of an ARPA file (.arpa, .arpa.gz), and reading KenLM's "
-            "binary files needs Python 3.10 to 3.12."
-        ) from None
+    header = read_header(file)
+    yield f"a KenLM file of order {header.order}: {KINDS[header.kind]}"
+    for n, count in enumerate(header.counts, 1):
+        yield f"{n}-grams: {count}"
+    yield f"words: {'listed' if header.has_words else 'not listed (build_binary -v)'}"
 
 
 def _transformer(file: Path) -> Iterator[str]:

@@ -15,9 +15,8 @@ from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis
 from lm.language_model import UNK
 from lm.native.library import is_built
-from lm.ngram.arpa import read_unigrams
 from lm.ngram.carried import read_words
-from lm.ngram.kenlm import check_file, listed_words
+from lm.ngram.kenlm import check_file, listed_words, lists_words
 from lm.search.context import Context
 from lm.search.flat_lexicon import FlatLexicon, kept_lexicon
 from lm.search.setup import SearchError, prepare
@@ -109,11 +108,13 @@ def open_language_model(
     KenLM where that is not installed.
     """
     assert location.path is not None
-    if location.kind == "kenlm" and words is None:
+    listed = location.kind == "arpa" or lists_words(location.path)
+    if location.kind == "kenlm" and words is None and not listed:
         raise ValueError(
-            f"--rescore takes a Transformer or an ARPA file, and {location.path} is a KenLM binary."
+            f"--rescore takes a language model that lists its words, and {location.path} is a "
+            "KenLM binary that was built without them."
         )
-    if location.kind == "kenlm" or (location.kind == "arpa" and not is_built()):
+    if location.kind != "transformer" and not (listed and is_built()):
         from lm.ngram.kenlm import NgramLM
 
         return NgramLM(location.path, words)
@@ -126,7 +127,7 @@ def open_language_model(
         return _transformer(checkpoint, words, resolve_device(device), lm_cache_gb)
     from lm.ngram.automaton import open_automaton
 
-    words = [*read_unigrams(location.path), UNK] if words is None else words
+    words = [*listed_words(location.path), UNK] if words is None else words
     model, warnings = open_automaton(location.path, cache, words)
     _pass_on(warnings, warn)
     return model
@@ -249,7 +250,7 @@ class _ArrayFile:
     def own_words(self) -> Sequence[str]:
         """The unigrams of the file."""
         check_file(self.path)
-        return read_unigrams(self.path)
+        return listed_words(self.path)
 
     def open(self, words: Sequence[str]) -> list[str]:
         """See `ModelFile`; the arrays serve any words."""

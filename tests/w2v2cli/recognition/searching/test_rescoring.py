@@ -131,5 +131,5 @@ def test_failures_are_heard(spec, second, emissions, tmp_path):
         assert pool.submit(emissions[0]).result(timeout=60)
     with pytest.raises(SearchFailed, match="stopped"):
         pool.submit(emissions[0]).result(timeout=60)
-    with pytest.raises(ValueError, match="is a KenLM binary"):
+    with pytest.raises(ValueError, match="is a KenLM binary that was built without"):
         opened(LmLocation("lm.bin", tmp_path / "lm.bin", None, "kenlm"), spec)
