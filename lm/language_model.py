@@ -58,6 +58,22 @@ class Stateful(Protocol):
 
 
 @runtime_checkable
+class Numbered(Protocol):
+    """A model whose states are whole numbers from 0 up, and which takes many at once in arrays."""
+
+    def score_numbers(self, states: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`score` for (N,) int64 states and words: (N,) float64 scores and (N,) int64 states."""
+
+
+@runtime_checkable
+class Caching(Protocol):
+    """A model that keeps what it computed in memory of a limited size."""
+
+    def shortage(self) -> str | None:
+        """A sentence where that was too little; once, after that and otherwise None."""
+
+
+@runtime_checkable
 class Lookahead(Protocol):
     """A model that scores all words after a state as cheaply as one."""
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lm.transformer.dictionary import END
+from lm.transformer.number_table import NumberTable
 
 ROOT = 0
 ROOM = 1024  # nodes that the arrays hold at first
@@ -26,8 +27,8 @@ class HistoryTree:
     def __init__(self, vocabulary: int, positions: int) -> None:
         self._vocabulary = vocabulary
         self._positions = positions
-        self._children: dict[int, int] = {}  # parent · vocabulary + token -> node
-        self._free: list[int] = []
+        self._children = NumberTable()  # parent · vocabulary + token -> node
+        self._free = np.zeros(0, np.int64)
         self._count = 1
         self.parent = np.full(ROOM, -1, np.int64)
         """Node before this one; -1 for the root."""
@@ -50,12 +51,12 @@ class HistoryTree:
 
     def children(self, parents: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """(N,) nodes and (N,) words after them -> (N,) nodes; missing ones are made."""
-        keys = (parents * self._vocabulary + tokens).tolist()
-        found = list(map(self._children.get, keys))
-        if None in found:
-            self._make(sorted({key for key, node in zip(keys, found, strict=True) if node is None}))
-            found = list(map(self._children.get, keys))
-        return np.array(found, np.int64)
+        keys = parents * self._vocabulary + tokens
+        found = self._children.find(keys)
+        if (found < 0).any():
+            self._make(np.unique(keys[found < 0]))
+            found = self._children.find(keys)
+        return found
 
     def paths(self, nodes: np.ndarray) -> np.ndarray:
         """(N,) nodes -> (N, L) the nodes from the root to each, -1 after the end."""
@@ -81,22 +82,23 @@ class HistoryTree:
             paths = self.paths(np.array(states, np.int64))
             kept[paths[paths >= 0]] = True
         forgotten = np.flatnonzero(~kept)
-        for key in (self.parent[forgotten] * self._vocabulary + self.token[forgotten]).tolist():
-            del self._children[key]
-        self._free.extend(forgotten.tolist())
+        kept[self._free] = kept[ROOT] = False
+        left = np.flatnonzero(kept)
+        self._children.clear()
+        self._children.add(self.parent[left] * self._vocabulary + self.token[left], left)
+        self._free = np.concatenate([self._free, forgotten])
         return forgotten
 
-    def _make(self, keys: Sequence[int]) -> None:
-        recycled = [self._free.pop() for _ in range(min(len(keys), len(self._free)))]
-        fresh = range(self._count, self._count + len(keys) - len(recycled))
+    def _make(self, keys: np.ndarray) -> None:
+        split = max(0, len(self._free) - len(keys))
+        recycled, self._free = self._free[split:], self._free[:split]
+        fresh = np.arange(self._count, self._count + len(keys) - len(recycled))
         self._count += len(fresh)
         while self._count > self.room:
             self._grow()
-        nodes = np.array([*recycled, *fresh], np.int64)
-        self._children.update(zip(keys, nodes.tolist(), strict=True))
-        self.parent[nodes], self.token[nodes] = np.divmod(
-            np.array(keys, np.int64), self._vocabulary
-        )
+        nodes = np.concatenate([recycled, fresh])
+        self._children.add(keys, nodes)
+        self.parent[nodes], self.token[nodes] = np.divmod(keys, self._vocabulary)
         self.depth[nodes] = self.depth[self.parent[nodes]] + 1
         self.state[nodes] = nodes
         self.log_prob[nodes] = np.nan

@@ -53,11 +53,14 @@ class KeyValuePool:
         # When each row was last used: rows of low rank are evicted first. Among those used in the
         # same turn the deepest have the lowest rank, so that ancestors outlive descendants.
         self._rank = np.zeros(0, np.int64)
-        self._free: list[int] = []
+        self._free = np.zeros(0, np.int64)
+        self._had = np.zeros(0, bool)  # whether a node has had a row
         self._depth_room = config.positions + 1
         self._now = 0
         self.evicted = 0
         """Number of rows evicted so far."""
+        self.again = 0
+        """Number of rows computed again after they were evicted."""
 
     @property
     def rows(self) -> int:
@@ -74,7 +77,9 @@ class KeyValuePool:
     def know_nodes(self, count: int) -> None:
         """Prepare for node numbers below `count`."""
         if count > len(self.slot):
-            self.slot = np.concatenate([self.slot, np.full(count - len(self.slot), -1, np.int64)])
+            more = count - len(self.slot)
+            self.slot = np.concatenate([self.slot, np.full(more, -1, np.int64)])
+            self._had = np.concatenate([self._had, np.zeros(more, bool)])
 
     def use(self, paths: np.ndarray) -> np.ndarray | None:
         """Keep the rows of the nodes on N paths, (N, L) with -1 for none, until the next call.
@@ -94,8 +99,11 @@ class KeyValuePool:
         """(N,) nodes without a row and their (N,) depths -> (N,) rows, which the caller fills."""
         if len(self._free) < len(nodes):
             self._make_room(len(nodes))
-        rows = np.array([self._free.pop() for _ in range(len(nodes))], np.int64)
+        split = len(self._free) - len(nodes)
+        rows, self._free = self._free[split:][::-1].copy(), self._free[:split]
         self.slot[nodes] = rows
+        self.again += int(self._had[nodes].sum())
+        self._had[nodes] = True
         self._owner[rows] = nodes
         self._rank[rows] = self._now * self._depth_room - depths
         self.known[rows] = False
@@ -104,6 +112,7 @@ class KeyValuePool:
     def release(self, nodes: np.ndarray) -> None:
         """Free the rows of nodes that were removed from the tree."""
         nodes = nodes[nodes < len(self.slot)]
+        self._had[nodes] = False
         rows = self.slot[nodes]
         self._give_back(rows[rows >= 0])
 
@@ -111,7 +120,7 @@ class KeyValuePool:
         self.slot[self._owner[rows]] = -1
         self._owner[rows] = -1
         self._rank[rows] = 0
-        self._free.extend(rows.tolist())
+        self._free = np.concatenate([self._free, rows])
 
     def _make_room(self, count: int) -> None:
         size = len(self._owner)
@@ -140,7 +149,8 @@ class KeyValuePool:
             _longer(self.hidden, added),
             _longer(self.normalizers, added),
         )
-        self._free.extend(range(size - 1, len(self._owner) - 1, -1))
+        fresh = np.arange(size - 1, len(self._owner) - 1, -1)
+        self._free = np.concatenate([self._free, fresh])
         self.known = np.concatenate([self.known, np.zeros((added, self._bands), bool)])
         self._owner = np.concatenate([self._owner, np.full(added, -1, np.int64)])
         self._rank = np.concatenate([self._rank, np.zeros(added, np.int64)])

@@ -57,6 +57,7 @@ class TransformerLM:
         self._ends = np.array(network.softmax.ends)
         self._tree = HistoryTree(len(dictionary), network.config.positions)
         self._pool = KeyValuePool(network.config, cache_gb, network.softmax.words)
+        self._gigabytes, self._told = cache_gb, False
         self._expected = np.zeros(0, np.int64)
         self._ahead = AHEAD["cuda" if self._device.type == "cuda" else "cpu"]
         self.forwards = 0
@@ -79,8 +80,25 @@ class TransformerLM:
 
     def score(self, states: Sequence[int], words: Sequence[int]) -> tuple[np.ndarray, list[int]]:
         """See `LanguageModel`."""
-        nodes = self._scored(states, self._tokens[np.asarray(words, np.int64)])
-        return self._tree.log_prob[nodes], self._tree.state[nodes].tolist()
+        scores, after = self.score_numbers(
+            np.asarray(states, np.int64), np.asarray(words, np.int64)
+        )
+        return scores, after.tolist()
+
+    def score_numbers(self, states: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Numbered`."""
+        nodes = self._scored(states, self._tokens[words])
+        return self._tree.log_prob[nodes], self._tree.state[nodes]
+
+    def shortage(self) -> str | None:
+        """See `Caching`."""
+        if self._told or not self._pool.again:
+            return None
+        self._told = True
+        return (
+            f"The language model's cache of {self._gigabytes:.3g} GB (--lm-cache-gb) was too "
+            f"little: {self._pool.again} of {self.rows} histories were computed again."
+        )
 
     def finish(self, states: Sequence[int]) -> np.ndarray:
         """See `LanguageModel`."""
@@ -173,7 +191,7 @@ class TransformerLM:
         return np.concatenate([*scores, self.finish(states)])
 
     @torch.no_grad()
-    def _scored(self, states: Sequence[int], tokens: np.ndarray) -> np.ndarray:
+    def _scored(self, states: Sequence[int] | np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """P states and words -> (P,) nodes of the words, whose `log_prob` has been computed."""
         nodes = self._tree.children(np.asarray(states, np.int64), tokens)
         unknown = np.unique(nodes[np.isnan(self._tree.log_prob[nodes])])

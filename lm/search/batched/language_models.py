@@ -1,7 +1,6 @@
 """Language models as the batched search asks them: states, words and scores in tensors.
 
-The search holds numbers; here they stand for the states of a model of the three verbs. Every
-distinct pair of a state and a word is asked for once in a search. Legend: P pairs, W words.
+The search holds numbers, which are the states of a model or stand for them. Legend: W words.
 """
 
 from __future__ import annotations
@@ -13,7 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lm.language_model import UNK, LanguageModel, LanguageModelError, Lookahead, Stateful
+from lm.language_model import (
+    UNK,
+    LanguageModel,
+    LanguageModelError,
+    Lookahead,
+    Numbered,
+    Stateful,
+)
 
 
 @runtime_checkable
@@ -75,7 +81,10 @@ class NoTensors:
 
 
 class AskedTensors:
-    """A model of the three verbs, asked for every distinct pair of a state and a word once."""
+    """A model of the three verbs, asked for the distinct pairs of a state and a word of a frame.
+
+    The device finds the distinct pairs, whole numbers; those alone travel to the model and back.
+    """
 
     fixed = False
 
@@ -94,6 +103,7 @@ class AskedTensors:
                 f"{lacking[0]!r} for example, and none for {UNK}: give it the lexicon's words."
             )
         self._model, self._device = model, device
+        self._numbered = model if isinstance(model, Numbered) else _NumberedStates(model)
         # (W,) index of the search -> index of the model
         self._index = np.array(
             [index[word] if word in index else index[UNK] for word in words], np.int64
@@ -104,17 +114,13 @@ class AskedTensors:
         """Forget the states of the last search, here and in a model that keeps them."""
         if isinstance(self._model, Stateful):
             self._model.retain()
+        if isinstance(self._numbered, _NumberedStates):
+            self._numbered.forget()
         self._expected: tuple[Tensor, Tensor] | None = None
-        self._states: list[Hashable] = []
-        self._numbers: dict[Hashable, int] = {}
-        self._known: dict[int, tuple[float, int]] = {}
-        self._ends: dict[int, float] = {}
 
     def start(self, count: int) -> Tensor:
         """See `WordTensors`."""
-        return torch.tensor(
-            [self._number(state) for state in self._model.start(count)], device=self._device
-        )
+        return torch.tensor(self._numbered.start(count), device=self._device)
 
     def expect(self, states: Tensor, wanted: Tensor) -> None:
         """See `WordTensors`."""
@@ -123,43 +129,32 @@ class AskedTensors:
     def score(self, states: Tensor, words: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """See `WordTensors`."""
         count, places = len(self._index), wanted.nonzero(as_tuple=True)
-        # (P,) pairs -> (distinct,) keys in Python, each asked for unless it is known
         pairs, inverse = torch.unique(states[places] * count + words[places], return_inverse=True)
-        keys: list[int] = pairs.tolist()
-        new = [key for key in keys if key not in self._known]
-        if new:
+        scores, after = np.zeros(0), np.zeros(0, np.int64)
+        if len(pairs):
             self._pass_on_expected()
-            before = [self._states[key // count] for key in new]
-            scores, after = self._model.score(before, self._index[np.array(new) % count].tolist())
-            numbers = map(self._number, after)
-            self._known.update(zip(new, zip(scores.tolist(), numbers, strict=True), strict=True))
-        found = np.array([self._known[key] for key in keys], np.float64).reshape(-1, 2)
-        table = torch.from_numpy(found).to(self._device)[inverse]
+            before, said = np.divmod(pairs.cpu().numpy(), count)
+            scores, after = self._numbered.score_numbers(before, self._index[said])
         scored = torch.zeros(states.shape, dtype=torch.float64, device=self._device)
+        scored[places] = torch.from_numpy(scores).to(self._device)[inverse]
         after_all = states.clone()
-        scored[places], after_all[places] = table[:, 0], table[:, 1].long()
+        after_all[places] = torch.from_numpy(after).to(self._device)[inverse]
         return scored, after_all
 
     def _pass_on_expected(self) -> None:
         """Announce the beam's states to the model, once a frame and only when it is asked."""
-        if isinstance(self._model, Stateful) and self._expected is not None:
+        if isinstance(self._numbered, Stateful) and self._expected is not None:
             states, wanted = self._expected
-            numbers = torch.unique(states[wanted]).tolist()
-            self._model.expect([self._states[number] for number in numbers])
+            self._numbered.expect(torch.unique(states[wanted]).tolist())
         self._expected = None
 
     def finish(self, states: Tensor, wanted: Tensor) -> Tensor:
         """See `WordTensors`."""
         places = wanted.nonzero(as_tuple=True)
         unique, inverse = torch.unique(states[places], return_inverse=True)
-        numbers: list[int] = unique.tolist()
-        new = [number for number in numbers if number not in self._ends]
-        if new:
-            scores = self._model.finish([self._states[number] for number in new])
-            self._ends.update(zip(new, scores.tolist(), strict=True))
-        ends = torch.tensor([self._ends[number] for number in numbers], dtype=torch.float64)
+        ends = np.asarray(self._numbered.finish(unique.tolist()), np.float64)
         finished = torch.zeros(states.shape, dtype=torch.float64, device=self._device)
-        finished[places] = ends.to(self._device)[inverse]
+        finished[places] = torch.from_numpy(ends).to(self._device)[inverse]
         return finished
 
     def first_scores(self) -> Tensor:
@@ -169,6 +164,49 @@ class AskedTensors:
         else:
             scores, _ = self._model.score(self._model.start(len(self._index)), self._index.tolist())
         return torch.from_numpy(np.asarray(scores, np.float64)).to(self._device)
+
+
+class _NumberedStates:
+    """Numbers that stand for the states of a model, which is asked for every pair once."""
+
+    def __init__(self, model: LanguageModel[Any]) -> None:
+        self._model = model
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all states and what was asked."""
+        self._states: list[Hashable] = []
+        self._numbers: dict[Hashable, int] = {}
+        self._known: dict[tuple[int, int], tuple[float, int]] = {}
+
+    def start(self, count: int) -> list[int]:
+        """See `LanguageModel`."""
+        return [self._number(state) for state in self._model.start(count)]
+
+    def expect(self, states: Sequence[int]) -> None:
+        """See `Stateful`."""
+        if isinstance(self._model, Stateful):
+            self._model.expect([self._states[number] for number in states])
+
+    def retain(self, states: Sequence[int] = ()) -> None:
+        """See `Stateful`; here all are forgotten."""
+        self.forget()
+
+    def score_numbers(self, states: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Numbered`."""
+        pairs = list(zip(states.tolist(), words.tolist(), strict=True))
+        new = [pair for pair in pairs if pair not in self._known]
+        if new:
+            before, said = [self._states[state] for state, _ in new], [word for _, word in new]
+            scores, after = self._model.score(before, said)
+            numbers = map(self._number, after)
+            self._known.update(zip(new, zip(scores.tolist(), numbers, strict=True), strict=True))
+        known = [self._known[pair] for pair in pairs]
+        return np.array([score for score, _ in known]), np.array([after for _, after in known])
+
+    def finish(self, states: Sequence[int]) -> np.ndarray:
+        """See `LanguageModel`."""
+        return self._model.finish([self._states[number] for number in states])
 
     def _number(self, state: Hashable) -> int:
         """The number that stands for a state on the device."""

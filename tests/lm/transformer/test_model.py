@@ -105,13 +105,19 @@ def test_eviction_changes_nothing(network, sentences):
     ]  # histories of long ago, asked for their ends
     for one, other in zip(step(plenty, halves), step(little, halves), strict=True):
         assert other == pytest.approx(one, abs=1e-5)
-    assert plenty._pool.evicted == 0
+    assert plenty._pool.evicted == 0 and plenty.shortage() is None
     assert little._pool.evicted > 50
     assert little._pool.rows <= little._pool.capacity == 65
     histories = {
         tuple(sentence[:end]) for sentence in sentences for end in range(len(sentence) + 1)
     }
-    assert little.rows > plenty.rows == len(histories)
+    again = little.rows - plenty.rows
+    assert plenty.rows == len(histories) and again > 0
+    assert little.shortage() == (
+        f"The language model's cache of {65 * row / 1e9:.3g} GB (--lm-cache-gb) was too little: "
+        f"{again} of {little.rows} histories were computed again."
+    )
+    assert little.shortage() is None  # told once
 
 
 def test_a_history_is_computed_once(network):
