@@ -172,18 +172,20 @@ OPTIONS = {
     "beam-threshold beam-tokens recombine lm-weight word-score unk-score sil-score hotwords "
     "rescore "
     "rescore-nbest rescore-lm-weight rescore-word-score rescore-first-weight nbest device "
-    "precision batch-seconds workers lm-cache-gb",
+    "precision batch-seconds workers lm-precision lm-cache-gb",
     "eval": "split data model language lm lexicon json output skip-existing normalizer worst "
     "seed protocol "
     "trials "
     "search beam beam-threshold beam-tokens recombine lm-weight word-score unk-score sil-score "
     "hotwords rescore rescore-nbest rescore-lm-weight rescore-word-score "
-    "rescore-first-weight device precision batch-seconds workers lm-cache-gb",
+    "rescore-first-weight device precision batch-seconds workers lm-precision "
+    "lm-cache-gb",
     "tune-lm": (
         "trials split data model language lm lexicon metric exact seed study json forget "
         "lm-weight word-score "
         "sil-score search beam beam-threshold beam-tokens recombine rescore rescore-nbest "
-        "rescore-first-weight device precision batch-seconds workers lm-cache-gb"
+        "rescore-first-weight device precision batch-seconds workers "
+        "lm-precision lm-cache-gb"
     ),
     "pretrain": "output recipe recipes valid model shards data updates peak-lr seed set "
     "batch-seconds "

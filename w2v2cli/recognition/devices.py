@@ -53,6 +53,19 @@ def resolve_precision(name: Precision, device: torch.device) -> torch.dtype:
     return dtype_named(chosen_precision(device, training=False) if name == "auto" else name)
 
 
+def resolve_lm_precision(name: Precision, device: torch.device) -> torch.dtype:
+    """The type of a Transformer language model: `auto` is bf16 on a GPU that has it, else fp32.
+
+    Raises UsageError for float16 on a CPU.
+    """
+    if name == "fp16" and device.type == "cpu":
+        raise UsageError("--lm-precision fp16 needs a GPU; on a CPU take fp32 or bf16.")
+    if name == "auto":
+        name = chosen_precision(device, training=False)
+        name = "bf16" if name == "bf16" else "fp32"
+    return dtype_named(name)
+
+
 def chosen_precision(device: torch.device, *, training: bool) -> Chosen:
     """What `auto` stands for: the fastest precision that the device's hardware has.
 

@@ -217,10 +217,22 @@ class DecodingOptions:
         float, Help("Seconds of audio in a batch; 0: chosen for the device.", DEVICE)
     ] = 0.0
     workers: Annotated[int, Help("Search processes; 0: one for each core.", DEVICE)] = 0
+    lm_precision: Annotated[
+        Precision,
+        Help(
+            "Numbers of a Transformer language model; auto is bf16 on a GPU that has it in "
+            "hardware, else fp32.",
+            DEVICE,
+        ),
+    ] = "auto"
     lm_cache_gb: Annotated[
-        float,
-        Help("Memory for a Transformer's cached keys and values, in 10^9 bytes.", DEVICE),
-    ] = 2.0
+        float | None,
+        Help(
+            "Memory for a Transformer's cached keys and values, in 10^9 bytes; by default 2, on "
+            "a GPU half of what is free.",
+            DEVICE,
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         for name, allowed in choices(type(self)).items():
@@ -268,7 +280,7 @@ class DecodingOptions:
     def _check_numbers(self) -> None:
         if self.rescore_nbest < 1:
             raise UsageError(f"--rescore-nbest must be at least 1, got {self.rescore_nbest}.")
-        if not self.lm_cache_gb > 0:
+        if self.lm_cache_gb is not None and not self.lm_cache_gb > 0:
             raise UsageError(f"--lm-cache-gb must be above 0, got {self.lm_cache_gb:g}.")
         if self.batch_seconds < 0:
             raise UsageError(f"--batch-seconds cannot be negative, got {self.batch_seconds:g}.")

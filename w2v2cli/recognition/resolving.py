@@ -53,8 +53,10 @@ class RecognitionOptions:
     """Score added each time a word is found."""
     rescore: Rescoring | None = None
     """How another language model scores the n-best lists again."""
-    lm_cache_gb: float = DecodingOptions.lm_cache_gb
-    """Memory for a Transformer's keys and values, in 10^9 bytes."""
+    lm_precision: Precision = "auto"
+    """Numbers of a Transformer language model."""
+    lm_cache_gb: float | None = None
+    """Memory for a Transformer's keys and values, in 10^9 bytes; None takes what is free."""
     device: str = "auto"
     precision: Precision = "auto"
     batch_seconds: float = 0.0
@@ -142,6 +144,7 @@ class RecognitionOptions:
             cache=home() / "search",
             transformer=self.lm.kind == "transformer",
             device=self.device,
+            lm_precision=self.lm_precision,
             lm_cache_gb=self.lm_cache_gb,
             metadata={k: v for k, v in (metadata or {}).items() if k in OUTPUTS},
         )
@@ -194,6 +197,7 @@ def resolve(
         search=options.search,
         hotwords=favoured,
         rescore=rescore,
+        lm_precision=options.lm_precision,
         lm_cache_gb=options.lm_cache_gb,
         device=options.device,
         precision=options.precision,

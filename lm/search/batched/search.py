@@ -22,7 +22,7 @@ from torch import Tensor
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.hypothesis import NOTHING, Hypothesis
-from lm.language_model import LanguageModel, ZeroLM
+from lm.language_model import Caching, LanguageModel, ZeroLM
 from lm.ngram.arrays import FixedNgramTensors, NgramTensors
 from lm.ngram.layout import AutomatonArrays
 from lm.search.batched.beam import HISTORY, LAST, NODE, STATE, Beam, best_distinct, extended
@@ -77,6 +77,7 @@ class BatchedSearch:
         # The ways that lose are forgotten here: lists of the n best need the histories apart.
         self._by_state = options.recombine == "state" and options.nbest == 1
         self.device = torch.device(device)
+        self._model = lm
         self._lm = _on_device(lm, setup.words, self.device)
         bonuses = setup.bonuses if setup.hotwords else None
         self._bonuses = None if bonuses is None else torch.from_numpy(bonuses).to(self.device)
@@ -108,6 +109,10 @@ class BatchedSearch:
         if isinstance(weights, DecodingWeights):
             self.weights, weights = weights, None
         return self.search(emissions, lengths, contexts, weights)
+
+    def shortage(self) -> str | None:
+        """A sentence where the language model had too little memory; once: see `Caching`."""
+        return self._model.shortage() if isinstance(self._model, Caching) else None
 
     @torch.inference_mode()
     def search(

@@ -84,7 +84,6 @@ def score(
 def _open(location: LmLocation, words: Sequence[str], upper: bool, device: str) -> VocabularyModel:
     """Open a model of any kind for the words of a text. Raises UserError without KenLM."""
     from storage.home import home
-    from w2v2cli.recognition.options import DecodingOptions
     from w2v2cli.recognition.searching.build import open_language_model
 
     try:
@@ -92,7 +91,6 @@ def _open(location: LmLocation, words: Sequence[str], upper: bool, device: str) 
             location,
             cache=home() / "search",
             device=device,
-            lm_cache_gb=DecodingOptions.lm_cache_gb,
             words=words,
             upper=upper,
             warn=say,

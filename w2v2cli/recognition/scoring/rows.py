@@ -237,6 +237,8 @@ def settings_line(options: RecognitionOptions, normalizer: NormalizerName | None
         ]
         parts += [f"word {second.weights.word_score:g}", f"first {second.first_pass_weight:g}"]
     spelled = [] if normalizer is None else [f"normaliser {normalizer}"]
+    if options.lm_precision != "auto":
+        parts.append(f"precision of the language model {options.lm_precision}")
     return ", ".join([*parts, f"precision {options.precision}", *spelled])
 
 

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from lm.search.batched.search import BatchedSearch
     from lm.transformer.model import TransformerLM
     from w2v2cli.data.locations import LmLocation
+    from w2v2cli.recognition.devices import Precision
+
+CPU_CACHE = 2.0  # 10^9 bytes of a Transformer's keys and values
+FREE_SHARE = 0.5  # of a GPU's free memory that they take; the acoustic model needs some, too
 
 Warn = Callable[[str], None]
 
@@ -93,15 +97,16 @@ def open_language_model(
     *,
     cache: Path,
     device: str,
-    lm_cache_gb: float | None,
+    lm_cache_gb: float | None = None,
+    lm_precision: Precision = "auto",
     words: Sequence[str] | None = None,
     upper: bool = True,
     warn: Warn = lambda sentence: None,
 ) -> Any:
     """Open a language model of the three verbs, outside any search.
 
-    cache: the folder that keeps automata. device, lm_cache_gb: for a Transformer, where it runs
-    and its memory for keys and values, in 10^9 bytes.
+    cache: the folder that keeps automata. device, lm_cache_gb, lm_precision: for a Transformer,
+    where it runs, its memory for keys and values, in 10^9 bytes, and the type of its numbers.
     words: those that indices stand for; by default the model's own and <unk>.
     upper: see `lm.transformer.fairseq.read_fairseq_lm`.
     Raises ValueError or OSError for a file that cannot be used, ImportError for one that needs
@@ -124,7 +129,7 @@ def open_language_model(
 
         checkpoint = read_transformer(location.path, upper=upper, warn=warn)
         words = [*checkpoint.dictionary.words, UNK] if words is None else words
-        return _transformer(checkpoint, words, resolve_device(device), lm_cache_gb)
+        return _transformer(checkpoint, words, resolve_device(device), lm_cache_gb, lm_precision)
     from lm.ngram.automaton import open_automaton
 
     words = [*listed_words(location.path), UNK] if words is None else words
@@ -272,7 +277,7 @@ class _TransformerFile:
         from lm.transformer.fairseq import read_transformer
 
         assert spec.lm is not None
-        self.path, self.device, self.cache_gb = spec.lm, device, spec.lm_cache_gb
+        self.path, self.device, self.spec = spec.lm, device, spec
         self.checkpoint = read_transformer(spec.lm, warn=warn)
         self.model: TransformerLM | None = None
 
@@ -282,7 +287,9 @@ class _TransformerFile:
 
     def open(self, words: Sequence[str]) -> list[str]:
         """See `ModelFile`."""
-        self.model = _transformer(self.checkpoint, words, self.device, self.cache_gb)
+        self.model = _transformer(
+            self.checkpoint, words, self.device, self.spec.lm_cache_gb, self.spec.lm_precision
+        )
         return []
 
     def knows(self, words: Sequence[str]) -> Sequence[bool]:
@@ -291,14 +298,28 @@ class _TransformerFile:
 
 
 def _transformer(
-    checkpoint: Any, words: Sequence[str], device: torch.device, cache_gb: float | None
+    checkpoint: Any,
+    words: Sequence[str],
+    device: torch.device,
+    cache_gb: float | None,
+    precision: Precision,
 ) -> TransformerLM:
     from lm.transformer.checkpoint import build_transformer
     from lm.transformer.model import TransformerLM
+    from w2v2cli.recognition.devices import resolve_lm_precision
 
-    assert cache_gb is not None
-    network = build_transformer(checkpoint).to(device)
-    return TransformerLM(network, checkpoint.dictionary, words, cache_gb=cache_gb)
+    network = build_transformer(checkpoint).to(device, resolve_lm_precision(precision, device))
+    gigabytes = free_gb(device) if cache_gb is None else cache_gb
+    return TransformerLM(network, checkpoint.dictionary, words, cache_gb=gigabytes)
+
+
+def free_gb(device: torch.device) -> float:
+    """Memory for keys and values where nobody said how much, in 10^9 bytes."""
+    if device.type == "cpu":
+        return CPU_CACHE
+    import torch
+
+    return FREE_SHARE * torch.cuda.mem_get_info(device)[0] / 1e9
 
 
 def _pass_on(warnings: Sequence[str], warn: Warn) -> None:

@@ -68,6 +68,8 @@ class DeviceSearch:
             self._search.stopped.set()
         self._tasks.put(None)
         self._thread.join()
+        if self._search is not None and (sentence := self._search.shortage()) is not None:
+            self.warn(sentence)
 
     def submit(
         self,

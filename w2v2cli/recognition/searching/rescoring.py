@@ -182,7 +182,11 @@ class RescoringPool:
         spec = self.spec
         assert spec.cache is not None
         model: LanguageModel[Any] = open_language_model(
-            self.how.lm, cache=spec.cache, device=spec.device, lm_cache_gb=spec.lm_cache_gb
+            self.how.lm,
+            cache=spec.cache,
+            device=spec.device,
+            lm_cache_gb=spec.lm_cache_gb,
+            lm_precision=spec.lm_precision,
         )
         return model
 

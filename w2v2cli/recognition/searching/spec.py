@@ -18,6 +18,7 @@ from lm.decoding import BeamOptions, DecodingWeights
 from lm.hypothesis import Hypothesis
 from lm.search.context import EXITS, Context
 from lm.text.vocabulary import Vocabulary
+from w2v2cli.recognition.devices import Precision
 
 Engine = Literal["greedy", "flashlight", "compiled", "batched"]
 
@@ -47,8 +48,10 @@ class SearchSpec:
     """Whether `lm` is a word Transformer."""
     device: str = "cpu"
     """Where the batched engine and Transformers run."""
+    lm_precision: Precision = "auto"
+    """Numbers of a Transformer."""
     lm_cache_gb: float | None = None
-    """Memory for a Transformer's keys and values, in 10^9 bytes; None where there is none."""
+    """Memory for a Transformer's keys and values, in 10^9 bytes; None takes what is free."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """The checkpoint's metadata: it may name the labels' units and hold the word-piece model."""
 

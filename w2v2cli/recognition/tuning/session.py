@@ -301,6 +301,7 @@ def _identity(
         "seed": options.seed,
         "share of exact searches": 1.0 if options.exact else options.share,
         "precision": precision,
+        **({} if settings.lm_precision == "auto" else {"LM's precision": settings.lm_precision}),
         # Studies of before there was a choice were by history, and are still found by it.
         **({} if beam.recombine == "history" else {"hypotheses merged by": beam.recombine}),
         **({} if beam.skip_blank is None else {"blank from": beam.skip_blank}),

@@ -26,6 +26,7 @@ from lm.transformer.dictionary import SPECIALS, Dictionary
 from lm.transformer.fairseq import read_transformer
 from lm.transformer.model import TransformerLM
 from lm.transformer.network import TransformerNetwork
+from w2v2cli.recognition.searching import build
 from w2v2cli.recognition.searching.device import DeviceSearch, utterances_at_once
 from w2v2cli.recognition.searching.processes import SearchFailed
 from w2v2cli.recognition.searching.spec import SearchSpec
@@ -131,6 +132,32 @@ def test_a_transformer_with_any_memory_for_its_cache(spec, emissions, transforme
             assert (found.text, found.score) == (wanted.text, pytest.approx(wanted.score, abs=1e-3))
 
 
+def test_too_little_memory_for_a_transformer_is_told_at_the_end(
+    spec, emissions, transformer, lexicon, monkeypatch
+):
+    monkeypatch.setattr(TransformerLM, "shortage", lambda self: "It was too little.")
+    told: list[str] = []
+    spec = replace(spec, lm=transformer, lexicon=lexicon, spell_words=False, transformer=True)
+    with DeviceSearch(spec, told.append) as search:
+        search.submit(emissions[0]).result(timeout=60)
+        assert "It was too little." not in told
+    assert told[-1] == "It was too little."
+
+
+def test_a_transformer_in_bfloat16_comes_near(spec, emissions, transformer, lexicon):
+    spec = replace(spec, lm=transformer, lexicon=lexicon, spell_words=False, transformer=True)
+    exact, near = (
+        searched(replace(spec, lm_precision=precision), emissions) for precision in ("auto", "bf16")
+    )
+    for [one], [other] in zip(exact, near, strict=True):
+        assert 0 < abs(one.score - other.score) < 0.5
+
+
+def test_keys_and_values_take_half_of_a_gpus_free_memory(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (40 * 10**9, 80 * 10**9))
+    assert (build.free_gb(torch.device("cuda")), build.free_gb(torch.device("cpu"))) == (20.0, 2.0)
+
+
 def test_a_transformers_own_words_are_spelled(spec, transformer):
     with DeviceSearch(
         replace(spec, lm=transformer, transformer=True, lm_cache_gb=1.0), (told := []).append
@@ -178,23 +205,15 @@ def test_a_transformer_is_asked_once_for_what_several_weights_share(
     search = BatchedSearch(
         prepare(VOCABULARY, Lexicon.read(lexicon, VOCABULARY)), model, spec.weights, spec.options
     )
-    asked = []
-    score = model.score
-
-    def counted(states, said):
-        asked.extend(zip(states, said, strict=True))
-        return score(states, said)
-
-    model.score = counted
     weights = [DecodingWeights(0.5 + 0.2 * i, 0.1 * i) for i in range(4)]
     emission = emissions[2]
+    before = model.rows
     alone = [search(emission[None], [len(emission)], each)[0][0] for each in weights]
-    apart = len(asked)
-    asked.clear()
+    apart, before = model.rows - before, model.rows
     together = search(np.stack([emission] * 4), [len(emission)] * 4, weights)
     assert [h.text for [h, *_] in together] == [h.text for h in alone]
     assert [h.score for [h, *_] in together] == pytest.approx([h.score for h in alone], abs=1e-3)
-    assert 0 < len(asked) == len(set(asked)) < 0.5 * apart
+    assert 0 < model.rows - before < 0.5 * apart  # histories computed
 
 
 def test_hot_words_join_the_lexicon(spec):
