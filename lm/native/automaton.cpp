@@ -173,7 +173,7 @@ struct ArpaReader::Parts {
     switch (place) {
       case Place::kStart: {
         const std::string_view content = trimmed(whole);
-        if (content.empty()) return true;
+        if (content.empty() || content.front() == '#') return true;
         if (content != "\\data\\") return fail("is not an ARPA file: it does not begin with \\data\\");
         place = Place::kCounts;
         return true;
@@ -316,6 +316,7 @@ struct ArpaReader::Parts {
   }
 
   bool gram(std::string_view whole) {
+    if (trimmed(whole).empty()) return true;
     if (!whole.empty() && whole.back() == '\r') whole.remove_suffix(1);
     const size_t first = whole.find_first_of("\t ");
     float log_prob = 0.0f, backoff = 0.0f;
@@ -356,6 +357,12 @@ struct ArpaReader::Parts {
     return true;
   }
 
+  std::string joined(const std::string_view* names) const {
+    std::string text(names[0]);
+    for (size_t i = 1; i < order; ++i) text.append(" ").append(names[i]);
+    return text;
+  }
+
   bool longer(const std::string_view* names, float log_prob, float backoff) {
     uint32_t context = 0, word = 0;
     for (size_t i = 0; i < order; ++i) {
@@ -365,7 +372,9 @@ struct ArpaReader::Parts {
                     " that is not among its 1-grams");
       if (i + 1 == order) break;
       const Arc* arc = model.find(context, word);
-      if (arc == nullptr) return true;  // no history leads here, as in KenLM
+      if (arc == nullptr)
+        return fail("has in line " + std::to_string(line_number) + " the n-gram '" +
+                    joined(names) + "' but not the context of its last word: it is damaged");
       context = arc->target;
     }
     if (model.find(context, word) != nullptr)
@@ -391,6 +400,10 @@ struct ArpaReader::Parts {
     if (place != Place::kDone)
       return fail(counts.empty() ? "is not an ARPA file: it does not begin with \\data\\"
                                  : "does not end with \\end\\: it is cut short");
+    for (const char* special : {"<s>", "</s>"})
+      if (model.index(special) == kUnknown)
+        return fail(std::string("has no ") + special +
+                    " in its unigrams: it is not a model of sentences");
     if (!has_unknown) add_arc({0, kUnknown, 1, kMissingUnknown});
     view();
     shorten();

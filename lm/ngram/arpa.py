@@ -24,7 +24,13 @@ from storage.whole import whole_file
 SPECIALS = frozenset(["<s>", "</s>", UNK, UNK.upper()])  # entries of a model that are no words
 BLOCK = 100_000  # n-grams formatted at a time
 GZIP_LEVEL = 6
+BLANK = " \t\r\n"  # characters around what a line says
+SEPARATOR = re.compile("[ \t]")
+NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d{1,6})?|inf|Inf|infinity)", re.ASCII)
 UNPACKED, TAIL = 1 << 20, 64  # bytes read at a time, and those that a file's end is among
+
+Ngram = tuple[float, tuple[str, ...], float]
+"""log10 probability, words, log10 backoff (0 where there is none)."""
 
 
 class ArpaError(ValueError):
@@ -78,9 +84,9 @@ def open_arpa(path: Path) -> Iterator[io.TextIOWrapper]:
     """Open an ARPA file as text. Raises ArpaError where gzip or the encoding is broken."""
     try:
         with (
-            gzip.open(path, "rt", encoding="utf-8")
+            gzip.open(path, "rt", encoding="utf-8", newline="\n")
             if path.suffix == ".gz"
-            else path.open(encoding="utf-8") as file
+            else path.open(encoding="utf-8", newline="\n") as file
         ):
             yield file
     except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
@@ -117,28 +123,21 @@ def unigrams(path: Path) -> Iterator[str]:
     """
     with open_arpa(path) as file:
         counts = _header(file, path)
-        for line in _section(file, path, 1, counts[0]):
-            word = line.split("\t")[1]
+        for _, (word,), _ in _section(file, path, 1, counts[0]):
             if word not in SPECIALS:
                 yield word
 
 
-def read_ngrams(path: Path) -> Iterator[tuple[float, tuple[str, ...], float]]:
-    """Yield every n-gram in the file's order: log10 probability, words, log10 backoff (0 if none).
+def read_ngrams(path: Path) -> Iterator[Ngram]:
+    """Yield every n-gram in the file's order.
 
     Raises ArpaError where the file is not a complete model, at its end if it is cut short there.
     """
     with open_arpa(path) as file:
         counts = _header(file, path)
         for n, count in enumerate(counts, 1):
-            for line in _section(file, path, n, count):
-                probability, words, *backoff = line.split("\t")
-                yield (
-                    float(probability),
-                    tuple(words.split(" ")),
-                    float(backoff[0]) if backoff else 0.0,
-                )
-        if next((line for line in file if line.strip()), "").strip() != "\\end\\":
+            yield from _section(file, path, n, count)
+        if next((line for line in file if line.strip(BLANK)), "").strip(BLANK) != "\\end\\":
             raise ArpaError(f"{path} does not end with \\end\\: it is cut short.")
 
 
@@ -146,39 +145,52 @@ def has_unknown(path: Path) -> bool:
     """Whether the model gives unknown words a probability: it has <unk>. Raises ArpaError."""
     with open_arpa(path) as file:
         counts = _header(file, path)
-        return any(
-            line.split("\t")[1].lower() == UNK for line in _section(file, path, 1, counts[0])
-        )
+        return any(word.lower() == UNK for _, (word,), _ in _section(file, path, 1, counts[0]))
 
 
 def _header(file: IO[str], path: Path) -> list[int]:
-    if next((line for line in file if line.strip()), "").strip() != "\\data\\":
+    lines = (line.strip(BLANK) for line in file)
+    if next((line for line in lines if line and line[0] != "#"), "") != "\\data\\":
         raise ArpaError(f"{path} is not an ARPA file: it does not begin with \\data\\.")
     counts: list[int] = []
     for line in file:
-        if not line.strip():
+        if not line.strip(BLANK):
             break
-        match = re.fullmatch(r"ngram (\d+)\s*=\s*(\d+)", line.strip())
+        match = re.fullmatch(r"ngram (\d+)\s*=\s*(\d+)", line.strip(BLANK))
         if match is None or int(match[1]) != len(counts) + 1:
-            raise ArpaError(f"{path} has a wrong line in its header: {line.strip()!r}.")
+            raise ArpaError(f"{path} has a wrong line in its header: {line.strip(BLANK)!r}.")
         counts.append(int(match[2]))
     if not counts:
         raise ArpaError(f"{path} is cut short: its header names no n-grams.")
     return counts
 
 
-def _section(file: IO[str], path: Path, n: int, count: int) -> Iterator[str]:
-    """The `count` lines of the n-grams of order n."""
-    heading = next((line for line in file if line.strip()), "").strip()
+def _section(file: IO[str], path: Path, n: int, count: int) -> Iterator[Ngram]:
+    """The `count` n-grams of n words; blank lines between them are passed over, as by KenLM."""
+    heading = next((line for line in file if line.strip(BLANK)), "").strip(BLANK)
     if heading != f"\\{n}-grams:":
         raise ArpaError(
             f"{path} should continue with \\{n}-grams: but has {heading[:40]!r}: "
             "its counts are wrong."
         )
     for i in range(count):
-        line = file.readline().rstrip("\n")
-        if line.count("\t") not in (1, 2):
+        line = next((line for line in file if line.strip(BLANK)), "").rstrip("\r\n")
+        parsed = _ngram(line, n)
+        if parsed is None:
             raise ArpaError(
                 f"{path} promises {count} {n}-grams, but line {i + 1} of them is {line[:40]!r}."
             )
-        yield line
+        if not parsed[0] <= 0:
+            raise ArpaError(f"{path} has a log-probability above 0: {line[:40]!r}.")
+        yield parsed
+
+
+def _ngram(line: str, n: int) -> Ngram | None:
+    """What a line of n words says; None where it is none. The compiled reader takes the same."""
+    probability, *words = SEPARATOR.split(line, n + 1)
+    backoff = words.pop().strip(BLANK) if len(words) > n else ""
+    if len(words) != n or not all(words) or not NUMBER.fullmatch(probability):
+        return None
+    if backoff and not NUMBER.fullmatch(backoff):
+        return None
+    return float(probability), tuple(words), float(backoff or 0)

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from lm.language_model import UNK, LanguageModelError
-from lm.ngram.arpa import read_ngrams
+from lm.ngram.arpa import ArpaError, read_counts, read_ngrams
 from lm.ngram.kenlm import check_file
 from lm.ngram.layout import AutomatonArrays, arc_table
 
@@ -35,18 +35,17 @@ def read_automaton(path: Path) -> AutomatonArrays:
     """
     check_file(path)
     vocabulary = {UNK: 0}
-    grams: list[list[tuple[int, ...]]] = []
-    numbers: list[list[tuple[float, float]]] = []
     try:
+        orders = len(read_counts(path))
+        grams: list[list[tuple[int, ...]]] = [[] for _ in range(orders)]
+        numbers: list[list[tuple[float, float]]] = [[] for _ in range(orders)]
         for log_prob, words, backoff in read_ngrams(path):
-            if len(words) > len(grams):
-                grams.append([])
-                numbers.append([])
+            words = tuple([UNK if word == UNK.upper() else word for word in words])
             if len(words) == 1:
-                word = UNK if words[0] == UNK.upper() else words[0]
-                grams[0].append((vocabulary.setdefault(word, len(vocabulary)),))
-            else:
-                grams[len(words) - 1].append(tuple([vocabulary[word] for word in words]))
+                if words[0] in vocabulary and (words[0] != UNK or (0,) in grams[0]):
+                    raise ArpaError(f"{path} has the word {words[0]!r} twice.")
+                vocabulary.setdefault(words[0], len(vocabulary))
+            grams[len(words) - 1].append(tuple([vocabulary[word] for word in words]))
             numbers[len(words) - 1].append((log_prob, backoff))
     except KeyError as error:
         raise LanguageModelError(
@@ -62,7 +61,8 @@ def read_automaton(path: Path) -> AutomatonArrays:
             raise LanguageModelError(
                 f"{path} has no {special} in its unigrams: it is not a model of sentences."
             )
-    builder = _Builder(vocabulary, [np.array(rows, np.int64) for rows in grams], numbers)
+    rows = [np.array(row, np.int64).reshape(-1, n) for n, row in enumerate(grams, 1)]
+    builder = _Builder(path, vocabulary, rows, numbers)
     return builder.automaton(has_unknown)
 
 
@@ -71,11 +71,13 @@ class _Builder:
 
     def __init__(
         self,
+        path: Path,
         vocabulary: dict[str, int],
         grams: list[np.ndarray],
         numbers: list[list[tuple[float, float]]],
     ) -> None:
         """grams: (M, n) word numbers of each order. numbers: log10 probability and backoff."""
+        self.path = path
         self.vocabulary, self.order = vocabulary, len(grams)
         self.keys = np.zeros(0, np.int64)  # context · V + word of every node but the root, rising
         self.nodes = np.zeros(0, np.int64)  # node of each key
@@ -107,11 +109,9 @@ class _Builder:
         """Add (M, n) n-grams whose contexts are in the trie; returns their (M,) nodes."""
         contexts = self._descend(words[:, :-1])
         if (contexts < 0).any():
-            names = list(self.vocabulary)
-            gram = " ".join(names[word] for word in words[int(np.argmin(contexts))])
             raise LanguageModelError(
-                f"The model has the n-gram {gram!r} but not the context of its last word: "
-                "it is damaged."
+                f"{self.path} has the n-gram {self._named(words[int(np.argmin(contexts))])} but "
+                "not the context of its last word: it is damaged."
             )
         nodes = len(self.log_prob) + np.arange(len(words))
         suffixes = (
@@ -123,9 +123,16 @@ class _Builder:
         self.backoff = np.concatenate([self.backoff, scores[:, 1]])
         self.suffix = np.concatenate([self.suffix, suffixes])
         keys = np.concatenate([self.keys, contexts * len(self.vocabulary) + words[:, -1]])
-        order = np.argsort(keys)
+        order = np.argsort(keys, kind="stable")
+        if (twice := np.flatnonzero(np.diff(keys[order]) == 0)).size:
+            gram = words[order[twice[0] + 1] - len(self.keys)]
+            raise LanguageModelError(f"{self.path} has the n-gram {self._named(gram)} twice.")
         self.keys, self.nodes = keys[order], np.concatenate([self.nodes, nodes])[order]
         return nodes
+
+    def _named(self, gram: np.ndarray) -> str:
+        names = list(self.vocabulary)
+        return repr(" ".join(names[word] for word in gram))
 
     def _child(self, contexts: np.ndarray, words: np.ndarray) -> np.ndarray:
         """The node of each context with a word after it, -1 where there is none."""
