@@ -1,15 +1,16 @@
 """`w2v2 lm build` on a text many times over, beside lmplz, and a plan for a larger text.
 
-    python -m benchmarks.lm_build BOOKS... [--copies 8] [--memory 2GB] [--order 4]
+    python -m benchmarks.lm_build BOOKS... [--copies 8] [--memory 2GB 250MB] [--order 4]
         [--lmplz build/bin/lmplz] [--words 800e6] [--folder DIR]
 
 BOOKS are texts or folders; they are spelled once, one sentence a line, as `w2v2 lm build` spells
 them. Quarters of them and the whole are estimated, then the copies of the whole in one shuffled
-file. Processor time counts all threads; memory is the most that was resident.
+file, with each --memory; lmplz with the first one. Processor time counts all threads; memory is the
+most that was resident.
 
-The plan: time = a · words + b · n-grams, with a and b by least squares over these runs. How many
-n-grams of each order a text of so many words has is extrapolated as a power of its words, through
-the last two quarters.
+The plan: time = a · words + b · n-grams, with a and b by least squares over the runs with the last
+--memory, which should be so little that they sort on disk. How many n-grams of each order a text of
+so many words has is extrapolated as a power of its words, through the half and the whole.
 """
 
 from __future__ import annotations
@@ -56,33 +57,36 @@ def main() -> None:
     )
     parser.add_argument("books", nargs="+", type=Path)
     parser.add_argument("--copies", type=int, default=8)
-    parser.add_argument("--memory", default="2GB")
+    parser.add_argument("--memory", nargs="+", default=["2GB", "250MB"])
     parser.add_argument("--order", type=int, default=4)
     parser.add_argument("--lmplz", type=Path)
     parser.add_argument("--words", type=float, default=800e6)
     parser.add_argument("--folder", type=Path)
     args = parser.parse_args()
-    bytes_of(args.memory, "--memory")
+    for memory in args.memory:
+        bytes_of(memory, "--memory")
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         measure(args, Path(name))
 
 
 def measure(args: argparse.Namespace, folder: Path) -> None:
     lines = spelled(args.books)
-    table = Table("Text", "Program", "M words", "M n-grams", "CPU s", "words a CPU s", "MB")
-    runs = []
-    texts = [(f"{part:g} of it", lines[: round(part * len(lines))]) for part in PARTS]
-    for label, part in [*texts, (f"{args.copies} copies", lines)]:
+    table = Table("Text", "Program", "Memory", "M words", "M n-grams", "CPU s", "words a s", "MB")
+    parts = [(f"{part:g}", lines[: round(part * len(lines))], 1) for part in PARTS]
+    runs: dict[str, list[Run]] = {memory: [] for memory in args.memory}
+    for label, part, copies in [*parts, (f"{args.copies} copies", lines, args.copies)]:
         text = folder / "text.txt"
-        write(text, part, args.copies if label.endswith("copies") else 1)
-        run = build(text, args, folder)
-        runs.append(run)
-        add(table, label, "w2v2 lm build", run)
-        if args.lmplz and part is lines:
-            add(table, label, "lmplz", lmplz(text, args, folder, run))
-    console = Console()
+        write(text, part, copies)
+        for memory in args.memory:
+            runs[memory].append(build(text, memory, args.order, folder))
+            add(table, label, "lm build", memory, runs[memory][-1])
+        first = args.memory[0]
+        if args.lmplz and len(part) == len(lines):
+            run = lmplz(args.lmplz, text, first, args.order, folder, runs[first][-1])
+            add(table, label, "lmplz", first, run)
+    console = Console(width=120)
     console.print(table)
-    console.print(plan(runs, args.words))
+    console.print(plan(runs[args.memory[-1]], args.words))
 
 
 def spelled(books: Sequence[Path]) -> list[str]:
@@ -104,22 +108,21 @@ def write(path: Path, lines: Sequence[str], copies: int) -> None:
         file.writelines(f"{lines[at]}\n" for at in order)
 
 
-def build(text: Path, args: argparse.Namespace, folder: Path) -> Run:
+def build(text: Path, memory: str, order: int, folder: Path) -> Run:
     arpa = folder / "ours.arpa"
     command = [sys.executable, "-P", "-m", "w2v2cli", "lm", "build", str(text), "-o", str(arpa)]
-    command += ["--order", str(args.order), "--memory", args.memory, "--tmp", str(folder)]
-    seconds, memory = watched([*command, "--no-normalize"], None, None)
-    return Run(words_in(text), read_counts(arpa), seconds, memory)
+    command += ["--order", str(order), "--memory", memory, "--tmp", str(folder), "--no-normalize"]
+    seconds, most = watched(command, None, None)
+    return Run(words_in(text), read_counts(arpa), seconds, most)
 
 
-def lmplz(text: Path, args: argparse.Namespace, folder: Path, ours: Run) -> Run:
+def lmplz(program: Path, text: Path, memory: str, order: int, folder: Path, ours: Run) -> Run:
     arpa = folder / "theirs.arpa"
-    command = [str(args.lmplz), "-o", str(args.order), "-S", args.memory.removesuffix("B")]
-    command += ["-T", f"{folder}/", "--discount_fallback"]
-    seconds, memory = watched(command, text, arpa)
+    command = [str(program), "-o", str(order), "-S", memory.removesuffix("B"), "-T", f"{folder}/"]
+    seconds, most = watched([*command, "--discount_fallback"], text, arpa)
     sizes = read_counts(arpa)
     assert sizes == ours.sizes, (sizes, ours.sizes)
-    return Run(ours.words, sizes, seconds, memory)
+    return Run(ours.words, sizes, seconds, most)
 
 
 def watched(command: Sequence[str], stdin: Path | None, stdout: Path | None) -> tuple[float, float]:
@@ -155,10 +158,10 @@ def words_in(text: Path) -> int:
         return sum(len(line.split()) for line in file)
 
 
-def add(table: Table, label: str, program: str, run: Run) -> None:
+def add(table: Table, label: str, program: str, memory: str, run: Run) -> None:
     speed = f"{run.words / run.seconds:.0f}"
     figures = f"{run.words / 1e6:.1f}", f"{sum(run.sizes) / 1e6:.1f}", f"{run.seconds:.1f}", speed
-    table.add_row(label, program, *figures, f"{run.memory:.0f}")
+    table.add_row(label, program, memory, *figures, f"{run.memory:.0f}")
 
 
 def plan(runs: Sequence[Run], words: float) -> str:

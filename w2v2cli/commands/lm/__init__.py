@@ -10,6 +10,8 @@ from w2v2cli.commands.lm.build import build as _build
 from w2v2cli.commands.lm.compile import compile_lm as _compile
 from w2v2cli.commands.lm.fetch import fetch as _fetch
 from w2v2cli.commands.lm.info import info as _info
+from w2v2cli.commands.lm.mix import mix as _mix
+from w2v2cli.commands.lm.prune import prune as _prune
 from w2v2cli.commands.lm.score import score as _score
 from w2v2cli.commands.lm.train import train as _train
 from w2v2cli.commands.variadic import variadic
@@ -22,6 +24,8 @@ for name, command, parser in (
     ("compile", _compile, None),
     ("fetch", _fetch, None),
     ("info", _info, None),
+    ("mix", _mix, variadic("--weights")),
+    ("prune", _prune, None),
     ("score", _score, None),
 ):
     page = one_line_paragraphs(inspect.getdoc(command) or "")

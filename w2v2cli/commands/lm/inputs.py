@@ -12,6 +12,7 @@ import typer
 from w2v2cli.errors import UsageError, UserError
 
 if TYPE_CHECKING:
+    from lm.ngram.revision.trie import NgramTrie
     from w2v2cli.data.locations import LmKind, LmLocation
 
 Texts = Annotated[
@@ -48,6 +49,19 @@ def lm_location(name: str) -> LmLocation:
     elif is_arpa(file):
         kind = "arpa"
     return LmLocation(name, file, None, kind)
+
+
+def read_ngram_model(path: Path) -> NgramTrie:
+    """An ARPA file in memory. Raises UsageError where there is none, UserError for another file."""
+    from lm.ngram.kenlm import is_arpa
+    from lm.ngram.revision.trie import read_trie
+
+    if not path.is_file():
+        raise UsageError(f"There is no language model at {path}.")
+    if not is_arpa(path):
+        raise UsageError(f"{path} does not have the name of an ARPA file (.arpa, .arpa.gz).")
+    with user_errors(path, "read"):
+        return read_trie(path)
 
 
 @contextmanager

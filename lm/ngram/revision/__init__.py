@@ -1,0 +1,1 @@
+"""n-gram models made smaller or mixed, as tables in memory."""
