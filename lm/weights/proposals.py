@@ -24,6 +24,7 @@ FIRST = ((0.4, 0.4, 0.9), (0.2, 0.6, 1.0), (0.7, 0.5, 0.75))
 """The first points, as shares of the bounds: (2, -1), the paper's before tuning; a light LM; a
 heavy one."""
 DIGITS = 4  # of a coordinate, so that tables show exactly what was tried
+STEP = 1e-3  # improvements of an error rate that are smaller are not looked for
 SAMPLES = 4000  # points at which the acquisition function is evaluated
 
 
@@ -143,6 +144,7 @@ def _ask(
         _process(kernel, optimizer=None),
         n_initial_points=1,
         acq_func="EI",
+        acq_func_kwargs={"xi": STEP},
         acq_optimizer="sampling",
         acq_optimizer_kwargs={"n_points": SAMPLES},
         random_state=int(generator.integers(2**31)),

@@ -76,7 +76,7 @@ def claimed(database) -> bool:
         return False
     with sqlite3.connect(database, timeout=10) as db:
         try:
-            return bool(db.execute("SELECT 1 FROM searches WHERE owner IS NOT NULL").fetchone())
+            return bool(db.execute("SELECT 1 FROM lots WHERE owner IS NOT NULL").fetchone())
         except sqlite3.OperationalError:
             return False
 

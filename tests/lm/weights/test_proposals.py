@@ -118,7 +118,7 @@ def test_a_lie_moves_the_prediction_and_not_the_kernel(monkeypatch):
             "ij,ji->i", across, np.linalg.solve(gram, across.T)
         )
         deviation = spread * np.sqrt(np.maximum(variance, 1e-300))
-        better = min(values) - 0.01 - expected
+        better = min(values) - proposals.STEP - expected
         share = better / deviation
         improvement = better * norm.cdf(share) + deviation * norm.pdf(share)
         np.testing.assert_allclose(-found, improvement, atol=1e-6)

@@ -235,8 +235,9 @@ def _studied(
             references,
             speech,
             record,
-            pool.submit,
+            pool.submit_each,
             pool.workers,
+            pool.at_once,
             lambda done, best: on_progress(done, options.trials, f"Tuning {best}".strip()),
         )
         outcome = tuning.run()

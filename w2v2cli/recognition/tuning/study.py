@@ -1,9 +1,9 @@
 """The record of a tuning in SQLite: points, searches and what they found, stored as each ends.
 
-Any number of processes may work on one study. A search is claimed before it runs, and its owner
-renews the claim with a heartbeat. The claim of an owner that died is free again, so only that
-search is repeated. The first process to reach a round plans it; a plan depends on the earlier
-rounds only, so it does not matter which process that is.
+Any number of processes may work on one study. The utterances of a round are shared out in lots: a
+lot is claimed before it is searched, and its owner renews the claim with a heartbeat. The claim of
+an owner that died is free again, so only that lot is repeated. The first process to reach a round
+plans it; a plan depends on the earlier rounds only, so it does not matter which process that is.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lm.weights.nbest_pool import ScoreParts
 from lm.weights.proposals import Point
+from lm.weights.rounds import End, Lot
 from w2v2cli.errors import UserError
-
-Kind = Literal["exact", "stopped"]
 
 BUSY = 60.0  # seconds to wait for the transaction of another process
 BEAT = 2.0  # seconds between two heartbeats
@@ -38,7 +37,11 @@ CREATE TABLE IF NOT EXISTS trials (
 CREATE TABLE IF NOT EXISTS rounds (batch INTEGER, round INTEGER, PRIMARY KEY (batch, round));
 CREATE TABLE IF NOT EXISTS searches (
     trial INTEGER PRIMARY KEY, batch INTEGER NOT NULL, round INTEGER NOT NULL,
-    rival INTEGER, alpha REAL, owner TEXT, beat REAL, kind TEXT, errors TEXT, seconds REAL
+    rival INTEGER, alpha REAL, kind TEXT, errors TEXT
+);
+CREATE TABLE IF NOT EXISTS lots (
+    batch INTEGER, round INTEGER, first INTEGER, last INTEGER, owner TEXT, beat REAL, errors TEXT,
+    PRIMARY KEY (batch, round, first)
 );
 CREATE TABLE IF NOT EXISTS found (
     trial INTEGER, segment INTEGER, parts BLOB, PRIMARY KEY (trial, segment)
@@ -60,12 +63,10 @@ class Search:
     """The trial it races against; None searches to the end."""
     alpha: float | None = None
     """Probability that the race stops a point as good as its rival."""
-    kind: Kind | None = None
+    kind: End | None = None
     """None until the search is done."""
     errors: Mapping[int, int] | None = None
     """Utterance -> errors, for all utterances or for those before the race was lost."""
-    seconds: float = 0.0
-    """Duration of the search."""
 
 
 Found = Mapping[int, Sequence[ScoreParts]]  # segment -> hypotheses
@@ -90,6 +91,8 @@ class Study:
                 path, timeout=BUSY, isolation_level=None, check_same_thread=False
             )
             self._db.execute("PRAGMA journal_mode=WAL")
+            # The last lots may be lost with the machine's power, and are searched again then.
+            self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript(TABLES)
         except (sqlite3.Error, OSError) as error:
             reason = getattr(error, "strerror", None) or error
@@ -106,13 +109,10 @@ class Study:
         self.close()
 
     def close(self) -> None:
-        """Release the searches that this process has claimed and not finished."""
+        """Release the lots that this process has claimed and not finished."""
         self._closing.set()
         self._heart.join()
-        with self._transaction() as db:
-            db.execute(
-                "UPDATE searches SET owner = NULL WHERE owner = ? AND kind IS NULL", (self.owner,)
-            )
+        self.release()
         self._db.close()
 
     def add_points(self, batch: int, first: int, points: Sequence[Point]) -> None:
@@ -157,53 +157,101 @@ class Study:
     def searches(self, batch: int | None = None, number: int | None = None) -> list[Search]:
         """The searches of a round, or of the whole study, by trial."""
         where = "" if batch is None else " WHERE batch = ? AND round = ?"
-        query = (
-            f"SELECT trial, rival, alpha, kind, errors, seconds FROM searches{where} ORDER BY trial"
-        )
+        query = f"SELECT trial, rival, alpha, kind, errors FROM searches{where} ORDER BY trial"
         with self._lock:
             rows = self._db.execute(query, () if batch is None else (batch, number)).fetchall()
         return [
-            Search(trial, rival, alpha, kind, _errors(errors), seconds or 0.0)
-            for trial, rival, alpha, kind, errors, seconds in rows
+            Search(trial, rival, alpha, kind, _errors(errors))
+            for trial, rival, alpha, kind, errors in rows
         ]
 
-    def claim(self, batch: int, number: int) -> Search | None:
-        """Claim a search of the round that no living owner has; None when there is none."""
+    def claim(self, batch: int, number: int, most: int, total: int) -> tuple[int, int] | None:
+        """Claim utterances of a round, as (first, last + 1) places in its order.
+
+        Those come first that a dead owner had, or that were released; then the next `most` of
+        `total`. None where every utterance is done or has a living owner.
+        """
         with self._transaction() as db:
             rows = db.execute(
-                "SELECT trial, rival, alpha, owner, beat FROM searches "
-                "WHERE batch = ? AND round = ? AND kind IS NULL ORDER BY trial",
+                "SELECT first, last, owner, beat FROM lots "
+                "WHERE batch = ? AND round = ? AND errors IS NULL ORDER BY first",
                 (batch, number),
             ).fetchall()
-            for trial, rival, alpha, owner, beat in rows:
+            mine = (self.owner, time.time())
+            for first, last, owner, beat in rows:
                 if owner is None or (owner != self.owner and _is_dead(owner, beat)):
                     db.execute(
-                        "UPDATE searches SET owner = ?, beat = ? WHERE trial = ?",
-                        (self.owner, time.time(), trial),
+                        "UPDATE lots SET owner = ?, beat = ? "
+                        "WHERE batch = ? AND round = ? AND first = ?",
+                        (*mine, batch, number, first),
                     )
-                    return Search(trial, rival, alpha)
-        return None
+                    return first, last
+            [(first,)] = db.execute(
+                "SELECT COALESCE(MAX(last), 0) FROM lots WHERE batch = ? AND round = ?",
+                (batch, number),
+            )
+            last = min(first + most, total)
+            if first == last:
+                return None
+            db.execute(
+                "INSERT INTO lots VALUES (?, ?, ?, ?, ?, ?, NULL)",
+                (batch, number, first, last, *mine),
+            )
+        return first, last
 
-    def release(self, trial: int) -> None:
-        """Release a claim."""
+    def release(self) -> None:
+        """Release all lots that this process has claimed and not finished."""
         with self._transaction() as db:
             db.execute(
-                "UPDATE searches SET owner = NULL WHERE trial = ? AND owner = ?",
-                (trial, self.owner),
+                "UPDATE lots SET owner = NULL WHERE owner = ? AND errors IS NULL", (self.owner,)
             )
 
-    def finish(self, search: Search, found: Found) -> None:
-        """Store the result of a claimed search in one transaction."""
-        rows = [(search.trial, segment, _pack(parts)) for segment, parts in found.items()]
+    def finish_lot(self, batch: int, number: int, lot: Lot, found: Mapping[int, Found]) -> None:
+        """Store the results of a claimed lot in one transaction. found: by trial."""
         with self._transaction() as db:
             done = db.execute(
-                "UPDATE searches SET kind = ?, errors = ?, seconds = ? "
-                "WHERE trial = ? AND owner = ? AND kind IS NULL",
-                (search.kind, json.dumps(search.errors), search.seconds, search.trial, self.owner),
+                "UPDATE lots SET errors = ? WHERE batch = ? AND round = ? AND first = ? "
+                "AND owner = ? AND errors IS NULL",
+                (json.dumps(lot.errors), batch, number, lot.first, self.owner),
             )
-            # Otherwise this process was taken for dead, and another one did the same search.
+            if not done.rowcount:  # this process was taken for dead, and another one did the lot
+                return
+            for trial, segments in found.items():
+                [(ended,)] = db.execute(
+                    "SELECT kind IS NOT NULL FROM searches WHERE trial = ?", (trial,)
+                )
+                if not ended:
+                    rows = [(trial, segment, _pack(parts)) for segment, parts in segments.items()]
+                    db.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", rows)
+
+    def lots(self, batch: int, number: int, first: int) -> list[Lot]:
+        """The finished lots of a round from place `first` on, in order."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT first, errors FROM lots WHERE batch = ? AND round = ? AND first >= ? "
+                "AND errors IS NOT NULL ORDER BY first",
+                (batch, number, first),
+            ).fetchall()
+        return [
+            Lot(start, {int(trial): found for trial, found in json.loads(errors).items()})
+            for start, errors in rows
+        ]
+
+    def finish(self, search: Search, beyond: Iterable[int] = ()) -> None:
+        """Store how a search ended, if no other process did.
+
+        beyond: segments after the end, whose hypotheses are forgotten.
+        """
+        with self._transaction() as db:
+            done = db.execute(
+                "UPDATE searches SET kind = ?, errors = ? WHERE trial = ? AND kind IS NULL",
+                (search.kind, json.dumps(search.errors), search.trial),
+            )
             if done.rowcount:
-                db.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?)", rows)
+                db.executemany(
+                    "DELETE FROM found WHERE trial = ? AND segment = ?",
+                    [(search.trial, segment) for segment in beyond],
+                )
 
     def found(self, trial: int) -> Iterator[tuple[int, list[ScoreParts]]]:
         """(segment, hypotheses) that a search has found."""
@@ -252,7 +300,7 @@ class Study:
         while not self._closing.wait(BEAT):
             with contextlib.suppress(StudyError), self._transaction() as db:
                 db.execute(
-                    "UPDATE searches SET beat = ? WHERE owner = ? AND kind IS NULL",
+                    "UPDATE lots SET beat = ? WHERE owner = ? AND errors IS NULL",
                     (time.time(), self.owner),
                 )
 

@@ -2,9 +2,10 @@
 
 Batches of points come from `lm.weights.proposals`. The first three points are searched in full,
 and their n-best lists are kept. The errors of every other point are predicted from all lists so far
-(`lm.weights.nbest_pool`). Only a point that is predicted to beat the best one is searched, in a
-race against it (`lm.weights.racing`): the search stops as soon as the point has lost for certain,
-or has lost but for a stated error rate. The lists of each search sharpen the later predictions.
+(`lm.weights.nbest_pool`). Only points that are predicted to beat the best one are searched, two by
+two (`lm.weights.rounds`), in races against it (`lm.weights.racing`): a search stops as soon as the
+point has lost for certain, or has lost but for a stated error rate. The lists of each search
+sharpen the later predictions.
 
 So there are three kinds of trials:
 
@@ -17,15 +18,14 @@ The result is the best exact trial. With `exact` every trial is searched in full
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from lm.hypothesis import Hypothesis
 from lm.weights.nbest_pool import HypothesisPool, ScoreParts, parts_of
 from lm.weights.proposals import BATCH, FIRST, Point, TuningError, batches, propose
 from lm.weights.racing import Race, spent
+from lm.weights.rounds import Lot, Round
 from w2v2cli.recognition.scoring.error_rate import ErrorCounts, bootstrap_interval
 from w2v2cli.recognition.tuning.metric import References
 from w2v2cli.recognition.tuning.options import TuningOptions
@@ -41,11 +42,13 @@ from w2v2cli.recognition.tuning.study import Search, Study
 
 NBEST = 50  # hypotheses kept of each segment, for predictions
 LEAST = 5  # full searches that a study may always spend, however few its trials
-ROUNDS, LAST_ROUNDS = 2, 8  # races after each batch, and after the last one
-WAIT = 0.3  # seconds between two looks at the work of other processes
-AHEAD = 2  # utterances in flight for each search process; a race searches so many too many
+RACES = 2  # trials that race side by side: each utterance is searched with all their weights
+ROUNDS, LAST_ROUNDS = 1, 4  # rounds of races after each batch, and after the last one
+WAIT = 0.1  # seconds between two looks at the work of other processes
+AHEAD = 2  # utterances in flight for each that is searched at once; a race may search them in vain
 
-Submit = Callable[[np.ndarray, DecodingWeights], "Future[list[Hypothesis]]"]
+# An emission and several weights -> a future for each of the weights.
+Submit = Callable[[np.ndarray, Sequence[DecodingWeights]], "list[Future[list[Hypothesis]]]"]
 
 
 class Speech(Protocol):
@@ -96,6 +99,38 @@ class Outcome:
         return self.cost / (self.utterances * len(self.trials))
 
 
+class _Job(NamedTuple):
+    """An utterance to search."""
+
+    place: int
+    utterance: int
+    weights: list[DecodingWeights]
+    """Each of them is searched with."""
+
+
+class _ClaimedLot:
+    """Utterances of a round that this process searches."""
+
+    def __init__(self, places: range, trials: list[int]) -> None:
+        """places: in the round's order. trials: those that ran when the lot was claimed."""
+        self.places, self.trials = places, trials
+        self.errors: dict[int, dict[int, int]] = {trial: {} for trial in trials}
+        """Trial -> place -> errors."""
+        self.found: dict[int, dict[int, list[ScoreParts]]] = {trial: {} for trial in trials}
+        """Trial -> segment -> hypotheses."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every utterance was searched."""
+        return all(len(errors) == len(self.places) for errors in self.errors.values())
+
+    @property
+    def result(self) -> Lot:
+        """The errors in the order of the round."""
+        errors = {t: [found[i] for i in self.places] for t, found in self.errors.items()}
+        return Lot(self.places.start, errors)
+
+
 class Tuning:
     """The work on a study; other processes may work on the same one."""
 
@@ -107,21 +142,21 @@ class Tuning:
         study: Study,
         submit: Submit,
         workers: int = 1,
+        at_once: int = 1,
         on_progress: Callable[[int, str], None] = lambda trials, label: None,
     ) -> None:
         """Work begins with `run`.
 
-        submit: starts the search of a segment with given weights.
-        workers: searches that run at once.
+        submit, workers, at_once: see `Searches.submit_each`, which starts the search of a segment.
         on_progress: called after each batch with the number of trials done and the best rate.
         """
         self.options, self.references, self.speech, self.study = options, references, speech, study
-        self.workers, self._submit, self._on_progress = workers, submit, on_progress
+        self.workers, self.at_once = workers, at_once
+        self._submit, self._on_progress = submit, on_progress
         # For each utterance the number of its first segment, counted over the corpus.
-        self._firsts = np.cumsum([0, *map(len, speech.segments)])
-        self._pool = HypothesisPool(int(self._firsts[-1]))
+        self._firsts: list[int] = np.cumsum([0, *map(len, speech.segments)]).tolist()
+        self._pool = HypothesisPool(self._firsts[-1])
         self._pooled: set[int] = set()
-        self._stop = threading.Event()
 
     def run(self) -> Outcome:
         """Work until every trial is done, here or in another process."""
@@ -172,16 +207,18 @@ class Tuning:
             ):
                 return [known[utterance] for utterance in range(len(self.references))]
         errors = [0] * len(self.references)
-        with closing(self._searched(range(len(errors)), weights)) as searched:
-            for utterance, lists in searched:
-                errors[utterance] = self._errors(utterance, lists)
+        longest_first = sorted(range(len(errors)), key=lambda utterance: -self._length(utterance))
+        jobs = (_Job(place, utterance, [weights]) for place, utterance in enumerate(longest_first))
+        with closing(self._searched(jobs)) as searched:
+            for job, [lists] in searched:
+                errors[job.utterance] = self._errors(job.utterance, lists)
         return errors
 
     def _plan(self, batch: int, number: int) -> list[Search]:
         """The searches of a round, a function of the study after the rounds before.
 
-        A batch begins with the searches that must be made; then each round has one race, of the
-        most promising trial, while there is one and the cost allows it.
+        A batch begins with the searches that must be made; then each round has the races of the
+        `RACES` most promising trials, while there are some and the cost allows it.
         """
         shown = min((batch + 1) * BATCH, self.options.trials)
         if self.options.exact:
@@ -190,81 +227,89 @@ class Tuning:
             return [Search(trial) for trial in range(min(len(FIRST), shown))]
         done = self.study.searches()
         cost = sum(len(search.errors or ()) for search in done) / len(self.references)
-        affordable = cost + 1 <= max(self.options.share * self.options.trials, LEAST)
+        affordable = int(max(self.options.share * self.options.trials, LEAST) - cost)
         rounds = LAST_ROUNDS if shown == self.options.trials else ROUNDS
         best = self._best(done)
-        if best is None or number >= rounds or not affordable:
+        if best is None or number >= rounds or affordable < 1:
             return []
         known = {search.trial for search in done}
         trials = [
             trial
             for trial in self._trials(self.study.points()[:shown])
-            if trial.number not in known
+            if trial.number not in known and trial.rate < self._rate(best)
         ]
-        if not trials:
-            return []
-        hope = min(trials, key=lambda trial: (trial.rate, trial.number))
-        if hope.rate >= self._rate(best):
-            return []
+        trials.sort(key=lambda trial: (trial.rate, trial.number))
         races = sum(search.rival is not None for search in done)
-        return [Search(hope.number, best.trial, spent(self.options.alpha, races))]
+        return [
+            Search(trial.number, best.trial, spent(self.options.alpha, races + i))
+            for i, trial in enumerate(trials[: min(RACES, affordable)])
+        ]
 
     def _run_round(self, batch: int, number: int) -> None:
-        """Do the searches that no other process has claimed, and wait for the others."""
-        todo = sum(search.kind is None for search in self.study.searches(batch, number))
-        at_once = min(todo, self.workers)
-        if at_once < 2:
-            self._work(batch, number)
-            return
-        with ThreadPoolExecutor(at_once) as threads:
-            try:
-                for each in [threads.submit(self._work, batch, number) for _ in range(at_once)]:
-                    each.result()
-            except BaseException:
-                self._stop.set()
-                raise
-
-    def _work(self, batch: int, number: int) -> None:
-        """Claim and do searches of a round until it is done."""
-        while not self._stop.is_set():
-            search = self.study.claim(batch, number)
-            if search is None:
-                if all(other.kind for other in self.study.searches(batch, number)):
-                    return
-                time.sleep(WAIT)
-                continue
-            try:
-                done, found = self._search(search)
-            except BaseException:
-                self._stop.set()
-                self.study.release(search.trial)
-                raise
-            self.study.finish(done, found)
-
-    def _search(self, search: Search) -> tuple[Search, dict[int, list[ScoreParts]]]:
-        """Search the corpus with a trial's weights, to the end or until its race is lost.
-
-        Utterances come in a random order of the trial's own. Returns the search with its errors,
-        and the hypotheses of each segment.
-        """
-        began = time.perf_counter()
-        weights = self.options.bounds.weights(self.study.points()[search.trial])
-        generator = np.random.default_rng([self.options.seed, search.trial, 1])
+        """Search a round together with other processes, to its end."""
+        searches = self.study.searches(batch, number)
+        generator = np.random.default_rng([self.options.seed, batch, number, 1])
         order = generator.permutation(len(self.references)).tolist()
-        race = self._race(search, order)
-        errors: dict[int, int] = {}
-        found: dict[int, list[ScoreParts]] = {}
-        with closing(self._searched(order, weights)) as searched:
-            for utterance, lists in searched:
-                errors[utterance] = self._errors(utterance, lists)
-                if not self.options.exact:
-                    first = int(self._firsts[utterance])
-                    for i, hypotheses in enumerate(lists):
-                        found[first + i] = [parts_of(h, weights) for h in hypotheses]
-                if race is not None and race.add(errors[utterance]):
-                    break
-        kind: Literal["exact", "stopped"] = "exact" if len(errors) == len(order) else "stopped"
-        return replace(search, kind=kind, errors=errors, seconds=time.perf_counter() - began), found
+        round_ = Round(order, {s.trial: self._race(s, order) for s in searches if s.kind is None})
+        round_.add(self.study.lots(batch, number, 0))
+        while round_.running:
+            if not self._search_lots(batch, number, round_) and round_.running:
+                time.sleep(WAIT)  # others are at work on the rest
+                round_.add(self.study.lots(batch, number, round_.position))
+        for search in searches:
+            if (runner := round_.runners.get(search.trial)) is not None:
+                done = replace(search, kind=runner.end, errors=round_.errors(search.trial))
+                self.study.finish(done, self._segments(order[len(runner.errors) :]))
+
+    def _search_lots(self, batch: int, number: int, round_: Round) -> bool:
+        """Claim lots and search them, while there are any and the round is not decided.
+
+        Returns whether there were any.
+        """
+        lots: dict[int, _ClaimedLot] = {}  # place in the order -> the lot that it belongs to
+
+        def claimed() -> Iterator[_Job]:
+            while trials := round_.running:
+                most = self._ahead(len(trials))
+                places = self.study.claim(batch, number, most, len(round_.order))
+                if places is None:
+                    return
+                lot = _ClaimedLot(range(*places), trials)
+                weights = [self._weights(trial) for trial in trials]
+                # Utterances of similar length lie together: a batch is as long as its longest.
+                for place in sorted(lot.places, key=lambda i: -self._length(round_.order[i])):
+                    lots[place] = lot
+                    yield _Job(place, round_.order[place], weights)
+
+        some = False
+        try:
+            with closing(self._searched(claimed())) as searched:
+                for job, found in searched:
+                    some, lot = True, lots[job.place]
+                    for trial, weights, lists in zip(lot.trials, job.weights, found, strict=True):
+                        self._note(lot, job, trial, weights, lists)
+                    if lot.is_whole:
+                        self.study.finish_lot(batch, number, lot.result, lot.found)
+                        round_.add(self.study.lots(batch, number, round_.position))
+                        if not round_.running:
+                            break  # what is still being searched decides nothing
+        finally:
+            self.study.release()
+        return some
+
+    def _note(
+        self,
+        lot: _ClaimedLot,
+        job: _Job,
+        trial: int,
+        weights: DecodingWeights,
+        lists: list[list[Hypothesis]],
+    ) -> None:
+        """Write down what a trial found in an utterance: the errors, and all for predictions."""
+        lot.errors[trial][job.place] = self._errors(job.utterance, lists)
+        if not self.options.exact:
+            for segment, hypotheses in zip(self._segments([job.utterance]), lists, strict=True):
+                lot.found[trial][segment] = [parts_of(h, weights) for h in hypotheses]
 
     def _race(self, search: Search, order: Sequence[int]) -> Race | None:
         """The race of a search against its rival, over utterances in this order."""
@@ -280,28 +325,44 @@ class Tuning:
         return self.references.errors(utterance, text)
 
     def _searched(
-        self, order: Sequence[int], weights: DecodingWeights
-    ) -> Generator[tuple[int, list[list[Hypothesis]]], None, None]:
-        """Each utterance of `order` with the hypotheses of its segments.
+        self, jobs: Iterator[_Job]
+    ) -> Generator[tuple[_Job, list[list[list[Hypothesis]]]], None, None]:
+        """Each job with the hypotheses of its segments, for each of its weights.
 
-        AHEAD utterances for each worker are in flight; closing the generator cancels them.
+        Enough jobs for every worker are in flight; closing the generator cancels them.
         """
-        pending: deque[tuple[int, list[Future[list[Hypothesis]]]]] = deque()
-        waiting = deque(order)
+        pending: deque[tuple[_Job, list[list[Future[list[Hypothesis]]]]]] = deque()
+        coming = next(jobs, None)
         try:
-            while waiting or pending:
-                if self._stop.is_set():
-                    raise TuningError("The tuning was stopped.")
-                while waiting and len(pending) < AHEAD * self.workers:
-                    utterance = waiting.popleft()
-                    emissions = self.speech.of(utterance)
-                    pending.append((utterance, [self._submit(e, weights) for e in emissions]))
-                utterance, futures = pending.popleft()
-                yield utterance, [future.result() for future in futures]
+            while coming is not None or pending:
+                while coming is not None and len(pending) < self._ahead(len(coming.weights)):
+                    emissions = self.speech.of(coming.utterance)
+                    # Segment after segment, a future for each of the weights.
+                    futures = [self._submit(emission, coming.weights) for emission in emissions]
+                    pending.append((coming, futures))
+                    coming = next(jobs, None)
+                job, futures = pending.popleft()
+                found = [[future.result() for future in segment] for segment in futures]
+                yield job, [[segment[i] for segment in found] for i in range(len(job.weights))]
         finally:
             for _, futures in pending:
-                for future in futures:
+                for future in [future for segment in futures for future in segment]:
                     future.cancel()
+
+    def _ahead(self, weights: int) -> int:
+        """How many utterances are searched with so many weights before the first is awaited."""
+        return AHEAD * max(self.workers, self.at_once // weights, 1)
+
+    def _weights(self, trial: int) -> DecodingWeights:
+        return self.options.bounds.weights(self.study.points()[trial])
+
+    def _length(self, utterance: int) -> int:
+        """Frames of an utterance."""
+        return sum(end - first for first, end in self.speech.segments[utterance])
+
+    def _segments(self, utterances: Iterable[int]) -> list[int]:
+        """The numbers of the segments of some utterances, counted over the corpus."""
+        return [i for u in utterances for i in range(self._firsts[u], self._firsts[u + 1])]
 
     def _trials(self, points: Sequence[Point]) -> list[Trial]:
         """Each point with its errors: exact where it was searched, predicted elsewhere."""

@@ -36,7 +36,6 @@ def test_weights_are_found_kept_and_not_searched_for_twice(tmp_path, monkeypatch
     assert len(tried.outcome.trials) == 3 and 0 < tried.rate <= 1
     assert tried.interval[0] <= tried.rate <= tried.interval[1]
 
-    monkeypatch.setattr(Tuning, "_search", lambda *_: pytest.fail("searched again"))
     monkeypatch.setattr(Tuning, "_searched", lambda *_: pytest.fail("searched again"))
     progress = []
     again = tune_corpus(settings, corpus, options, on_progress=lambda *step: progress.append(step))

@@ -1,73 +1,23 @@
-"""Tuning on a corpus with tables for searches: each utterance has a few hypotheses."""
+"""Tuning on a corpus with tables for searches."""
 
 from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tuned_corpus import UTTERANCES, Corpus, random_points
 
-from lm.hypothesis import Hypothesis, Word
 from lm.text.normalizers import Normalizer
-from lm.weights.proposals import propose
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.tuning import trials as tuning
 from w2v2cli.recognition.tuning.metric import References
 from w2v2cli.recognition.tuning.options import TuningOptions
-from w2v2cli.recognition.tuning.study import Study
-from w2v2cli.recognition.tuning.trials import Tuning
-
-UTTERANCES = 60
-LETTERS = "ABCDEFGHIJ"
-
-
-class Corpus:
-    """Utterances of ten words; the more words of a hypothesis are wrong, the worse its scores."""
-
-    def __init__(self) -> None:
-        generator = np.random.default_rng(7)
-        self.segments = tuple(((i, i + 1),) for i in range(UTTERANCES))
-        self.lists, self.searched = [], 0
-        for _ in range(UTTERANCES):
-            found = []
-            for wrong in range(8):
-                words = [*LETTERS[: 10 - wrong], *("X" * int(generator.integers(0, wrong + 1)))]
-                acoustic = -30 - generator.normal(0.5 * wrong, 4) + 0.5 * len(words)
-                found.append((words, acoustic, -12 - generator.normal(1.2 * wrong, 1.5)))
-            self.lists.append(found)
-        self.references = References(
-            [Utterance(str(i), Path(), " ".join(LETTERS)) for i in range(UTTERANCES)]
-        )
-
-    def of(self, utterance):
-        return [np.full((1, 1), utterance, np.float32)]
-
-    def submit(self, emission, weights):
-        self.searched += 1
-        hypotheses = [
-            Hypothesis(tuple(Word(w, 0, 1, 1.0) for w in words), (), (), acoustic, lm,
-                       acoustic + weights.lm_weight * lm + weights.word_score * len(words))
-            for words, acoustic, lm in self.lists[int(emission[0, 0])]
-        ]  # fmt: skip
-        future = Future()
-        future.set_result(sorted(hypotheses, key=lambda h: -h.score)[:4])
-        return future
-
-    def tune(self, folder, options, workers=1):
-        with Study(folder / "study.sqlite", {}) as study:
-            return Tuning(options, self.references, self, study, self.submit, workers).run()
 
 
 @pytest.fixture(autouse=True)
 def _random_points(monkeypatch):
-    """The proposals of a Gaussian process have tests of their own; random ones take no time."""
-
-    def proposed(bounds, seed, batch, *_):
-        if batch == 0:
-            return propose(bounds, seed * 1000 + batch, 0)
-        return [bounds.at(s) for s in np.random.default_rng([seed, batch]).random((8, 2))]
-
-    monkeypatch.setattr(tuning, "propose", proposed)
+    monkeypatch.setattr(tuning, "propose", random_points)
 
 
 def test_a_tenth_of_the_searches_finds_the_optimum_of_all_of_them(tmp_path):
@@ -95,9 +45,42 @@ def test_workers_and_interruptions_change_nothing(tmp_path):
     corpus = Corpus()
     begun = corpus.tune(tmp_path / "twice", TuningOptions(48, seed=2), workers=3)
     assert begun == once
+    assert Corpus().tune(tmp_path / "gpu", TuningOptions(48, seed=2), at_once=64) == once
     searched = corpus.searched
     assert corpus.tune(tmp_path / "twice", TuningOptions(48, seed=2)) == once
     assert corpus.searched == searched  # it was all there
+
+
+def test_a_device_gets_as_many_searches_as_it_takes_those_of_similar_length_together(tmp_path):
+    corpus = Corpus()
+    lengths = np.random.default_rng(3).permutation(UTTERANCES) + 1
+    corpus.segments = tuple(((0, int(n)),) for n in lengths)
+    asked, waiting = [], set()
+
+    class Watched(Future):
+        def result(self, timeout=None):
+            waiting.discard(self)
+            return super().result()
+
+    def submit(emission, weights):
+        found = []
+        for each in weights:
+            future = Watched()
+            future.set_result(corpus.search(int(emission[0, 0]), each).result())
+            found.append(future)
+        waiting.update(found)
+        asked.append((int(emission[0, 0]), len(weights), len(waiting)))
+        return found
+
+    corpus.submit = submit
+    corpus.tune(tmp_path, TuningOptions(8), workers=1, at_once=12)
+    # The first three trials go together: four utterances make a load, eight a lot.
+    assert [weights for _, weights, _ in asked[:UTTERANCES]] == [3] * UTTERANCES
+    assert max(searches for *_, searches in asked[:UTTERANCES]) == 24
+    assert sorted(u for u, *_ in asked[:UTTERANCES]) == list(range(UTTERANCES))
+    for first in range(0, UTTERANCES, 8):
+        lot = [lengths[utterance] for utterance, *_ in asked[first : min(first + 8, UTTERANCES)]]
+        assert lot == sorted(lot, reverse=True)
 
 
 def test_a_broken_search_leaves_its_trial_to_the_next_call(tmp_path):
@@ -105,7 +88,7 @@ def test_a_broken_search_leaves_its_trial_to_the_next_call(tmp_path):
     whole, submit = Corpus().tune(tmp_path / "whole", TuningOptions(16)), corpus.submit
 
     def breaks(emission, weights):
-        if corpus.searched == 100:
+        if corpus.searched >= 100:
             raise KeyboardInterrupt
         return submit(emission, weights)
 
@@ -114,8 +97,8 @@ def test_a_broken_search_leaves_its_trial_to_the_next_call(tmp_path):
         corpus.tune(tmp_path / "broken", TuningOptions(16))
     corpus.submit = submit
     assert corpus.tune(tmp_path / "broken", TuningOptions(16)) == whole
-    # The first search was whole and is not done again; the second was cut off.
-    assert corpus.searched <= 100 + whole.cost - UTTERANCES + 2 * 16
+    # Lots that were whole are not searched again.
+    assert corpus.searched <= whole.cost + 2 * 16
 
 
 def test_nothing_to_compare_with():
