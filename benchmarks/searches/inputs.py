@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from w2v2cli.recognition.scoring.error_rate import align, total
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 TEXTS = SHARED / "ljspeech" / "transcripts.tsv"
 NOVELS = SHARED / "novels"
+BOOKS = SHARED / "more-books"  # which the novels' language model has not read
 FRAME = 0.02  # seconds
 SHORTEST, LONGEST = 40, 200  # letters of a transcript
 VOCABULARY = Vocabulary.from_labels(CHARACTERS)
@@ -61,6 +63,17 @@ def references(path: Path, count: int) -> list[str]:
             for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         ]
     return [text for text in texts if SHORTEST <= len(text) <= LONGEST][:count]
+
+
+def sentences(folder: Path, count: int) -> list[str]:
+    """`count` normalised sentences of 40 to 200 letters, evenly from the books in a folder."""
+    texts = []
+    for path in sorted(folder.glob("*.txt.gz")):
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            said = re.split(r"[.!?]", file.read())
+        texts += [normalize_text(" ".join(sentence.split())) for sentence in said]
+    texts = list(dict.fromkeys(text for text in texts if SHORTEST <= len(text) <= LONGEST))
+    return [texts[i * len(texts) // count] for i in range(count)]
 
 
 def simulated(transcripts: Path, count: int, mistaken: float) -> Inputs:
