@@ -12,13 +12,14 @@ that end words, C candidates inside words, E at the ends of words, M = C + E, Q 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from lm.search.batched.arcs import ArcTrie
 from lm.search.batched.beam import (
     HISTORY,
     LAST,
@@ -32,9 +33,11 @@ from lm.search.batched.beam import (
     said_hashes,
 )
 from lm.search.batched.language_models import WordTensors
-from lm.search.batched.trie import EXTRA, ROOT, Ends, Trie
+from lm.search.batched.spread import spread
+from lm.search.batched.trie import ROOT, Ends, Trie
 
 INSIDE = 3  # candidates inside words that have room, for each hypothesis
+LISTED = 32  # arcs, and ends of words, that have room for each hypothesis, where they are listed
 ENDS = 2  # ends of words that have room, for each hypothesis, where many can end together
 
 
@@ -94,13 +97,22 @@ class Room:
     """C."""
     ends: int
     """E."""
+    arcs: int
+    """Arcs that lead deeper, where they are listed."""
 
     @classmethod
     def of(cls, width: int, columns: int, ends: Ends, times: int) -> Room:
         """Room for `width` hypotheses; times: how often more than the usual."""
-        every = width * len(ends.symbols) * ends.most
-        usual = width * (1 if ends.most == len(ends.symbols) == 1 else ENDS)
-        return cls(width, min(width * columns, INSIDE * width * times), min(every, usual * times))
+        every = width * ends.kinds * ends.most
+        usual = width * (1 if ends.most == ends.kinds == 1 else ENDS)
+        if ends.listed is not None:
+            usual = width * LISTED
+        return cls(
+            width,
+            min(width * columns, INSIDE * width * times),
+            min(every, usual * times),
+            min(width * columns, LISTED * width * times),
+        )
 
 
 class _Candidates(NamedTuple):
@@ -110,6 +122,31 @@ class _Candidates(NamedTuple):
     """(Q, B, M) int64: place of the hypothesis it grew from, word that ended, and a `Beam`'s."""
 
 
+class _Now(NamedTuple):
+    """What the hypotheses of a beam can do on a frame without going on in the lexicon."""
+
+    symbol: Tensor
+    """(B, K) int64 symbol of the last frame."""
+    blank: Tensor
+    """(B, K) bool, whether that was a blank."""
+    lasting: Tensor
+    """(B, K) int64 symbol that lasts: between words silence, whatever the last frame was."""
+    lasts: Tensor
+    """(B, K) float64 its log-probability, minus infinity where it cannot last."""
+
+
+class _Grown(NamedTuple):
+    """All that stays at a node or goes deeper into a word."""
+
+    scores: Tensor
+    """(B, P) float64."""
+    read: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+    """(B, C) places among those -> the hypothesis that each grew from, symbol and blank as in the
+    fields of a `Beam`, and node."""
+    over: Tensor | None
+    """(B, 1) bool, whether there were more; None where all have room."""
+
+
 class _Inside(NamedTuple):
     """The best candidates that end no word."""
 
@@ -117,6 +154,8 @@ class _Inside(NamedTuple):
     cut: Tensor | None
     """(B, 1) their least score, which those that were not taken do not exceed; None where all
     were."""
+    over: Tensor | None
+    """As of `_Grown`."""
 
 
 class _WordEnds(NamedTuple):
@@ -134,7 +173,7 @@ class FrameStep:
 
     def __init__(
         self,
-        trie: Trie,
+        trie: Trie | ArcTrie,
         ends: Ends,
         lm: WordTensors,
         bonuses: Tensor | None,
@@ -151,11 +190,11 @@ class FrameStep:
         self._room, self._most = room, most
         self._highest = 0.0 if bonuses is None else float(bonuses.clamp(min=0).max())
         self._symbols = len(trie.column)  # V
-        self._nodes = len(trie.child)
+        self._nodes = trie.nodes
         device = trie.child.device
         self._unknown = int(ends.words[-1])
         self._hashes = said_hashes(self._unknown + 1, device)
-        self._places = torch.arange(max(room.width, room.ends), device=device)
+        self._places = torch.arange(max(room.width, room.ends, room.arcs), device=device)
 
     def memory(self, utterances: int, frames: int) -> Work:
         """Memory for so many utterances of so many frames."""
@@ -193,7 +232,8 @@ class FrameStep:
         scores = torch.where(scores >= least, scores, -torch.inf)
         places, best_scores, count = best_distinct(scores, self._keys(fields), self._room.width)
         goes_on = work.lengths > work.frame
-        for lost in self._losses(inside.cut, ends.over, least, best_scores[:, -1:], count):
+        over = inside.over, ends.over
+        for lost in self._losses(inside.cut, over, least, best_scores[:, -1:], count):
             work.lost.logical_or_(lost & goes_on)
         chosen = fields.gather(2, places.expand(len(fields), -1, -1))
         heard = ends.heard.gather(1, (places - inside.candidates.scores.shape[1]).clamp_(min=0))
@@ -202,79 +242,128 @@ class FrameStep:
 
     def _inside(self, work: Work, frame: Tensor) -> _Inside:
         """The candidates that go deeper into a word or stay at their node."""
-        trie, beam, symbols = self.trie, work.beam, self._symbols
-        last, node, state = beam.field(LAST), beam.field(NODE), beam.field(STATE)
-        symbol, blank, root = last >> 1, (last & 1).bool(), node == ROOT
-        # Between words the symbol that lasts is silence, whatever the last frame was.
+        beam = work.beam
+        last, root = beam.field(LAST), beam.field(NODE) == ROOT
+        symbol, blank = last >> 1, (last & 1).bool()
         lasting = torch.where(root, self._silence, symbol)
-        lasts = torch.where(root | ~blank, frame[:, :symbols].gather(1, lasting), -torch.inf)
+        lasts = torch.where(root | ~blank, frame.gather(1, lasting), -torch.inf)
+        now = _Now(symbol, blank, lasting, lasts)
+        if isinstance(self.trie, ArcTrie):
+            grown = self._along_arcs(self.trie, work, frame, now)
+        else:
+            grown = self._in_columns(self.trie, work, frame, now)
+        if self._room.inside < grown.scores.shape[1]:
+            found, index = grown.scores.topk(self._room.inside, 1, sorted=False)
+            cut = found.amin(1, keepdim=True)
+        else:
+            found, cut = grown.scores, None
+            index = torch.arange(found.shape[1], device=found.device).expand_as(found)
+        parent, last, node = grown.read(index)
+        fields = [
+            parent,
+            torch.full_like(parent, -1),
+            last,
+            node,
+            beam.field(STATE).gather(1, parent),
+        ]
+        if not self._by_state:
+            fields.append(beam.field(HISTORY).gather(1, parent))
+        return _Inside(_Candidates(found, torch.stack(fields)), cut, grown.over)
+
+    def _in_columns(self, trie: Trie, work: Work, frame: Tensor, now: _Now) -> _Grown:
+        """What each column of the trie's tables leads to."""
+        node, width = work.beam.field(NODE), len(trie.symbols)
         # (B, K, W) what each column's node promises, and the frame's own score
         scores = trie.promise[node] * work.weights.language[:, :, None]
         if trie.bonus is not None:
             scores += trie.bonus[node]
-        scores += beam.plain[:, :, None]
-        scores += frame[:, None, symbols : symbols + len(trie.symbols)]
-        scores[:, :, trie.stay] += lasts
+        scores += work.beam.plain[:, :, None]
+        scores += frame[:, None, self._symbols : self._symbols + width]
+        scores[:, :, trie.stay] += now.lasts
         # A symbol only follows itself after a blank; else it is the same symbol that lasts.
-        again = torch.where(blank, trie.stay + EXTRA - 1, trie.column[symbol])
+        again = torch.where(now.blank, width - 1, trie.column[now.symbol])
         scores.scatter_(2, again[:, :, None], -torch.inf)
-        flat = scores.flatten(1)
-        if self._room.inside < flat.shape[1]:
-            found, index = flat.topk(self._room.inside, 1, sorted=False)
-            cut = found.amin(1, keepdim=True)
-        else:
-            found, cut = flat, None
-            index = torch.arange(flat.shape[1], device=flat.device).expand_as(flat)
-        parent, column = index // scores.shape[2], index % scores.shape[2]
-        place = node.gather(1, parent) * scores.shape[2] + column
-        chosen = torch.where(column == trie.stay, lasting.gather(1, parent), trie.symbols[column])
-        fields = [
-            parent,
-            torch.full_like(parent, -1),
-            chosen * 2 + (column == trie.stay + 1),
-            trie.child.flatten()[place].long(),
-            state.gather(1, parent),
-        ]
-        if not self._by_state:
-            fields.append(beam.field(HISTORY).gather(1, parent))
-        return _Inside(_Candidates(found, torch.stack(fields)), cut)
+
+        def read(index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            parent, column = index // width, index % width
+            lasting = now.lasting.gather(1, parent)
+            symbol = torch.where(column == trie.stay, lasting, trie.symbols[column])
+            place = node.gather(1, parent) * width + column
+            blank = column == trie.stay + 1
+            return parent, symbol * 2 + blank, trie.child.flatten()[place].long()
+
+        return _Grown(scores.flatten(1), read, None)
+
+    def _along_arcs(self, trie: ArcTrie, work: Work, frame: Tensor, now: _Now) -> _Grown:
+        """What the arcs of the trie's lists lead to, then what stays."""
+        node, plain, weight = work.beam.field(NODE), work.beam.plain, work.weights.language
+        count = torch.where(plain > -torch.inf, trie.count[node], 0)
+        arcs = spread(trie.first[node], count, self._places[: self._room.arcs])
+        arc = torch.where(arcs.there, arcs.element, 0)
+        symbol, child = trie.symbol[arc], trie.child[arc]
+        promise, bonus = trie.own(child)
+        scores = plain.gather(1, arcs.owner) + weight * promise
+        scores += frame[:, self._symbols :].gather(1, symbol)
+        here, own_bonus = trie.own(node)
+        stays = plain + weight * here
+        if bonus is not None and own_bonus is not None:
+            scores += bonus
+            stays += own_bonus
+        # A symbol only follows itself after a blank; else it is the same symbol that lasts.
+        again = (symbol == now.symbol.gather(1, arcs.owner)) & ~now.blank.gather(1, arcs.owner)
+        scores = torch.where(arcs.there & ~again, scores, -torch.inf)
+        blank = trie.symbols[trie.stay + 1].expand_as(now.symbol)
+        lasts, pauses = stays + now.lasts, stays + frame.gather(1, blank)
+        every = self._places[: node.shape[1]].expand_as(node)
+        parents = torch.cat([arcs.owner, every, every], 1)
+        lasting = torch.cat([symbol * 2, now.lasting * 2, blank * 2 + 1], 1)
+        nodes = torch.cat([child, node, node], 1)
+
+        def read(index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            return parents.gather(1, index), lasting.gather(1, index), nodes.gather(1, index)
+
+        return _Grown(torch.cat([scores, lasts, pauses], 1), read, arcs.over)
 
     def _word_ends(self, work: Work, frame: Tensor, least: Tensor) -> _WordEnds:
         """The candidates that end a word with their symbol, and may reach `least`, (B, 1)."""
-        ends, beam = self.ends, work.beam
-        kinds = len(ends.symbols)
-        node, state = beam.field(NODE), beam.field(STATE)
+        ends, beam, weights = self.ends, work.beam, work.weights
+        kinds, node, state = ends.kinds, beam.field(NODE), beam.field(STATE)
+        reach = torch.maximum(weights.word, weights.unknown) + self._highest
         # (B, K · Y) symbols after hypotheses
         first, count = ends.first[node].flatten(1), ends.count[node].flatten(1)
-        score = (beam.plain[:, :, None] + frame[:, None, -kinds:]).flatten(1)
-        if ends.at_root:
-            count = torch.where(self._lasts_at_root(beam, first), 0, count)
-        reach = torch.maximum(work.weights.word, work.weights.unknown) + self._highest
-        count = torch.where(score + reach >= least, count, 0)
-        if self._room.ends == first.shape[1] and ends.most == 1:
-            arc = self._places[: first.shape[1]].expand_as(first)
-            place, wanted, over = first.long(), count > 0, None
+        if ends.listed is None:
+            score = (beam.plain[:, :, None] + frame[:, None, -kinds:]).flatten(1)
+            if ends.at_root:
+                count = torch.where(self._lasts_at_root(beam, first), 0, count)
+            count = torch.where(score + reach >= least, count, 0)
+        if self._room.ends == first.shape[1] and ends.most == 1 and ends.listed is None:
+            arc, over = self._places[: first.shape[1]].expand_as(first), None
+            place, wanted = first.long(), count > 0
         else:
-            # The words of all arcs side by side: word e is of the first arc whose sum exceeds e.
-            sums = count.cumsum(1)
-            slot = self._places[: self._room.ends].expand(len(sums), -1).contiguous()
-            wanted = slot < sums[:, -1:]
-            arc = torch.searchsorted(sums, slot, right=True).clamp_(max=first.shape[1] - 1)
-            place = (first - sums + count).gather(1, arc) + slot
+            if ends.listed is not None:
+                count = torch.where(beam.plain > -torch.inf, count, 0)
+            arc, place, wanted, over = spread(first, count, self._places[: self._room.ends])
+            place = torch.where(wanted, place, 0)
+        parent, word = arc // kinds, ends.words[place]
+        if ends.listed is None:
+            symbol = ends.symbols[arc % kinds]
             score = score.gather(1, arc)
-            over = sums[:, -1:] > self._room.ends
-        word = ends.words[torch.where(wanted, place, 0)]
-        parent = arc // kinds
-        insertion = torch.where(word == self._unknown, work.weights.unknown, work.weights.word)
+        else:
+            symbol = ends.listed[place]
+            score = beam.plain.gather(1, parent) + frame[:, -len(ends.symbols) :].gather(1, symbol)
+            last, root = beam.field(LAST).gather(1, parent), node.gather(1, parent) == ROOT
+            again = root & (last >> 1 == symbol) & (word != self._unknown)
+            wanted = wanted & ~again & (score + reach >= least)
+        insertion = torch.where(word == self._unknown, weights.unknown, weights.word)
         score = torch.where(wanted, score + insertion, -torch.inf)
         if self.bonuses is not None:
             score = score + self.bonuses[word]
         self.lm.expect(state, beam.plain > -torch.inf)
         heard, after = self.lm.score(state.gather(1, parent), word, wanted)
-        score = score + work.weights.language * heard
-        fields = [parent, word, ends.symbols[arc % kinds] * 2, torch.zeros_like(word), after]
+        fields = [parent, word, symbol * 2, torch.zeros_like(word), after]
         if not self._by_state:
             fields.append(extended(beam.field(HISTORY).gather(1, parent), self._hashes[word]))
+        score = score + weights.language * heard
         return _WordEnds(_Candidates(score, torch.stack(fields)), heard, over)
 
     def _lasts_at_root(self, beam: Beam, first: Tensor) -> Tensor:
@@ -296,7 +385,12 @@ class FrameStep:
         return extended(place, fields[HISTORY])
 
     def _losses(
-        self, cut: Tensor | None, over: Tensor | None, least: Tensor, kept: Tensor, count: Tensor
+        self,
+        cut: Tensor | None,
+        over: tuple[Tensor | None, ...],
+        least: Tensor,
+        kept: Tensor,
+        count: Tensor,
     ) -> Iterator[Tensor]:
         """Yield (B, 1) bools, whether a candidate that had no room might have been kept.
 
@@ -305,8 +399,7 @@ class FrameStep:
         """
         if cut is not None:
             yield (cut >= least) & (kept < cut)
-        if over is not None:
-            yield over
+        yield from (one for one in over if one is not None)
         if self._room.width < self._most:
             yield count > self._room.width
 

@@ -25,11 +25,12 @@ from lm.hypothesis import NOTHING, Hypothesis
 from lm.language_model import Caching, LanguageModel, ZeroLM
 from lm.ngram.arrays import FixedNgramTensors, NgramTensors
 from lm.ngram.layout import AutomatonArrays
+from lm.search.batched.arcs import ArcTrie, build_arcs
 from lm.search.batched.beam import HISTORY, LAST, NODE, STATE, Beam, best_distinct, extended
-from lm.search.batched.frame import FrameStep, Room, Work
+from lm.search.batched.frame import LISTED, FrameStep, Room, Work
 from lm.search.batched.graph import FrameLoop
 from lm.search.batched.language_models import AskedTensors, NoTensors, WordTensors
-from lm.search.batched.trie import ROOT, build_trie
+from lm.search.batched.trie import ROOT, Trie, build_trie, fits
 from lm.search.context import ALONE, Context
 from lm.search.greedy import valid_frames
 from lm.search.paths import FoundPath, hypotheses
@@ -81,11 +82,13 @@ class BatchedSearch:
         self._lm = _on_device(lm, setup.words, self.device)
         bonuses = setup.bonuses if setup.hotwords else None
         self._bonuses = None if bonuses is None else torch.from_numpy(bonuses).to(self.device)
-        self._trie = build_trie(
-            setup.spellings(),
+        lexicon, symbols = setup.spellings(), len(setup.vocabulary.symbols)
+        build = build_trie if fits(lexicon, symbols) else build_arcs
+        self._trie: Trie | ArcTrie = build(
+            lexicon,
             self._lm.first_scores().cpu().numpy().astype(np.float32),
             bonuses,
-            len(setup.vocabulary.symbols),
+            symbols,
             setup.vocabulary.blank,
             self.device,
         )
@@ -158,6 +161,8 @@ class BatchedSearch:
     def _lot(self, tasks: list[_Task]) -> tuple[list[_Task], list[_Task]]:
         """Divide tasks of falling length: those that are searched together now, and the rest."""
         columns = len(self._trie.symbols)
+        if isinstance(self._trie, ArcTrie):
+            columns = min(columns, LISTED * self._times)
         frames = len(tasks[0].frames) + 1
         each = 8 * (3 * self._width * columns + frames * 3 * len(self._trie.column))
         each += 4 * 3 * frames * self._width
@@ -191,7 +196,7 @@ class BatchedSearch:
 
     def _prepared(self, unknown: bool, counts: list[int]) -> FrameLoop:
         """The loop that searches utterances of these numbers of frames, the longest first."""
-        ends = self._trie.ends_unknown if unknown else self._trie.ends
+        ends = self._trie.ends(unknown)
         size = len(counts), counts[0]
         if self._lm.fixed and self.device.type == "cuda":  # recorded, so made for more than these
             size = _rounded(size[0]), _rounded(size[1])
@@ -278,10 +283,11 @@ class BatchedSearch:
         between = there & (node == ROOT)
         there = torch.where(between.any(1, keepdim=True), between, there)
         last = self._lm.finish(beam.field(STATE), there & ends)
-        said = trie.promise[node, trie.stay] + torch.where(there & ends, last, 0.0)
+        promise, bonus = trie.own(node)
+        said = promise + torch.where(there & ends, last, 0.0)
         score = beam.plain + weight * said
-        if trie.bonus is not None:
-            score += trie.bonus[node, trie.stay]
+        if bonus is not None:
+            score += bonus
         score = torch.where(there, score, -torch.inf)
         score[score < score.amax(1, keepdim=True) - self.options.threshold] = -torch.inf
         count = self.options.nbest

@@ -2,6 +2,8 @@
 
 A row of a table is a node, a column what a frame can do there. The first D columns are the symbols
 that lead deeper into a word; then come the two ways to stay at the node, and one that is closed.
+Where that would take too much memory, as with thousands of word pieces, `lm.search.batched.arcs`
+lists what there is.
 
 Legend: N nodes, node 0 the root; R spellings, L symbols of the longest; W = D + 3 columns; V
 symbols of the vocabulary, Y of them that end words; X places of words, of nodes in order.
@@ -9,6 +11,8 @@ symbols of the vocabulary, Y of them that end words; X places of words, of nodes
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +21,7 @@ from torch import Tensor
 
 from lm.search.flat_lexicon import FlatLexicon
 
+MEMORY = 1 << 30  # bytes that the tables of a trie may take
 ROOT = 0  # the node between two words
 EXTRA = 3  # columns after those of symbols: the symbol lasts, a blank, closed
 
@@ -39,10 +44,18 @@ class Trie:
     trie."""
     bonus: Tensor | None
     """(N, W) float32 the best bonus of a word at or below that node, at least 0; None without."""
-    ends: Ends
-    """Where words end."""
-    ends_unknown: Ends
-    """The same where an unknown word may end wherever no word of the lexicon does."""
+    ends: Callable[[bool], Ends]
+    """Where words end; given True, an unknown word ends wherever no word of the lexicon does."""
+
+    @property
+    def nodes(self) -> int:
+        """N."""
+        return len(self.child)
+
+    def own(self, nodes: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What nodes promise themselves, and their bonuses."""
+        bonus = None if self.bonus is None else self.bonus[nodes, self.stay]
+        return self.promise[nodes, self.stay], bonus
 
     @property
     def stay(self) -> int:
@@ -66,6 +79,23 @@ class Ends:
     """The most words that end together."""
     at_root: bool
     """Whether one symbol alone spells a word of the lexicon."""
+    listed: Tensor | None = None
+    """(X,) int64 symbol at each place, where Y is 1 and stands for all symbols: then a node has one
+    range of places, for all that end words after it."""
+
+    @property
+    def kinds(self) -> int:
+        """Y."""
+        return self.first.shape[1]
+
+
+def fits(lexicon: FlatLexicon, vocabulary: int) -> bool:
+    """Whether the tables of a lexicon's trie are small enough."""
+    each = 16 * vocabulary  # bytes of a node
+    return (
+        each * (len(lexicon.symbols) + 1) <= MEMORY  # no two spellings share a beginning
+        or each * Shape(lexicon).nodes <= MEMORY
+    )
 
 
 def build_trie(
@@ -82,8 +112,8 @@ def build_trie(
     once at a node; unlike flashlight's trie, which holds six words at a node, this one holds any
     number.
     """
-    shape = _Shape(lexicon)
-    promise, bonus = _offered(shape, lexicon, scores, bonuses)
+    shape = Shape(lexicon)
+    promise, bonus = offered(shape, lexicon, scores, bonuses)
     inner = np.zeros(shape.nodes, bool)  # with nodes below
     inner[shape.parent[1:]] = True
     going = np.flatnonzero(inner)[1:]  # nodes that a symbol leads deeper to; the root is none
@@ -107,12 +137,13 @@ def build_trie(
         child=tensor(child),
         promise=tensor(ahead),
         bonus=None if bonus is None else tensor(bonus.astype(np.float32)[child]),
-        ends=_ends(shape, lexicon.owners, len(scores) - 1, False, device),
-        ends_unknown=_ends(shape, lexicon.owners, len(scores) - 1, True, device),
+        ends=functools.cache(
+            lambda everywhere: _ends(shape, lexicon.owners, len(scores) - 1, everywhere, device)
+        ),
     )
 
 
-class _Shape:
+class Shape:
     """The nodes of spellings; those of one depth have one range of numbers, from short to long."""
 
     def __init__(self, lexicon: FlatLexicon) -> None:
@@ -148,8 +179,8 @@ class _Shape:
         """(R,) the node that each spelling ends at."""
 
 
-def _offered(
-    shape: _Shape, lexicon: FlatLexicon, scores: np.ndarray, bonuses: np.ndarray | None
+def offered(
+    shape: Shape, lexicon: FlatLexicon, scores: np.ndarray, bonuses: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """(N,) the best score at or below each node, and the best bonus."""
     _, once = np.unique(_pairs(shape, lexicon.owners), return_index=True)
@@ -164,25 +195,30 @@ def _offered(
     return promise, bonus
 
 
-def _raise(best: np.ndarray, shape: _Shape) -> None:
+def _raise(best: np.ndarray, shape: Shape) -> None:
     """Give each node the best of what lies below it; nothing is looked ahead to at the root."""
     for first, last in reversed(shape.levels[1:]):  # from the deepest up
         np.maximum.at(best, shape.parent[first:last], best[first:last])
     best[ROOT] = 0.0
 
 
-def _pairs(shape: _Shape, owners: np.ndarray) -> np.ndarray:
+def _pairs(shape: Shape, owners: np.ndarray) -> np.ndarray:
     """(R,) a number for each pair of a node and a word at it."""
     return shape.end * (int(owners.max()) + 1) + owners
 
 
-def _ends(
-    shape: _Shape, owners: np.ndarray, unknown: int, everywhere: bool, device: torch.device
-) -> Ends:
-    """The words at nodes, in the order of the lexicon; everywhere: <unk> at all other nodes."""
+def held(shape: Shape, owners: np.ndarray) -> np.ndarray:
+    """The spellings that say a word at a node for the first time, by node."""
     _, once = np.unique(_pairs(shape, owners), return_index=True)
     once.sort()
-    once = once[np.argsort(shape.end[once], kind="stable")]
+    return once[np.argsort(shape.end[once], kind="stable")]
+
+
+def _ends(
+    shape: Shape, owners: np.ndarray, unknown: int, everywhere: bool, device: torch.device
+) -> Ends:
+    """The words at nodes, in the order of the lexicon; everywhere: <unk> at all other nodes."""
+    once = held(shape, owners)
     words = np.append(owners[once].astype(np.int64), unknown)
     count = np.bincount(shape.end[once], minlength=shape.nodes)
     first = np.cumsum(count) - count

@@ -19,6 +19,7 @@ import torch
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.ngram.arpa_automaton import read_automaton
 from lm.ngram.arrays import FixedNgramTensors, NgramTensors
+from lm.search.batched import trie
 from lm.search.batched.search import BatchedSearch
 from lm.search.compiled import CompiledSearch
 from lm.search.setup import prepare
@@ -153,6 +154,12 @@ def differences(seeds: range) -> list[str]:
 def test_it_finds_what_the_compiled_search_finds(block):
     """Forty cases of four utterances, each with weights of its own, searched at once."""
     assert differences(range(10 * block, 10 * block + 10)) == []
+
+
+@pytest.mark.parametrize("block", range(2))
+def test_so_it_does_over_a_lexicon_in_lists(block, monkeypatch):
+    monkeypatch.setattr(trie, "MEMORY", 0)
+    assert differences(range(500 + 10 * block, 510 + 10 * block)) == []
 
 
 def main(cases: int) -> None:
