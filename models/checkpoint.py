@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models.config import Wav2Vec2Config
-from models.wav2vec2 import Wav2Vec2ForCTC
+from models.wav2vec2 import Wav2Vec2, Wav2Vec2ForCTC
 from storage.tensors import (
     TensorFileError,
     has_header,
@@ -130,6 +130,24 @@ def build_ctc(checkpoint: Checkpoint) -> Wav2Vec2ForCTC:
         name: tensor
         for name, tensor in checkpoint.weights.items()
         if not name.startswith(PRETRAINING_PREFIXES)
+    }
+    check_weights(weights, network)
+    network.load_state_dict(weights, assign=True)
+    return network.eval()
+
+
+def build_network(checkpoint: Checkpoint) -> Wav2Vec2:
+    """The network of a checkpoint without its heads, in eval mode, float32.
+
+    Raises CheckpointError as `build_ctc`.
+    """
+    with torch.device("meta"):
+        network = Wav2Vec2(checkpoint.config)
+    prefix = "wav2vec2."
+    weights = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in checkpoint.weights.items()
+        if name.startswith(prefix)
     }
     check_weights(weights, network)
     network.load_state_dict(weights, assign=True)

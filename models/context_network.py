@@ -40,12 +40,17 @@ class ContextNetwork(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(
-        self, x: Tensor, valid: Tensor | None, kept: Sequence[bool] | None = None
+        self,
+        x: Tensor,
+        valid: Tensor | None,
+        kept: Sequence[bool] | None = None,
+        layer: int | None = None,
     ) -> Tensor:
         """(B, T, D) -> (B, T, D).
 
         valid: (B, T) bool, true where a frame is not padding; None where none is.
         kept: which blocks run; by default all, and in training those that LayerDrop draws.
+        layer: return the output of this block, counted from 1, or with 0 what enters the first.
         """
         if kept is None and self.training:
             kept = draw_kept(len(self.blocks), self.config.layer_drop)
@@ -58,6 +63,8 @@ class ContextNetwork(nn.Module):
         # (B, 1, 1, T): the keys that may be attended to
         attend = None if valid is None else valid[:, None, None, :]
         for i, block in enumerate(self.blocks):
+            if i == layer:
+                return x
             if kept is not None and not kept[i]:
                 continue
             if self.recompute and torch.is_grad_enabled():

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
+from torch import nn
 
 from models.context_network import PositionalConvolution
-from models.wav2vec2 import Wav2Vec2ForCTC
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
-def prepare_for_inference(
-    network: Wav2Vec2ForCTC, device: torch.device, dtype: torch.dtype
-) -> Wav2Vec2ForCTC:
+def prepare_for_inference(network: NetworkT, device: torch.device, dtype: torch.dtype) -> NetworkT:
     """Put `network` on `device` in eval mode, fold its weight norm, convert its weights to `dtype`.
 
     The statistics of the waveform stay in float32 or better (see `FeatureEncoder`); the logits have

@@ -66,6 +66,25 @@ class Wav2Vec2(nn.Module):
         x = self.contextualise(x, frames, kept_blocks)
         return (x, frames) if self.adapter is None else self.adapter(x, frames)
 
+    def hidden(self, waveforms: Tensor, lengths: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """The states after a block, (B, T, D), and the number of frames of each utterance (B,).
+
+        Those of transformers' `hidden_states[layer]`: 0 is what enters the first block. The last
+        block's are normalised where the network ends with a norm, as `last_hidden_state` is. An
+        adapter behind the blocks is left out. waveforms, lengths: see `forward`.
+
+        Raises ValueError for a layer that the network does not have, and as `forward`.
+        """
+        blocks = len(self.context_network.blocks)
+        if not 0 <= layer <= blocks:
+            raise ValueError(f"there are layers 0 to {blocks}, got {layer}")
+        self.frame_lengths(lengths)
+        frames = self.config.frame_lengths(lengths)
+        x, _ = self.inputs(self.feature_norm(self.encode(waveforms, lengths)))
+        full = bool((frames == x.shape[1]).all())
+        valid = None if full else frames_valid(frames, x.shape[1], x.device)
+        return self.context_network(x, valid, layer=layer), frames
+
     def encode(
         self, waveforms: Tensor, lengths: Tensor, encoder: FeatureEncoder | None = None
     ) -> Tensor:

@@ -16,6 +16,7 @@ from w2v2cli.commands import cache, data, lm, model
 from w2v2cli.commands.doctor import doctor
 from w2v2cli.commands.evaluation.evaluate import evaluate
 from w2v2cli.commands.evaluation.score import score
+from w2v2cli.commands.features import features
 from w2v2cli.commands.fetch import fetch
 from w2v2cli.commands.plot import plot
 from w2v2cli.commands.training.finetune import finetune
@@ -65,6 +66,7 @@ app.command("tune-lm")(tune_lm)
 app.command()(pretrain)
 app.command(cls=variadic("--peak-lr"))(finetune)
 app.command()(plot)
+app.command()(features)
 app.command()(fetch)
 app.add_typer(model.app, name="model")
 app.add_typer(lm.app, name="lm")

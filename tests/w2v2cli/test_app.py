@@ -206,7 +206,9 @@ OPTIONS = {
     "model info": "json language",
     "model convert": "to half language lm lexicon",
     "model verify": "",
-    "lm build": "output order prune lexicon normalize normalizer case language sentences",
+    "lm build": "output order prune lexicon limit-vocab memory tmp normalize normalizer case "
+    "language sentences",
+    "features": "output-dir model language layer mean format skip-existing device precision",
     "fetch": "language",
     "score": "normalizer json worst seed",
     "lm fetch": "",

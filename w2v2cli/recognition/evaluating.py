@@ -13,7 +13,6 @@ from lm.text.normalizers import NormalizerName
 from w2v2cli.data.corpora.catalogue import CorpusSplit
 from w2v2cli.errors import UserError
 from w2v2cli.processes import Ranks
-from w2v2cli.recognition.output import write_file
 from w2v2cli.recognition.recognizer import open_pipeline
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.scoring.results import Evaluation, lacking, unwritable
@@ -34,6 +33,7 @@ from w2v2cli.recognition.sharing.ranks import (
     take_cores,
     temporary_folder,
 )
+from w2v2cli.recognition.writing.output import write_file
 
 NAMED = 5  # utterances that a message lists before it only counts
 

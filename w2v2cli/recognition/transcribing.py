@@ -11,8 +11,6 @@ from w2v2cli.data.audio import STDIN, Source, recordings_by_place
 from w2v2cli.data.decoding.source import name_of
 from w2v2cli.errors import UsageError
 from w2v2cli.processes import Ranks
-from w2v2cli.recognition.output import write_file
-from w2v2cli.recognition.provenance import OutputFolder
 from w2v2cli.recognition.recognizer import open_pipeline
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.sharing.merging import SharedRun, WorkPlan, sharing
@@ -34,6 +32,8 @@ from w2v2cli.recognition.transcript import (
     Transcript,
     render,
 )
+from w2v2cli.recognition.writing.output import write_file
+from w2v2cli.recognition.writing.provenance import OutputFolder
 
 OnProgress = Callable[[int, int], None]
 

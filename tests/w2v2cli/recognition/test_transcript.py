@@ -5,7 +5,6 @@ import pytest
 
 from lm.hypothesis import Hypothesis, Word
 from w2v2cli.errors import UserError
-from w2v2cli.recognition.output import write_file
 from w2v2cli.recognition.transcript import (
     Stream,
     TimedWord,
@@ -14,6 +13,7 @@ from w2v2cli.recognition.transcript import (
     render,
     segment_from,
 )
+from w2v2cli.recognition.writing.output import write_file
 
 
 def transcript(words: int = 3, gap: float = 0.5) -> Transcript:

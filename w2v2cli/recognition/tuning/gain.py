@@ -9,10 +9,10 @@ from pathlib import Path
 
 from lm.decoding import DecodingWeights
 from lm.weights.proposals import Bounds, Point
-from w2v2cli.recognition.output import write_file
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.scoring.error_rate import paired_interval
 from w2v2cli.recognition.tuning.published import untuned_weights
+from w2v2cli.recognition.writing.output import write_file
 
 NAME = "untuned.json"  # in a study's folder: the errors with the weights before tuning
 EDGE = 0.02  # share of a side of the bounds within which an optimum is at its end

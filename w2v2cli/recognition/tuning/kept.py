@@ -19,8 +19,8 @@ from lm.decoding import DecodingWeights
 from storage.home import home
 from w2v2cli.data.locations import LmLocation, ModelLocation
 from w2v2cli.errors import UserError
-from w2v2cli.recognition.output import write_file
 from w2v2cli.recognition.tuning.fingerprints import content_hash, model_hash
+from w2v2cli.recognition.writing.output import write_file
 
 NAME = "tuned.json"
 LEXICON, METRIC = "lexicon", "metric"  # fields of an entry

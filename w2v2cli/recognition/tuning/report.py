@@ -12,9 +12,9 @@ from typing import Any
 from rich.table import Table
 
 from w2v2cli.console import stdout_console
-from w2v2cli.recognition.output import write_file
 from w2v2cli.recognition.tuning.session import TuningResult
 from w2v2cli.recognition.tuning.trials import Trial
+from w2v2cli.recognition.writing.output import write_file
 
 SHOWN = 15  # trials in the table of a terminal
 COORDINATES = ("LM weight", "word score", "silence score")

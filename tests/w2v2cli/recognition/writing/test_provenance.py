@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from w2v2cli.data.audio import STDIN, recordings_by_place
-from w2v2cli.recognition.provenance import OutputFolder
+from w2v2cli.recognition.writing.provenance import OutputFolder
 
 
 @pytest.fixture(autouse=True)

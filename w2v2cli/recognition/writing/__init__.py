@@ -1,0 +1,1 @@
+"""Where results go: files written whole, and the record of what made them."""
