@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +16,11 @@ import numpy as np
 from lm.language_model import UNK
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
-from storage.hashing import hash_of
-from storage.whole import whole_file
+from storage.hashing import bytes_hash, hash_of
+from storage.whole import write_whole
 
-FORMAT = 2  # of the kept file; part of its name
+FORMAT = 3  # of the kept file; part of its name
+DIGEST = 64  # bytes at its end, the SHA-256 of what is before them
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,12 @@ class FlatLexicon:
     @classmethod
     def read(cls, path: Path) -> FlatLexicon:
         """Read a file of `write`. Raises ValueError for a damaged file or another one."""
+        content = path.read_bytes()
+        content, digest = content[:-DIGEST], content[-DIGEST:]
+        if bytes_hash(content).encode() != digest:  # else numpy and zipfile may raise anything
+            raise ValueError(f"{path} is damaged.")
         try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 words, unspellable, respelled = (
                     bytes(file[name]).decode().split("\n")[:-1]
                     for name in ("words", "unspellable", "respelled")
@@ -81,16 +87,18 @@ class FlatLexicon:
     def write(self, path: Path) -> None:
         """Write `path`, whole or not at all. Raises OSError."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as beside, beside.open("wb") as file:
-            np.savez(
-                file,
-                words=_lines(self.words),
-                unspellable=_lines(self.unspellable),
-                respelled=_lines(self.respelled),
-                symbols=self.symbols,
-                ends=self.ends,
-                owners=self.owners,
-            )
+        file = io.BytesIO()
+        np.savez(
+            file,
+            words=_lines(self.words),
+            unspellable=_lines(self.unspellable),
+            respelled=_lines(self.respelled),
+            symbols=self.symbols,
+            ends=self.ends,
+            owners=self.owners,
+        )
+        content = file.getvalue()
+        write_whole(path, content + bytes_hash(content).encode())
 
     def rows(self) -> Iterator[tuple[tuple[int, ...], int]]:
         """Each spelling with the word that it is one of."""

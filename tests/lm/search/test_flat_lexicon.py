@@ -107,3 +107,14 @@ def test_a_search_takes_it_as_it_takes_a_lexicon(lexicon):
         for some in (lexicon, FlatLexicon.of(lexicon))
     ]
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(("place", "value"), [(8, 1), (10, 99)], ids=["encrypted", "compression"])
+def test_damage_that_looks_like_another_kind_of_archive_is_damage(lexicon, tmp_path, place, value):
+    path = tmp_path / "kept.lexicon"
+    FlatLexicon.of(lexicon).write(path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + place] = value  # of the archive's directory
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is damaged"):
+        FlatLexicon.read(path)
