@@ -153,6 +153,19 @@ class Block(nn.Module):
         return F.dropout(x, self.dropout, self.training)
 
 
+def attention_by_parts(query: Tensor, key: Tensor, value: Tensor, attend: Tensor | None) -> Tensor:
+    """Attention as three operations, (B, H, T, D/H) each -> (B, H, T, D/H).
+
+    On a CPU in bfloat16 the products run by the processor's own instructions, and PyTorch's fused
+    kernel does not: with its gradients this takes 0.6 of the time. It keeps (B, H, T, T) weights
+    for the backward pass, which the fused one computes again.
+    """
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    if attend is not None:
+        scores = scores.masked_fill(~attend, torch.finfo(scores.dtype).min)
+    return scores.softmax(-1).to(value.dtype) @ value
+
+
 class Attention(nn.Module):
     """Multi-head self-attention."""
 
@@ -168,7 +181,12 @@ class Attention(nn.Module):
         """(B, T, D) -> (B, T, D)."""
         query, key, value = (self._split(part(x)) for part in (self.query, self.key, self.value))
         dropout = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(query, key, value, attn_mask=attend, dropout_p=dropout)
+        if self.training and not dropout and query.dtype == torch.bfloat16 and not query.is_cuda:
+            y = attention_by_parts(query, key, value, attend)
+        else:
+            y = F.scaled_dot_product_attention(
+                query, key, value, attn_mask=attend, dropout_p=dropout
+            )
         return self.output(y.transpose(1, 2).flatten(2))  # (B, H, T, D/H) -> (B, T, D)
 
     def _split(self, x: Tensor) -> Tensor:
