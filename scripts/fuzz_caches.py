@@ -4,9 +4,9 @@
 
 For each way of searching and each file that it keeps, every mutation (bits flipped, a stretch
 zeroed or replaced, the end cut off) must end in one of three ways: the file is made again and the
-words are those of before; the damage is where no word depends on it; or a sentence refuses. Each
-search runs in a process of its own, so that a crash or a hang is seen. Prints a table of how they
-ended; ends with exit code 1 where one crashed, hung, or found other words.
+words are those of before; the damage is where no word depends on it; or a sentence refuses. The
+searches run in another process, so that a crash or a hang is seen and the next ones go on. Prints a
+table of how they ended; ends with exit code 1 where one crashed, hung, or found other words.
 
 A second round does the same without comparing checksums, as if the damage had come after: there
 other words are possible, and only crashes and hangs count as faults.
@@ -88,36 +88,49 @@ def found(spec: SearchSpec) -> Any:
 
 
 def how_it_ends(spec: SearchSpec, expected: Any, path: Path, whole: bytes) -> str:
-    """Search in a process of its own, and say how that ended."""
-    sys.stdout.flush()
+    """Search with the damaged file at `path`, and say how that ended, if it ends at all."""
+    try:
+        same = found(spec) == expected
+        rebuilt = path.exists() and path.read_bytes() == whole
+        return "other words" if not same else "rebuilt" if rebuilt else ENDS[1]
+    except (ValueError, OSError) as error:  # what commands print as one sentence
+        return "a sentence" if str(error).endswith(".") else "crashed"
+    except BaseException:
+        traceback.print_exc()
+        return "crashed"
+
+
+def ends_of(
+    spec: SearchSpec, expected: Any, path: Path, whole: bytes, damaged: list[bytes]
+) -> Iterator[str]:
+    """Yield how each search with a damaged file ends, in a process that may end with it."""
+    ours, theirs = os.pipe()
     if not (child := os.fork()):
-        signal.alarm(LIMIT)
-        code = len(ENDS)
         try:
-            same = found(spec) == expected
-            rebuilt = path.exists() and path.read_bytes() == whole
-            code = ENDS.index("other words" if not same else "rebuilt" if rebuilt else ENDS[1])
-        except (ValueError, OSError) as error:  # what commands print as one sentence
-            code = ENDS.index("a sentence" if str(error).endswith(".") else "crashed")
-        except BaseException:
-            traceback.print_exc()
+            for content in damaged:
+                path.unlink(missing_ok=True)
+                path.write_bytes(content)
+                signal.alarm(LIMIT)
+                end = how_it_ends(spec, expected, path, whole)
+                os.write(theirs, bytes([ENDS.index(end)]))
         finally:
-            os._exit(code)
+            os._exit(0)
+    os.close(theirs)
+    while code := os.read(ours, 1):
+        yield ENDS[code[0]]
+    os.close(ours)
     _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    if code == -signal.SIGALRM:
-        return "hung"
-    return ENDS[code] if 0 <= code < len(ENDS) else "crashed"
+    if (code_of := os.waitstatus_to_exitcode(status)) != 0:
+        yield "hung" if code_of == -signal.SIGALRM else "crashed"
 
 
 def round_of(spec: SearchSpec, kept: Path, count: int, seed: int) -> Counter[str]:
     """Damage one kept file `count` times, and count how the searches end."""
     whole, draw, ends = kept.read_bytes(), random.Random(seed), Counter[str]()
-    expected = found(spec)
-    for _ in range(count):
-        kept.unlink(missing_ok=True)
-        kept.write_bytes(mutated(whole, draw))
-        ends[how_it_ends(spec, expected, kept, whole)] += 1
+    expected, damaged = found(spec), [mutated(whole, draw) for _ in range(count)]
+    while ends.total() < count:  # one process more for each that died
+        ends.update(ends_of(spec, expected, kept, whole, damaged[ends.total() :]))
+    kept.unlink(missing_ok=True)
     kept.write_bytes(whole)
     return ends
 
