@@ -113,11 +113,17 @@ class SortedRows : public Rows {
     made_runs_.clear();
     const size_t most = std::max<size_t>(merging_ / kSmallest, 2);
     while (runs_.size() > most) merge_once(most);
-    open(0, runs_.size(), merging_);
+    opened_ = false;  // until the first row is read: only one of several merges takes memory
   }
 
   const uint32_t* next() override {
-    if (file_) return pop() ? front_.words : nullptr;
+    if (file_) {
+      if (!opened_) open(0, runs_.size(), merging_);
+      opened_ = true;
+      if (pop()) return front_.words;
+      std::vector<Source>().swap(sources_);
+      file_.reset();
+    }
     return at_ == filled_ ? nullptr : rows_->data[at_++].words;
   }
 
@@ -253,6 +259,7 @@ class SortedRows : public Rows {
   std::vector<Run> made_runs_, runs_;
   std::vector<Source> sources_;
   std::vector<uint32_t> heap_;
+  bool opened_ = false;
   Row<n> front_;
 };
 

@@ -159,7 +159,7 @@ class _Estimation:
         self.library = native()
         left = request.memory - _memory_in_use() - PYTHON
         if left < LEAST:
-            least = (request.memory - left + LEAST) >> 20
+            least = -(-(request.memory - left + LEAST) >> 20)
             raise NotEstimated(
                 f"--memory {request.memory >> 20}MB is too little: give {least}MB or more."
             )

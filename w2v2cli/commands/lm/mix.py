@@ -45,7 +45,7 @@ def mix(
     The mixture holds every n-gram of the models, with that probability; backoffs are made anew, so
     that probabilities sum to one. A word that a model lacks has no probability by it. The options
     of the text are about --on; each of its lines is a sentence as it is, unless one says otherwise.
-    The models are held in memory, at about 150 bytes an n-gram.
+    The models are held in memory, at about 170 bytes an n-gram.
 
     Examples:
 

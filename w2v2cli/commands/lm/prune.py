@@ -30,7 +30,7 @@ def prune(
     """Make an n-gram model smaller by relative entropy (Stolcke, 1998), as SRILM's `ngram -prune`.
 
     Single words stay, and so do the contexts of n-grams that stay. The backoffs are made anew, so
-    that probabilities sum to one. The model is held in memory, at about 150 bytes an n-gram.
+    that probabilities sum to one. The model is held in memory, at about 170 bytes an n-gram.
 
     Example:
 
