@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -205,9 +206,11 @@ def _places(mask: Tensor) -> Tensor:
     return mask.flatten().nonzero().squeeze(1)
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The network's output for the masked steps of a batch."""
+class Prediction(NamedTuple):
+    """The network's output for the masked steps of a batch.
+
+    A tuple, since torch's FSDP looks for tensors in an output, and not in a dataclass.
+    """
 
     context: Tensor
     """(n, F): projected context vectors."""

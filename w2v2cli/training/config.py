@@ -48,6 +48,9 @@ class RunConfig:
     gradient_exchange: Literal["fp32", "bf16"] = "fp32"
     """Precision in which devices exchange gradients: `bf16` halves what they send, and rounds it to
     8 bits. One device alone exchanges nothing."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """How several devices share the network: `ddp` keeps it whole on each, `fsdp` (FSDP2) keeps a
+    part of weights, gradients and moments on each. One device alone has all of it."""
     recompute: bool = False
     """Gradient checkpointing: the backward pass computes each block again instead of keeping its
     activations (less memory, slower)."""

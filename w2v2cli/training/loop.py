@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic
@@ -18,8 +18,6 @@ from typing import Any, Generic
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
-from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
-from torch.nn.parallel import DistributedDataParallel
 
 from models.masking import sent
 from w2v2cli.errors import UserError, ran_out_of_memory
@@ -33,6 +31,7 @@ from w2v2cli.training.pace import Pace
 from w2v2cli.training.signals import StopNotice, stop_notice
 from w2v2cli.training.tasks.protocol import BatchT, DrawnT, Step, Stream, Task
 from w2v2cli.training.updates.drawing import Drawing, Drawn
+from w2v2cli.training.updates.sharing import sharing
 
 PATIENCE = 10  # updates in a row that may be skipped because something is not finite
 # Smallest loss scale of float16 (R); below it, the scale is not what makes gradients infinite.
@@ -102,11 +101,11 @@ class Loop(Generic[BatchT, DrawnT]):
         self._lost: list[tuple[str, ...]] = []  # utterances of the updates skipped in a row
         self._states = StateFolder(self.folder, self.config.keep)
         self._writer = StateWriter(self._states)
+        self._sharing = sharing(self.network, self.config, self.collectives)
         self._optimizer = build_optimizer(self.network, self.config)
         fp16 = self.config.precision == "fp16"
         self._scaler = GradScaler(self.collectives.device.type, enabled=fp16)
         self._learning: set[str] = set()
-        self._running: nn.Module = self.network  # or DDP around it
         self._warned: set[str] = set()
 
     def run(self) -> Outcome:
@@ -316,26 +315,20 @@ class Loop(Generic[BatchT, DrawnT]):
             # Dropout comes from torch's own generator.
             torch.manual_seed(drawing.seeded("dropout", drawing.number(draw.update, i)))
             with (
-                self._exchanging(last=i == last),
+                self._sharing.exchanging(last=i == last),
                 torch.autocast(self.collectives.device.type, dtype, enabled=dtype != torch.float32),
             ):
-                loss, sums = self.task.loss(self._running, part, draw)
+                loss, sums = self.task.loss(self._sharing.running, part, draw)
             for name, value in {"loss": loss.detach(), **sums}.items():
                 totals[name] = (
                     totals.get(name, torch.zeros((), device=value.device)) + value.detach().float()
                 )
-            # DDP takes the mean over ranks; wanted is the sum over ranks divided by the count.
+            # Ranks take the mean of gradients; wanted is their sum divided by the count.
             share = self.collectives.world / common()[0]
-            with self._exchanging(last=i == last):
+            with self._sharing.exchanging(last=i == last):
                 self._scaler.scale(loss * share).backward()
         summed = self.collectives.total(torch.stack(list(totals.values())))
         return dict(zip(totals, summed.unbind(), strict=True))
-
-    def _exchanging(self, last: bool) -> AbstractContextManager[None]:
-        """Let ranks exchange gradients only in the last micro-batch's backward pass."""
-        if last or not isinstance(self._running, DistributedDataParallel):
-            return nullcontext()
-        return self._running.no_sync()
 
     def _step(self, loss: Tensor) -> Tensor:
         """Step the optimizer unless the loss or a gradient is not finite; return the norm.
@@ -346,7 +339,7 @@ class Loop(Generic[BatchT, DrawnT]):
         self._scaler.unscale_(self._optimizer)
         limit = self.config.clip_norm or math.inf
         learning = [p for p in self.network.parameters() if p.grad is not None]
-        norm = nn.utils.clip_grad_norm_(learning, limit)
+        norm = self._sharing.whole_norm(nn.utils.clip_grad_norm_(learning, limit))
         skip = ~(loss.isfinite() & norm.isfinite())
         self._optimizer.grad_scale = None  # type: ignore[attr-defined]
         self._optimizer.found_inf = skip.float()  # type: ignore[attr-defined]
@@ -391,49 +384,36 @@ class Loop(Generic[BatchT, DrawnT]):
         )
 
     def _choose_learning(self, update: int) -> None:
-        """Switch parameters on and off as the task says; DDP has to be built anew then."""
+        """Switch parameters on and off as the task says."""
         learning = self.task.learning(self.network, update)
         if learning == self._learning:
             return
         self._learning = learning
         if update and learning != self.task.learning(self.network, update - 1):
             self._waited = 0  # what begins to learn is given time
-        for name, parameter in self.network.named_parameters():
-            parameter.requires_grad_(name in learning)
-            if name not in learning:
-                parameter.grad = None
-        if self.collectives.world > 1:
-            # The network lies on its device already. With `device_ids` DDP would move all it is
-            # called with there, the lengths too, which then are read back.
-            self._running = DistributedDataParallel(
-                self.network,
-                find_unused_parameters=self.task.leaves_out(learning),
-                gradient_as_bucket_view=True,
-            )
-            if self.config.gradient_exchange == "bf16":
-                self._running.register_comm_hook(None, bf16_compress_hook)
+        self._sharing.learn(learning, self.task.leaves_out(learning))
 
     def _validate(self) -> dict[str, float]:
-        self.network.eval()
-        scores = self.task.validate(self.network, self.collectives)
-        self.network.train()
+        network = self._sharing.whole().eval()
+        scores = self.task.validate(network, self.collectives)
+        network.train()
         score = scores.get(self.task.judged_by, math.inf)
         self._waited += self.task.judged_by in scores
         if score < self.best:
             self.best, self._waited = score, 0
             if self.collectives.first:
                 best = self.folder / BEST
-                self._write(lambda: self.task.save_best(self.network, best), self.position.update)
+                self._write(lambda: self.task.save_best(network, best), self.position.update)
         return scores
 
     def _save(self) -> None:
         """Begin to write the state, which goes on while the run does; one at a time."""
+        shared = self._sharing.state(self._optimizer)
         if not self.collectives.first:
             return
         self._finish_state()
         state = {
-            "network": self.network.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            **shared,
             "scaler": self._scaler.state_dict(),
             "position": asdict(self.position),
             "best": self.best,
@@ -467,10 +447,13 @@ class Loop(Generic[BatchT, DrawnT]):
         self.network.train()
         if state is None:
             begin = self.collectives.state_from_first(self.network.state_dict)
-            self.network.load_state_dict(begin)
+        else:
+            begin = state["network"]
+        self.network.load_state_dict(begin)
+        self._optimizer = self._sharing.begin(lambda: build_optimizer(self.network, self.config))
+        if state is None:
             return
-        self.network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._sharing.load_moments(self._optimizer, state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         self.position = Position(**state["position"])
         self.best, self.skipped = state["best"], state["skipped"]

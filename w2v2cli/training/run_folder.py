@@ -54,6 +54,7 @@ FREE = {
     "compile",
     "keep",
     "loader_workers",
+    "parallel",
     "patience",
     "recompute",
     "save_every",

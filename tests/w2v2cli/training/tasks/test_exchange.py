@@ -113,7 +113,7 @@ def test_ddp_looks_for_missing_gradients_only_where_there_may_be_some(
 ):
     settings = {"head_only_updates": 0, **settings} if kind == "finetuning" else settings
     # A parameter that was missed would make DDP refuse the next update.
-    running = updated(tmp_path, kind, network, 4, **settings)._running
+    running = updated(tmp_path, kind, network, 4, **settings)._sharing.running
     assert (running.find_unused_parameters, running.gradient_as_bucket_view) == (looks, True)
 
 
