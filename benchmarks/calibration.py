@@ -83,9 +83,9 @@ def _is_one_segment(emitted: Emitted) -> bool:
 def right_words(reference: str, hypothesis: str) -> list[bool]:
     """For each word of a hypothesis whether it is aligned with the same word of the reference."""
     return [
-        operation == "equal"
-        for operation, _, found in align(reference, hypothesis).steps()
-        for _ in found.split()
+        step.operation == "equal"
+        for step in align(reference, hypothesis).steps()
+        if step.hypothesis
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 Recombine = Literal["state", "history"]
 POSTERIOR_SCALE = 0.3  # calibrated on real recordings (docs/benchmarks.md)
 LATTICE_BEAM = 15.0
+MBR_SCALE = 0.8  # the fewest errors on the development recordings that ship
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class BeamOptions:
     """How far below the best path those of the lattice may be, in the units of the score."""
     posterior_scale: float = POSTERIOR_SCALE
     """What scores are multiplied with before they are the logarithms of posteriors."""
+    mbr: bool = False
+    """Whether the words with the fewest expected errors over the lattice come first, where the
+    engine has one, in place of the best path."""
+    mbr_scale: float = MBR_SCALE
+    """What scores are multiplied with in these expectations."""
     skip_blank: float | None = None
     """Frames whose blank has this probability or more are blank for all hypotheses, and a run of
     them is one step; None searches every frame."""
@@ -76,7 +82,7 @@ class BeamOptions:
     @property
     def keeps_lattice(self) -> bool:
         """Whether the search must keep the ways that lost."""
-        return self.confidences or self.lattice
+        return self.confidences or self.lattice or self.mbr
 
     def __post_init__(self) -> None:
         for flag, value in (
@@ -96,6 +102,7 @@ class BeamOptions:
         for flag, number in (
             ("--lattice-beam", self.lattice_beam),
             ("--posterior-scale", self.posterior_scale),
+            ("--mbr-scale", self.mbr_scale),
         ):
             if not number > 0:
                 raise ValueError(f"{flag} must be above 0, got {number:g}.")

@@ -254,6 +254,13 @@ def merging(
     return lambda task: search(replace(task, options=replace(task.options, recombine=recombine)))
 
 
+def skipping(
+    limit: float, search: Callable[[Task], AbstractContextManager[Search]]
+) -> Callable[[Task], AbstractContextManager[Search]]:
+    """Let a search take runs of frames whose blank has at least this probability in one step."""
+    return lambda task: search(replace(task, options=replace(task.options, skip_blank=limit)))
+
+
 PEER = "flashlight"
 ALONE = ("pyctcdecode-100", "pyctcdecode-500", "pyctcdecode-100-wide")
 """Contenders that prune in their own way, for which the others' beam and threshold mean nothing."""
@@ -266,6 +273,9 @@ CONTENDERS: dict[str, Callable[[Task], AbstractContextManager[Search]]] = {
     "compiled-pool": pool("compiled"),
     "compiled-threads": compiled_threads,
     "compiled-history": merging("history", compiled_threads),
+    "compiled-skip-0.99": skipping(0.99, compiled_threads),
+    "compiled-skip-0.999": skipping(0.999, compiled_threads),
+    "compiled-skip-0.9999": skipping(0.9999, compiled_threads),
     "batched": batched,
     "batched-history": merging("history", batched),
 }
@@ -278,6 +288,9 @@ TITLES = {
     "compiled-pool": "w2v2 --search compiled, {workers} processes",
     "compiled-threads": "w2v2's compiled search, {workers} threads",
     "compiled-history": "the same by history",
+    "compiled-skip-0.99": "the same, --skip-blank 0.99",
+    "compiled-skip-0.999": "the same, --skip-blank 0.999",
+    "compiled-skip-0.9999": "the same, --skip-blank 0.9999",
     "batched": "w2v2 --search batched, {device}",
     "batched-history": "the same by history, {device}",
 }

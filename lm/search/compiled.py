@@ -22,6 +22,7 @@ from lm.hypothesis import NOTHING, Hypothesis
 from lm.lattice import Lattice
 from lm.native.library import SearchContext, SearchOptions, native, pointer
 from lm.ngram.automaton import CompiledNgramLM, open_automaton
+from lm.search.alignment import aligned
 from lm.search.context import ALONE, EXITS, Context
 from lm.search.flat_lexicon import FlatLexicon
 from lm.search.greedy import valid_frames
@@ -71,8 +72,13 @@ class CompiledSearch:
 
         model: opened over `setup.words`; None to search without a language model.
         threads: utterances searched at a time.
-        Raises SearchError when memory runs out.
+        Raises SearchError when memory runs out, and for options that the vocabulary does not allow.
         """
+        if options.skip_blank is not None and setup.ends_with_blank:
+            raise SearchError(
+                "--skip-blank needs a word boundary among the model's symbols; here the blanks end "
+                "words: leave it out."
+            )
         self.setup, self.weights, self.options, self.threads = setup, weights, options, threads
         self._indices: dict[str, int] | None = None
         self._model = model  # the engine reads its memory
@@ -156,8 +162,8 @@ class CompiledSearch:
         flat = np.concatenate([np.zeros(0, np.float32), *(frames.ravel() for frames in searched)])
         each = weights if isinstance(weights, Sequence) else [self.weights] * len(valid)
         options = (SearchOptions * len(valid))(*map(self._search_options, each))
-        nbest, alone = self.options.nbest, [ALONE] * len(valid)
-        surrounding = _Surroundings(contexts or alone, self._index, nbest)
+        nbest, around = self.options.nbest, contexts or [ALONE] * len(valid)
+        surrounding = _Surroundings(around, self._index, nbest)
         batch = library.search(
             self._engine,
             ctypes.addressof(options),
@@ -172,7 +178,7 @@ class CompiledSearch:
             raise MemoryError("The search ran out of memory: try a smaller beam.")
         try:
             return [
-                self._found(batch, i, frames, len(searched[i]), wanted)
+                self._found(batch, i, frames, len(searched[i]), wanted, (each[i], around[i]))
                 if len(frames)
                 else [NOTHING]
                 for i, (frames, wanted) in enumerate(
@@ -183,20 +189,96 @@ class CompiledSearch:
             library.free(batch)
 
     def _found(
-        self, batch: int, i: int, frames: np.ndarray, searched: int, wanted: int
+        self,
+        batch: int,
+        i: int,
+        frames: np.ndarray,
+        searched: int,
+        wanted: int,
+        how: tuple[DecodingWeights, Context],
     ) -> list[Hypothesis]:
         """`wanted` hypotheses of utterance `i`: (T, V) frames, of which it `searched` some more."""
         options = self.options
         lattice = self._lattice(batch, i) if options.keeps_lattice else None
-        found = hypotheses(
-            frames,
-            _paths(batch, i, searched),
-            self.setup,
-            wanted,
-            lattice if options.confidences else None,
-            options.posterior_scale,
-        )
+        told = lattice if options.confidences else None
+        paths = list(_paths(batch, i, searched))
+        found = hypotheses(frames, paths, self.setup, wanted, told, options.posterior_scale)
+        if options.mbr and lattice is not None and found:
+            found = self._fewest_errors(frames, found, lattice, how)[:wanted]
         return [replace(one, lattice=lattice) for one in found] if options.lattice else found
+
+    def _fewest_errors(
+        self,
+        frames: np.ndarray,
+        found: list[Hypothesis],
+        lattice: Lattice,
+        how: tuple[DecodingWeights, Context],
+    ) -> list[Hypothesis]:
+        """The hypotheses with that of the fewest expected errors first."""
+        options, best = self.options, found[0]
+        spoken = [word.text for word in best.words]
+        if not lattice.scores.size:
+            return found
+        chosen = lattice.least_errors(spoken, options.mbr_scale)
+        for place, one in enumerate(found):
+            if one.entry == best.entry and [word.text for word in one.words] == chosen:
+                return [one, *found[:place], *found[place + 1 :]]
+        path = self._path_of(chosen, frames, best.entry, how)
+        if path is None:
+            return found
+        told = lattice if options.confidences else None
+        return hypotheses(frames, [path], self.setup, 1, told, options.posterior_scale) + found
+
+    def _path_of(
+        self,
+        words: Sequence[str],
+        frames: np.ndarray,
+        entry: int,
+        how: tuple[DecodingWeights, Context],
+    ) -> FoundPath | None:
+        """The best path of these words after an entry, with its scores; None if none fits."""
+        (weights, context), setup = how, self.setup
+        indices = [self._index(word) for word in words]
+        spellings = [self._spellings(*pair) for pair in zip(words, indices, strict=True)]
+        sil_score = setup.sil_score(weights.sil_score)
+        blank = setup.vocabulary.blank
+        path = aligned(frames, spellings, setup.silence, blank, sil_score)
+        if path is None:
+            return None
+        said = np.full(len(frames), -1, np.int32)
+        said[list(path.ends)] = indices
+        acoustic = float(frames[np.arange(len(frames)), path.symbols].sum(dtype=np.float64))
+        lm = self._said(indices, context.entries[entry].words, context.goes_on)
+        unknown = sum(setup.text(word) is None for word in indices)
+        score = acoustic + weights.lm_weight * lm
+        score += weights.word_score * (len(words) - unknown)
+        score += weights.unk_score * unknown if unknown else 0.0
+        score += sil_score * int((path.symbols == setup.silence).sum())
+        score += sum(setup.hotwords.get(word, 0.0) for word in words)
+        return FoundPath(path.symbols, said, score, acoustic, lm, entry)
+
+    def _spellings(self, word: str, index: int) -> list[list[int]]:
+        """The spellings of a word without the boundary; of an unknown one its letters."""
+        if self.setup.text(index) is None:
+            return [list(self.setup.vocabulary.spell(word))]
+        lexicon, silence = self.setup.lexicon, self.setup.silence
+        assert lexicon is not None
+        found = []
+        for row in np.flatnonzero(lexicon.owners == index).tolist():
+            begin = int(lexicon.ends[row - 1]) if row else 0
+            spelled = lexicon.symbols[begin : int(lexicon.ends[row])].tolist()
+            found.append([symbol for symbol in spelled if symbol != silence])
+        return found
+
+    def _said(self, words: Sequence[int], before: Sequence[str], goes_on: bool) -> float:
+        """log10 p of words after those before them, and of the end unless the sentence goes on."""
+        if self._model is None:
+            return 0.0
+        states, total = self._model.start(), 0.0
+        for place, word in enumerate([*map(self._index, before), *words]):
+            score, states = self._model.score(states, [word])
+            total += float(score[0]) if place >= len(before) else 0.0
+        return total if goes_on else total + float(self._model.finish(states)[0])
 
     def _lattice(self, batch: int, utterance: int) -> Lattice:
         """The lattice of one utterance."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from lm.decoding import LATTICE_BEAM, POSTERIOR_SCALE, BeamOptions, Recombine
+from lm.decoding import LATTICE_BEAM, MBR_SCALE, POSTERIOR_SCALE, BeamOptions, Recombine
 from w2v2cli.errors import UsageError
 from w2v2cli.help import Help, refusal
 from w2v2cli.recognition.devices import Precision
@@ -20,7 +20,7 @@ SEARCH, DEVICE = "Search", "Device"  # headings of --help
 # Options that mean nothing where the best path is taken.
 BEAM_SEARCH = (
     *("beam", "beam_threshold", "beam_tokens", "recombine", "nbest"),
-    *("skip_blank", "lattice_beam", "posterior_scale"),
+    *("skip_blank", "lattice_beam", "posterior_scale", "mbr", "mbr_scale"),
 )
 
 
@@ -128,6 +128,17 @@ class DecodingOptions:
             SEARCH,
         ),
     ] = POSTERIOR_SCALE
+    mbr: Annotated[
+        bool,
+        Help(
+            "Minimum Bayes risk decoding: write the words with the fewest expected errors over "
+            "all that the search kept, in place of the best path; for --search compiled.",
+            SEARCH,
+        ),
+    ] = False
+    mbr_scale: Annotated[
+        float, Help("Multiply scores with this before --mbr weighs paths by them.", SEARCH)
+    ] = MBR_SCALE
     lm_weight: Annotated[
         float | None,
         Help(
@@ -263,6 +274,11 @@ class DecodingOptions:
             raise UsageError(
                 "--rescore takes a language model, got 'none': leave it out for one pass."
             )
+        if self.rescore is not None and self.mbr:
+            raise UsageError(
+                "--mbr weighs what the first search kept, and --rescore chooses among its best "
+                "hypotheses: leave out one of them."
+            )
         if self.rescore is not None and not searchable:
             raise UsageError(
                 "--rescore needs hypotheses to score again: "
@@ -299,6 +315,8 @@ class DecodingOptions:
                 self.recombine or "state",
                 lattice_beam=self.lattice_beam,
                 posterior_scale=self.posterior_scale,
+                mbr=self.mbr,
+                mbr_scale=self.mbr_scale,
                 skip_blank=self.skip_blank,
             )
         except ValueError as error:
@@ -316,6 +334,7 @@ def without_effect(options: DecodingOptions) -> list[str]:
         "without --lm there is no language model": (
             ("lm_weight",) if searchable and options.lm == "none" else ()
         ),
+        "it is for --mbr": () if options.mbr else ("mbr_scale",),
         "without --rescore there is no second pass": (
             () if options.rescore is not None else rescoring
         ),

@@ -204,12 +204,19 @@ def resolve(
         batch_seconds=options.batch_seconds,
         workers=options.workers,
     )
-    if resolved.beam.skip_blank is not None and resolved.engine not in ("compiled", "greedy"):
-        raise UsageError(
-            "--skip-blank is for --search compiled, and this call takes "
-            f"--search {resolved.engine}: leave it out."
-        )
+    _refuse_elsewhere(resolved)
     return _as_flashlight(resolved, options) if resolved.engine == "flashlight" else resolved
+
+
+def _refuse_elsewhere(resolved: RecognitionOptions) -> None:
+    """Raise UsageError for what only the compiled search can do, where another one runs."""
+    only = {"--skip-blank": resolved.beam.skip_blank is not None, "--mbr": resolved.beam.mbr}
+    for flag, given in only.items():
+        if given and resolved.engine not in ("compiled", "greedy"):  # greedy: no effect, and told
+            raise UsageError(
+                f"{flag} is for --search compiled, and this call takes --search "
+                f"{resolved.engine}: leave it out."
+            )
 
 
 def _as_flashlight(resolved: RecognitionOptions, asked: DecodingOptions) -> RecognitionOptions:

@@ -15,6 +15,7 @@ from lm.decoding import BeamOptions, DecodingWeights
 from lm.lattice import Lattice, confidences
 from lm.search.compiled import CompiledSearch
 from lm.search.context import Context, Entry
+from lm.search.setup import SearchError
 
 WAYS = ("state", "history")
 
@@ -291,3 +292,5 @@ def test_searches_of_phones_have_lattices_too(tmp_path):
     path = lattice.best_path()
     assert said(lattice, path)[0] == words_of(best)
     assert lattice.scores[path].sum() == pytest.approx(best.score, abs=1e-4)
+    with pytest.raises(SearchError, match="--skip-blank needs a word boundary"):
+        CompiledSearch.open(phones, DecodingWeights(), BeamOptions(skip_blank=0.9), lexicon)

@@ -81,6 +81,13 @@ def test_flashlight_merges_by_history_and_every_other_search_as_asked(tmp_path):
         resolve(replace(characters, recombine="state"))
 
 
+@pytest.mark.parametrize("option", [{"mbr": True}, {"skip_blank": 0.99}])
+def test_what_only_the_compiled_search_can_do_is_refused_elsewhere(option):
+    assert resolve(replace(ASKED, **option)).engine == "compiled"
+    with pytest.raises(UsageError, match="is for --search compiled, and this call takes"):
+        resolve(replace(ASKED, search="flashlight", **option))
+
+
 def test_without_tuning_the_papers_weights_count(tmp_path, monkeypatch):
     monkeypatch.setenv("W2V2_HOME", str(tmp_path))
     notes = []
@@ -180,6 +187,7 @@ WRONG = [
     ({"sil_score": 0.0}, "--sil-score needs words to be found among"),
     ({"lm": "4gram", "rescore": "none"}, "--rescore takes a language model, got 'none'"),
     ({"rescore": "transformer"}, "--rescore needs hypotheses to score again"),
+    ({"lm": "4gram", "rescore": "transformer", "mbr": True}, "--mbr weighs what the first search"),
     ({"lm": "4gram", "rescore_nbest": 0}, "--rescore-nbest must be at least 1, got 0"),
     ({"lm_cache_gb": 0.0}, "--lm-cache-gb must be above 0, got 0"),
     ({"batch_seconds": -1.0}, "--batch-seconds cannot be negative, got -1"),
@@ -209,6 +217,7 @@ def test_wrong_options_are_refused_in_a_sentence(given, sentence):
             {"lm_weight": 1.0, "lexicon": Path("words.txt")},
             "Note: --lm-weight has no effect: without --lm there is no language model.",
         ),
+        ({"mbr_scale": 0.5, "lm": "4gram"}, "Note: --mbr-scale has no effect: it is for --mbr."),
         (
             {"rescore_nbest": 5, "lm": "4gram"},
             "Note: --rescore-nbest has no effect: without --rescore there is no second pass.",

@@ -35,6 +35,7 @@ def json_report(
             "beam_threshold": options.beam.threshold,
             "recombine": options.beam.recombine,
             "skip_blank": options.beam.skip_blank,
+            "mbr": options.beam.mbr_scale if options.beam.mbr else None,
             "lm_weight": options.weights.lm_weight,
             "word_score": options.weights.word_score,
             "hotwords": options.hotwords,

@@ -227,6 +227,7 @@ def settings_line(options: RecognitionOptions, normalizer: NormalizerName | None
             f"merged by {beam.recombine}",
         ]
         parts += [] if beam.skip_blank is None else [f"blank from {beam.skip_blank:g}"]
+        parts += [f"fewest errors at {beam.mbr_scale:g}"] if beam.mbr else []
         parts += [f"LM weight {weights.lm_weight:g}", f"word score {weights.word_score:g}"]
         parts += [f"unknown {weights.unk_score:g}", f"boundary {weights.sil_score:g}"]
         parts += [f"hot word {word} {weight:g}" for word, weight in options.hotwords.items()]
