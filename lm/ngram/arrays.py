@@ -13,8 +13,9 @@ from torch import Tensor
 
 from lm.language_model import UNK
 from lm.ngram.automaton import from_cache
-from lm.ngram.layout import EMPTY, FIRST, SECOND, AutomatonArrays, map_automaton
+from lm.ngram.layout import FIRST, SECOND, AutomatonArrays, map_automaton
 
+LONGEST = 15  # words in an n-gram: kLongest of lm/native/automaton.h
 TOGETHER = 16  # slots of a pair that are looked at together
 
 
@@ -48,9 +49,10 @@ class NgramTensors:
     """An automaton on a device, looked up for many (state, word) pairs at once.
 
     It has the verbs that the batched search asks of a language model: states are int64 tensors,
-    scores float64 log10. It works on the pairs that have not found their arc yet, which is little
-    work, and asks the device each time how many are left. Legend: P pairs of a state and a word,
-    O words in the longest n-gram, S slots that are looked at together.
+    scores float64 log10. A pair looks at all slots that its arc may be in, for each state that it
+    may back off to: a fixed sequence of operations. Here they are done for the wanted pairs alone,
+    and the device is asked how many these are. Legend: P pairs of a state and a word, O words in
+    the longest n-gram, S slots that are looked at together.
     """
 
     log_base = 10.0
@@ -65,7 +67,8 @@ class NgramTensors:
         self._words = torch.tensor(
             [vocabulary.get(word, unknown) for word in words], dtype=torch.int64, device=device
         )
-        self._end, self._order, self._probes = vocabulary["</s>"], automaton.order, automaton.probes
+        self._end, self._probes = vocabulary["</s>"], automaton.probes
+        self._order = min(automaton.order, LONGEST)  # a damaged file may say anything
         self._start, self._device = automaton.start, device
         self._arcs, self._shorter, self._backoff = (
             torch.from_numpy(part).to(device)
@@ -104,8 +107,7 @@ class NgramTensors:
         self, states: Tensor, words: Tensor, wanted: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         if wanted is None:
-            scores, after = self._looked_up(states.flatten(), words.flatten())
-            return scores.view(states.shape), after.view(states.shape)
+            return self._looked_up(states, words)
         places = wanted.nonzero(as_tuple=True)
         scores = torch.zeros(states.shape, dtype=torch.float64, device=self._device)
         after = torch.zeros_like(states)
@@ -113,53 +115,7 @@ class NgramTensors:
         return scores, after
 
     def _looked_up(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-        scores = torch.zeros(len(states), dtype=torch.float32, device=self._device)
-        after = torch.zeros_like(states)
-        lacking = torch.arange(len(states), device=self._device)
-        last = len(self._backoff) - 1  # a damaged file may name states that there are none of
-        passed = []  # the weights of backing off, summed last as the compiled search does
-        for _ in range(self._order):  # after at most this many steps every pair has its arc
-            slots = self._slots(states, words[lacking])
-            found = slots >= 0
-            arcs = self._arcs[slots[found]]
-            scores[lacking[found]] = arcs[:, 3].view(torch.float32)
-            after[lacking[found]] = arcs[:, 2].long().clamp_(0, last)
-            lacking, states = lacking[~found], states[~found]
-            if not len(lacking):
-                break
-            passed.append((lacking, self._backoff[states]))
-            states = self._shorter[states].long().clamp_(0, last)
-        for pairs, weights in reversed(passed):
-            scores[pairs] += weights
-        return scores.double(), after
-
-    def _slots(self, states: Tensor, words: Tensor) -> Tensor:
-        """(P,) states and words -> (P,) slots of their arcs, -1 for those that have none."""
-        last = len(self._arcs) - 1
-        slots, left = torch.full_like(states, -1), torch.arange(len(states), device=self._device)
-        at = hashed_keys(states, words) & last
-        for _ in range(self._probes):
-            arcs = self._arcs[at]
-            same = (arcs[:, 0] == states) & (arcs[:, 1] == words)
-            slots[left[same]] = at[same]
-            on = ~same & (arcs[:, 0] != EMPTY)
-            left, at, states, words = left[on], at[on] + 1 & last, states[on], words[on]
-            if not len(left):
-                break
-        return slots
-
-
-class FixedNgramTensors(NgramTensors):
-    """The same answers by a fixed sequence of operations, which a GPU can record and replay.
-
-    Every pair looks at all slots that its arc may be in, for each state that it may back off to.
-    """
-
-    fixed = True
-
-    def _answers(
-        self, states: Tensor, words: Tensor, wanted: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+        """(...) states and words of the model -> as `score`."""
         last = len(self._backoff) - 1  # a damaged file may name states that there are none of
         chain = [states]
         for _ in range(self._order - 1):
@@ -187,3 +143,14 @@ class FixedNgramTensors(NgramTensors):
             at = home + steps & last  # (..., S)
             slots = torch.maximum(slots, torch.where(keys[at] == key, at, -1).amax(-1))
         return slots
+
+
+class FixedNgramTensors(NgramTensors):
+    """The same, which looks every pair up, wanted or not: a GPU can record and replay that."""
+
+    fixed = True
+
+    def _answers(
+        self, states: Tensor, words: Tensor, wanted: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        return self._looked_up(states, words)
