@@ -42,7 +42,7 @@ WRONG = [
     ),
     (
         "transcribe a.wav --format doc",
-        "--format takes txt, json, jsonl, srt, vtt or tsv, got 'doc'.",
+        "--format takes txt, json, jsonl, srt, vtt, tsv or lattice, got 'doc'.",
     ),
     ("transcribe a.wav --timestamps hour", "--timestamps takes segment or word, got 'hour'."),
     (
@@ -167,24 +167,22 @@ def test_the_completion_script_is_for_this_program():
 
 OPTIONS = {
     "transcribe": "model language lm lexicon format output-dir timestamps skip-existing names "
-    "search "
-    "beam "
-    "beam-threshold beam-tokens recombine lm-weight word-score unk-score sil-score hotwords "
+    "search beam beam-threshold beam-tokens recombine skip-blank lattice-beam posterior-scale mbr "
+    "mbr-scale lm-weight word-score unk-score sil-score hotwords "
     "rescore "
     "rescore-nbest rescore-lm-weight rescore-word-score rescore-first-weight nbest device "
     "precision batch-seconds workers lm-precision lm-cache-gb",
     "eval": "split data model language lm lexicon json output skip-existing normalizer worst "
-    "seed protocol "
-    "trials "
-    "search beam beam-threshold beam-tokens recombine lm-weight word-score unk-score sil-score "
+    "seed protocol trials search beam beam-threshold beam-tokens recombine skip-blank lattice-beam "
+    "mbr mbr-scale lm-weight word-score unk-score sil-score "
     "hotwords rescore rescore-nbest rescore-lm-weight rescore-word-score "
     "rescore-first-weight device precision batch-seconds workers lm-precision "
     "lm-cache-gb",
     "tune-lm": (
         "trials split data model language lm lexicon metric exact seed study json forget "
         "lm-weight word-score "
-        "sil-score search beam beam-threshold beam-tokens recombine rescore rescore-nbest "
-        "rescore-first-weight device precision batch-seconds workers "
+        "sil-score search beam beam-threshold beam-tokens recombine skip-blank rescore "
+        "rescore-nbest rescore-first-weight device precision batch-seconds workers "
         "lm-precision lm-cache-gb"
     ),
     "pretrain": "output recipe recipes valid model shards data updates peak-lr seed set "
@@ -212,6 +210,11 @@ OPTIONS = {
     "fetch": "language",
     "score": "normalizer json worst seed",
     "lm fetch": "",
+    "lm compile": "lexicon model",
+    "lm mix": "on weights output normalize normalizer case language sentences",
+    "lm prune": "entropy output",
+    "data split": "output jobs seed",
+    "data shard": "data output jobs seed shard-hours shard-mb",
     "lm info": "",
     "data scan": "output jobs hash decode audio-column text-column",
     "data prepare": "output split jobs hash",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from w2v2cli.recognition.resolving import RecognitionOptions
 
 
-@takes(DecodingOptions, without=["nbest"], help={"beam": BEAM}, lm="4gram")
+@takes(DecodingOptions, without=["nbest", "posterior_scale"], help={"beam": BEAM}, lm="4gram")
 def evaluate(
     options: DecodingOptions,
     split: Split = None,
