@@ -42,6 +42,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.transformer_lm
 	$(BIN)/python -m benchmarks.calibration
 	$(BIN)/python -m benchmarks.tuning
+	$(BIN)/python -m benchmarks.searches.proposals
 	$(BIN)/python -m benchmarks.long_recording
 
 $(INSTALLED): pyproject.toml setup.py $(wildcard lm/native/*)
