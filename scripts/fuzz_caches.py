@@ -94,7 +94,7 @@ def how_it_ends(spec: SearchSpec, expected: Any, path: Path, whole: bytes) -> st
         rebuilt = path.exists() and path.read_bytes() == whole
         return "other words" if not same else "rebuilt" if rebuilt else ENDS[1]
     except (ValueError, OSError) as error:  # what commands print as one sentence
-        return "a sentence" if str(error).endswith(".") else "crashed"
+        return "a sentence" if str(error).endswith((".", "?")) else "crashed"
     except BaseException:
         traceback.print_exc()
         return "crashed"

@@ -38,6 +38,7 @@ LINE = 64  # bytes
 EMPTY = -1  # state of an unused slot
 FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9  # multipliers of `hashed`
 FNV_START, FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3  # of FNV-1a, for words
+LONGEST = 15  # words in an n-gram; look-ups take as many steps at most
 MOST_STATES = 1 << 31  # states are int32 in tensors
 
 
@@ -84,6 +85,7 @@ def map_automaton(path: Path) -> AutomatonArrays:
         sizes = _sizes(words, states, slots, word_slots, letters)
         if (
             magic != MAGIC
+            or not 0 < order <= LONGEST
             or _filled(HEADER.size) + sum(map(_filled, sizes)) != size
             or slots & (slots - 1)
             or not 0 < probes <= slots

@@ -151,3 +151,11 @@ def test_a_file_of_another_kind_is_no_automaton(tmp_path):
         path.write_bytes(content)
         with pytest.raises(LanguageModelError, match="cannot be used: it is (cut short|damaged)"):
             map_automaton(path)
+
+
+def test_a_damaged_order_does_not_make_look_ups_endless(arpa, tmp_path):
+    content = bytearray(automaton_file(arpa, tmp_path).read_bytes())
+    content[12] = 1  # the order's higher bits: 2**32 steps
+    (tmp_path / "damaged").write_bytes(content)
+    with pytest.raises(LanguageModelError, match="it is damaged"):
+        map_automaton(tmp_path / "damaged")
