@@ -253,4 +253,36 @@ int32_t w2v2_least_risk(const uint32_t* from, const uint32_t* to, const double* 
 
 void w2v2_free(void* batch) { delete static_cast<Batch*>(batch); }
 
+// A stream over an engine that outlives it, and its functions: see `Stream`.
+void* w2v2_stream_new(const void* engine, const Options* options, int32_t symbols) {
+  return guarded([&]() -> void* {
+    return std::make_unique<Stream>(*static_cast<const Engine*>(engine), *options, symbols)
+        .release();
+  });
+}
+
+void w2v2_stream_free(void* stream) { delete static_cast<Stream*>(stream); }
+
+// -> frames that are settled; -1 where memory ran out.
+int32_t w2v2_stream_advance(void* stream, const float* emissions, int32_t frames, int32_t behind,
+                            int32_t* symbols, int32_t* words) {
+  int32_t settled = -1;
+  guarded([&]() -> void* {
+    settled = static_cast<Stream*>(stream)->advance(emissions, frames, behind, symbols, words);
+    return nullptr;
+  });
+  return settled;
+}
+
+// -> 0; -1 where memory ran out.
+int32_t w2v2_stream_end(void* stream, int32_t* symbols, int32_t* words) {
+  int32_t failed = -1;
+  guarded([&]() -> void* {
+    static_cast<Stream*>(stream)->end_sentence(symbols, words);
+    failed = 0;
+    return nullptr;
+  });
+  return failed;
+}
+
 }  // extern "C"

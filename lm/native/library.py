@@ -63,6 +63,10 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "estimate_text": (c_int, [c_void_p] * 3),
     "estimate_vocabulary": (c_int, [c_void_p] * 3),
     "estimate_facts": (None, [c_void_p] * 2),
+    "stream_new": (c_void_p, [c_void_p, c_void_p, c_int32]),
+    "stream_free": (None, [c_void_p]),
+    "stream_advance": (c_int32, [c_void_p, c_void_p, c_int32, c_int32, c_void_p, c_void_p]),
+    "stream_end": (c_int32, [c_void_p, c_void_p, c_void_p]),
 }
 
 

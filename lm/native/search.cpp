@@ -14,6 +14,8 @@ namespace {
 constexpr double kMinusInfinity = -std::numeric_limits<double>::infinity();
 // The bound is computed anew when there are this many times more candidates than the beam holds.
 constexpr size_t kRecut = 2;
+// Answers of the language model that a stream keeps.
+constexpr size_t kMostLookups = size_t(1) << 20;
 
 // A hash table from 64-bit keys to indices, open addressing. Raising the generation empties it.
 class Table {
@@ -77,6 +79,14 @@ class Histories {
   }
 
   uint32_t first() const { return by_state_ ? states_[0] : 0; }
+
+  // By state what was looked up is only kept to be quick: forget it where it is much.
+  void limit() {
+    if (!by_state_ || states_.size() < kMostLookups) return;
+    known_.clear();
+    states_.resize(1);
+    scores_.resize(1);
+  }
 
   // What follows when `word` is said after `history`.
   Said after(uint32_t history, int32_t word) {
@@ -188,7 +198,102 @@ class Decoder {
     return result;
   }
 
+  // What follows is for a stream: a search without a lattice whose frames come bit by bit.
+  void advance(const float* emissions, int32_t frames) {
+    if (ways_.trace.empty()) begin();
+    histories_.limit();
+    for (int32_t t = 0; t < frames && !beam_.empty(); ++t)
+      step(emissions + size_t(t) * size_t(symbols_));
+    pending_ += uint32_t(frames);
+  }
+
+  // The best path through the frames that are pending, each array [pending]; -> how many of the
+  // first ones are settled, which are then pending no more. Settled is what all hypotheses agree
+  // on. Those that disagree with the best about a frame before the last `behind` are dropped.
+  int32_t settle(uint32_t behind, int32_t* symbols, int32_t* words) {
+    if (beam_.empty()) return 0;
+    const auto best = std::max_element(
+        beam_.begin(), beam_.end(),
+        [](const Hypothesis& a, const Hypothesis& b) { return a.score < b.score; });
+    write_path(best->parent, symbols, words);
+    if (pending_ > behind) {
+      const uint32_t root = ancestor(best->parent, behind);
+      beam_.erase(std::remove_if(beam_.begin(), beam_.end(),
+                                 [&](const Hypothesis& h) {
+                                   return ancestor(h.parent, behind) != root;
+                                 }),
+                  beam_.end());
+    }
+    // The places of the trace that are on a path, from the last frame back to where they are one.
+    std::vector<std::vector<uint32_t>> frames(1);
+    for (const Hypothesis& h : beam_) frames[0].push_back(h.parent);
+    distinct(frames[0]);
+    while (frames.back().size() > 1) {
+      std::vector<uint32_t> before;
+      for (const uint32_t place : frames.back()) before.push_back(ways_.trace[place].parent);
+      distinct(before);
+      frames.push_back(std::move(before));
+    }
+    const auto left = uint32_t(frames.size() - 1);
+    const uint32_t settled = pending_ - left;
+    if (settled > 0) keep_pending(frames);
+    pending_ = left;
+    return int32_t(settled);
+  }
+
+  // End the sentence, and begin anew. The arrays are [pending]: all of it is settled.
+  void end_sentence(int32_t* symbols, int32_t* words) {
+    if (!beam_.empty()) {
+      finish();
+      if (!beam_.empty()) write_path(beam_[0].parent, symbols, words);
+    }
+    beam_.clear();
+    ways_.trace.clear();
+    pending_ = 0;
+  }
+
  private:
+  static void distinct(std::vector<uint32_t>& places) {
+    std::sort(places.begin(), places.end());
+    places.erase(std::unique(places.begin(), places.end()), places.end());
+  }
+
+  uint32_t ancestor(uint32_t place, uint32_t frames) const {
+    for (; frames > 0; --frames) place = ways_.trace[place].parent;
+    return place;
+  }
+
+  void write_path(uint32_t place, int32_t* symbols, int32_t* words) const {
+    for (size_t t = pending_; t-- > 0; place = ways_.trace[place].parent) {
+      symbols[t] = ways_.trace[place].symbol;
+      words[t] = ways_.trace[place].word;
+    }
+  }
+
+  // Drop the trace before the place where all paths meet, and what is on no path. frames: the
+  // places that stay, last frame first, each frame's in order.
+  void keep_pending(const std::vector<std::vector<uint32_t>>& frames) {
+    std::vector<Step> kept;
+    size_t before = 0;  // where the places of the frame before begin in `kept`
+    for (size_t frame = frames.size(); frame-- > 0;) {
+      const size_t begin = kept.size();
+      for (const uint32_t place : frames[frame]) {
+        Step step = ways_.trace[place];
+        if (begin > 0) step.parent = uint32_t(before + rank(frames[frame + 1], step.parent));
+        kept.push_back(step);
+      }
+      before = begin;
+    }
+    kept[0].parent = 0;
+    for (Hypothesis& h : beam_) h.parent = uint32_t(before + rank(frames[0], h.parent));
+    ways_.trace.swap(kept);
+    ways_.first_detour.assign(1, 0);
+  }
+
+  static size_t rank(const std::vector<uint32_t>& places, uint32_t place) {
+    return size_t(std::lower_bound(places.begin(), places.end(), place) - places.begin());
+  }
+
   // One hypothesis for each entry, in silence; without entries one that has said nothing.
   void begin() {
     const auto entries = uint32_t(std::max(context_.entries, 1));
@@ -575,12 +680,36 @@ class Decoder {
   std::vector<int32_t> order_;
   std::vector<bool> tried_;
   bool limited_ = false;
+  uint32_t pending_ = 0;          // frames of a stream that are not settled
   double best_ = kMinusInfinity;  // the best candidate of this frame
   double cut_ = kMinusInfinity;   // a score that `beam` candidates of this frame reach
   size_t next_cut_ = 0;
 };
 
 }  // namespace
+
+struct Stream::Parts {
+  Options options;
+  Context context;
+  Decoder decoder;
+  Parts(const Engine& engine, const Options& how, int32_t symbols)
+      : options(how), decoder(engine, options, symbols, context) {}
+};
+
+Stream::Stream(const Engine& engine, const Options& options, int32_t symbols)
+    : parts_(std::make_unique<Parts>(engine, options, symbols)) {}
+
+Stream::~Stream() = default;
+
+int32_t Stream::advance(const float* emissions, int32_t frames, int32_t behind, int32_t* symbols,
+                        int32_t* words) {
+  parts_->decoder.advance(emissions, frames);
+  return parts_->decoder.settle(uint32_t(behind), symbols, words);
+}
+
+void Stream::end_sentence(int32_t* symbols, int32_t* words) {
+  parts_->decoder.end_sentence(symbols, words);
+}
 
 Result search(const Engine& engine, const Options& options, const float* emissions, int32_t frames,
               int32_t symbols, const Context& context) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "automaton.h"
@@ -59,5 +60,26 @@ struct Engine {
 // without `by_state`, and with unknown words, some may only differ in the letters of those.
 Result search(const Engine& engine, const Options& options, const float* emissions, int32_t frames,
               int32_t symbols, const Context& context);
+
+// A search whose frames come bit by bit, by state and for one result. The frames that are not
+// settled yet are pending.
+class Stream {
+ public:
+  // The engine must outlive the stream.
+  Stream(const Engine& engine, const Options& options, int32_t symbols);
+  ~Stream();
+  // Search (frames, V) further log-probabilities, and write the best path through all pending
+  // frames. -> how many of the first ones are settled now: what comes later changes nothing about
+  // them. All but the last `behind` are, if hypotheses that disagree must be dropped for it.
+  int32_t advance(const float* emissions, int32_t frames, int32_t behind, int32_t* symbols,
+                  int32_t* words);
+  // Write the best path through the pending frames of a sentence that ends here, and settle them.
+  // The next frames begin a sentence.
+  void end_sentence(int32_t* symbols, int32_t* words);
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
 
 }  // namespace w2v2

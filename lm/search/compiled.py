@@ -93,7 +93,7 @@ class CompiledSearch:
         )
         scores = np.ascontiguousarray(unigrams[owners])  # (W,) -> (R,)
         bonuses = setup.bonuses.astype(np.float32) if setup.hotwords else None
-        self._engine = native().engine_new(
+        self.engine = native().engine_new(
             None if model is None else model.handle,
             pointer(indices),
             count,
@@ -104,9 +104,10 @@ class CompiledSearch:
             pointer(scores),
             len(ends),
         )
-        if self._engine is None:
+        """What the library's functions take for this search."""
+        if self.engine is None:
             raise SearchError(f"The search could not be set up: {native().reason()}.")
-        weakref.finalize(self, native().engine_free, self._engine)
+        weakref.finalize(self, native().engine_free, self.engine)
 
     @classmethod
     def open(
@@ -161,11 +162,11 @@ class CompiledSearch:
         # (T, V) each -> one row of numbers, utterance after utterance
         flat = np.concatenate([np.zeros(0, np.float32), *(frames.ravel() for frames in searched)])
         each = weights if isinstance(weights, Sequence) else [self.weights] * len(valid)
-        options = (SearchOptions * len(valid))(*map(self._search_options, each))
+        options = (SearchOptions * len(valid))(*map(self.search_options, each))
         nbest, around = self.options.nbest, contexts or [ALONE] * len(valid)
         surrounding = _Surroundings(around, self._index, nbest)
         batch = library.search(
-            self._engine,
+            self.engine,
             ctypes.addressof(options),
             pointer(flat),
             pointer(counts),
@@ -308,7 +309,7 @@ class CompiledSearch:
         if text is not None:
             return text
         symbols = np.zeros(LONGEST, np.int32)
-        count = native().spelling(self._engine, spelled, pointer(symbols), LONGEST)
+        count = native().spelling(self.engine, spelled, pointer(symbols), LONGEST)
         letters = self.setup.vocabulary.letters
         names = self.setup.vocabulary.symbols
         return self.setup.vocabulary.text(
@@ -321,7 +322,8 @@ class CompiledSearch:
             self._indices = {word: i for i, word in enumerate(self.setup.words)}
         return self._indices.get(word, len(self.setup.words) - 1)
 
-    def _search_options(self, weights: DecodingWeights) -> SearchOptions:
+    def search_options(self, weights: DecodingWeights) -> SearchOptions:
+        """Weights and the search's options, as the library takes them."""
         options, vocabulary = self.options, self.setup.vocabulary
         # The library tells results apart by words. Unknown ones differ in their letters, which are
         # read here: then it returns the whole beam, for `nbest` different texts to be among, and

@@ -71,6 +71,14 @@ def _weighed(
     return replace(hypothesis, words=tuple(words))
 
 
+def words_of(
+    frames: np.ndarray, symbols: np.ndarray, ended: np.ndarray, setup: SearchSetup
+) -> list[Word]:
+    """The words of a path through (T, V) log-probabilities: see `FoundPath`."""
+    runs = spoken_runs(symbols[: len(frames)], setup.vocabulary)
+    return list(_words(frames, runs, ended, setup))
+
+
 def _hypothesis(frames: np.ndarray, path: FoundPath, setup: SearchSetup) -> Hypothesis:
     runs = spoken_runs(path.symbols[: len(frames)], setup.vocabulary)
     return Hypothesis(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +14,17 @@ from w2v2cli.commands.flags import takes
 from w2v2cli.commands.reporting import counting, fetching, note, warn
 from w2v2cli.commands.transcribe_options import (
     BEAM,
+    LATENCY,
     Form,
+    LatencySeconds,
+    Live,
     Names,
     OutputDir,
+    PcmRate,
     SkipExisting,
     Timestamps,
+    refuse_unlike_stream,
+    refuse_without_stream,
     refuse_wrong,
     tell_idle,
 )
@@ -26,6 +33,7 @@ from w2v2cli.errors import UserError
 from w2v2cli.recognition.options import DecodingOptions
 
 if TYPE_CHECKING:
+    from w2v2cli.recognition.resolving import RecognitionOptions
     from w2v2cli.recognition.transcribing import Transcribed
 
 NAMED = 5  # recordings that a message lists before it only counts
@@ -45,6 +53,9 @@ def transcribe(
     timestamps: Timestamps = "segment",
     skip_existing: SkipExisting = False,
     names: Names = False,
+    stream: Live = False,
+    latency: LatencySeconds = LATENCY,
+    pcm: PcmRate = None,
 ) -> None:
     """Transcribe recordings: text on stdout, one line for each, in the order given.
 
@@ -61,14 +72,23 @@ def transcribe(
 
       cat talk.m4a | w2v2 transcribe -
 
+      arecord -f S16_LE -r 16000 | w2v2 transcribe --stream -
+
       torchrun --nproc-per-node 2 --no-python w2v2 transcribe FOLDER --output-dir text
     """
     refuse_wrong(output_dir, skip_existing)
+    if stream:
+        refuse_unlike_stream(inputs, form, output_dir, pcm)
+    else:
+        refuse_without_stream(latency, pcm)
     from w2v2cli.recognition.resolving import resolve
 
     with fetching() as on_fetch:
         settings = resolve(options, note=note, on_fetch=on_fetch)
     tell_idle(options, form, timestamps, names and output_dir is None)
+    if stream:
+        _transcribe_live(settings, inputs[0], form, latency, pcm)
+        return
 
     from w2v2cli.recognition.transcribing import Writing, transcribe_recordings
 
@@ -79,6 +99,22 @@ def transcribe(
         )
     if done is not None:
         _report(done, output_dir)
+
+
+def _transcribe_live(
+    settings: RecognitionOptions, source: str, form: str, latency: float, pcm_rate: int | None
+) -> None:
+    """Write words while they arrive."""
+    from w2v2cli.recognition.streaming.job import transcribe_stream
+    from w2v2cli.recognition.streaming.listening import Latency
+    from w2v2cli.recognition.streaming.showing import Growing, JsonLines, Lines, Showing
+
+    showing: Showing = Lines(_write) if form == "txt" else JsonLines(_write)
+    if form == "txt" and sys.stdout.isatty():
+        showing = Growing(_write, lambda: shutil.get_terminal_size().columns)
+    transcribe_stream(
+        settings, Path(source), Latency(latency), showing, pcm_rate=pcm_rate, warn=warn
+    )
 
 
 def _write(text: str) -> None:

@@ -11,6 +11,8 @@ from w2v2cli.commands.reporting import note
 from w2v2cli.errors import UsageError
 from w2v2cli.recognition.options import DecodingOptions
 
+SLOWEST, FASTEST = 1_000, 768_000  # samples a second
+LATENCY = 3.0  # seconds, where none are named
 BEAM = "Hypotheses kept after each frame: more is slower, with fewer errors. Default: 500."
 Form = Annotated[
     Literal["txt", "json", "jsonl", "srt", "vtt", "tsv", "lattice"],
@@ -42,6 +44,36 @@ Timestamps = Annotated[
     typer.Option(help="In srt, vtt and tsv: one entry per segment or per word."),
 ]
 
+LIVE = "Streaming"  # a heading of --help
+Live = Annotated[
+    bool,
+    typer.Option(
+        "--stream",
+        help="Transcribe one input (- is stdin) while it arrives. On a terminal a line grows; "
+        "elsewhere txt is a line for each finished stretch, and jsonl an object for each change.",
+        rich_help_panel=LIVE,
+    ),
+]
+LatencySeconds = Annotated[
+    float,
+    typer.Option(
+        "--latency",
+        help="With --stream: seconds after which a word is final at the latest, beside the time "
+        "that the network takes. Less gives more errors.",
+        rich_help_panel=LIVE,
+    ),
+]
+PcmRate = Annotated[
+    int | None,
+    typer.Option(
+        "--pcm",
+        help="With --stream: the input has no header; it is 16 bit PCM, little endian, one "
+        "channel, with this many samples a second.",
+        metavar="RATE",
+        rich_help_panel=LIVE,
+    ),
+]
+
 
 def refuse_wrong(output_dir: Path | None, skip_existing: bool) -> None:
     """Raise UsageError for options that cannot hold together."""
@@ -59,3 +91,25 @@ def tell_idle(options: DecodingOptions, form: str, timestamps: str, names: bool)
         note(f"Note: --timestamps has no effect in {form}: it is for srt, vtt and tsv.")
     if names and form not in ("txt", "tsv", "vtt"):
         note(f"Note: --names has no effect in {form}: it is for txt, tsv and vtt.")
+
+
+def refuse_unlike_stream(
+    inputs: list[str], form: str, output_dir: Path | None, pcm_rate: int | None
+) -> None:
+    """Raise UsageError for what cannot be transcribed or written while it arrives."""
+    if len(inputs) != 1 or Path(inputs[0]).is_dir():
+        raise UsageError("--stream takes one input: -, a pipe or a file.")
+    if form not in ("txt", "jsonl"):
+        raise UsageError(f"--stream writes txt or jsonl, not {form}.")
+    if output_dir is not None:
+        raise UsageError("--stream writes on stdout: leave out --output-dir, or use > FILE.")
+    if pcm_rate is not None and not SLOWEST <= pcm_rate <= FASTEST:
+        raise UsageError(f"--pcm must be {SLOWEST} to {FASTEST} samples a second, got {pcm_rate}.")
+
+
+def refuse_without_stream(latency: float, pcm_rate: int | None) -> None:
+    """Raise UsageError for an option that only a stream has."""
+    if pcm_rate is not None:
+        raise UsageError("--pcm goes with --stream.")
+    if latency != LATENCY:
+        raise UsageError("--latency goes with --stream.")

@@ -183,7 +183,7 @@ def open_pipeline(
     torch. Raises UserError and UsageError when something cannot be opened.
     """
     outputs = model_outputs(options.model)
-    with _user_errors():
+    with user_errors():
         pool = open_search(options, outputs.labels, outputs.metadata, warn)
     with pool:
         from w2v2cli.recognition.pipeline import Pipeline
@@ -228,7 +228,7 @@ def load_acoustic_model(
     """The acoustic model of the options on its device. Raises UserError."""
     from w2v2cli.recognition.acoustic_model import AcousticModel
 
-    with _user_errors():
+    with user_errors():
         return AcousticModel.load(
             checkpoint or _read(options.model), options.device, options.precision
         )
@@ -271,12 +271,12 @@ def open_search(
 def _read(model: ModelLocation) -> Checkpoint:
     from models.importers.reader import read_model
 
-    with _user_errors():
+    with user_errors():
         return read_model(model.path, model.language)
 
 
 @contextmanager
-def _user_errors() -> Iterator[None]:
+def user_errors() -> Iterator[None]:
     """Turn the sentences that `lm` and `models` raise into UserErrors."""
     try:
         yield

@@ -184,26 +184,26 @@ class ContainerDecoder:
         frame = self._first
         while frame is not None:
             if convert is not None and frame.sample_rate != changed:
-                yield from map(_samples, convert.resample(None))
+                yield from map(samples_of, convert.resample(None))
                 convert = None
             if frame.sample_rate == self.rate:
-                yield _samples(frame)
+                yield samples_of(frame)
             else:
                 if convert is None:
                     changed = frame.sample_rate
                     convert = self._av.AudioResampler("fltp", frame.layout, self.rate)
                 frame.pts = None
-                yield from map(_samples, convert.resample(frame))
+                yield from map(samples_of, convert.resample(frame))
             frame = next(self._frames, None)
         if convert is not None:
-            yield from map(_samples, convert.resample(None))
+            yield from map(samples_of, convert.resample(None))
 
     def close(self) -> None:
         """Free the decoder."""
         self._container.close()
 
 
-def _samples(frame: AudioFrame) -> np.ndarray:
+def samples_of(frame: AudioFrame) -> np.ndarray:
     """(S, C) float32; integers are divided by the largest value of their type plus one."""
     values: np.ndarray = frame.to_ndarray()  # (C, S) planar, (1, S * C) packed
     channels = len(frame.layout.channels)

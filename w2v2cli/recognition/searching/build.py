@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lm.ngram.layout import AutomatonArrays
     from lm.ngram.room import Room
     from lm.search.batched.search import BatchedSearch
+    from lm.search.compiled import CompiledSearch
     from lm.transformer.model import TransformerLM
     from w2v2cli.data.locations import LmLocation
     from w2v2cli.recognition.devices import Precision
@@ -67,7 +68,7 @@ def build_search(spec: SearchSpec, warn: Warn) -> Search:
         from w2v2cli.recognition.devices import resolve_device
 
         return build_batched(spec, resolve_device(spec.device), warn)
-    return _compiled(spec, warn) if spec.engine == "compiled" else _flashlight(spec, warn)
+    return build_compiled(spec, warn) if spec.engine == "compiled" else _flashlight(spec, warn)
 
 
 def build_batched(spec: SearchSpec, device: torch.device, warn: Warn) -> BatchedSearch:
@@ -190,7 +191,8 @@ def read_lexicon(
     return Lexicon.from_words(spelled, vocabulary)
 
 
-def _compiled(spec: SearchSpec, warn: Warn) -> Search:
+def build_compiled(spec: SearchSpec, warn: Warn) -> CompiledSearch:
+    """Build the compiled search of `spec`. Raises as `build_search` does."""
     from lm.search.compiled import CompiledSearch
 
     lexicon = _lexicon(spec, warn)

@@ -1,0 +1,86 @@
+"""Sound from pipes: every layout of WAV, cut anywhere, and other formats as they come."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+
+from w2v2cli.data.audio import AudioError, read_audio
+from w2v2cli.data.decoding.pipe import live_sound
+
+
+class Pipe:
+    """A pipe that gives a few bytes at a time and cannot seek."""
+
+    def __init__(self, data: bytes, most: int) -> None:
+        self._data, self._most = io.BytesIO(data), most
+
+    def read1(self, count: int) -> bytes:
+        return self._data.read(min(count, self._most))
+
+
+def heard(data: bytes, most: int = 7, **options) -> np.ndarray:
+    return np.concatenate([np.zeros(0), *live_sound(Pipe(data, most), "stdin", **options)])
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+@pytest.mark.parametrize(("container", "channels"), [("WAV", 1), ("WAVEX", 2)])
+def test_wav_of_every_layout_is_what_the_file_holds(subtype, container, channels, tmp_path):
+    path = tmp_path / "sound.wav"
+    sound = np.random.default_rng(0).uniform(-0.9, 0.9, (500, channels))
+    soundfile.write(path, sound, 16_000, subtype=subtype, format=container)
+    np.testing.assert_allclose(heard(path.read_bytes()), read_audio(path), atol=1e-6)
+
+
+def test_the_length_in_a_header_that_was_written_into_a_pipe_is_not_believed(tmp_path):
+    soundfile.write(tmp_path / "sound.wav", np.linspace(-0.5, 0.5, 400), 16_000)
+    data = bytearray((tmp_path / "sound.wav").read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = b"\x00\x00\x00\x80"
+    assert len(heard(bytes(data))) == 400
+
+
+def test_other_rates_are_resampled(tmp_path):
+    sound = np.sin(np.arange(8000) / 10)
+    soundfile.write(tmp_path / "sound.wav", sound, 8000)
+    data = (tmp_path / "sound.wav").read_bytes()
+    expected = read_audio(tmp_path / "sound.wav")
+    np.testing.assert_allclose(heard(data, 1000), expected, atol=1e-6)
+    bare = (sound * 32767).astype("<i2").tobytes()
+    np.testing.assert_allclose(heard(bare, 999, pcm_rate=8000), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["FLAC", "OGG", "MP3"])
+def test_compressed_sound_is_decoded_as_it_comes(kind, tmp_path):
+    path = tmp_path / f"sound.{kind.lower()}"
+    soundfile.write(path, np.sin(np.arange(32_000) / 10) * 0.5, 16_000, format=kind)
+    expected = read_audio(path)
+    found = heard(path.read_bytes(), 4096)[: len(expected)]  # MP3 is padded at its end
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "Nothing came in on stdin."),
+        (b"RIFF\0\0\0\0WAVE", "begins like a WAV file, but holds no sound."),
+        (b"RIFF\0\0\0\0WAVEfmt \x04\0\0\0abcd", "does not say how samples are kept."),
+        (
+            b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x06\0\x01\0\x80\x3e\0\0\0\0\0\0\x01\0\x08\0",
+            "is WAV of format 6 with 8 bits, 1 channels and 16000 samples a second",
+        ),
+        (b"no sound at all, only words. " * 100, "send WAV, or bare samples with --pcm RATE."),
+    ],
+)
+def test_what_is_no_sound_is_told(data, sentence):
+    with pytest.raises(AudioError, match=sentence):
+        heard(data)
+
+
+def test_samples_that_are_not_numbers_are_told(tmp_path):
+    sound = np.zeros(100, np.float32)
+    sound[50] = np.nan
+    soundfile.write(tmp_path / "sound.wav", sound, 16_000, subtype="FLOAT")
+    with pytest.raises(AudioError, match="samples that are not numbers"):
+        heard((tmp_path / "sound.wav").read_bytes())

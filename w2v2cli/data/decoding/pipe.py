@@ -1,0 +1,185 @@
+"""Sound that arrives bit by bit on a pipe: WAV, bare PCM, or what FFmpeg reads without seeking.
+
+Unlike `opening`, nothing here waits for the end of the pipe. Shapes: S samples, C channels.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from w2v2cli.data.decoding.container import DEMUXERS, samples_of
+from w2v2cli.data.decoding.decoder import FASTEST, SLOWEST, mono
+from w2v2cli.data.decoding.source import AudioError
+from w2v2cli.data.resampling import resampled
+
+BLOCK = 1 << 14  # bytes asked for at a time; a pipe gives what it has
+EXTENSIBLE = 0xFFFE  # a WAV format whose own number follows later
+INTEGERS, FLOATS = 1, 3  # numbers of WAV formats
+HEADER = 1 << 20  # bytes in which the sound of a WAV file must begin
+
+
+class Layout(NamedTuple):
+    """How samples lie in bytes, little endian."""
+
+    rate: int
+    """Hz."""
+    channels: int = 1
+    bits: int = 16
+    floats: bool = False
+
+
+class Bytes:
+    """The bytes of a pipe, as they come."""
+
+    def __init__(self, pipe: IO[bytes], name: str) -> None:
+        # `read` of a buffered pipe waits until it has all that was asked for.
+        self._read: Callable[[int], bytes] = pipe.read1 if hasattr(pipe, "read1") else pipe.read
+        self.name = name
+        self._held = b""
+
+    def read(self, most: int = BLOCK) -> bytes:
+        """One to `most` bytes, as soon as there are any; none at the end."""
+        if self._held:
+            found, self._held = self._held[:most], self._held[most:]
+            return found
+        try:
+            return self._read(most)
+        except OSError as error:
+            raise AudioError(f"{self.name} cannot be read: {error.strerror}.") from None
+
+    def exactly(self, count: int) -> bytes:
+        """`count` bytes; fewer at the end."""
+        parts, missing = [], count
+        while missing > 0 and (part := self.read(missing)):
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
+
+    def give_back(self, some: bytes) -> None:
+        """Have `some` be read again."""
+        self._held = some + self._held
+
+
+def live_sound(pipe: IO[bytes], name: str, pcm_rate: int | None = None) -> Iterator[np.ndarray]:
+    """The sound of a pipe as it arrives: (S,) float32, mono, 16 kHz.
+
+    pcm_rate: the pipe holds bare samples at this rate (16 bit, little endian, one channel); None
+    where it begins with a header. A WAV header's length is not believed: a recorder that writes
+    into a pipe does not know it. Raises AudioError.
+    """
+    data = Bytes(pipe, name)
+    if pcm_rate is not None:
+        layout = Layout(pcm_rate)
+        yield from resampled(_samples(data, layout), layout.rate)
+        return
+    begin = data.exactly(12)
+    if not begin:
+        raise AudioError(f"Nothing came in on {name}.")
+    if begin[:4] in (b"RIFF", b"RF64") and begin[8:] == b"WAVE":
+        layout = _wave_layout(data)
+        yield from resampled(_samples(data, layout), layout.rate)
+        return
+    data.give_back(begin)
+    rate, samples = _contained(data)
+    yield from resampled(samples, rate)
+
+
+def _wave_layout(data: Bytes) -> Layout:
+    """Read a WAV header up to the first sample. Raises AudioError."""
+    layout = None
+    read = 12
+    while read < HEADER:
+        head = data.exactly(8)
+        if len(head) < 8:
+            break
+        size = struct.unpack("<I", head[4:])[0]
+        if head[:4] == b"data":
+            if layout is None:
+                break
+            return layout
+        body = data.exactly(min(size + size % 2, HEADER))
+        if head[:4] == b"fmt ":
+            layout = _layout(body, data.name)
+        read += 8 + len(body)
+    raise AudioError(f"{data.name} begins like a WAV file, but holds no sound.")
+
+
+def _layout(body: bytes, name: str) -> Layout:
+    if len(body) < 16:
+        raise AudioError(f"{name} begins like a WAV file, but does not say how samples are kept.")
+    kind, channels, rate, _, _, bits = struct.unpack("<HHIIHH", body[:16])
+    if kind == EXTENSIBLE and len(body) >= 26:
+        kind = struct.unpack("<H", body[24:26])[0]
+    known = (kind == INTEGERS and bits in (8, 16, 24, 32)) or (kind == FLOATS and bits in (32, 64))
+    if not known or not channels or not SLOWEST <= rate <= FASTEST:
+        raise AudioError(
+            f"{name} is WAV of format {kind} with {bits} bits, {channels} channels and {rate} "
+            "samples a second: a stream must be PCM."
+        )
+    return Layout(rate, channels, bits, kind == FLOATS)
+
+
+def _samples(data: Bytes, layout: Layout) -> Iterator[np.ndarray]:
+    """(S,) float32 samples at their own rate. A frame that is cut in two waits for its rest."""
+    size = layout.channels * layout.bits // 8
+    rest = b""
+    while block := data.read():
+        block = rest + block
+        whole = len(block) - len(block) % size
+        rest = block[whole:]
+        if whole:
+            values = _numbers(block[:whole], layout).reshape(-1, layout.channels)
+            if not np.isfinite(values).all():
+                raise AudioError(f"{data.name} holds samples that are not numbers.")
+            yield mono(values)
+
+
+def _numbers(block: bytes, layout: Layout) -> np.ndarray:
+    """The samples of all channels, in [-1, 1] where they were integers."""
+    if layout.floats:
+        return np.frombuffer(block, f"<f{layout.bits // 8}").astype(np.float32)
+    if layout.bits == 8:
+        return (np.frombuffer(block, np.uint8).astype(np.float32) - 128) / np.float32(128)
+    if layout.bits == 24:
+        thirds = np.frombuffer(block, np.uint8).reshape(-1, 3)
+        wide = np.zeros((len(thirds), 4), np.uint8)
+        wide[:, 1:] = thirds
+        return (wide.view("<i4")[:, 0] / 2.0**31).astype(np.float32)
+    values = np.frombuffer(block, f"<i{layout.bits // 8}")
+    return (values / 2.0 ** (layout.bits - 1)).astype(np.float32)
+
+
+def _contained(data: Bytes) -> tuple[int, Iterator[np.ndarray]]:
+    """Rate and samples of what FFmpeg reads, from a pipe that cannot seek. Raises AudioError."""
+    try:
+        import av
+    except ImportError as error:
+        raise AudioError(f"{data.name} needs PyAV to be read ({error}): pip install av.") from None
+    av.logging.set_level(None)
+    refused = f"{data.name} is not audio that can be read as it comes: "
+    hint = "send WAV, or bare samples with --pcm RATE"
+    try:
+        whitelist = {"format_whitelist": DEMUXERS.replace(" ", ",")}
+        container = av.open(data, "r", options=whitelist, metadata_errors="replace")
+        frames = container.decode(audio=0) if container.streams.audio else iter(())
+        first = next(frames, None)
+    except (av.error.FFmpegError, OSError) as error:
+        raise AudioError(f"{refused}{error.strerror}; {hint}.") from None
+    if first is None:
+        raise AudioError(f"{refused}it holds no sound; {hint}.")
+
+    def every() -> Iterator[np.ndarray]:
+        yield mono(samples_of(first))
+        try:
+            for frame in frames:
+                if frame.sample_rate != first.sample_rate:
+                    raise AudioError(f"{data.name} changes its rate: a stream has one.")
+                yield mono(samples_of(frame))
+        except av.error.FFmpegError as error:
+            raise AudioError(f"{data.name} cannot be read further: {error.strerror}.") from None
+
+    return first.sample_rate, every()

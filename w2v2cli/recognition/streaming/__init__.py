@@ -1,0 +1,1 @@
+"""Transcribing sound while it arrives."""
