@@ -29,6 +29,7 @@ setup(
                     "kenlm_keys",
                     "lattice",
                     "lexicon_trie",
+                    "phrases",
                     "risk",
                     "search",
                 )
@@ -42,6 +43,7 @@ setup(
                     "lattice",
                     "lexicon_trie",
                     "ngram_counts",
+                    "phrases",
                     "risk",
                     "search",
                     "sorted_rows",

@@ -18,6 +18,7 @@ import numpy as np
 from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis
 from lm.language_model import UNK, LanguageModel, LanguageModelError
+from lm.search.hotwords import bonus_of
 
 
 def lm_scores(nbests: Sequence[Sequence[Hypothesis]], lm: LanguageModel[Any]) -> list[list[float]]:
@@ -44,9 +45,8 @@ def ranked(
     """The hypotheses of one utterance with new scores, best first; ties keep their order.
 
     scores: the new `lm_score` of each. first_pass_weight: weight of the old one in the new score.
-    hotwords: bonuses by word.
+    hotwords: bonuses by word or phrase.
     """
-    bonus = (hotwords or {}).get
     found = [
         replace(
             h,
@@ -55,7 +55,7 @@ def ranked(
             + weights.lm_weight * score
             + weights.word_score * len(h.words)
             + first_pass_weight * h.lm_score
-            + sum(bonus(word.text, 0.0) for word in h.words),
+            + bonus_of([word.text for word in h.words], hotwords or {}),
         )
         for h, score in zip(nbest, scores, strict=True)
     ]

@@ -134,6 +134,18 @@ void* w2v2_engine_new(const void* lm, const uint32_t* lm_words, uint64_t words,
   });
 }
 
+// Favour `count` phrases, in place of the bonuses, which the trie goes on to look ahead by. words:
+// of all phrases, concatenated; ends: where each ends; phrase_bonuses: of each. -> 1; 0: no memory.
+int w2v2_engine_favour(void* engine, const int32_t* words, const uint64_t* ends,
+                       const float* phrase_bonuses, uint64_t count) {
+  return guarded([&] {
+    Engine& made = *static_cast<Engine*>(engine);
+    made.phrases = Phrases::build(words, ends, phrase_bonuses, count);
+    std::fill(made.bonuses.begin(), made.bonuses.end(), 0.0f);
+    return 1;
+  });
+}
+
 void w2v2_engine_free(void* engine) { delete static_cast<Engine*>(engine); }
 
 // emissions: concatenated utterances, each (frames, symbols). options: one for each of them. An

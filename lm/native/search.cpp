@@ -62,61 +62,91 @@ class Table {
   size_t used_ = 0;
 };
 
-// What the language model knows of the words so far, as a number, its `history`. By state it is the
-// model's state. Else it is a node of a tree of words: node 0 has none, a child adds a word. Each
-// continuation is looked up in the model once.
+// What the language model and the phrases know of the words so far, as a number, its `history`. By
+// state it is the model's state, or with phrases a pair of states. Else it is a node of a tree of
+// words: node 0 has none, a child adds a word. Each continuation is looked up once.
 class Histories {
  public:
   struct Said {
     uint32_t history;
     float score;  // of the word that was said
+    float bonus;  // by the phrases
   };
 
   Histories(const Engine& engine, bool by_state)
-      : engine_(engine), by_state_(by_state), known_(1 << 14) {
-    states_.push_back(engine.model == nullptr ? 0 : engine.model->header.begin_state);
-    scores_.push_back(0.0f);
+      : engine_(engine), by_state_(by_state), known_(1 << 14), pairs_(1 << 10) {
+    const uint32_t begin = engine.model == nullptr ? 0 : engine.model->header.begin_state;
+    entries_.push_back({begin, 0, 0.0f, 0.0f});
+    first_ = by_state ? number(begin, 0) : 0;
   }
 
-  uint32_t first() const { return by_state_ ? states_[0] : 0; }
+  uint32_t first() const { return first_; }
 
   // By state what was looked up is only kept to be quick: forget it where it is much.
   void limit() {
-    if (!by_state_ || states_.size() < kMostLookups) return;
+    if (!by_state_ || entries_.size() < kMostLookups) return;
     known_.clear();
-    states_.resize(1);
-    scores_.resize(1);
+    entries_.resize(1);
   }
 
   // What follows when `word` is said after `history`.
   Said after(uint32_t history, int32_t word) {
-    const auto fresh = uint32_t(states_.size());
+    const auto fresh = uint32_t(entries_.size());
     const uint32_t found = known_.put((uint64_t(history) << 32) | uint32_t(word), fresh);
     if (found == fresh) {
-      uint32_t next = 0;
-      float score = 0.0f;
+      const Both before = both(history);
+      Entry entry{0, 0, 0.0f, 0.0f};
       if (engine_.model != nullptr)
-        score = engine_.model->score(state(history), engine_.lm_words[size_t(word)], &next);
-      states_.push_back(next);
-      scores_.push_back(score);
+        entry.score = engine_.model->score(before.state, engine_.lm_words[size_t(word)],
+                                           &entry.state);
+      const Phrases::Step step = engine_.phrases.after(before.phrase, word);
+      entry.phrase = step.node;
+      entry.bonus = step.bonus;
+      entries_.push_back(entry);
     }
-    return {by_state_ ? states_[found] : found, scores_[found]};
+    const Entry& entry = entries_[found];
+    return {by_state_ ? number(entry.state, entry.phrase) : found, entry.score, entry.bonus};
   }
 
+  // What the end of the sentence adds: by the model, and by the phrases.
   float end_score(uint32_t history) const {
     if (engine_.model == nullptr) return 0.0f;
     uint32_t unused;
-    return engine_.model->score(state(history), engine_.model->header.end_word, &unused);
+    return engine_.model->score(both(history).state, engine_.model->header.end_word, &unused);
   }
+  float end_bonus(uint32_t history) const { return engine_.phrases.end(both(history).phrase); }
 
  private:
-  uint32_t state(uint32_t history) const { return by_state_ ? history : states_[history]; }
+  struct Both {
+    uint32_t state, phrase;
+  };
+  struct Entry {
+    uint32_t state, phrase;
+    float score, bonus;
+  };
+
+  Both both(uint32_t history) const {
+    if (!by_state_) return {entries_[history].state, entries_[history].phrase};
+    if (engine_.phrases.empty()) return {history, 0};
+    return numbered_[history];
+  }
+
+  // The number of a pair of states; without phrases the model's state.
+  uint32_t number(uint32_t state, uint32_t phrase) {
+    if (engine_.phrases.empty()) return state;
+    const auto fresh = uint32_t(numbered_.size());
+    const uint32_t found = pairs_.put((uint64_t(state) << 32) | phrase, fresh);
+    if (found == fresh) numbered_.push_back({state, phrase});
+    return found;
+  }
 
   const Engine& engine_;
   const bool by_state_;
-  Table known_;  // (history, word) -> a place in the arrays below
-  std::vector<uint32_t> states_;
-  std::vector<float> scores_;
+  Table known_;  // (history, word) -> a place in `entries_`
+  std::vector<Entry> entries_;
+  Table pairs_;  // (state, phrase) -> a place in `numbered_`
+  std::vector<Both> numbered_;
+  uint32_t first_ = 0;
 };
 
 struct Hypothesis {
@@ -423,10 +453,11 @@ class Decoder {
     const float ahead = trie_.best_score[from.node];
     if (bonuses_) score += engine_.bonuses[size_t(word)] - trie_.best_bonus[from.node];
     // log p is at most 0: what falls short even with 0 need not ask the language model.
-    if (score + options_.lm_weight * -double(ahead) + insertion < bound()) return;
+    const double most = double(engine_.phrases.most(word)) - options_.lm_weight * double(ahead);
+    if (score + most + insertion < bound()) return;
     const Histories::Said said = histories_.after(from.history, word);
     const float lm = said.score - ahead;
-    score = score + options_.lm_weight * lm + insertion;
+    score = score + options_.lm_weight * lm + insertion + double(said.bonus);
     if (score < bound()) return;
     add({score, from.acoustic + frame[symbol], from.lm + lm, said.history, 0, symbol, word,
          from.parent, false});
@@ -534,6 +565,7 @@ class Decoder {
       const float lm = context_.goes_on != 0 ? 0.0f : histories_.end_score(from.history);
       Hypothesis ended = from;
       ended.score += options_.lm_weight * lm;
+      if (context_.goes_on == 0) ended.score += double(histories_.end_bonus(from.history));
       ended.lm += lm;
       ended.symbol = options_.silence;
       ended.after_blank = false;

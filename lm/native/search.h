@@ -14,6 +14,7 @@
 #include "automaton.h"
 #include "lattice.h"
 #include "lexicon_trie.h"
+#include "phrases.h"
 
 namespace w2v2 {
 
@@ -53,6 +54,7 @@ struct Engine {
   const Automaton* model;          // null: every word is as good as any other
   std::vector<uint32_t> lm_words;  // [words], the model's index of each word
   std::vector<float> bonuses;      // [words], added when a word is said; empty without bonuses
+  Phrases phrases;                 // hot words too, where there are any; then no other bonuses
   LexiconTrie trie;
 };
 

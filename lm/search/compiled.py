@@ -108,6 +108,20 @@ class CompiledSearch:
         if self.engine is None:
             raise SearchError(f"The search could not be set up: {native().reason()}.")
         weakref.finalize(self, native().engine_free, self.engine)
+        if setup.phrases:
+            self._favour()
+
+    def _favour(self) -> None:
+        """Hand the phrases to the engine, and the single hot words as phrases of one."""
+        index = {word: i for i, word in enumerate(self.setup.words)}
+        said = {phrase: phrase.split() for phrase in self.setup.hotwords}
+        known = [phrase for phrase, words in said.items() if all(word in index for word in words)]
+        words = np.array([index[word] for phrase in known for word in said[phrase]], np.int32)
+        ends = np.cumsum([len(said[phrase]) for phrase in known], dtype=np.uint64)
+        bonuses = np.array([self.setup.hotwords[phrase] for phrase in known], np.float32)
+        addresses = pointer(words), pointer(ends), pointer(bonuses)
+        if not native().engine_favour(self.engine, *addresses, len(known)):
+            raise SearchError(f"The search could not be set up: {native().reason()}.")
 
     @classmethod
     def open(

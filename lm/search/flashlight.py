@@ -33,7 +33,7 @@ from lm.search.context import ALONE, Context
 from lm.search.flat_lexicon import FlatLexicon
 from lm.search.greedy import split_words, spoken_runs, timed_word, valid_frames
 from lm.search.paths import FoundPath, hypotheses
-from lm.search.setup import SearchError, SearchSetup, other_case, prepare
+from lm.search.setup import SearchError, SearchSetup, other_case, prepare, refuse_phrases
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
 
@@ -99,6 +99,7 @@ class FlashlightSearch:
         file: the language model, opened over `setup.words`; None to search without one.
         Raises SearchError where flashlight-text is not installed.
         """
+        refuse_phrases(setup, "flashlight")
         self.setup, self.weights, self.options = setup, weights, options
         self._decoders = import_flashlight().decoder
         self._lm = self._decoders.ZeroLM() if file is None else file.model

@@ -1,9 +1,13 @@
-"""Hot words: words that the user expects, and the bonus of each."""
+"""Hot words: words and phrases that the user expects, and the bonus of each.
+
+A phrase is words with a space between them. Its bonus counts each time its words are said one after
+another; phrases that overlap count each.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lm.text.vocabulary import Vocabulary
@@ -16,13 +20,14 @@ class HotwordsError(ValueError):
 
 
 def read_hotwords(path: Path) -> dict[str, float]:
-    """Read `word` or `word weight` lines of a text file in UTF-8.
+    """Read `word`, `several words` or `words weight` lines of a text file in UTF-8.
 
-    A weight is added to the score (natural log) each time the word is said; a negative one makes
-    the word rarer. Empty lines and what follows `#` are skipped; the last line of a word counts.
+    The last of several words is the weight if it is a number. It is added to the score (natural
+    log) each time the word or phrase is said; a negative one makes it rarer. Empty lines and what
+    follows `#` are skipped; the last line of a word counts.
 
-    Raises HotwordsError for a weight that is not a number, with its line, and for a file that
-    cannot be read, is not text, or names no word.
+    Raises HotwordsError for a weight that is not finite, with its line, and for a file that cannot
+    be read, is not text, or names no word.
     """
     found: dict[str, float] = {}
     try:
@@ -34,9 +39,10 @@ def read_hotwords(path: Path) -> dict[str, float]:
             f"The list of hot words {path} cannot be read: {error.strerror}."
         ) from None
     for number, line in enumerate(lines, 1):
-        word, *rest = line.partition("#")[0].split() or [""]
-        if word:
-            found[word] = _weight(path, number, word, rest)
+        words = line.partition("#")[0].split()
+        weight = _weight(path, number, words)
+        if words:
+            found[" ".join(words)] = weight
     if not found:
         raise HotwordsError(
             f"The list of hot words {path} names none: write `word` or `word weight` lines."
@@ -51,23 +57,38 @@ def in_the_alphabets_case(
 
     People write `Kubernetes` for a model of capital letters.
     """
-    found = {}
-    for word, weight in hotwords.items():
-        spelled = (w for w in (word, word.upper(), word.lower()) if vocabulary.can_spell([w]))
-        found[next(spelled, word)] = weight
-    return found
+
+    def spelled(word: str) -> str:
+        cases = (w for w in (word, word.upper(), word.lower()) if vocabulary.can_spell([w]))
+        return next(cases, word)
+
+    return {" ".join(map(spelled, words.split())): weight for words, weight in hotwords.items()}
 
 
-def _weight(path: Path, number: int, word: str, rest: list[str]) -> float:
-    if not rest:
+def bonus_of(words: Sequence[str], hotwords: Mapping[str, float]) -> float:
+    """What hot words and phrases add to the score of `words`, said one after another."""
+    if not hotwords:
+        return 0.0
+    longest = max(phrase.count(" ") + 1 for phrase in hotwords)
+    return sum(
+        hotwords.get(" ".join(words[start : start + length]), 0.0)
+        for start in range(len(words))
+        for length in range(1, min(longest, len(words) - start) + 1)
+    )
+
+
+def _weight(path: Path, number: int, words: list[str]) -> float:
+    """Take the weight off the end of a line's words."""
+    if len(words) < 2:
         return WEIGHT
     try:
-        weight = float(rest[0]) if len(rest) == 1 else math.nan
+        weight = float(words[-1])
     except ValueError:
-        weight = math.nan
+        return WEIGHT
     if not math.isfinite(weight):
         raise HotwordsError(
-            f"{path}, line {number}: after the word {word!r} comes its weight, a number, "
-            f"not {' '.join(rest)!r}."
+            f"{path}, line {number}: the weight of {' '.join(words[:-1])!r} must be finite, "
+            f"got {words[-1]!r}."
         )
+    del words[-1]
     return weight

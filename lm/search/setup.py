@@ -59,7 +59,7 @@ class SearchSetup:
     lexicon: FlatLexicon | None
     """Spellings of all words but <unk>, hot words included; None to search over symbols."""
     hotwords: Mapping[str, float] = field(default_factory=dict)
-    """Added to the score each time a word is said."""
+    """Added to the score each time a word, or a phrase of several, is said."""
     warnings: tuple[str, ...] = ()
     """What the user should know of the files, in sentences."""
 
@@ -79,9 +79,24 @@ class SearchSetup:
         return self.lexicon is not None and self.vocabulary.word_boundary is None
 
     @property
+    def phrases(self) -> list[str]:
+        """The hot words that are several words."""
+        return [phrase for phrase in self.hotwords if " " in phrase]
+
+    @property
     def bonuses(self) -> np.ndarray:
-        """(W,) float64, what is added to the score for each word."""
-        return np.array([self.hotwords.get(word, 0.0) for word in self.words], np.float64)
+        """(W,) float64, what is added to the score for each word.
+
+        With phrases: what is at most added or promised for it at the beginning of a phrase.
+        """
+        first: dict[str, float] = {}
+        for phrase in self.phrases:
+            word, *rest = phrase.split()
+            first[word] = max(first.get(word, 0.0), self.hotwords[phrase] / (len(rest) + 1))
+        alone = self.hotwords.get
+        return np.array(
+            [alone(word, 0.0) + first.get(word, 0.0) for word in self.words], np.float64
+        )
 
     def spellings(self) -> FlatLexicon:
         """The spellings to search for: with `ends_with_blank` each is followed by its twin."""
@@ -121,7 +136,7 @@ def prepare(
     """Hold the parts of a search against each other, and open the language model over its words.
 
     lexicon: None searches over symbols, with a language model of symbols.
-    hotwords: bonuses by word; words outside the lexicon join it, spelled by the alphabet.
+    hotwords: bonuses by word or phrase; words outside the lexicon join it, spelled by the alphabet.
     most_homophones: how many words of one spelling the engine can hold; None for any number.
 
     Raises SearchError when the parts do not belong together, LexiconError for a hot word of phones,
@@ -141,6 +156,15 @@ def prepare(
         warnings += model.open(words)
         warnings += _check_words(model, words, len(own))
     return SearchSetup(vocabulary, words, every, hotwords, tuple(warnings))
+
+
+def refuse_phrases(setup: SearchSetup, engine: str) -> None:
+    """Raise SearchError where there are hot words of several words, which only one engine takes."""
+    if setup.phrases:
+        raise SearchError(
+            f"--search {engine} favours single words, and {setup.phrases[0]!r} is several: take "
+            "--search compiled, with an n-gram in an ARPA file or without a language model."
+        )
 
 
 def other_case(words: Sequence[str]) -> list[str]:
@@ -175,7 +199,8 @@ def _with_hotwords(
 ) -> tuple[FlatLexicon, list[str]]:
     """The lexicon with the hot words that it lacks, and a warning for each that has no spelling."""
     known = set(lexicon.words) if hotwords else set()
-    new = [word for word in hotwords if word not in known]
+    said = dict.fromkeys(word for phrase in hotwords for word in phrase.split())
+    new = [word for word in said if word not in known]
     if not new:
         return lexicon, []
     added = FlatLexicon.of(Lexicon.from_words(new, vocabulary))

@@ -177,8 +177,9 @@ class DecodingOptions:
     hotwords: Annotated[
         Path | None,
         Help(
-            "Words to favour, one `word weight` a line; the weight is added to the score each time "
-            "the word is found. Words outside the lexicon are added to it.",
+            "Words and phrases to favour, one `word weight` or `several words weight` a line; the "
+            "weight is added to the score each time they are found. Words outside the lexicon are "
+            "added to it. Phrases need --search compiled.",
             SEARCH,
         ),
     ] = None

@@ -34,7 +34,7 @@ from lm.search.batched.trie import ROOT, Trie, build_trie, fits
 from lm.search.context import ALONE, Context
 from lm.search.greedy import valid_frames
 from lm.search.paths import FoundPath, hypotheses
-from lm.search.setup import SearchSetup
+from lm.search.setup import SearchSetup, refuse_phrases
 
 LEAST = -1e30  # log-probability that stands for minus infinity, which marks an empty place
 TINY = 1e-300  # a weight that stands for 0
@@ -74,6 +74,7 @@ class BatchedSearch:
         that they lack; or a model in tensors over `setup.words`; or None.
         Raises LanguageModelError for a model that has neither.
         """
+        refuse_phrases(setup, "batched")
         self.setup, self.weights, self.options = setup, weights, options
         # The ways that lose are forgotten here: lists of the n best need the histories apart.
         self._by_state = options.recombine == "state" and options.nbest == 1

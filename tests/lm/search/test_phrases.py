@@ -1,0 +1,131 @@
+"""Phrases of several words among the hot words, against the scores of all there is."""
+
+import random
+
+import numpy as np
+import pytest
+from small_words import SMALL, TRIGRAMS, enumerated, random_emission
+
+from lm.decoding import BeamOptions, DecodingWeights
+from lm.ngram.automaton import CompiledNgramLM, automaton_file
+from lm.search.batched.search import BatchedSearch
+from lm.search.compiled import CompiledSearch
+from lm.search.context import EXITS, Context, carried, resolved
+from lm.search.hotwords import HotwordsError, bonus_of, in_the_alphabets_case, read_hotwords
+from lm.search.setup import SearchError, prepare
+from lm.text.lexicon import Lexicon
+
+WORDS = ["A", "AB", "BA"]
+ALL = 10**6  # a beam and a threshold that drop nothing
+
+
+def drawn(draw: random.Random) -> dict[str, float]:
+    """Random phrases of one to three words, some within others."""
+    phrases = [" ".join(draw.choices(WORDS, k=draw.randint(1, 3))) for _ in range(5)]
+    return {phrase: draw.uniform(-2, 6) for phrase in phrases} | {"A BA": 3.0}
+
+
+@pytest.fixture
+def search(tmp_path):
+    """A function that makes a compiled search that drops nothing."""
+    (tmp_path / "lm.arpa").write_text(TRIGRAMS)
+
+    def made(hotwords, nbest=1, recombine="state", beam=ALL):
+        lexicon = Lexicon.from_words(WORDS, SMALL)
+        options = BeamOptions(beam, None, float(ALL), nbest, recombine)
+        weights = DecodingWeights(1.1, -0.3)
+        arpa = tmp_path / "lm.arpa"
+        return CompiledSearch.open(SMALL, weights, options, lexicon, arpa, tmp_path, hotwords)
+
+    return made
+
+
+def words_of(hypothesis) -> tuple[str, ...]:
+    return tuple(word.text for word in hypothesis.words)
+
+
+@pytest.mark.parametrize("nbest", [1, 5])
+@pytest.mark.parametrize("recombine", ["state", "history"])
+@pytest.mark.parametrize("seed", range(10))
+def test_the_best_words_are_those_of_the_enumeration(seed, recombine, nbest, search, tmp_path):
+    hotwords = drawn(random.Random(seed))
+    emission = random_emission(7, seed)
+    found = search(hotwords, nbest, recombine)(emission[None], [7])[0]
+    model = CompiledNgramLM(automaton_file(tmp_path / "lm.arpa", tmp_path), [*WORDS, "<unk>"])
+    spellings = {word: [word] for word in WORDS}
+    plain = enumerated(emission, DecodingWeights(1.1, -0.3), spellings, model)
+    scores = {words: score + bonus_of(words, hotwords) for words, score in plain.items()}
+    best = sorted(scores.values(), reverse=True)[:nbest]
+    np.testing.assert_allclose([one.score for one in found], best, atol=1e-4)
+    for one in found:
+        assert scores[words_of(one)] == pytest.approx(one.score, abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_phrase_may_lie_across_a_cut(seed, search):
+    made = search(drawn(random.Random(seed)))
+    first, second = random_emission(5, seed), random_emission(6, seed + 50)
+    first[-1] = [-80, 0, -80, -80]
+    [whole] = made(np.concatenate([first, second])[None], [11])[0]
+    context = Context(goes_on=True)
+    pieces = [made(first[None], [5], None, [context])[0]]
+    then = Context(carried(context, pieces[0], EXITS))
+    pieces.append(made(second[None], [6], None, [then])[0])
+    best = [found[0] for found in resolved(pieces)]
+    assert sum(one.score for one in best) == pytest.approx(whole.score, abs=1e-4)
+    assert words_of(best[0]) + words_of(best[1]) == words_of(whole)
+
+
+def test_the_bonus_of_a_phrase_that_does_not_go_on_is_taken_back(search):
+    emission = np.log(np.full((4, 4), 0.02))
+    for frame, symbol in enumerate((2, 0, 1, 1)):  # A, and then nothing
+        emission[frame, symbol] = np.log(0.94)
+    emission = emission.astype(np.float32)
+    plain = search({})(emission[None], [4])[0][0]
+    found = search({"A BA BA": 1.0})(emission[None], [4])[0][0]
+    assert words_of(found) == words_of(plain) == ("A",)
+    assert found.score == pytest.approx(plain.score, abs=1e-5)
+
+
+def test_phrases_of_new_words_are_spelled_and_found(search):
+    made = search({"BB AAB": 50.0})
+    assert {"BB", "AAB"} <= set(made.setup.words)
+    emission = random_emission(12, 1)
+    assert " BB AAB " in f" {made(emission[None], [12])[0][0].text} "
+
+
+def test_a_phrase_that_cannot_be_spelled_is_named(search):
+    made = search({"A CAB": 5.0, "A BA": 1.0})
+    assert list(made.setup.warnings) == [
+        "The hot word 'CAB' cannot be spelled in the model's alphabet."
+    ]
+    assert made(random_emission(6, 1)[None], [6])[0]
+
+
+def test_the_bonus_of_words_counts_every_phrase_in_them():
+    hotwords = {"A": 1.0, "A B": 10.0, "B A B": 100.0, "C": -5.0}
+    assert bonus_of("A B A B C".split(), hotwords) == 1 + 10 + 1 + 10 + 100 - 5
+    assert bonus_of([], hotwords) == bonus_of(["A"], {}) == 0.0
+
+
+def test_lines_hold_phrases_and_weights(tmp_path):
+    path = tmp_path / "hot.txt"
+    path.write_text("kubernetes\nnew york 7.5 # a town\nnew  haven\nroute 66 4\nYork -1\n\n")
+    assert read_hotwords(path) == {
+        "kubernetes": 5.0,
+        "new york": 7.5,
+        "new haven": 5.0,
+        "route 66": 4.0,
+        "York": -1.0,
+    }
+    spelled = in_the_alphabets_case({"a Ba": 2.0, "x": 1.0}, SMALL)
+    assert spelled == {"A BA": 2.0, "x": 1.0}
+    path.write_text("new york inf\n")
+    with pytest.raises(HotwordsError, match="line 1: the weight of 'new york' must be finite"):
+        read_hotwords(path)
+
+
+def test_the_batched_engine_refuses_phrases():
+    setup = prepare(SMALL, Lexicon.from_words(WORDS, SMALL), hotwords={"A BA": 1.0})
+    with pytest.raises(SearchError, match="favours single words, and 'A BA' is several"):
+        BatchedSearch(setup, None, DecodingWeights(), BeamOptions(5))
