@@ -26,6 +26,7 @@ from lm.search.alignment import aligned
 from lm.search.context import ALONE, EXITS, Context
 from lm.search.flat_lexicon import FlatLexicon
 from lm.search.greedy import valid_frames
+from lm.search.hotwords import bonus_of
 from lm.search.paths import FoundPath, hypotheses
 from lm.search.setup import SearchError, SearchSetup, prepare
 from lm.text.lexicon import Lexicon
@@ -269,7 +270,7 @@ class CompiledSearch:
         score += weights.word_score * (len(words) - unknown)
         score += weights.unk_score * unknown if unknown else 0.0
         score += sil_score * int((path.symbols == setup.silence).sum())
-        score += sum(setup.hotwords.get(word, 0.0) for word in words)
+        score += bonus_of(words, setup.hotwords)
         return FoundPath(path.symbols, said, score, acoustic, lm, entry)
 
     def _spellings(self, word: str, index: int) -> list[list[int]]:

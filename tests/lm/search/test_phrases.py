@@ -30,9 +30,9 @@ def search(tmp_path):
     """A function that makes a compiled search that drops nothing."""
     (tmp_path / "lm.arpa").write_text(TRIGRAMS)
 
-    def made(hotwords, nbest=1, recombine="state", beam=ALL):
+    def made(hotwords, nbest=1, recombine="state", beam=ALL, **more):
         lexicon = Lexicon.from_words(WORDS, SMALL)
-        options = BeamOptions(beam, None, float(ALL), nbest, recombine)
+        options = BeamOptions(beam, None, float(ALL), nbest, recombine, **more)
         weights = DecodingWeights(1.1, -0.3)
         arpa = tmp_path / "lm.arpa"
         return CompiledSearch.open(SMALL, weights, options, lexicon, arpa, tmp_path, hotwords)
@@ -44,6 +44,14 @@ def words_of(hypothesis) -> tuple[str, ...]:
     return tuple(word.text for word in hypothesis.words)
 
 
+def all_scores(emission, hotwords, folder) -> dict[tuple[str, ...], float]:
+    """The score of every sequence of words, by enumeration."""
+    model = CompiledNgramLM(automaton_file(folder / "lm.arpa", folder), [*WORDS, "<unk>"])
+    spellings = {word: [word] for word in WORDS}
+    plain = enumerated(emission, DecodingWeights(1.1, -0.3), spellings, model)
+    return {words: score + bonus_of(words, hotwords) for words, score in plain.items()}
+
+
 @pytest.mark.parametrize("nbest", [1, 5])
 @pytest.mark.parametrize("recombine", ["state", "history"])
 @pytest.mark.parametrize("seed", range(10))
@@ -51,14 +59,23 @@ def test_the_best_words_are_those_of_the_enumeration(seed, recombine, nbest, sea
     hotwords = drawn(random.Random(seed))
     emission = random_emission(7, seed)
     found = search(hotwords, nbest, recombine)(emission[None], [7])[0]
-    model = CompiledNgramLM(automaton_file(tmp_path / "lm.arpa", tmp_path), [*WORDS, "<unk>"])
-    spellings = {word: [word] for word in WORDS}
-    plain = enumerated(emission, DecodingWeights(1.1, -0.3), spellings, model)
-    scores = {words: score + bonus_of(words, hotwords) for words, score in plain.items()}
+    scores = all_scores(emission, hotwords, tmp_path)
     best = sorted(scores.values(), reverse=True)[:nbest]
     np.testing.assert_allclose([one.score for one in found], best, atol=1e-4)
     for one in found:
         assert scores[words_of(one)] == pytest.approx(one.score, abs=1e-4)
+
+
+def test_the_words_of_fewest_errors_have_the_bonuses_of_their_phrases(search, tmp_path):
+    changed = 0
+    for seed in range(20):
+        hotwords, emission = drawn(random.Random(seed)), random_emission(7, seed)
+        made = search(hotwords, mbr=True, mbr_scale=0.3, lattice_beam=float(ALL))
+        scores = all_scores(emission, hotwords, tmp_path)
+        best = made(emission[None], [7])[0][0]
+        assert scores[words_of(best)] == pytest.approx(best.score, abs=1e-4), seed
+        changed += best.score < max(scores.values()) - 1e-3
+    assert changed > 3
 
 
 @pytest.mark.parametrize("seed", range(6))
