@@ -23,6 +23,7 @@ FREE = {
     "w2v2cli.errors",
     "w2v2cli.console",
     "w2v2cli.help",
+    "w2v2cli.own_packages",
     "w2v2cli.processes",
     "w2v2cli.__main__",
 }

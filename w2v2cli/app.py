@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from w2v2cli import __version__
+from w2v2cli import __version__, own_packages  # noqa: F401 (before what imports the packages)
 from w2v2cli.commands import cache, data, lm, model
 from w2v2cli.commands.doctor import doctor
 from w2v2cli.commands.evaluation.evaluate import evaluate

@@ -165,6 +165,22 @@ def test_the_completion_script_is_for_this_program():
     assert "_W2V2_COMPLETE=complete_bash" in result.stdout
 
 
+def test_a_users_own_package_of_the_name_models_is_not_taken_for_ours(tmp_path):
+    """Where Python looks into the current folder first; search processes are told as well."""
+    for name in ("models", "lm"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text('raise RuntimeError("not ours")')
+    root = Path(__file__).parents[2]
+    clip = root / "w2v2cli" / "shipped" / "recordings" / "LJ002-0050.flac"
+    path = os.pathsep.join([".", str(root)])
+    result = w2v2(
+        *("transcribe", str(clip), "--lm", "4gram", "--beam", "20"),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert (result.returncode, result.stderr) == (0, "") and len(result.stdout) > 20
+
+
 OPTIONS = {
     "transcribe": "model language lm lexicon format output-dir timestamps skip-existing names "
     "search beam beam-threshold beam-tokens recombine skip-blank lattice-beam posterior-scale mbr "
