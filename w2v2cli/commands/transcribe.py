@@ -27,6 +27,7 @@ from w2v2cli.commands.transcribe_options import (
     refuse_without_stream,
     refuse_wrong,
     tell_idle,
+    tell_idle_live,
 )
 from w2v2cli.console import say
 from w2v2cli.errors import UserError
@@ -85,11 +86,11 @@ def transcribe(
 
     with fetching() as on_fetch:
         settings = resolve(options, note=note, on_fetch=on_fetch)
-    tell_idle(options, form, timestamps, names and output_dir is None)
+    tell_idle(options, form, timestamps, names and output_dir is None and not stream)
     if stream:
+        tell_idle_live(options, settings.engine, names)
         _transcribe_live(settings, inputs[0], form, latency, pcm)
         return
-
     from w2v2cli.recognition.transcribing import Writing, transcribe_recordings
 
     how = Writing(form, timestamps, output_dir, skip_existing, names)

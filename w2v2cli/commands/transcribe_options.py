@@ -9,7 +9,7 @@ import typer
 
 from w2v2cli.commands.reporting import note
 from w2v2cli.errors import UsageError
-from w2v2cli.recognition.options import DecodingOptions
+from w2v2cli.recognition.options import DecodingOptions, without_effect_live
 
 SLOWEST, FASTEST = 1_000, 768_000  # samples a second
 LATENCY = 3.0  # seconds, where none are named
@@ -91,6 +91,14 @@ def tell_idle(options: DecodingOptions, form: str, timestamps: str, names: bool)
         note(f"Note: --timestamps has no effect in {form}: it is for srt, vtt and tsv.")
     if names and form not in ("txt", "tsv", "vtt"):
         note(f"Note: --names has no effect in {form}: it is for txt, tsv and vtt.")
+
+
+def tell_idle_live(options: DecodingOptions, engine: str, names: bool) -> None:
+    """Tell of options that change nothing in a stream. engine: the search that runs."""
+    for line in without_effect_live(options, engine):
+        note(line)
+    if names:
+        note("Note: --names has no effect: a stream is one recording.")
 
 
 def refuse_unlike_stream(

@@ -6,6 +6,7 @@ files and weights that the settings stand for. Nothing heavy is imported here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -326,7 +327,6 @@ class DecodingOptions:
 
 def without_effect(options: DecodingOptions) -> list[str]:
     """A sentence for each option that was given and changes nothing in this call."""
-    lines = []
     searchable = options.lm != "none" or options.lexicon is not None
     best_path = not searchable and options.search in ("auto", "greedy")
     rescoring = ("rescore_nbest", "rescore_lm_weight", "rescore_word_score", "rescore_first_weight")
@@ -340,6 +340,34 @@ def without_effect(options: DecodingOptions) -> list[str]:
             () if options.rescore is not None else rescoring
         ),
     }
+    return _told(options, idle)
+
+
+def without_effect_live(options: DecodingOptions, engine: str) -> list[str]:
+    """A sentence for each further option that changes nothing where sound is a stream.
+
+    engine: the search that runs, see `RecognitionOptions.engine`.
+    """
+    idle: dict[str, tuple[str, ...]] = {
+        "a stream is searched window by window in this process": ("batch_seconds", "workers")
+    }
+    if engine != "greedy":
+        idle |= {
+            "a stream is searched frame by frame": ("skip_blank",),
+            "in a stream hypotheses are told apart by state": (
+                ("recombine",) if options.recombine == "history" else ()
+            ),
+            "of a stream no lattice is kept": (
+                *("lattice_beam", "posterior_scale", "mbr"),
+                *(("mbr_scale",) if options.mbr else ()),
+            ),
+        }
+    return _told(options, idle)
+
+
+def _told(options: DecodingOptions, idle: Mapping[str, Sequence[str]]) -> list[str]:
+    """A sentence for each reason in `idle` whose options were given."""
+    lines = []
     for why, names in idle.items():
         given = [name for name in names if getattr(options, name) != _default(name)]
         if given:

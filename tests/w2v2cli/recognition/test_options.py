@@ -19,6 +19,7 @@ from w2v2cli.recognition.options import (
     DecodingOptions,
     choices,
     without_effect,
+    without_effect_live,
 )
 from w2v2cli.recognition.resolving import resolve
 from w2v2cli.recognition.tuning.kept import keep_tuned, rescored
@@ -226,3 +227,37 @@ def test_wrong_options_are_refused_in_a_sentence(given, sentence):
 )
 def test_options_without_effect_are_told(given, line):
     assert without_effect(DecodingOptions(**given)) == ([] if line is None else [line])
+
+
+@pytest.mark.parametrize(
+    ("given", "engine", "lines"),
+    [
+        ({"beam": 50, "recombine": "state", "hotwords": Path("hot.txt")}, "compiled", []),
+        (
+            {"skip_blank": 0.999, "recombine": "history"},
+            "compiled",
+            [
+                "Note: --skip-blank has no effect: a stream is searched frame by frame.",
+                "Note: --recombine has no effect: in a stream hypotheses are told apart by state.",
+            ],
+        ),
+        (
+            {"lattice_beam": 5.0, "mbr": True, "mbr_scale": 0.5},
+            "compiled",
+            [
+                "Note: --lattice-beam, --mbr, --mbr-scale have no effect: of a stream no lattice "
+                "is kept."
+            ],
+        ),
+        (
+            {"workers": 2},
+            "greedy",
+            [
+                "Note: --workers has no effect: a stream is searched window by window in this "
+                "process."
+            ],
+        ),
+    ],
+)
+def test_options_without_effect_on_a_stream_are_told(given, engine, lines):
+    assert without_effect_live(DecodingOptions(lm="4gram", **given), engine) == lines

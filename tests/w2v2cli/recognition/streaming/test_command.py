@@ -160,3 +160,19 @@ def test_silence_gives_no_line(tmp_path):
     soundfile.write(tmp_path / "silence.wav", np.zeros(32_000, np.float32), 16_000)
     result = called("transcribe", "--stream", tmp_path / "silence.wav")
     assert (result.returncode, result.stdout) == (0, "")
+
+
+def test_options_that_change_nothing_in_a_stream_are_told(wav):
+    plain = called("transcribe", "--stream", wav, "--lm", "4gram", "--beam", "50")
+    idle = "--skip-blank 0.5 --mbr --names"
+    told = called("transcribe", "--stream", wav, *f"--lm 4gram --beam 50 {idle}".split())
+    assert (told.returncode, told.stdout) == (0, plain.stdout)
+    assert (
+        " ".join(told.stderr.split())
+        == (
+            f"{' '.join(plain.stderr.split())} "
+            "Note: --skip-blank has no effect: a stream is searched frame by frame. "
+            "Note: --mbr has no effect: of a stream no lattice is kept. "
+            "Note: --names has no effect: a stream is one recording."
+        ).strip()
+    )
