@@ -45,18 +45,31 @@ def name_of(source: Source) -> str:
 @contextmanager
 def opened_bytes(source: Source) -> Iterator[IO[bytes]]:
     """A recording's bytes from the first on, in a stream that can seek. Raises AudioError."""
-    if source == STDIN:
-        if sys.stdin is None:  # closed by the process that started us
-            raise AudioError("Nothing came in on stdin.")
-        with _spooled(sys.stdin.buffer, "stdin") as spool:
-            yield spool
-        return
     cell = cell_of(source)
     if cell is not None:
         try:
             yield io.BytesIO(read_cell(cell))
         except TableError as error:
             raise AudioError(str(error)) from None
+        return
+    with opened_pipe(source) as stream:
+        if source == STDIN or not stream.seekable():  # a named pipe, or a shell's <(...)
+            with _spooled(stream, name_of(source)) as spool:
+                yield spool
+            return
+        if not stream.read(1):
+            raise AudioError(f"{source} is an empty file.")
+        stream.seek(0)
+        yield stream
+
+
+@contextmanager
+def opened_pipe(source: Source) -> Iterator[IO[bytes]]:
+    """The bytes of stdin, a pipe or a file as they come; not all can seek. Raises AudioError."""
+    if source == STDIN:
+        if sys.stdin is None:  # closed by the process that started us
+            raise AudioError("Nothing came in on stdin.")
+        yield sys.stdin.buffer
         return
     try:
         if os.path.isdir(source):
@@ -69,13 +82,6 @@ def opened_bytes(source: Source) -> Iterator[IO[bytes]]:
             raise AudioError(f"Nothing fits the pattern {source}.") from None
         raise AudioError(f"{source} cannot be opened: {error.strerror}.") from None
     with stream:
-        if not stream.seekable():  # a named pipe, or a shell's <(...)
-            with _spooled(stream, str(source)) as spool:
-                yield spool
-            return
-        if not stream.read(1):
-            raise AudioError(f"{source} is an empty file.")
-        stream.seek(0)
         yield stream
 
 

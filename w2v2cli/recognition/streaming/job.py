@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from models.config import SAMPLE_RATE
-from w2v2cli.data.audio import STDIN, AudioError, Source
+from w2v2cli.data.audio import Source
 from w2v2cli.data.decoding.pipe import live_sound
-from w2v2cli.data.decoding.source import name_of
+from w2v2cli.data.decoding.source import name_of, opened_pipe
 from w2v2cli.errors import UsageError
 from w2v2cli.recognition.recognizer import load_acoustic_model, model_outputs, user_errors
 from w2v2cli.recognition.resolving import RecognitionOptions
@@ -55,7 +53,7 @@ def transcribe_stream(
     """
     check_stream(options, latency)
     outputs = model_outputs(options.model)
-    with _opened(source) as pipe:
+    with opened_pipe(source) as pipe:
         arriving = Arriving(live_sound(pipe, name_of(source), pcm_rate))
         with ended_by_interrupt(arriving):
             with user_errors():
@@ -79,18 +77,3 @@ def open_live(spec: SearchSpec, behind: int, warn: Callable[[str], None]) -> Liv
     from w2v2cli.recognition.searching.build import build_compiled
 
     return CompiledStream(build_compiled(spec, warn), behind)
-
-
-@contextmanager
-def _opened(source: Source) -> Iterator[IO[bytes]]:
-    if source == STDIN:
-        if sys.stdin is None:  # closed by the process that started us
-            raise AudioError("Nothing came in on stdin.")
-        yield sys.stdin.buffer
-        return
-    try:
-        pipe = source.open("rb")
-    except OSError as error:
-        raise AudioError(f"{source} cannot be opened: {error.strerror}.") from None
-    with pipe:
-        yield pipe
