@@ -11,7 +11,6 @@ from w2v2cli.commands.reporting import note
 from w2v2cli.errors import UsageError
 from w2v2cli.recognition.options import DecodingOptions, without_effect_live
 
-SLOWEST, FASTEST = 1_000, 768_000  # samples a second
 LATENCY = 3.0  # seconds, where none are named
 BEAM = "Hypotheses kept after each frame: more is slower, with fewer errors. Default: 500."
 Form = Annotated[
@@ -111,7 +110,11 @@ def refuse_unlike_stream(
         raise UsageError(f"--stream writes txt or jsonl, not {form}.")
     if output_dir is not None:
         raise UsageError("--stream writes on stdout: leave out --output-dir, or use > FILE.")
-    if pcm_rate is not None and not SLOWEST <= pcm_rate <= FASTEST:
+    if pcm_rate is None:
+        return
+    from w2v2cli.data.decoding.decoder import FASTEST, SLOWEST
+
+    if not SLOWEST <= pcm_rate <= FASTEST:
         raise UsageError(f"--pcm must be {SLOWEST} to {FASTEST} samples a second, got {pcm_rate}.")
 
 
