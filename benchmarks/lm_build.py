@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import math
 import random
-import re
 import subprocess
 import sys
 import tempfile
@@ -31,7 +30,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.usage import own_cpu_seconds
+from benchmarks.usage import own_cpu_seconds, status_mb
 from lm.ngram.arpa import read_counts
 from lm.text.reading import Reading, ReadReport, chosen_normalizer
 from lm.text.sentences import read_sentences, sample_lines, text_files
@@ -136,21 +135,13 @@ def watched(command: Sequence[str], stdin: Path | None, stdout: Path | None) -> 
         seconds = memory = 0.0
         while process.poll() is None:
             seconds = own_cpu_seconds(process.pid) or seconds
-            memory = most_memory(process.pid) or memory
+            memory = status_mb(process.pid, "VmHWM") or memory
             time.sleep(0.1)
         errors.seek(0)
         print(errors.read().decode(errors="replace")[-600:], flush=True)
     if process.returncode:
         raise SystemExit(f"{command[0]} ended with {process.returncode}.")
     return seconds, memory
-
-
-def most_memory(pid: int) -> float | None:
-    try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    except OSError:
-        return None
-    return int(found[1]) * 1024 / 1e6 if found else None
 
 
 def words_in(text: Path) -> int:

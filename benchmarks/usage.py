@@ -47,6 +47,19 @@ def proportional_mb(pid: int) -> float:
     return kilobytes * 1024 / 1e6
 
 
+def status_mb(pid: int, field: str) -> float | None:
+    """An amount of memory in a process's status, in 10^6 bytes; None when it has ended.
+
+    field: `VmHWM`, the most that was resident, or `RssAnon`, what is not mapped from files.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
+    return int(found[0]) * 1024 / 1e6 if found else None
+
+
 def _stat(path: Path) -> list[str]:
     """The fields after a process's name, its state first; none when it has ended."""
     try:

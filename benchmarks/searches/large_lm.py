@@ -30,6 +30,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.usage import status_mb
 from storage.home import home
 from storage.whole import whole_file
 
@@ -157,15 +158,8 @@ def run_step(step: str, lm: Path, cache: Path) -> Step:
             _, states = model.score(states, row.tolist())
         look_up = (time.perf_counter() - begin) / LOOK_UPS * 1e9
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    return Step(step, seconds, used, peak, own_memory(), look_up)
-
-
-def own_memory() -> float:
-    """Resident memory of this process that is not mapped from files, in 10^6 bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return float("nan")
+    own = status_mb(os.getpid(), "RssAnon") or float("nan")
+    return Step(step, seconds, used, peak, own, look_up)
 
 
 def steps(lm: Path, cache: Path) -> Iterator[Step]:
