@@ -78,7 +78,9 @@ def tuned(trials: int, seed: int) -> tuple[float, list[float]]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trials", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
