@@ -13,9 +13,8 @@ from torch import Tensor
 
 from lm.language_model import UNK
 from lm.ngram.automaton import from_cache
-from lm.ngram.layout import FIRST, SECOND, AutomatonArrays, map_automaton
+from lm.ngram.layout import FIRST, LONGEST, SECOND, AutomatonArrays, map_automaton
 
-LONGEST = 15  # words in an n-gram: kLongest of lm/native/automaton.h
 TOGETHER = 16  # slots of a pair that are looked at together
 
 
