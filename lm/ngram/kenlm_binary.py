@@ -463,10 +463,10 @@ def _join(
     """See `lm/native/kenlm_keys.h`: places of suffixes and contexts, and slots."""
     library = native()
     joined = library.keys_join(
-        table.ctypes.data,
+        pointer(table),
         table.dtype.itemsize,
         len(table),
-        *(pointer(np.ascontiguousarray(a)) for a in (keys, suffix_ends, firsts, context_ends)),
+        *map(pointer, (keys, suffix_ends, firsts, context_ends)),
         len(suffix_ends),
     )
     if joined is None:
