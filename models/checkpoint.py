@@ -7,7 +7,7 @@ metadata.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,17 +137,17 @@ def build_ctc(checkpoint: Checkpoint) -> Wav2Vec2ForCTC:
 
 
 def build_network(checkpoint: Checkpoint) -> Wav2Vec2:
-    """The network of a checkpoint without its heads, in eval mode, float32.
+    """The network of a checkpoint without its heads and its adapter, in eval mode, float32.
 
     Raises CheckpointError as `build_ctc`.
     """
     with torch.device("meta"):
-        network = Wav2Vec2(checkpoint.config)
+        network = Wav2Vec2(replace(checkpoint.config, adapter=False))
     prefix = "wav2vec2."
     weights = {
         name.removeprefix(prefix): tensor
         for name, tensor in checkpoint.weights.items()
-        if name.startswith(prefix)
+        if name.startswith(prefix) and not name.startswith(f"{prefix}adapter.")
     }
     check_weights(weights, network)
     network.load_state_dict(weights, assign=True)

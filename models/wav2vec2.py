@@ -78,12 +78,9 @@ class Wav2Vec2(nn.Module):
         blocks = len(self.context_network.blocks)
         if not 0 <= layer <= blocks:
             raise ValueError(f"there are layers 0 to {blocks}, got {layer}")
-        self.frame_lengths(lengths)
-        frames = self.config.frame_lengths(lengths)
+        frames = self.frame_lengths(lengths)
         x, _ = self.inputs(self.feature_norm(self.encode(waveforms, lengths)))
-        full = bool((frames == x.shape[1]).all())
-        valid = None if full else frames_valid(frames, x.shape[1], x.device)
-        return self.context_network(x, valid, layer=layer), frames
+        return self.contextualise(x, frames, layer=layer), frames
 
     def encode(
         self, waveforms: Tensor, lengths: Tensor, encoder: FeatureEncoder | None = None
@@ -121,13 +118,19 @@ class Wav2Vec2(nn.Module):
         return x if channels is None else x.masked_fill(channels.unsqueeze(1), 0.0)
 
     def contextualise(
-        self, x: Tensor, frames: Tensor, kept_blocks: Sequence[bool] | None = None
+        self,
+        x: Tensor,
+        frames: Tensor,
+        kept_blocks: Sequence[bool] | None = None,
+        layer: int | None = None,
     ) -> Tensor:
-        """(B, T, D), (B,) frames of each -> (B, T, D): the context vectors c."""
+        """(B, T, D), (B,) frames of each -> (B, T, D): the context vectors c.
+
+        layer: in place of these the states after a block, as `hidden` counts them.
+        """
         full = bool((frames == x.shape[1]).all())
-        return self.context_network(
-            x, None if full else frames_valid(frames, x.shape[1], x.device), kept_blocks
-        )
+        valid = None if full else frames_valid(frames, x.shape[1], x.device)
+        return self.context_network(x, valid, kept_blocks, layer)
 
     def frame_lengths(self, lengths: Tensor) -> Tensor:
         """(B,) samples -> (B,) frames of the context network.

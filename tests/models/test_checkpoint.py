@@ -12,13 +12,14 @@ from models.checkpoint import (
     Checkpoint,
     CheckpointError,
     build_ctc,
+    build_network,
     is_own_format,
     load_checkpoint,
     save_checkpoint,
 )
 from models.config import tiny
 from models.importers.labels import quick_outputs
-from models.wav2vec2 import Wav2Vec2ForCTC
+from models.wav2vec2 import Wav2Vec2, Wav2Vec2ForCTC
 from storage.tensors import save_tensors
 
 LABELS = ("<pad>", "|", "a", "ä")
@@ -55,6 +56,23 @@ def test_a_pretrained_checkpoint_has_no_labels_and_says_what_to_do(tmp_path, che
     assert again.labels is None
     with pytest.raises(CheckpointError, match="only pretrained .* fine-tune it first"):
         build_ctc(again)
+
+
+@torch.inference_mode()
+def test_an_adapter_behind_the_blocks_changes_none_of_their_states():
+    torch.manual_seed(0)
+    config = replace(tiny(), adapter=True)
+    whole, plain = Wav2Vec2(config).eval(), Wav2Vec2(tiny()).eval()
+    plain.load_state_dict(whole.state_dict(), strict=False)
+    weights = {f"wav2vec2.{name}": tensor for name, tensor in whole.state_dict().items()}
+    built = build_network(Checkpoint(config, weights, None))
+    assert built.config.frame_lengths(8000) == tiny().frame_lengths(8000)
+    waveforms, lengths = torch.randn(2, 8000), torch.tensor([8000, 5000])
+    wanted, counts = plain(waveforms, lengths)
+    for network in (whole, built):
+        states, frames = network.hidden(waveforms, lengths, config.num_layers)
+        assert frames.tolist() == counts.tolist()
+        torch.testing.assert_close(states, wanted)
 
 
 def header(**changes):
