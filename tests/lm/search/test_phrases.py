@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from random_searches import ALL, words_of
 from small_words import SMALL, TRIGRAMS, enumerated, random_emission
 
 from lm.decoding import BeamOptions, DecodingWeights
@@ -16,7 +17,6 @@ from lm.search.setup import SearchError, prepare
 from lm.text.lexicon import Lexicon
 
 WORDS = ["A", "AB", "BA"]
-ALL = 10**6  # a beam and a threshold that drop nothing
 
 
 def drawn(draw: random.Random) -> dict[str, float]:
@@ -38,10 +38,6 @@ def search(tmp_path):
         return CompiledSearch.open(SMALL, weights, options, lexicon, arpa, tmp_path, hotwords)
 
     return made
-
-
-def words_of(hypothesis) -> tuple[str, ...]:
-    return tuple(word.text for word in hypothesis.words)
 
 
 def all_scores(emission, hotwords, folder) -> dict[tuple[str, ...], float]:
