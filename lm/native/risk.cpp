@@ -117,10 +117,12 @@ std::vector<int32_t> Risk::likeliest(const std::vector<int32_t>& slots) const {
   std::vector<int32_t> found;
   for (size_t q = 0; q < slots.size(); ++q) {
     int32_t best = slots[q];
+    double held = said[q][best];  // before the loop: it may add to what that goes through
     for (const auto& [word, share] : said[q]) {
-      const double held = said[q][best];
-      if (share > held + kSame || (share > held - kSame && word < best && best != slots[q]))
+      if (share > held + kSame || (share > held - kSame && word < best && best != slots[q])) {
         best = word;
+        held = share;
+      }
     }
     found.push_back(best);
   }

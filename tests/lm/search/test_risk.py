@@ -90,3 +90,21 @@ def test_errors_of_words_that_the_lattice_lacks():
     ):
         assert lattice.expected_errors(words) == pytest.approx(errors, abs=1e-3)
         assert lattice.least_errors(words) == ["A", "B"]
+
+
+def test_the_likeliest_of_many_words_replaces_one_that_none_of_them_is():
+    """Twelve words compete for a place, whichever of thirteen is not among them."""
+    for lacking in range(13):
+        labels = [word for word in range(13) if word != lacking]
+        likeliest = labels[5]
+        lattice = Lattice(
+            tuple(f"W{i}" for i in range(13)),
+            np.array([0, 4, 6], np.int32),
+            np.array([0] * 12 + [1], np.uint32),
+            np.array([1] * 12 + [2], np.uint32),
+            np.array([*labels, -1], np.int32),
+            np.log([*(0.5 if word == likeliest else 0.5 / 11 for word in labels), 1]),
+            np.zeros(13),
+            np.zeros(13),
+        )
+        assert lattice.least_errors(["ANOTHER"]) == [f"W{likeliest}"], lacking
