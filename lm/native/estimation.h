@@ -37,8 +37,6 @@ class Estimation {
   const std::string& vocabulary();
 
  private:
-  static constexpr int kTotals = 5;
-
   bool allowed(uint32_t word) const { return allowed_.empty() || allowed_[word]; }
   size_t room() const;
   void sentence();

@@ -18,13 +18,8 @@ class WordNumbers {
 
   uint32_t number(std::string_view word) {
     const uint32_t hash = hashed(word);
-    size_t at = hash & (table_.size() - 1);
-    for (; table_[at] != kFree; at = (at + 1) & (table_.size() - 1)) {
-      const Entry& entry = entries_[table_[at]];
-      if (entry.hash == hash && entry.size == word.size() &&
-          std::memcmp(entry.text, word.data(), word.size()) == 0)
-        return table_[at];
-    }
+    const size_t at = slot(word, hash);
+    if (table_[at] != kFree) return table_[at];
     const uint32_t added = uint32_t(entries_.size());
     entries_.push_back({keep(word), uint32_t(word.size()), hash});
     table_[at] = added;
@@ -33,13 +28,7 @@ class WordNumbers {
   }
 
   // The number of a word that is there, else kFree.
-  uint32_t find(std::string_view word) const {
-    const uint32_t hash = hashed(word);
-    for (size_t at = hash & (table_.size() - 1); table_[at] != kFree;
-         at = (at + 1) & (table_.size() - 1))
-      if (text(table_[at]) == word) return table_[at];
-    return kFree;
-  }
+  uint32_t find(std::string_view word) const { return table_[slot(word, hashed(word))]; }
 
   std::string_view text(uint32_t number) const {
     return {entries_[number].text, entries_[number].size};
@@ -65,6 +54,16 @@ class WordNumbers {
     for (const char c : word) hash = (hash ^ uint8_t(c)) * 0x100000001B3ull;
     hash ^= hash >> 29;
     return uint32_t((hash * 0x9E3779B97F4A7C15ull) >> 32);
+  }
+
+  // Where a word stands in the table, or the free place where it would.
+  size_t slot(std::string_view word, uint32_t hash) const {
+    size_t at = hash & (table_.size() - 1);
+    for (; table_[at] != kFree; at = (at + 1) & (table_.size() - 1)) {
+      const Entry& entry = entries_[table_[at]];
+      if (entry.hash == hash && text(table_[at]) == word) break;
+    }
+    return at;
   }
 
   const char* keep(std::string_view word) {
