@@ -343,6 +343,23 @@ def without_effect(options: DecodingOptions) -> list[str]:
     return _told(options, idle)
 
 
+def without_effect_in(options: DecodingOptions, engine: str, transformer: bool) -> list[str]:
+    """A sentence for each further option that changes nothing in the search that runs.
+
+    engine: see `RecognitionOptions.engine`. transformer: whether either pass has one.
+    """
+    other = engine in ("flashlight", "batched")
+    idle = {
+        "only --search compiled keeps a lattice": (
+            ("lattice_beam", "posterior_scale") if other else ()
+        ),
+        "no language model is a Transformer": (
+            () if transformer else ("lm_precision", "lm_cache_gb")
+        ),
+    }
+    return _told(options, idle)
+
+
 def without_effect_live(options: DecodingOptions, engine: str) -> list[str]:
     """A sentence for each further option that changes nothing where sound is a stream.
 

@@ -28,6 +28,7 @@ from w2v2cli.recognition.options import (
     DecodingOptions,
     SearchName,
     without_effect,
+    without_effect_in,
 )
 from w2v2cli.recognition.searching.spec import Engine, SearchSpec
 
@@ -205,6 +206,9 @@ def resolve(
         workers=options.workers,
     )
     _refuse_elsewhere(resolved)
+    transformer = any(used and used.kind == "transformer" for used in (lm, second))
+    for line in without_effect_in(options, resolved.engine, transformer):
+        note(line)
     return _as_flashlight(resolved, options) if resolved.engine == "flashlight" else resolved
 
 

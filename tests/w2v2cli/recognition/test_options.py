@@ -19,6 +19,7 @@ from w2v2cli.recognition.options import (
     DecodingOptions,
     choices,
     without_effect,
+    without_effect_in,
     without_effect_live,
 )
 from w2v2cli.recognition.resolving import resolve
@@ -227,6 +228,44 @@ def test_wrong_options_are_refused_in_a_sentence(given, sentence):
 )
 def test_options_without_effect_are_told(given, line):
     assert without_effect(DecodingOptions(**given)) == ([] if line is None else [line])
+
+
+@pytest.mark.parametrize(
+    ("given", "engine", "transformer", "lines"),
+    [
+        ({"lattice_beam": 5.0, "posterior_scale": 0.5}, "compiled", False, []),
+        ({"lm_precision": "bf16", "lm_cache_gb": 1.0}, "batched", True, []),
+        (
+            {"lattice_beam": 5.0, "posterior_scale": 0.5},
+            "batched",
+            True,
+            [
+                "Note: --lattice-beam, --posterior-scale have no effect: only --search compiled "
+                "keeps a lattice."
+            ],
+        ),
+        (
+            {"lm_cache_gb": 1.0},
+            "compiled",
+            False,
+            ["Note: --lm-cache-gb has no effect: no language model is a Transformer."],
+        ),
+    ],
+)
+def test_options_without_effect_in_the_search_that_runs_are_told(given, engine, transformer, lines):
+    assert without_effect_in(DecodingOptions(lm="4gram", **given), engine, transformer) == lines
+
+
+def test_a_call_tells_of_the_options_that_its_search_ignores():
+    said = []
+    resolve(
+        DecodingOptions(lm="4gram", search="batched", posterior_scale=0.5, lm_cache_gb=1.0),
+        note=said.append,
+    )
+    assert [line for line in said if "no effect" in line] == [
+        "Note: --posterior-scale has no effect: only --search compiled keeps a lattice.",
+        "Note: --lm-cache-gb has no effect: no language model is a Transformer.",
+    ]
 
 
 @pytest.mark.parametrize(
