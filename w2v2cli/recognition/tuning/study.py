@@ -27,6 +27,7 @@ from lm.weights.rounds import End, Lot
 from w2v2cli.errors import UserError
 
 BUSY = 60.0  # seconds to wait for the transaction of another process
+PAUSE = 0.02  # seconds between two looks at it
 BEAT = 2.0  # seconds between two heartbeats
 SILENT = 30.0  # seconds without a heartbeat after which an owner on another machine counts as dead
 TABLES = """
@@ -72,6 +73,19 @@ class Search:
 Found = Mapping[int, Sequence[ScoreParts]]  # segment -> hypotheses
 
 
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Write ahead to a journal. Here SQLite does not itself wait for who writes at the moment."""
+    patience = time.monotonic() + BUSY
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > patience:
+                raise
+        time.sleep(PAUSE)
+
+
 class Study:
     """An open study; `close` it, or use it as a context manager. Threads may share it."""
 
@@ -90,7 +104,7 @@ class Study:
             self._db = sqlite3.connect(
                 path, timeout=BUSY, isolation_level=None, check_same_thread=False
             )
-            self._db.execute("PRAGMA journal_mode=WAL")
+            _write_ahead(self._db)
             # The last lots may be lost with the machine's power, and are searched again then.
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.executescript(TABLES)

@@ -169,7 +169,9 @@ def test_how_a_server_ended_is_told(spec, number, told):
 def test_so_it_is_before_the_server_is_ready(spec, number, told):
     with SearchPool(spec, 1) as pool:
         os.kill(pool._server.pid, number)
-        with pytest.raises(SearchFailed, match=re.escape(told.format("before it had read its"))):
+        with pytest.raises(
+            SearchFailed, match=re.escape(told.format("before it had read its files"))
+        ):
             pool.wait_until_ready()
 
 

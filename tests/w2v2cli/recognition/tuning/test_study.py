@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -108,3 +110,16 @@ def test_no_study_at_all(tmp_path):
     (tmp_path / "text").write_text("no data base, and long enough to be none at that. " * 20)
     with pytest.raises(StudyError, match="cannot be opened as a study"):
         Study(tmp_path / "text", {})
+
+
+def test_a_study_that_another_process_begins_at_this_moment_is_waited_for(tmp_path):
+    other = sqlite3.connect(
+        tmp_path / "study.sqlite", isolation_level=None, check_same_thread=False
+    )
+    other.execute("BEGIN IMMEDIATE")
+    end = threading.Timer(0.3, other.execute, ["COMMIT"])
+    end.start()
+    with Study(tmp_path / "study.sqlite", {"seed": 0}) as study:
+        study.add_points(0, 0, [(1.0, 2.0)])
+    end.join()
+    other.close()
