@@ -71,8 +71,7 @@ def features(
     """Write what the network makes of recordings: (frames, width) float32, a frame every 20 ms.
 
     Layers are counted as in the hidden_states of transformers; the last is its last_hidden_state.
-    A recording of any length gives the
-    frames of the whole.
+    A recording of any length gives the frames of the whole.
 
     Examples:
 
