@@ -33,9 +33,9 @@ OVERLAP = 5  # words in a row
 HELD_OUT = 1000  # one sentence in so many is for validation
 
 
-def fivegrams(words: list[str]) -> Iterator[tuple[str, ...]]:
-    """Yield every five words in a row."""
-    return zip(*(words[i:] for i in range(OVERLAP)), strict=False)
+def runs(words: list[str], length: int) -> Iterator[tuple[str, ...]]:
+    """Yield every `length` words in a row."""
+    return zip(*(words[i:] for i in range(length)), strict=False)
 
 
 def book_sentences(folders: list[Path]) -> Iterator[list[str]]:
@@ -64,14 +64,14 @@ def language_model_text(shared: Path) -> Iterator[list[str]]:
         gram
         for name, words in transcripts.items()
         if split_of(name) != "train"
-        for gram in fivegrams(words)
+        for gram in runs(words, OVERLAP)
     }
     train = [words for name, words in transcripts.items() if split_of(name) == "train"]
     for words in train * REPEATS:
         yield words
     dropped = 0
     for words in book_sentences([shared / "novels", shared / "more-books"]):
-        if secret.isdisjoint(fivegrams(words)):
+        if secret.isdisjoint(runs(words, OVERLAP)):
             yield words
         else:
             dropped += 1

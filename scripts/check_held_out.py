@@ -18,14 +18,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import soundfile
 
-from lm.text.normalization import normalize_text
-from scripts.build_demo_lm import language_model_text
-from scripts.demo_data import STRANGERS, TESTS, parts, speaker_of
+from scripts.build_demo_lm import language_model_text, runs
+from scripts.demo_data import STRANGERS, TESTS, parts, speaker_of, spelled
 from storage.hashing import bytes_hash
 from w2v2cli.data.corpora.held_out import Split
 from w2v2cli.data.corpora.readers import read_corpus
@@ -33,11 +32,6 @@ from w2v2cli.data.utterance import Utterance
 
 RUN = 7  # words in a row; "on the other side of the" is anybody's
 PHRASE = 5  # words of a sentence that is more than a common phrase
-
-
-def runs(words: list[str], length: int) -> Iterator[tuple[str, ...]]:
-    """Yield every `length` words in a row."""
-    return zip(*(words[i:] for i in range(length)), strict=False)
 
 
 def sound_of(utterance: Utterance) -> str:
@@ -68,12 +62,8 @@ def same_sounds(trained: Iterable[Utterance], held_out: Iterable[Utterance]) -> 
 
 def same_sentences(trained: Iterable[Utterance], held_out: Iterable[Utterance]) -> list[str]:
     """Held-out ids whose sentence is among the transcripts trained on."""
-    known = {normalize_text(u.text or "") for u in trained}
-    return [
-        u.id
-        for u in held_out
-        if (text := normalize_text(u.text or "")) in known and len(text.split()) >= PHRASE
-    ]
+    known = {spelled(utterance) for utterance in trained}
+    return [u.id for u in held_out if (text := spelled(u)) in known and len(text.split()) >= PHRASE]
 
 
 def sentences_in_text(
@@ -82,8 +72,7 @@ def sentences_in_text(
     """(held-out id, words) for each run of `length` words that the text has of a test text."""
     secret: dict[tuple[str, ...], str] = {}
     for utterance in held_out:
-        words = normalize_text(utterance.text or "").split()
-        secret.update(dict.fromkeys(runs(words, length), utterance.id))
+        secret.update(dict.fromkeys(runs(spelled(utterance).split(), length), utterance.id))
     return [
         (secret[run], " ".join(run))
         for words in text
