@@ -10,6 +10,7 @@ import gzip
 import io
 import itertools
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,7 +90,7 @@ def open_arpa(path: Path) -> Iterator[io.TextIOWrapper]:
             else path.open(encoding="utf-8", newline="\n") as file
         ):
             yield file
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
         raise ArpaError(f"{path} is cut short or damaged: {error}.") from None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lm.language_model import LanguageModelError
-from lm.ngram.arpa import ArpaError, read_unigrams
+from lm.ngram.arpa import ArpaError, check_end, read_counts, read_unigrams
 from lm.ngram.automaton import CompiledNgramLM, automaton_file
 from lm.ngram.kenlm import NgramLM
 from lm.rescoring import sentence_scores
@@ -103,6 +103,16 @@ def test_a_gzip_cut_short_is_refused(arpa, tmp_path):
     path.write_bytes(gzip.compress(arpa.read_bytes())[:-40])
     with pytest.raises(ArpaError, match="cut short or damaged"):
         automaton_file(path, tmp_path / "cache")
+
+
+def test_damaged_bytes_of_a_gzip_are_refused_by_all_readers(arpa, tmp_path):
+    content = bytearray(gzip.compress(arpa.read_bytes()))
+    content[10:] = b"\xff" * (len(content) - 10)  # after the header no block is of this kind
+    path = tmp_path / "damaged.arpa.gz"
+    path.write_bytes(content)
+    for read in (read_counts, check_end, lambda p: automaton_file(p, tmp_path / "cache")):
+        with pytest.raises(ArpaError, match="cut short or damaged"):
+            read(path)
 
 
 def test_a_damaged_automaton_is_refused_and_never_read_past_its_end(arpa, tmp_path):
