@@ -76,17 +76,7 @@ def pieces(decoder: Decoder, name: str, done: int = 0) -> Iterator[np.ndarray]:
     cancelled = False  # once for all: the channels of such a recording are opposite throughout
     try:
         for block in decoder.blocks():
-            finite = np.isfinite(block).all(axis=1)
-            if not finite.all():
-                at = (done + int(finite.argmin())) / rate
-                raise AudioError(
-                    f"{name} holds samples that are NaN or infinite, the first at {at:.3f} s."
-                )
-            loudest = float(np.abs(block).max(initial=0.0))
-            if loudest > LOUDEST:
-                raise AudioError(
-                    f"{name} holds samples of {loudest:.0e}, which are no sound: 1 is full scale."
-                )
+            check_samples(block, name, done, rate)
             done += len(block)
             cancelled = cancelled or cancels(block)
             if cancelled:
@@ -101,6 +91,22 @@ def pieces(decoder: Decoder, name: str, done: int = 0) -> Iterator[np.ndarray]:
     if promised is not None and done < promised - rate * decoder.tolerance:
         raise CutShort(
             f"{name} is cut short: it holds {done / rate:.1f} s{of} that its header promises."
+        )
+
+
+def check_samples(block: np.ndarray, name: str, before: int, rate: int) -> None:
+    """Raise AudioError for samples (S, C) that are not finite or absurdly large.
+
+    before: samples of a channel that came before the block, to tell where it is.
+    """
+    finite = np.isfinite(block).all(axis=1)
+    if not finite.all():
+        at = (before + int(finite.argmin())) / rate
+        raise AudioError(f"{name} holds samples that are NaN or infinite, the first at {at:.3f} s.")
+    loudest = float(np.abs(block).max(initial=0.0))
+    if loudest > LOUDEST:
+        raise AudioError(
+            f"{name} holds samples of {loudest:.0e}, which are no sound: 1 is full scale."
         )
 
 

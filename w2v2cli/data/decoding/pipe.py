@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import IO, NamedTuple
 
 import numpy as np
 
 from w2v2cli.data.decoding.container import DEMUXERS, samples_of
-from w2v2cli.data.decoding.decoder import FASTEST, SLOWEST, mono
+from w2v2cli.data.decoding.decoder import FASTEST, SLOWEST, check_samples, mono
 from w2v2cli.data.decoding.source import AudioError
 from w2v2cli.data.resampling import resampled
 
@@ -126,22 +127,22 @@ def _layout(body: bytes, name: str) -> Layout:
 def _samples(data: Bytes, layout: Layout) -> Iterator[np.ndarray]:
     """(S,) float32 samples at their own rate. A frame that is cut in two waits for its rest."""
     size = layout.channels * layout.bits // 8
-    rest = b""
+    rest, done = b"", 0
     while block := data.read():
         block = rest + block
         whole = len(block) - len(block) % size
         rest = block[whole:]
         if whole:
             values = _numbers(block[:whole], layout).reshape(-1, layout.channels)
-            if not np.isfinite(values).all():
-                raise AudioError(f"{data.name} holds samples that are not numbers.")
-            yield mono(values)
+            check_samples(values, data.name, done, layout.rate)
+            done += len(values)
+            yield mono(values.astype(np.float32))
 
 
 def _numbers(block: bytes, layout: Layout) -> np.ndarray:
     """The samples of all channels, in [-1, 1] where they were integers."""
     if layout.floats:
-        return np.frombuffer(block, f"<f{layout.bits // 8}").astype(np.float32)
+        return np.frombuffer(block, f"<f{layout.bits // 8}")  # cast once it is checked
     if layout.bits == 8:
         return (np.frombuffer(block, np.uint8).astype(np.float32) - 128) / np.float32(128)
     if layout.bits == 24:
@@ -173,12 +174,15 @@ def _contained(data: Bytes) -> tuple[int, Iterator[np.ndarray]]:
         raise AudioError(f"{refused}it holds no sound; {hint}.")
 
     def every() -> Iterator[np.ndarray]:
-        yield mono(samples_of(first))
+        done = 0
         try:
-            for frame in frames:
+            for frame in chain([first], frames):
                 if frame.sample_rate != first.sample_rate:
                     raise AudioError(f"{data.name} changes its rate: a stream has one.")
-                yield mono(samples_of(frame))
+                values = samples_of(frame)
+                check_samples(values, data.name, done, frame.sample_rate)
+                done += len(values)
+                yield mono(values)
         except av.error.FFmpegError as error:
             raise AudioError(f"{data.name} cannot be read further: {error.strerror}.") from None
 

@@ -82,5 +82,18 @@ def test_samples_that_are_not_numbers_are_told(tmp_path):
     sound = np.zeros(100, np.float32)
     sound[50] = np.nan
     soundfile.write(tmp_path / "sound.wav", sound, 16_000, subtype="FLOAT")
-    with pytest.raises(AudioError, match="samples that are not numbers"):
+    with pytest.raises(
+        AudioError, match=r"samples that are NaN or infinite, the first at 0\.003 s"
+    ):
         heard((tmp_path / "sound.wav").read_bytes())
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("kind", ["WAV", "AIFF"])  # read here, and by FFmpeg
+def test_samples_that_are_no_sound_are_told(kind, subtype, tmp_path):
+    path = tmp_path / "huge.bin"
+    sound = np.zeros(4000)
+    sound[3000] = 1e38
+    soundfile.write(path, sound, 16_000, subtype=subtype, format=kind)
+    with pytest.raises(AudioError, match=r"stdin holds samples of 1e\+38, which are no sound"):
+        heard(path.read_bytes(), 4096)
