@@ -1,6 +1,6 @@
 """Check that nothing of a test speaker or a test text is in what the demo model learned from.
 
-    python scripts/check_held_out.py SHARED_DATA [SPEECH...]
+    python -m scripts.check_held_out SHARED_DATA [SPEECH...]
 
 Compared are the training parts of `scripts/demo_data.py`, the text of `scripts/build_demo_lm.py`
 and any other corpora that were trained on (SPEECH: folders or manifests, of synthetic speech say)

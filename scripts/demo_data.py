@@ -1,6 +1,6 @@
 """The recordings of the demo model: which are trained on, which validate, which test.
 
-    python scripts/demo_data.py SHARED_DATA OUT_DIR
+    python -m scripts.demo_data SHARED_DATA OUT_DIR
 
 OUT_DIR receives a manifest for each part of each corpus, `CORPUS-PART.jsonl`, and `valid.jsonl`,
 some of each dev part. The rules are those of `w2v2cli.data.corpora.held_out`: where a reader has
