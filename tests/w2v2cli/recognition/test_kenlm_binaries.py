@@ -18,6 +18,8 @@ from w2v2cli.data.locations import ModelLocation, resolve_lm
 from w2v2cli.errors import UsageError
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.searching.build import build_search
+from w2v2cli.recognition.streaming.job import check_stream, open_live
+from w2v2cli.recognition.streaming.listening import Latency
 
 TEXTS = {
     "symbols": ["A B | B A", "A A | A B", "B A | B", "A B | A B"],
@@ -107,3 +109,25 @@ def test_a_binary_file_without_its_words_says_what_to_do(model, tmp_path):
     assert options.engine == "flashlight"
     with pytest.raises(UsageError, match=r"built without them .* needs --search flashlight"):
         _ = replace(options, search="compiled").engine
+
+
+def test_a_binary_file_serves_a_stream_if_it_lists_its_words(model, tmp_path):
+    write_arpa(
+        estimate(count_ngrams([text.split() for text in TEXTS["words"] * 3], 2), [0, 0]),
+        tmp_path / "lm.arpa",
+    )
+    emission = np.random.default_rng(0).normal(size=(40, len(LABELS))).astype(np.float32) * 2
+    emission -= np.logaddexp.reduce(emission, axis=1, keepdims=True)
+    heard = []
+    for path in (tmp_path / "lm.arpa", unpacked(tmp_path, WORDS)):
+        options = RecognitionOptions(model, resolve_lm(str(path), model), device="cpu")
+        check_stream(options, Latency())
+        spec = replace(options.search_spec(LABELS), cache=tmp_path / "cache")
+        live = open_live(spec, 100, lambda sentence: None)
+        steps = [live.advance(emission[:25]), live.advance(emission[25:]), live.end_sentence()]
+        heard.append([word.text for step in steps for word in step.final])
+    assert heard[0] == heard[1] != []
+    (tmp_path / "words.txt").write_text("AB\tA B |\n")
+    without = resolve_lm(str(unpacked(tmp_path, WITHOUT)), model, tmp_path / "words.txt")
+    with pytest.raises(UsageError, match=r"not with --search flashlight: leave out --lm"):
+        check_stream(RecognitionOptions(model, without), Latency())

@@ -25,8 +25,9 @@ def check_stream(options: RecognitionOptions, latency: Latency) -> None:
     """Raise UsageError for what a stream cannot be searched with."""
     if options.engine not in ("greedy", "compiled"):
         raise UsageError(
-            f"--stream searches by the best path or with an n-gram in an ARPA file, not with "
-            f"--search {options.engine}: leave out --lm, or name such a file."
+            "--stream searches by the best path or with an n-gram, in an ARPA file or a KenLM "
+            f"binary that lists its words, not with --search {options.engine}: leave out --lm, or "
+            "name such a file."
         )
     if options.rescore is not None or options.beam.nbest > 1:
         flag = "--rescore" if options.rescore is not None else "--nbest"
