@@ -21,11 +21,10 @@ import numpy as np
 
 from lm.language_model import UNK, LanguageModelError
 from lm.ngram.arpa import ArpaError, read_counts, read_ngrams
-from lm.ngram.kenlm import check_file
+from lm.ngram.kenlm import MISSING_UNK, check_file
 from lm.ngram.layout import AutomatonArrays, arc_table
 
 ROOT = 0  # the empty context
-MISSING_UNK = -100.0  # log10 p(<unk>) of a model without it, as in KenLM
 
 
 def read_automaton(path: Path) -> AutomatonArrays:

@@ -20,6 +20,7 @@ BINARY_START = b"mmap lm http://kheafield.com/code format version 5\n"
 PARAMETERS = struct.Struct("<88xB3xfI?3xIQ")
 COUNTS = 108  # byte where the counts begin
 TRIE = 2  # the first kind of model that is a trie; those before it are hash tables
+MISSING_UNK = -100.0  # log10 p(<unk>) of a model without it
 ARPA_NAMES = (".arpa", ".arpa.gz")
 LONGEST_REASON = 160  # characters; KenLM quotes lines of the file, of any length
 

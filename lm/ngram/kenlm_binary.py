@@ -21,7 +21,7 @@ import numpy as np
 
 from lm.language_model import LanguageModelError
 from lm.native.library import is_built, native, pointer
-from lm.ngram.kenlm import BINARY_START, TRIE
+from lm.ngram.kenlm import BINARY_START, MISSING_UNK, TRIE
 
 FIXED = struct.Struct("<88xB3xfI?3xI")  # order, multiplier, kind, whether words follow, a version
 REST, QUANTISED, ARRAYS = 1, 1, 2  # a kind of hash tables, and what adds to the kind of a trie
@@ -35,7 +35,6 @@ KINDS = (
 )
 LAST, FIRST = np.uint64(8978948897894561157), np.uint64(17894857484156487943)  # of keys
 NO_EXTENSION = 0x80000000  # the bits of -0.0: a backoff weight of what is no context
-MISSING_UNK = -100.0  # log10 p(<unk>) of a model without it
 FLOAT31, FLOAT32 = 31, 32  # bits of a log-probability without its sign, and of a backoff weight
 AT_ONCE = 1 << 18  # n-grams that are written at a time
 MOST_PAIRS = 10**12  # an hour's work: pairs of n-grams that are tried in one order
