@@ -44,13 +44,10 @@ class Lattice:
 
         By the forward-backward algorithm: exact over the paths of the lattice.
         """
-        starts, ends = (np.ascontiguousarray(a, np.uint32) for a in (self.starts, self.ends))
-        scores, found = np.ascontiguousarray(self.scores, np.float64), np.zeros(len(self.scores))
+        arcs, found = self._arcs(), np.zeros(len(self.scores))
         done = native().posteriors(
-            pointer(starts),
-            pointer(ends),
-            pointer(scores),
-            len(scores),
+            *map(pointer, arcs),
+            len(self.scores),
             len(self.times),
             scale,
             pointer(found),
@@ -73,22 +70,23 @@ class Lattice:
         """
         return self._risk(words, scale, True)[1]
 
+    def _arcs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(A,) starts, ends and scores, as the library takes them."""
+        starts, ends = (np.ascontiguousarray(a, np.uint32) for a in (self.starts, self.ends))
+        return starts, ends, np.ascontiguousarray(self.scores, np.float64)
+
     def _risk(self, words: Sequence[str], scale: float, lower: bool) -> tuple[float, list[str]]:
         index = {word: i for i, word in enumerate(self.words)}
         # Words that the lattice lacks are all as wrong, and named by numbers that it lacks.
         given = np.array(
             [index.get(word, len(index) + i) for i, word in enumerate(words)], np.int32
         )
-        starts, ends = (np.ascontiguousarray(a, np.uint32) for a in (self.starts, self.ends))
-        scores = np.ascontiguousarray(self.scores, np.float64)
-        labels = np.ascontiguousarray(self.labels, np.int32)
-        risk, found = np.zeros(1), np.zeros(len(scores) + len(given), np.int32)
+        arcs, labels = self._arcs(), np.ascontiguousarray(self.labels, np.int32)
+        risk, found = np.zeros(1), np.zeros(len(labels) + len(given), np.int32)
         count = native().least_risk(
-            pointer(starts),
-            pointer(ends),
-            pointer(scores),
+            *map(pointer, arcs),
             pointer(labels),
-            len(scores),
+            len(labels),
             len(self.times),
             scale,
             pointer(given),
