@@ -20,6 +20,7 @@ from w2v2cli.data.resampling import resampled
 BLOCK = 1 << 14  # bytes asked for at a time; a pipe gives what it has
 EXTENSIBLE = 0xFFFE  # a WAV format whose own number follows later
 INTEGERS, FLOATS = 1, 3  # numbers of WAV formats
+MARKS = {b"RIFF": "WAV", b"RF64": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg"}
 HEADER = 1 << 20  # bytes in which the sound of a WAV file must begin
 
 
@@ -73,13 +74,18 @@ def live_sound(pipe: IO[bytes], name: str, pcm_rate: int | None = None) -> Itera
     into a pipe does not know it. Raises AudioError.
     """
     data = Bytes(pipe, name)
-    if pcm_rate is not None:
-        layout = Layout(pcm_rate)
-        yield from resampled(_samples(data, layout), layout.rate)
-        return
     begin = data.exactly(12)
     if not begin:
         raise AudioError(f"Nothing came in on {name}.")
+    if pcm_rate is not None:
+        if kind := next((kind for mark, kind in MARKS.items() if begin.startswith(mark)), None):
+            raise AudioError(
+                f"{name} begins as {kind} does, not with bare samples: leave out --pcm."
+            )
+        data.give_back(begin)
+        layout = Layout(pcm_rate)
+        yield from resampled(_samples(data, layout), layout.rate)
+        return
     if begin[:4] in (b"RIFF", b"RF64") and begin[8:] == b"WAVE":
         layout = _wave_layout(data)
         yield from resampled(_samples(data, layout), layout.rate)

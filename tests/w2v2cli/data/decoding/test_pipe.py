@@ -97,3 +97,20 @@ def test_samples_that_are_no_sound_are_told(kind, subtype, tmp_path):
     soundfile.write(path, sound, 16_000, subtype=subtype, format=kind)
     with pytest.raises(AudioError, match=r"stdin holds samples of 1e\+38, which are no sound"):
         heard(path.read_bytes(), 4096)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG"])
+def test_a_header_where_bare_samples_were_promised_is_told(kind, tmp_path):
+    soundfile.write(tmp_path / "sound", np.zeros(4000), 16_000, format=kind)
+    with pytest.raises(AudioError, match=f"(?i)stdin begins as {kind} does, .* leave out --pcm"):
+        heard((tmp_path / "sound").read_bytes(), pcm_rate=16_000)
+
+
+def test_bare_samples_that_never_came_are_told():
+    with pytest.raises(AudioError, match="Nothing came in on stdin."):
+        heard(b"", pcm_rate=16_000)
+
+
+def test_a_few_bare_samples_are_kept():
+    bare = np.array([1, -2, 3], "<i2")
+    np.testing.assert_array_equal(heard(bare.tobytes(), 1, pcm_rate=16_000), bare / 32768)
