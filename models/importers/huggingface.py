@@ -78,10 +78,15 @@ def read_configuration(folder: Path) -> Wav2Vec2Config:
 
     Raises CheckpointError with a sentence that says what is wrong with it.
     """
+    return _configured(folder)[1]
+
+
+def _configured(folder: Path) -> tuple[str, Wav2Vec2Config]:
+    """The prefix of the weights' names, and the network."""
     settings = json_object(folder / "config.json")
-    family_prefix(settings, folder)
+    prefix = family_prefix(settings, folder)
     try:
-        return network_config(settings, folder)
+        return prefix, network_config(settings, folder)
     except CheckpointError:
         raise
     except (ValueError, TypeError) as error:
@@ -101,8 +106,7 @@ def read_huggingface(folder: Path, language: str | None = None) -> Checkpoint:
 
     Raises CheckpointError with a sentence that says what is wrong with it.
     """
-    prefix = family_prefix(json_object(folder / "config.json"), folder)
-    config = read_configuration(folder)
+    prefix, config = _configured(folder)
     weights, count = _weights(folder), None
     if language is not None:
         weights, count = _with_adapter(weights, folder, language)
