@@ -155,6 +155,7 @@ def finetuning_dry_run(
     if names or shards:
         phones, other = config.units == "phones", text_of(valid)
         source, validated = labelled_recordings(names, shards, other, path_of(data), phones, note)
+        _refuse_none(source, [shards] if shards else names)
     symbols: int | Vocabulary = (
         config.pieces + 1
     )  # as many as word pieces will be, which need transcripts to learn
@@ -163,7 +164,12 @@ def finetuning_dry_run(
         vocabulary = vocabulary_of(config, texts, start=start.vocabulary)
         symbols = vocabulary
         if source is not None and validated is not None:
-            (learned, _), (held_out, _) = _spelled(config, start, vocabulary, source, validated)
+            (learned, left_out), (held_out, _) = _spelled(
+                config, start, vocabulary, source, validated
+            )
+            if not len(learned):
+                why = " ".join(described(left_out))
+                raise UserError(f"No utterance is left to train on. {why}")
     with torch.device("cpu" if start.weights else "meta"):  # random weights need not be drawn
         network = build(start, config, symbols)
     model_config = regularised(start.config, config)
@@ -218,6 +224,14 @@ def read_start(name: str, language: str = "") -> Start:
         note = f"{name} starts as it is for the language {own}"
         note += f": it has no adapter for {language}." if language not in (*known, "") else "."
     return Start(checkpoint.config, checkpoint.weights, vocabulary, note)
+
+
+def _refuse_none(train: Recordings, corpora: Sequence[str]) -> None:
+    if not train.ids:
+        raise UserError(
+            f"No utterance of {', '.join(corpora)} is left to train on: all are held out for "
+            "validation. Name more corpora, or another one by --valid."
+        )
 
 
 def _spelled(
@@ -308,11 +322,7 @@ class _Job:
         self, config: FinetuneConfig, folder: Path, collectives: Collectives, callbacks: Callbacks
     ) -> RunResult:
         """Carry out one run in a folder."""
-        if not self.train.ids:
-            raise UserError(
-                f"No utterance of {', '.join(self.metadata['corpora'])} is left to train on: all "
-                "are held out for validation. Name more corpora, or another one by --valid."
-            )
+        _refuse_none(self.train, self.metadata["corpora"])
         start, vocabulary = self._beginning(config, folder, collectives)
         (learned, left_out), (held_out, also_left_out) = _spelled(
             config, start, vocabulary, self.train, self.valid

@@ -241,6 +241,8 @@ def test_runs_with_nothing_to_train_or_validate_on_say_why(tmp_path):
     call = {"output": tmp_path, "model": "tiny-config"}
     with pytest.raises(UserError, match="left to train on: all are held out for validation"):
         finetune(CORPUS, valid=CORPUS, **call)
+    with pytest.raises(UserError, match="left to train on: all are held out for validation"):
+        finetuning_dry_run(CORPUS, valid=CORPUS, model="tiny-config")
     with pytest.raises(UserError, match="is held out to validate on, since there are so few"):
         finetune(_one_recording(tmp_path), **call)
     with pytest.raises(UserError, match="No recording is left to train on: all are in"):

@@ -237,3 +237,14 @@ def test_nothing_is_told_of_nothing_held_out(tmp_path):
     notes = []
     train, valid = labelled_recordings([str(tmp_path)], None, None, None, note=notes.append)
     assert len(train.ids) == 2 and len(valid.ids) == 0 and notes == []
+
+
+def test_a_dry_run_of_transcripts_that_find_no_room_says_why(tmp_path):
+    """It divided by no micro-batches."""
+    for name, text in (("long", "abc " * 50), ("held", "a")):
+        recording(tmp_path / f"{name}.wav")
+        line = {"audio_filepath": str(tmp_path / f"{name}.wav"), "text": text}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
+    names = str(tmp_path / "long.jsonl"), str(tmp_path / "held.jsonl")
+    with pytest.raises(UserError, match="left to train on. Left out: .* cannot hold its"):
+        finetuning_dry_run([names[0]], valid=names[1], model="tiny-config")
