@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from w2v2cli.errors import exits
+from w2v2cli.errors import UsageError, exits
 
 
 def fetch(
@@ -41,11 +41,14 @@ def fetch(
     """
     with exits():
         from w2v2cli.commands.reporting import fetching
-        from w2v2cli.data.locations import FETCHED_LMS, named_lm, resolve_model
+        from w2v2cli.data.locations import NAMED_LMS, named_lm, resolve_model
 
         for name in names:
             with fetching() as on_fetch:
-                if name in FETCHED_LMS:
+                full = [known for known in NAMED_LMS if known.endswith(f"-{name}")]
+                if full:  # 4gram, transformer
+                    raise UsageError(f"{name} is of several models: name {' or '.join(full)}.")
+                if name in NAMED_LMS:
                     path = named_lm(name, on_fetch).path
                 else:
                     path = resolve_model(name, on_fetch, language).path

@@ -136,6 +136,13 @@ def test_info_describes_a_model_without_its_weights_and_fetch_fetches_it(hub, ru
     assert len(hub.asked) == asked
 
 
+def test_fetch_knows_the_language_models_that_are_shipped_and_the_short_names(run):
+    code, stdout, _ = run("fetch", "demo-4gram")
+    assert code == 0 and "demo-4gram.arpa.gz: " in stdout
+    code, _, stderr = run("fetch", "4gram")
+    assert code == 2 and "name librispeech-4gram or demo-4gram" in stderr
+
+
 def test_fetch_says_what_there_is_none_of(run):
     code, stdout, stderr = run("fetch", "org/absent")
     assert (code, stdout) == (2, "") and "There is no model org/absent" in stderr
