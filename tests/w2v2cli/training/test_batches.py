@@ -66,9 +66,9 @@ def test_the_attention_of_pretraining_gets_no_mask(monkeypatch):
     masks = []
     forward = ContextNetwork.forward
 
-    def spied(self, x, valid, kept=None):
+    def spied(self, x, valid, *more):
         masks.append(valid)
-        return forward(self, x, valid, kept)
+        return forward(self, x, valid, *more)
 
     monkeypatch.setattr(ContextNetwork, "forward", spied)
     batches = reading_of(config).epoch(data, 0)
