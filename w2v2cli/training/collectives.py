@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -239,3 +240,5 @@ def joined(device: torch.device) -> Iterator[Collectives]:
         ) from None
     finally:
         dist.destroy_process_group()
+        # What still holds the group in a cycle goes now: at the program's end its threads abort it.
+        gc.collect()
