@@ -57,7 +57,10 @@ def progress(label: str, unit: str = "") -> Iterator[Advance]:
         TextColumn(f"{{task.completed:.0f}}{unit}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=stderr_console(), transient=True) as bar:
+    # Rich would write what goes to stdout on the terminal of the bar, also where stdout is a file.
+    one = sys.stdout.isatty()
+    shown = Progress(*columns, console=stderr_console(), transient=True, redirect_stdout=one)
+    with shown as bar:
         task = bar.add_task(label, total=None)
         described = label
 
