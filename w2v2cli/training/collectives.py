@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +18,9 @@ from w2v2cli.processes import Ranks
 
 # The other ranks wait while one writes a checkpoint or finishes its part of a validation.
 TIMEOUT = timedelta(minutes=30)
+
+# Seconds in which threads let go of what the last exchange held.
+LAST_EXCHANGE = 0.1
 
 # What Gloo says where another process has gone. With NCCL, torchrun ends those that are left.
 LEFT_ALONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
@@ -240,5 +243,6 @@ def joined(device: torch.device) -> Iterator[Collectives]:
         ) from None
     finally:
         dist.destroy_process_group()
-        # What still holds the group in a cycle goes now: at the program's end its threads abort it.
-        gc.collect()
+        # To let go of the last exchange's tensors, Gloo's threads need Python's lock. Where they
+        # ask for it while the interpreter ends, the program is aborted.
+        time.sleep(LAST_EXCHANGE)
