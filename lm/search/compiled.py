@@ -9,6 +9,7 @@ Legend: B utterances, T frames, V symbols, W words, R spellings.
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,8 +27,8 @@ from lm.search.alignment import aligned
 from lm.search.context import ALONE, EXITS, Context
 from lm.search.flat_lexicon import FlatLexicon
 from lm.search.greedy import valid_frames
-from lm.search.hotwords import bonus_of
 from lm.search.paths import FoundPath, hypotheses
+from lm.search.phrases import PhraseAutomaton
 from lm.search.setup import SearchError, SearchSetup, prepare
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
@@ -114,14 +115,12 @@ class CompiledSearch:
 
     def _favour(self) -> None:
         """Hand the phrases to the engine, and the single hot words as phrases of one."""
-        index = {word: i for i, word in enumerate(self.setup.words)}
-        said = {phrase: phrase.split() for phrase in self.setup.hotwords}
-        known = [phrase for phrase, words in said.items() if all(word in index for word in words)]
-        words = np.array([index[word] for phrase in known for word in said[phrase]], np.int32)
-        ends = np.cumsum([len(said[phrase]) for phrase in known], dtype=np.uint64)
-        bonuses = np.array([self.setup.hotwords[phrase] for phrase in known], np.float32)
+        favoured = self.setup.favoured
+        words = np.array([word for said, _ in favoured for word in said], np.int32)
+        ends = np.cumsum([len(said) for said, _ in favoured], dtype=np.uint64)
+        bonuses = np.array([bonus for _, bonus in favoured], np.float32)
         addresses = pointer(words), pointer(ends), pointer(bonuses)
-        if not native().engine_favour(self.engine, *addresses, len(known)):
+        if not native().engine_favour(self.engine, *addresses, len(favoured)):
             raise SearchError(f"The search could not be set up: {native().reason()}.")
 
     @classmethod
@@ -264,14 +263,20 @@ class CompiledSearch:
         said = np.full(len(frames), -1, np.int32)
         said[list(path.ends)] = indices
         acoustic = float(frames[np.arange(len(frames)), path.symbols].sum(dtype=np.float64))
-        lm = self._said(indices, context.entries[entry].words, context.goes_on)
+        before = [self._index(word) for word in context.entries[entry].words]
+        lm = self._said(indices, before, context.goes_on)
         unknown = sum(setup.text(word) is None for word in indices)
         score = acoustic + weights.lm_weight * lm
         score += weights.word_score * (len(words) - unknown)
         score += weights.unk_score * unknown if unknown else 0.0
         score += sil_score * int((path.symbols == setup.silence).sum())
-        score += bonus_of(words, setup.hotwords)
+        score += self._phrases.bonus(indices, before, context.goes_on)
         return FoundPath(path.symbols, said, score, acoustic, lm, entry)
+
+    @functools.cached_property
+    def _phrases(self) -> PhraseAutomaton:
+        """The engine's phrases, for words that it did not find itself."""
+        return PhraseAutomaton.of(self.setup)
 
     def _spellings(self, word: str, index: int) -> list[list[int]]:
         """The spellings of a word without the boundary; of an unknown one its letters."""
@@ -286,12 +291,12 @@ class CompiledSearch:
             found.append([symbol for symbol in spelled if symbol != silence])
         return found
 
-    def _said(self, words: Sequence[int], before: Sequence[str], goes_on: bool) -> float:
+    def _said(self, words: Sequence[int], before: Sequence[int], goes_on: bool) -> float:
         """log10 p of words after those before them, and of the end unless the sentence goes on."""
         if self._model is None:
             return 0.0
         states, total = self._model.start(), 0.0
-        for place, word in enumerate([*map(self._index, before), *words]):
+        for place, word in enumerate([*before, *words]):
             score, states = self._model.score(states, [word])
             total += float(score[0]) if place >= len(before) else 0.0
         return total if goes_on else total + float(self._model.finish(states)[0])

@@ -33,7 +33,8 @@ from lm.search.context import ALONE, Context
 from lm.search.flat_lexicon import FlatLexicon
 from lm.search.greedy import split_words, spoken_runs, timed_word, valid_frames
 from lm.search.paths import FoundPath, hypotheses
-from lm.search.setup import SearchError, SearchSetup, other_case, prepare, refuse_phrases
+from lm.search.phrases import PhraseAutomaton
+from lm.search.setup import SearchError, SearchSetup, other_case, prepare
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
 
@@ -99,7 +100,6 @@ class FlashlightSearch:
         file: the language model, opened over `setup.words`; None to search without one.
         Raises SearchError where flashlight-text is not installed.
         """
-        refuse_phrases(setup, "flashlight")
         self.setup, self.weights, self.options = setup, weights, options
         self._decoders = import_flashlight().decoder
         self._lm = self._decoders.ZeroLM() if file is None else file.model
@@ -233,24 +233,28 @@ class FlashlightSearch:
         """A decoder with a language model in Python, which adds the bonuses of hot words.
 
         The decoder multiplies all that a model says by the LM weight; a bonus has no such weight.
-        So the model applies the weight itself, and the decoder's is 1.
+        So the model applies the weight itself, and the decoder's is 1. A state of flashlight's
+        stands for all words so far, so it has one node of the phrases; those are kept beside it.
         """
-        bonuses = self.setup.bonuses.tolist()
+        bonuses, phrases = self.setup.bonuses.tolist(), PhraseAutomaton.of(self.setup)
         weight, inner = self.weights.lm_weight, self._lm
 
         class Weighed(self._decoders.LM):  # type: ignore[name-defined, misc]
             """lm_weight * LM + bonus."""
 
             def start(self, start_with_nothing: bool) -> Any:
-                return inner.start(start_with_nothing)
+                state = inner.start(start_with_nothing)
+                self.nodes = {state: 0}
+                return state
 
             def score(self, state: Any, word: int) -> tuple[Any, float]:
                 after, score = inner.score(state, word)
-                return after, weight * score + bonuses[word]
+                self.nodes[after], bonus = phrases.after(self.nodes[state], word)
+                return after, weight * score + bonus
 
             def finish(self, state: Any) -> tuple[Any, float]:
                 after, score = inner.finish(state)
-                return after, weight * score
+                return after, weight * score + phrases.end(self.nodes[state])
 
         self._hot = Weighed()  # the decoder does not keep it alive
         promised = [

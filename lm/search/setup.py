@@ -84,6 +84,20 @@ class SearchSetup:
         return [phrase for phrase in self.hotwords if " " in phrase]
 
     @property
+    def favoured(self) -> list[tuple[list[int], float]]:
+        """The indices of the words of each hot word and phrase, and its bonus.
+
+        Those with a word that has no spelling are left out.
+        """
+        index = {word: i for i, word in enumerate(self.words)} if self.hotwords else {}
+        said = ((phrase.split(), bonus) for phrase, bonus in self.hotwords.items())
+        return [
+            ([index[word] for word in words], bonus)
+            for words, bonus in said
+            if all(word in index for word in words)
+        ]
+
+    @property
     def bonuses(self) -> np.ndarray:
         """(W,) float64, what is added to the score for each word.
 
@@ -156,15 +170,6 @@ def prepare(
         warnings += model.open(words)
         warnings += _check_words(model, words, len(own))
     return SearchSetup(vocabulary, words, every, hotwords, tuple(warnings))
-
-
-def refuse_phrases(setup: SearchSetup, engine: str) -> None:
-    """Raise SearchError where there are hot words of several words, which only one engine takes."""
-    if setup.phrases:
-        raise SearchError(
-            f"--search {engine} favours single words, and {setup.phrases[0]!r} is several: take "
-            "--search compiled, with an n-gram in an ARPA file or without a language model."
-        )
 
 
 def other_case(words: Sequence[str]) -> list[str]:

@@ -180,7 +180,7 @@ class DecodingOptions:
         Help(
             "Words and phrases to favour, one `word weight` or `several words weight` a line; the "
             "weight is added to the score each time they are found. Words outside the lexicon are "
-            "added to it. Phrases need --search compiled.",
+            "added to it.",
             SEARCH,
         ),
     ] = None

@@ -28,8 +28,9 @@ class Beam(NamedTuple):
     """(B, K) float64 language model score of the words that have ended, unweighted."""
     fields: Tensor
     """(Q, B, K) int64: symbol of the last frame, doubled, and 1 for a blank; node of the trie;
-    state of the language model; by history also a hash of all words said so far. That keeps other
-    words apart even where the language model cannot tell them apart, as in flashlight."""
+    state of the language model and the phrases (`lm.search.batched.states`); by history also a hash
+    of all words said so far. That keeps other words apart even where the language model cannot tell
+    them apart, as in flashlight."""
 
     def field(self, name: int) -> Tensor:
         """(B, K) one of the integer fields, from `LAST` on."""

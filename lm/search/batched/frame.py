@@ -23,6 +23,7 @@ from lm.search.batched.arcs import ArcTrie
 from lm.search.batched.beam import (
     HISTORY,
     LAST,
+    MIX,
     NODE,
     PARENT,
     STATE,
@@ -32,8 +33,8 @@ from lm.search.batched.beam import (
     extended,
     said_hashes,
 )
-from lm.search.batched.language_models import WordTensors
 from lm.search.batched.spread import spread
+from lm.search.batched.states import WordStates
 from lm.search.batched.trie import ROOT, Ends, Trie
 
 INSIDE = 3  # candidates inside words that have room, for each hypothesis
@@ -175,8 +176,7 @@ class FrameStep:
         self,
         trie: Trie | ArcTrie,
         ends: Ends,
-        lm: WordTensors,
-        bonuses: Tensor | None,
+        states: WordStates,
         *,
         silence: int,
         threshold: float,
@@ -184,11 +184,10 @@ class FrameStep:
         room: Room,
         most: int,
     ) -> None:
-        """bonuses: (words,) float64 of hot words. most: hypotheses to keep, at least the room's."""
-        self.trie, self.ends, self.lm, self.bonuses = trie, ends, lm, bonuses
+        """most: hypotheses to keep, at least the room's."""
+        self.trie, self.ends, self.states = trie, ends, states
         self._silence, self._threshold, self._by_state = silence, threshold, by_state
         self._room, self._most = room, most
-        self._highest = 0.0 if bonuses is None else float(bonuses.clamp(min=0).max())
         self._symbols = len(trie.column)  # V
         self._nodes = trie.nodes
         device = trie.child.device
@@ -328,7 +327,7 @@ class FrameStep:
         """The candidates that end a word with their symbol, and may reach `least`, (B, 1)."""
         ends, beam, weights = self.ends, work.beam, work.weights
         kinds, node, state = ends.kinds, beam.field(NODE), beam.field(STATE)
-        reach = torch.maximum(weights.word, weights.unknown) + self._highest
+        reach = torch.maximum(weights.word, weights.unknown) + self.states.highest
         # (B, K · Y) symbols after hypotheses
         first, count = ends.first[node].flatten(1), ends.count[node].flatten(1)
         if ends.listed is None:
@@ -356,15 +355,15 @@ class FrameStep:
             wanted = wanted & ~again & (score + reach >= least)
         insertion = torch.where(word == self._unknown, weights.unknown, weights.word)
         score = torch.where(wanted, score + insertion, -torch.inf)
-        if self.bonuses is not None:
-            score = score + self.bonuses[word]
-        self.lm.expect(state, beam.plain > -torch.inf)
-        heard, after = self.lm.score(state.gather(1, parent), word, wanted)
-        fields = [parent, word, symbol * 2, torch.zeros_like(word), after]
+        self.states.expect(state, beam.plain > -torch.inf)
+        heard = self.states.said(state.gather(1, parent), word, wanted)
+        if heard.bonus is not None:
+            score = score + heard.bonus
+        fields = [parent, word, symbol * 2, torch.zeros_like(word), heard.after]
         if not self._by_state:
             fields.append(extended(beam.field(HISTORY).gather(1, parent), self._hashes[word]))
-        score = score + weights.language * heard
-        return _WordEnds(_Candidates(score, torch.stack(fields)), heard, over)
+        score = score + weights.language * heard.language
+        return _WordEnds(_Candidates(score, torch.stack(fields)), heard.language, over)
 
     def _lasts_at_root(self, beam: Beam, first: Tensor) -> Tensor:
         """(B, K · Y) whether a symbol would say a word of one symbol anew on each frame."""
@@ -375,13 +374,15 @@ class FrameStep:
     def _keys(self, fields: Tensor) -> Tensor:
         """(B, M) int64, equal for candidates that the future cannot tell apart.
 
-        A number below 2^63 by state, a hash by history. Inside a word the node implies the last
-        symbol; at the root it does not, so root and symbol count as a node.
+        A number below 2^63 by state, a hash by history and with phrases. Inside a word the node
+        implies the last symbol; at the root it does not, so root and symbol count as a node.
         """
         last, node = fields[LAST], fields[NODE]
         place = torch.where(node == ROOT, self._nodes + (last >> 1), node) * 2 + (last & 1)
-        if self._by_state:
+        if self._by_state and not self.states.has_phrases:
             return (fields[STATE] << 32) | place
+        if self._by_state:
+            return fields[STATE] * MIX[0] + place * MIX[1]
         return extended(place, fields[HISTORY])
 
     def _losses(

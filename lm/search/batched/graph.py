@@ -25,7 +25,7 @@ class FrameLoop:
         self.step = step
         """One frame."""
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
-        if work.frame.device.type == "cuda" and step.lm.fixed:
+        if work.frame.device.type == "cuda" and step.states.lm.fixed:
             self._record()
 
     def serves(self, ends: Ends, utterances: int, frames: int) -> bool:

@@ -30,11 +30,12 @@ from lm.search.batched.beam import HISTORY, LAST, NODE, STATE, Beam, best_distin
 from lm.search.batched.frame import LISTED, FrameStep, Room, Work
 from lm.search.batched.graph import FrameLoop
 from lm.search.batched.language_models import AskedTensors, NoTensors, WordTensors
+from lm.search.batched.states import WordStates
 from lm.search.batched.trie import ROOT, Trie, build_trie, fits
 from lm.search.context import ALONE, Context
 from lm.search.greedy import valid_frames
 from lm.search.paths import FoundPath, hypotheses
-from lm.search.setup import SearchSetup, refuse_phrases
+from lm.search.setup import SearchSetup
 
 LEAST = -1e30  # log-probability that stands for minus infinity, which marks an empty place
 TINY = 1e-300  # a weight that stands for 0
@@ -72,23 +73,22 @@ class BatchedSearch:
 
         lm: an n-gram's automaton; or any model whose `words` hold `setup.words`, or <unk> for those
         that they lack; or a model in tensors over `setup.words`; or None.
-        Raises LanguageModelError for a model that has neither.
+        Raises LanguageModelError for a model that has neither, SearchError for phrases so many
+        that their tables would not fit.
         """
-        refuse_phrases(setup, "batched")
         self.setup, self.weights, self.options = setup, weights, options
         # The ways that lose are forgotten here: lists of the n best need the histories apart.
         self._by_state = options.recombine == "state" and options.nbest == 1
         self.device = torch.device(device)
         self._model = lm
         self._lm = _on_device(lm, setup.words, self.device)
-        bonuses = setup.bonuses if setup.hotwords else None
-        self._bonuses = None if bonuses is None else torch.from_numpy(bonuses).to(self.device)
+        self._states = WordStates(self._lm, setup, self.device)
         lexicon, symbols = setup.spellings(), len(setup.vocabulary.symbols)
         build = build_trie if fits(lexicon, symbols) else build_arcs
         self._trie: Trie | ArcTrie = build(
             lexicon,
             self._lm.first_scores().cpu().numpy().astype(np.float32),
-            bonuses,
+            setup.bonuses if setup.hotwords else None,
             symbols,
             setup.vocabulary.blank,
             self.device,
@@ -207,8 +207,7 @@ class BatchedSearch:
         step = FrameStep(
             self._trie,
             ends,
-            self._lm,
-            self._bonuses,
+            self._states,
             silence=self.setup.silence,
             threshold=self.options.threshold,
             by_state=self._by_state,
@@ -260,21 +259,14 @@ class BatchedSearch:
         beam.field(STATE)[: len(contexts)] = self._said(contexts)[:, None]
 
     def _said(self, contexts: list[Context]) -> Tensor:
-        """(B,) states of the language model after the words of each first entry."""
-        state = self._lm.start(len(contexts)).clone()
+        """(B,) states after the words of each first entry."""
         before = [context.entries[0].words for context in contexts]
         if not any(before):
-            return state
+            return self._states.start(len(contexts))
         index = {word: i for i, word in enumerate(self.setup.words)}
         unknown = len(self.setup.words) - 1
-        for place in range(max(map(len, before))):
-            longer = [i for i, words in enumerate(before) if place < len(words)]
-            said = [index.get(before[i][place], unknown) for i in longer]
-            rows = torch.tensor(longer, device=self.device)
-            words = torch.tensor(said, device=self.device)
-            wanted = torch.ones_like(rows, dtype=torch.bool)
-            state[rows] = self._lm.score(state[rows], words, wanted)[1]
-        return state
+        said = [[index.get(word, unknown) for word in words] for words in before]
+        return self._states.before(said, self.device)
 
     def _finish(self, work: Work, ends: Tensor) -> _Found:
         """The `nbest` of each utterance; `ends`, (B, 1) bool: whether its sentence ends, too."""
@@ -283,12 +275,14 @@ class BatchedSearch:
         # Only hypotheses between two words; all of an utterance that has none.
         between = there & (node == ROOT)
         there = torch.where(between.any(1, keepdim=True), between, there)
-        last = self._lm.finish(beam.field(STATE), there & ends)
+        last, taken_back = self._states.ended(beam.field(STATE), there & ends)
         promise, bonus = trie.own(node)
         said = promise + torch.where(there & ends, last, 0.0)
         score = beam.plain + weight * said
         if bonus is not None:
             score += bonus
+        if taken_back is not None:
+            score += torch.where(ends, taken_back, 0.0)
         score = torch.where(there, score, -torch.inf)
         score[score < score.amax(1, keepdim=True) - self.options.threshold] = -torch.inf
         count = self.options.nbest

@@ -5,14 +5,17 @@ import random
 import numpy as np
 import pytest
 from random_searches import ALL, words_of
-from small_words import SMALL, TRIGRAMS, enumerated, random_emission
+from small_words import SMALL, TRIGRAMS, enumerated, random_emission, said
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.ngram.automaton import CompiledNgramLM, automaton_file
+from lm.search import phrases
 from lm.search.batched.search import BatchedSearch
 from lm.search.compiled import CompiledSearch
 from lm.search.context import EXITS, Context, carried, resolved
+from lm.search.flashlight import FlashlightSearch
 from lm.search.hotwords import HotwordsError, bonus_of, in_the_alphabets_case, read_hotwords
+from lm.search.phrases import PhraseAutomaton
 from lm.search.setup import SearchError, prepare
 from lm.text.lexicon import Lexicon
 
@@ -72,6 +75,49 @@ def test_the_words_of_fewest_errors_have_the_bonuses_of_their_phrases(search, tm
         assert scores[words_of(best)] == pytest.approx(best.score, abs=1e-4), seed
         changed += best.score < max(scores.values()) - 1e-3
     assert changed > 3
+
+
+@pytest.mark.parametrize("with_lm", [True, False])
+def test_flashlight_finds_them_too(with_lm, tmp_path):
+    pytest.importorskip("flashlight")
+    arpa = tmp_path / "lm.arpa"
+    arpa.write_text(TRIGRAMS)
+    lexicon, weights = Lexicon.from_words(WORDS, SMALL), DecodingWeights(1.1, -0.3)
+    options = BeamOptions(ALL, None, float(ALL), 4, "history")
+    for seed in range(10):
+        hotwords, emission = drawn(random.Random(seed)), random_emission(7, seed)[None]
+        lm = arpa if with_lm else None
+        peer = FlashlightSearch.open(SMALL, weights, options, lexicon, lm, hotwords)
+        ours = CompiledSearch.open(SMALL, weights, options, lexicon, lm, tmp_path, hotwords)
+        pairs = zip(peer(emission, [7])[0], ours(emission, [7])[0], strict=True)
+        for found, expected in pairs:
+            assert words_of(found) == words_of(expected)
+            assert found.score == pytest.approx(expected.score, abs=1e-3)
+            assert found.lm_score == pytest.approx(expected.lm_score, abs=1e-3)
+
+
+def test_words_of_fewest_errors_may_end_a_phrase_that_began_before_a_cut(search, tmp_path):
+    across = 0
+    for seed in range(20):
+        hotwords = drawn(random.Random(seed))
+        made = search(hotwords, mbr=True, mbr_scale=0.3, lattice_beam=float(ALL))
+        first, second = random_emission(3, seed), random_emission(5, seed + 50)
+        first[-1] = [-80, 0, -80, -80]
+        acoustic = enumerated(second, DecodingWeights(0, 0), {w: [w] for w in WORDS}, None)
+        model = CompiledNgramLM(automaton_file(tmp_path / "lm.arpa", tmp_path), [*WORDS, "<unk>"])
+        context = Context(goes_on=True)
+        found = made(first[None], [3], None, [context])[0]
+        then = Context(carried(context, found, EXITS))
+        best = made(second[None], [5], None, [then])[0][0]
+        before, words = words_of(found[best.entry]), words_of(best)
+        expected = found[best.entry].acoustic_score + acoustic[words]
+        expected += 1.1 * said(model, before + words) - 0.3 * len(before + words)
+        expected += bonus_of(before + words, hotwords)
+        total = found[best.entry].score + best.score
+        assert total == pytest.approx(expected, abs=1e-4), seed
+        apart = bonus_of(before, hotwords) + bonus_of(words, hotwords)
+        across += bonus_of(before + words, hotwords) != pytest.approx(apart)
+    assert across > 3
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -138,7 +184,38 @@ def test_lines_hold_phrases_and_weights(tmp_path):
         read_hotwords(path)
 
 
-def test_the_batched_engine_refuses_phrases():
+@pytest.mark.parametrize("seed", range(20))
+def test_tables_are_the_automaton(seed):
+    draw = random.Random(seed)
+    drawn_phrases = [
+        (draw.choices(range(5), k=draw.randint(1, 5)), draw.uniform(-3, 5)) for _ in "12345"
+    ]
+    automaton = PhraseAutomaton(drawn_phrases)
+    tables, node, row = automaton.tables(7), 0, 0
+    for word in draw.choices(range(7), k=60):
+        node, bonus = automaton.after(node, word)
+        assert bonus == tables.bonus[row, tables.column[word]] <= automaton.most + 1e-9
+        row = int(tables.after[row, tables.column[word]])
+        assert automaton.end(node) == tables.end[row]
+
+
+def test_words_add_up_to_the_bonuses_of_the_phrases_in_them():
+    for seed in range(30):
+        draw = random.Random(seed)
+        texts = {
+            " ".join(draw.choices("ABC", k=draw.randint(1, 4))): draw.gauss(0, 3) for _ in "12"
+        }
+        automaton = PhraseAutomaton([(list(map(ord, t.split())), b) for t, b in texts.items()])
+        said = draw.choices("ABCD", k=12)
+        expected = pytest.approx(bonus_of(said, texts), abs=1e-5)
+        assert automaton.bonus(list(map(ord, said))) == expected
+        cut = automaton.bonus(list(map(ord, said[:5])), goes_on=True)
+        rest = automaton.bonus(list(map(ord, said[5:])), list(map(ord, said[:5])))
+        assert cut + rest == expected
+
+
+def test_phrases_too_many_for_tables_are_refused(monkeypatch):
+    monkeypatch.setattr(phrases, "MEMORY", 20)
     setup = prepare(SMALL, Lexicon.from_words(WORDS, SMALL), hotwords={"A BA": 1.0})
-    with pytest.raises(SearchError, match="favours single words, and 'A BA' is several"):
+    with pytest.raises(SearchError, match="2 different words, take 0.0 GB in --search batched"):
         BatchedSearch(setup, None, DecodingWeights(), BeamOptions(5))

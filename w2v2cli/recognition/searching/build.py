@@ -175,7 +175,7 @@ def searched_words(spec: SearchSpec) -> Sequence[str] | None:
     if lexicon is None:
         return None
     words = lexicon.words if isinstance(lexicon, FlatLexicon) else list(lexicon.spellings)
-    return [*words, *spec.hotwords]
+    return [*words, *(word for phrase in spec.hotwords for word in phrase.split())]
 
 
 def read_lexicon(

@@ -2,7 +2,7 @@
 
 More of them, with the number of differences:
 
-    python -c "from test_agreement import main; main(3000)"    in this folder
+    python -c "from test_agreement import main; main(3000, phrases=True)"    in this folder
 """
 
 import itertools
@@ -22,6 +22,7 @@ from lm.ngram.arrays import FixedNgramTensors, NgramTensors
 from lm.search.batched import trie
 from lm.search.batched.search import BatchedSearch
 from lm.search.compiled import CompiledSearch
+from lm.search.context import ALONE, Context, Entry
 from lm.search.setup import prepare
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
@@ -34,7 +35,8 @@ PHONES = ("<pad>", "a", "b", "c", "d")
 class Case:
     """An alphabet, a lexicon, a model and options; two searches over them."""
 
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int, folder: Path, phrases: bool = False) -> None:
+        """phrases: draw some as well, and words before the utterances."""
         draw = self.draw = random.Random(seed)
         labels = draw.choice((LETTERS, PHONES))[: draw.randint(4, 6)]
         self.vocabulary = Vocabulary.from_labels(labels)
@@ -74,6 +76,20 @@ class Case:
         logits = normal(0, draw.choice((1.0, 2.0)), (4, max(self.frames), len(labels)))
         sums = np.log(np.exp(logits).sum(2, keepdims=True))
         self.emissions = (logits - sums).astype(np.float32)
+        self.contexts = [ALONE] * 4
+        if phrases:
+            self._draw_phrases(words)
+
+    def _draw_phrases(self, words: list[str]) -> None:
+        """Phrases of few words, so that some begin as others do or lie within them."""
+        draw = self.draw
+        few = draw.sample(words, min(len(words), draw.randint(1, 4)))
+        said = [" ".join(draw.choices(few, k=draw.randint(1, 4))) for _ in range(6)]
+        self.hotwords |= {" ".join(few[:2]): 2.0} | {one: draw.uniform(-2, 5) for one in said}
+        self.contexts = [
+            Context((Entry(tuple(draw.choices(words, k=draw.randint(0, 3)))),), draw.random() < 0.5)
+            for _ in self.frames
+        ]
 
     def batched(self) -> list:
         """All utterances at once, each with its own weights."""
@@ -81,7 +97,7 @@ class Case:
         tensors = self.draw.choice((NgramTensors, FixedNgramTensors))
         model = tensors(read_automaton(self.arpa), setup.words, torch.device("cpu"))
         search = BatchedSearch(setup, model, DecodingWeights(), self.options)
-        return search(self.emissions, self.frames, self.weights)
+        return search(self.emissions, self.frames, self.weights, self.contexts)
 
     def compiled(self) -> list:
         """One utterance after the other."""
@@ -95,9 +111,9 @@ class Case:
             self.hotwords,
         )
         return [
-            search(emission[None], [frames], weights)[0]
-            for emission, frames, weights in zip(
-                self.emissions, self.frames, self.weights, strict=True
+            search(emission[None], [frames], weights, [context])[0][: self.options.nbest]
+            for emission, frames, weights, context in zip(
+                self.emissions, self.frames, self.weights, self.contexts, strict=True
             )
         ]
 
@@ -138,12 +154,12 @@ def difference(ours: list, theirs: list) -> str:
     return ""
 
 
-def differences(seeds: range) -> list[str]:
+def differences(seeds: range, phrases: bool = False) -> list[str]:
     """The differences in all utterances of the cases of these seeds."""
     found = []
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
-            case = Case(seed, Path(folder))
+            case = Case(seed, Path(folder), phrases)
             pairs = zip(case.batched(), case.compiled(), strict=True)
             told = [difference(ours, theirs) for ours, theirs in pairs]
         found += [f"case {seed}, utterance {i}: {what}" for i, what in enumerate(told) if what]
@@ -162,8 +178,13 @@ def test_so_it_does_over_a_lexicon_in_lists(block, monkeypatch):
     assert differences(range(500 + 10 * block, 510 + 10 * block)) == []
 
 
-def main(cases: int) -> None:
+@pytest.mark.parametrize("block", range(2))
+def test_so_it_does_with_phrases_and_words_before_the_utterances(block):
+    assert differences(range(900 + 10 * block, 910 + 10 * block), phrases=True) == []
+
+
+def main(cases: int, phrases: bool = False) -> None:
     """Print the differences in `cases` cases that the tests leave out."""
-    found = differences(range(10**6, 10**6 + cases))
+    found = differences(range(10**6, 10**6 + cases), phrases)
     print("\n".join(found))
     print(f"{4 * cases} utterances, {len(found)} different")

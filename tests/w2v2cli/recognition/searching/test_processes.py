@@ -15,6 +15,7 @@ import pytest
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.text.vocabulary import CHARACTERS, Vocabulary
+from w2v2cli.recognition.searching.build import searched_words
 from w2v2cli.recognition.searching.processes import (
     IN_FLIGHT,
     SearchFailed,
@@ -357,3 +358,8 @@ def test_a_callback_that_raises_leaves_nobody_waiting(spec, tmp_path):
             asked.result(timeout=30)
         with pytest.raises(SearchFailed, match="RuntimeError: not this one"):
             pool.wait_until_ready()
+
+
+def test_the_words_of_hot_phrases_are_searched_one_by_one(spec):
+    hot = replace(spec, hotwords={"NEW YORK": 3.0, "TWO": 1.0})
+    assert set(searched_words(hot)) == {"ONE", "TWO", "NEW", "YORK"}
