@@ -22,7 +22,8 @@ from w2v2cli.data.loading.flat import Rows
 from w2v2cli.data.recordings import Recordings
 from w2v2cli.errors import UserError
 
-SMALL = ("lengths", "labels", "label_lengths")  # the tensors of a batch that hold few numbers
+TENSORS = ("waveforms", "lengths", "labels", "label_lengths")  # of a batch
+TRIES = 100  # micro-batches that are tried before nothing is left to train on
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,14 @@ class Batch:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        # Between processes each tensor goes by a file descriptor of its own, which costs more than
-        # a few numbers do.
-        return self.__dict__ | {name: getattr(self, name).numpy() for name in SMALL}
+        # Between processes large arrays are mapped, not copied; tensors would be copied.
+        return self.__dict__ | {name: getattr(self, name).numpy() for name in TENSORS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state | {name: torch.from_numpy(state[name]) for name in SMALL})
+        self.__dict__.update(state | {name: torch.from_numpy(state[name]) for name in TENSORS})
 
     def pin_memory(self) -> Batch:
-        """A copy in page-locked memory, which a GPU reads directly; DataLoader calls this."""
+        """A copy in page-locked memory, which a GPU reads directly."""
         return replace(self, waveforms=self.waveforms.pin_memory(), labels=self.labels.pin_memory())
 
 
@@ -245,9 +245,26 @@ class MicroBatches:
         return len(self.plan)
 
     def __getitem__(self, index: int) -> Batch:
-        """Read a micro-batch without what cannot be read. Raises UserError where nothing can."""
+        """Read a micro-batch without what cannot be read.
+
+        Where nothing of it can be read, the next one that can takes its place, so that every rank
+        has as many as before; its `unreadable` has the sentences of both. Raises UserError where
+        there is none among `TRIES`.
+        """
+        unreadable: list[str] = []
+        for step in range(min(TRIES, len(self))):
+            batch = self._batch((index + step) % len(self), unreadable)
+            if batch is not None:
+                return batch
+        raise UserError(
+            f"None of the {len(unreadable)} recordings of {step + 1} micro-batches can be read: "
+            f"{unreadable[0]}"
+        )
+
+    def _batch(self, index: int, unreadable: list[str]) -> Batch | None:
+        """Read a micro-batch; None where nothing of it can be read. Adds to `unreadable`."""
         planned = self.plan[index]
-        waveforms, labels, ids, unreadable = [], [], [], []
+        waveforms, labels, ids = [], [], []
         for place, start, samples in zip(
             planned.indices, planned.starts, planned.samples, strict=True
         ):
@@ -259,11 +276,7 @@ class MicroBatches:
                 continue
             labels.append(self._labels(place))
             ids.append(self.data.source.ids[at])
-        if not waveforms:
-            raise UserError(
-                f"None of the {len(unreadable)} recordings of a batch can be read: {unreadable[0]}"
-            )
-        return collate(waveforms, labels, ids, unreadable)
+        return collate(waveforms, labels, ids, unreadable) if waveforms else None
 
     def _labels(self, place: int) -> Tensor:
         if self.data.labels is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,7 +36,8 @@ from w2v2cli.training.updates.sharing import sharing
 PATIENCE = 10  # updates in a row that may be skipped because something is not finite
 # Smallest loss scale of float16 (R); below it, the scale is not what makes gradients infinite.
 SMALLEST_SCALE = 1e-4
-NAMED = 20  # utterances that an error lists before it only counts
+NAMED = 20  # utterances that an error or a note lists before it only counts
+MANY = 0.01  # share of unreadable recordings that is worth a warning
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class Loop(Generic[BatchT, DrawnT]):
         self._scaler = GradScaler(self.collectives.device.type, enabled=fp16)
         self._learning: set[str] = set()
         self._warned: set[str] = set()
+        self._unreadable: dict[str, None] = {}  # a sentence for each recording left out
 
     def run(self) -> Outcome:
         """Train from the state in the folder until the schedule ends or a signal comes."""
@@ -118,6 +120,7 @@ class Loop(Generic[BatchT, DrawnT]):
                 self._train(notice)
             finally:
                 self._finish_state()
+                self._count_unreadable()
             stopped_by = self._stopped_by(notice)
         finished = self._over or self.position.update >= self.config.schedule.updates
         return Outcome(finished, stopped_by, self.position.update, self.best)
@@ -297,9 +300,31 @@ class Loop(Generic[BatchT, DrawnT]):
             metrics["loss_scale"] = scale
         metrics["memory_gb"] = peak_memory(self.collectives.device) / 1e9
         metrics["loader_wait"] = queued.waited
-        for sentence in (s for batch in queued.step.batches for s in batch.unreadable):
-            self.note(f"Left out: {sentence}")
+        for batch in queued.step.batches:
+            self._tell_unreadable(batch.unreadable)
         return metrics, stops > 0
+
+    def _tell_unreadable(self, sentences: Sequence[str]) -> None:
+        """Name each recording that cannot be read once, and say when they are many."""
+        for sentence in sentences:
+            if sentence in self._unreadable:
+                continue
+            self._unreadable[sentence] = None
+            if len(self._unreadable) <= NAMED:
+                self.note(f"Left out: {sentence}")
+            share = len(self._unreadable) / self.stream.recordings
+            if share >= MANY and "unreadable" not in self._warned:
+                self._warned.add("unreadable")
+                self.warn(
+                    f"{share:.1%} of the recordings cannot be read so far: "
+                    "`w2v2 data scan CORPUS --decode` finds them all."
+                )
+
+    def _count_unreadable(self) -> None:
+        """Say at the end how many recordings could not be read."""
+        if count := len(self._unreadable):
+            many = "1 recording that" if count == 1 else f"{count} recordings that"
+            self.note(f"Left out: {many} could not be read.")
 
     def _backward(
         self, drawn: Drawn[BatchT, DrawnT], common: Callable[[], Tensor]

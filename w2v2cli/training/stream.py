@@ -50,6 +50,11 @@ class AudioStream:
         """Samples of the largest micro-batch, padding included."""
         return self.reading.budget
 
+    @property
+    def recordings(self) -> int:
+        """Recordings that are trained on, over all ranks."""
+        return len(self.data)
+
     def steps(self, position: Position) -> Generator[Step[Batch], None, None]:
         """Yield endless steps from a position on. Raises UserError where nothing can be read."""
         epochs = Epochs(self.data, self.reading)

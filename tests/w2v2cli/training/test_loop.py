@@ -47,6 +47,15 @@ class Noise:
         return waveform[start : None if samples is None else start + samples]
 
 
+class Damaged(Noise):
+    """Recordings of which some cannot be read."""
+
+    def read(self, index, start=0, samples=None):
+        if index in self.broken:
+            raise UserError(f"r{index}.wav is damaged.")
+        return super().read(index, start, samples)
+
+
 @dataclass
 class Means:
     """The mean square of the network's outputs; a dropout makes it random."""
@@ -137,6 +146,29 @@ def test_a_run_interrupted_anywhere_goes_on_to_the_same_weights(tmp_path):
     assert [row["loss"] for row in lines(tmp_path / "whole")] == [
         row["loss"] for row in lines(tmp_path / "broken")
     ]
+
+
+@pytest.mark.parametrize("broken", [(7,), (3, 7, 20, 21, 22)])
+def test_a_damaged_recording_alone_in_a_micro_batch_is_told_and_left_out(tmp_path, broken):
+    """It stopped the whole run."""
+    told, warned = [], []
+    # 850 samples: each recording is a micro-batch of its own.
+    run = loop(tmp_path, 90, source=Damaged(40, broken), told=warned)
+    run.stream = replace(run.stream, reading=Reading(850, seed=1))
+    run.note = told.append
+    assert run.run().update == 90  # more than two epochs
+    names = sorted(f"Left out: r{index}.wav is damaged." for index in broken)
+    assert sorted(told[:-1]) == names
+    count = "1 recording that" if len(broken) == 1 else f"{len(broken)} recordings that"
+    assert told[-1] == f"Left out: {count} could not be read."
+    [warning] = warned
+    assert warning.startswith("2.5% of the recordings cannot be read so far: ")
+
+
+def test_a_run_whose_recordings_are_all_damaged_ends_in_a_sentence(tmp_path):
+    run = loop(tmp_path, source=Damaged(40, range(40)))
+    with pytest.raises(UserError, match=r"^None of the 40 recordings of .* can be read: r\d+.wav"):
+        run.run()
 
 
 def test_a_run_killed_as_soon_as_it_has_saved_lacks_no_line_of_its_log(tmp_path, monkeypatch):

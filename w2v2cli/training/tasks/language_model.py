@@ -73,6 +73,11 @@ class TextStream:
         """See `Stream`."""
         return self.rows
 
+    @property
+    def recordings(self) -> int:
+        """See `Stream`."""
+        return len(self.blocks)
+
     def steps(self, position: Position) -> Generator[Step[TextBatch], None, None]:
         """Yield endless steps from a position on (see `Stream`).
 

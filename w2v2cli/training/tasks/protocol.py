@@ -62,6 +62,10 @@ class Stream(Protocol[ReadT]):
     def micro_batch(self) -> int:
         """Size of a micro-batch, in samples or rows; an epoch is divided anew by another."""
 
+    @property
+    def recordings(self) -> int:
+        """Recordings, or blocks of text, in an epoch over all ranks."""
+
     def steps(self, position: Position) -> Generator[Step[ReadT], None, None]:
         """Yield endless steps from a position on, until closed."""
 

@@ -69,7 +69,7 @@ def test_the_same_processes_read_epoch_after_epoch_whatever_notices_they_get():
 
 
 def test_a_program_that_leaves_the_loader_open_ends_all_the_same(tmp_path):
-    """A traceback, or whoever keeps the iterator: the interpreter ends workers by SIGTERM."""
+    """After a traceback, or where somebody keeps the iterator."""
     source = Path(__file__).read_text().partition("def data(")[0]
     (tmp_path / "sources.py").write_text(source)
     script = f"""
@@ -101,7 +101,7 @@ def test_any_number_of_workers_reads_the_same_audio_and_labels(workers):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_in_a_worker_is_the_same_sentence_as_without(workers):
     epochs = Epochs(data(Unreadable()), READING)
-    with pytest.raises(UserError, match=r"^None of the 4 recordings .*: r\d+ cannot be read\.$"):
+    with pytest.raises(UserError, match=r"^None of the 12 recordings .*: r\d+ cannot be read\.$"):
         next(read_ahead(epochs, places(epochs), workers))
 
 
