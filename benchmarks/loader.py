@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=250_000, help="longest crop, samples")
     parser.add_argument("--batch", type=int, default=1_400_000, help="micro-batch, samples")
     parser.add_argument(
-        "--workers", type=int, nargs="*", default=[1, 2], help="DataLoader processes to try"
+        "--workers", type=int, nargs="*", default=[1, 2], help="processes of the loader to try"
     )
     parser.add_argument(
         "--epochs", type=int, nargs="*", help="epochs of that many micro-batches of 20 s"
@@ -108,7 +108,7 @@ def main() -> None:
         for count in args.workers:
             for name, source in (("files", files), ("shards", shards)):
                 way = partial(_through_loader, unlabelled(source, 1)[0], reading, count)
-                _add(table, f"ours, {name}, DataLoader of {count}", way, args, count)
+                _add(table, f"ours, {name}, {count} processes", way, args, count)
         Console().print(table)
         rate = sum(path.stat().st_size for path in shards.paths) / (packed.samples / SAMPLE_RATE)
         print(

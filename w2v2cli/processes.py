@@ -5,16 +5,18 @@ interrupts, children that end with their parent.
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from w2v2cli.console import say
@@ -140,26 +142,70 @@ def ignore_notices() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-@contextmanager
-def main_module_hidden() -> Iterator[None]:
-    """Keep processes that multiprocessing starts inside the block from running the program again.
+def import_path() -> list[str]:
+    """This process's import path, for another that must find the same packages.
 
-    With `spawn` and `forkserver` each new process first imports the file that the program was
-    started with. A script without `if __name__ == "__main__"` would then start itself anew in every
-    worker. Only for workers that need no class or function of that file.
+    The user's working directory must not shadow them with a folder named `models` or `lm`. In
+    `sys.path` it is the empty string where code has no file, as in a notebook, and the process may
+    have changed it since. What was imported from there is the folder of these packages.
     """
-    program = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = program
+    root = str(Path(__file__).parents[1])
+    absolute = [folder for folder in sys.path if folder]
+    return absolute if root in absolute else [folder or root for folder in sys.path]
 
 
-# Two ways in which a child ends with its parent. The kernel ends a process even in the middle of
-# compiled code that holds Python's lock, but it watches the thread that made the child, and only
-# Linux's does; so it is for forked searches. A thread that waits is for processes that
-# multiprocessing starts, from whichever thread, on any system.
+class Server:
+    """A process that forks others for this one, and ends with it; a socket leads to it.
+
+    It runs `main(descriptor of its socket, id of this process)` of a module. Other than those of
+    multiprocessing it does not run the user's program again, and nothing of it has a name.
+    """
+
+    def __init__(self, module: str) -> None:
+        """Start it."""
+        self.control, theirs = socket.socketpair()
+        started: Future[subprocess.Popen[bytes]] = Future()
+        self._ended = threading.Event()
+        # On Linux it ends with the thread that started it, and the thread that we are in may end
+        # before its owner does: that of a web server's request, for one.
+        hold = partial(self._hold, module, theirs, started)
+        threading.Thread(target=hold, name="server", daemon=True).start()
+        self.process = started.result()
+        theirs.close()
+
+    def _hold(
+        self, module: str, theirs: socket.socket, started: Future[subprocess.Popen[bytes]]
+    ) -> None:
+        """Run a thread: start the process, and live until it ends."""
+        start = (
+            f"import sys; sys.path[:] = {import_path()!r}; "
+            f"from {module} import main; main({theirs.fileno()}, {os.getpid()})"
+        )
+        try:
+            with interrupts_held(*NOTICES):
+                process = subprocess.Popen(
+                    [sys.executable, "-c", start],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    # It will fork, so it must stay a single thread.
+                    env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+                )
+        except BaseException as error:
+            started.set_exception(error)
+        else:
+            started.set_result(process)
+            self._ended.wait()
+
+    def end(self, patience: float = 0.0) -> None:
+        """Close the socket; kill the process if it has not ended after `patience` seconds."""
+        self.control.close()
+        try:
+            self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._ended.set()
 
 
 def killed_with(parent: int) -> None:
@@ -171,18 +217,3 @@ def killed_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before we asked
         os._exit(0)
-
-
-def end_with_parent() -> None:
-    """In a process of a pool: end when the parent ends.
-
-    The children of a killed parent would otherwise wait for work for ever.
-    """
-    threading.Thread(target=_exit_after_parent, daemon=True).start()
-
-
-def _exit_after_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +18,12 @@ from w2v2cli.data.corpora.saved_dataset import Columns
 from w2v2cli.data.decoding.tables import TableError, source_hash
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UsageError, UserError
-from w2v2cli.processes import end_with_parent, interrupts_held, main_module_hidden
+from w2v2cli.workers import WorkerDied, Workers
 
 MANIFESTS = (".jsonl", ".tsv")
 FEW = 200  # recordings whose headers one process reads before others have started
-CHUNK = 8  # recordings handed to a process at a time: Ctrl-C waits for these
+CHUNK = 8  # recordings handed to a process at a time
+AHEAD = 4  # of these that wait for each process
 OnProgress = Callable[[float, float | None], None]  # done, in all
 
 
@@ -179,33 +177,23 @@ def _looked_at(
         for path in paths:
             yield path, look_at(path, hashed, decoded)
         return
-    # Forked processes would inherit the lock of a thread that draws the progress bar.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent)
+    chunks = (paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK))
+    look = partial(_look_at_all, hashed=hashed, decoded=decoded)
     try:
-        chunks = (paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK))
-        with interrupts_held(), main_module_hidden():
-            waiting: list[Future[list[tuple[Path, Facts | str]]]] = [
-                pool.submit(_look_at_all, chunk, hashed, decoded)
-                for chunk in islice(chunks, 4 * jobs)
-            ]
-        while waiting:
-            yield from waiting.pop(0).result()
-            with main_module_hidden():
-                waiting += [
-                    pool.submit(_look_at_all, chunk, hashed, decoded) for chunk in islice(chunks, 1)
-                ]
-    except BrokenProcessPool:
+        with Workers[list[Path], tuple[Path, Facts | str]](look, jobs) as workers:
+            yield from workers.in_order(chunks, AHEAD)
+    except WorkerDied:
         raise UserError(
             "A process that read recordings was killed; is there enough memory? "
             "--jobs 1 needs the least."
         ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
-def _look_at_all(paths: list[Path], hashed: bool, decoded: bool) -> list[tuple[Path, Facts | str]]:
-    return [(path, look_at(path, hashed, decoded)) for path in paths]
+def _look_at_all(
+    paths: list[Path], hashed: bool, decoded: bool
+) -> Iterator[tuple[Path, Facts | str]]:
+    for path in paths:
+        yield path, look_at(path, hashed, decoded)
 
 
 def look_at(path: Path, hashed: bool = False, decoded: bool = False) -> Facts | str:

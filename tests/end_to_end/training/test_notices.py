@@ -140,12 +140,19 @@ def test_an_interrupt_ends_the_workers_without_a_word_from_them(tmp_path):
     assert_ended(pids)
 
 
-def test_a_killed_run_leaves_no_worker(tmp_path):
+def test_a_killed_run_leaves_neither_worker_nor_name(tmp_path, monkeypatch):
+    """Fourteen semaphores and a folder with a socket stayed when all of a job was killed."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setitem(ENVIRONMENT, "TMPDIR", str(temporary))
     job = started(alone(tmp_path, 2), tmp_path)
     pids = family(job.pid)
+    maps = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in pids)
     job.kill()
     job.communicate(timeout=60)
     assert_ended(pids)
+    assert "/dev/shm/" not in maps
+    assert not list(temporary.glob("pymp-*"))
 
 
 def slurm_lines():

@@ -6,15 +6,12 @@ import fcntl
 import hashlib
 import io
 import json
-import multiprocessing
 import os
 import random
 import re
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,13 +28,13 @@ from w2v2cli.data.scanning import OnProgress, length, scan
 from w2v2cli.data.shards.index import ShardError, ShardIndex, index_path
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
-from w2v2cli.processes import end_with_parent, interrupts_held, main_module_hidden
+from w2v2cli.workers import WorkerDied, Workers
 
 PLAIN = re.compile(r"[A-Za-z0-9_-]{1,60}")  # ids that serve as keys unchanged
 SHARD_BYTES = 1e9  # of a shard, where no size is asked for
 FLAC_BYTES = 1.1  # of a sample of speech as 16-bit FLAC, roughly
 OVERHEAD = 2560  # bytes of a recording besides: two headers, its .json, two paddings
-POLL = 0.2  # seconds between two reports of progress from the processes
+STOPPING = 30.0  # seconds that a process has to end its recording, when all are stopped
 
 
 @dataclass
@@ -233,42 +230,15 @@ def _write_all(parts: Sequence[ShardPlan], jobs: int, on_count: Callable[[int], 
                 done += 1
                 on_count(done)
         return
-    # Forked processes would inherit the lock of a thread that draws the progress bar.
-    context = multiprocessing.get_context("spawn")
-    counts = context.RawArray("q", len(parts) + 1)  # recordings done of each shard; last: stop
-    pool = ProcessPoolExecutor(jobs, context, initializer=_share, initargs=(counts,))
     try:
-        with interrupts_held(), main_module_hidden():
-            waiting = {pool.submit(_write, part, number) for number, part in enumerate(parts)}
-        while waiting:
-            ended, waiting = wait(waiting, POLL, FIRST_COMPLETED)
-            on_count(sum(counts[:-1]))
-            for future in ended:
-                future.result()
-    except BrokenProcessPool:
+        with Workers[ShardPlan, None](write_shard, jobs, patience=STOPPING) as workers:
+            for done, _ in enumerate(workers.as_they_come(parts), start=1):
+                on_count(done)
+    except WorkerDied:
         raise UserError(
             "A process that wrote a shard was killed; is there enough memory? "
             "Fewer --jobs need less."
         ) from None
-    finally:
-        counts[len(parts)] = 1
-        pool.shutdown(cancel_futures=True)
-
-
-_shared: list[Any] = []  # in a process of the pool: the array of counts
-
-
-def _share(counts: Any) -> None:
-    _shared[:] = [counts]
-    end_with_parent()
-
-
-def _write(part: ShardPlan, number: int) -> None:
-    [counts] = _shared
-    for _ in write_shard(part):
-        counts[number] += 1
-        if counts[-1]:
-            return
 
 
 def write_shard(part: ShardPlan) -> Iterator[None]:

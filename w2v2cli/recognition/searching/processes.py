@@ -7,13 +7,11 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from itertools import compress
 from multiprocessing.connection import Connection
-from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
@@ -23,7 +21,7 @@ from lm.hypothesis import Hypothesis
 from lm.search.context import Context
 from lm.search.greedy import greedy_search
 from w2v2cli.errors import UserError
-from w2v2cli.processes import NOTICES, interrupts_held, usable_cores
+from w2v2cli.processes import Server, usable_cores
 from w2v2cli.recognition.searching.build import searched_words
 from w2v2cli.recognition.searching.spec import SearchSpec
 
@@ -36,18 +34,6 @@ TRIES = 2  # workers that an emission may kill before it is given up
 Found = list[Hypothesis]
 # An emission, weights to search it with, its context, and a future for each of the weights.
 _Task = tuple[np.ndarray, list[DecodingWeights], "Context | None", "list[Future[Found]]"]
-
-
-def _import_path() -> list[str]:
-    """This process's import path, for a server that must find the same packages.
-
-    The user's working directory must not shadow them with a folder named `models` or `lm`. In
-    `sys.path` it is the empty string where code has no file, as in a notebook, and the process may
-    have changed it since. What was imported from there is the folder of these packages.
-    """
-    root = str(Path(__file__).parents[3])
-    absolute = [folder for folder in sys.path if folder]
-    return absolute if root in absolute else [folder or root for folder in sys.path]
 
 
 class SearchFailed(UserError):
@@ -111,11 +97,9 @@ class SearchPool:
     def __enter__(self) -> SearchPool:
         if self.spec.engine == "greedy":
             return self
-        ours, theirs = socket.socketpair()
-        self._start_server(theirs)
-        theirs.close()
-        self._control = ours
-        self._messages = Connection(os.dup(ours.fileno()))
+        self._server = Server("w2v2cli.recognition.searching.server")
+        self._control = self._server.control
+        self._messages = Connection(os.dup(self._control.fileno()))
         self._messages.send(self.spec)
         self._threads = [threading.Thread(target=self._await_server, name="search", daemon=True)]
         self._threads += [
@@ -126,49 +110,14 @@ class SearchPool:
             thread.start()
         return self
 
-    def _start_server(self, theirs: socket.socket) -> None:
-        """Start the server in a thread that lives until the pool is closed.
-
-        On Linux the server ends with the thread that started it, and the thread that entered the
-        pool may end before its owner does: that of a web server's request, for one.
-        """
-        start = (
-            f"import sys; sys.path[:] = {_import_path()!r}; "
-            "from w2v2cli.recognition.searching.server import main; "
-            f"main({theirs.fileno()}, {os.getpid()})"
-        )
-        started: Future[subprocess.Popen[bytes]] = Future()
-        self._ended = threading.Event()
-
-        def hold() -> None:
-            try:
-                with interrupts_held(*NOTICES):
-                    server = subprocess.Popen(
-                        [sys.executable, "-c", start],
-                        pass_fds=[theirs.fileno()],
-                        stdin=subprocess.DEVNULL,
-                        stdout=subprocess.DEVNULL,
-                        # It will fork, so it must stay a single thread.
-                        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-                    )
-            except BaseException as error:
-                started.set_exception(error)
-            else:
-                started.set_result(server)
-                self._ended.wait()
-
-        threading.Thread(target=hold, name="search-server", daemon=True).start()
-        self._server = started.result()
-
     def __exit__(self, *_: object) -> None:
         """End every process at once; unfinished searches fail."""
         with self._lock:
             self._closed = True
         if self.spec.engine == "greedy":
             return
-        self._server.kill()
-        self._server.wait()
-        self._ended.set()
+        self._server.process.kill()
+        self._server.process.wait()
         with self._lock:
             for pid in self._pids:
                 with contextlib.suppress(ProcessLookupError):
@@ -178,7 +127,7 @@ class SearchPool:
         for thread in self._threads:
             thread.join()
         self._messages.close()
-        self._control.close()
+        self._server.end()
 
     def submit(
         self,
@@ -241,7 +190,7 @@ class SearchPool:
         try:
             outcome, message = self._messages.recv()
         except (EOFError, OSError):
-            early = how_it_ended(self._server, "before it had read its files")
+            early = how_it_ended(self._server.process, "before it had read its files")
             outcome, message = "failed", STOPPED if self._closed else early
         if outcome == "failed":
             self._failure = message
@@ -302,7 +251,7 @@ class SearchPool:
             except OSError:
                 descriptors = []
             if not descriptors:
-                raise SearchFailed(how_it_ended(self._server, "while it was needed"))
+                raise SearchFailed(how_it_ended(self._server.process, "while it was needed"))
             worker = _Worker(int.from_bytes(pid, "little"), Connection(descriptors[0]))
             self._pids.add(worker.pid)
         return worker

@@ -91,7 +91,7 @@ def test_results_match_their_emissions_in_any_order(spec):
     with SearchPool(spec, 3) as pool:
         futures = [pool.submit(saying(text)) for text in texts]
         assert [future.result(timeout=20)[0].text for future in reversed(futures)] == texts[::-1]
-        pids = [pool._server.pid, *pool._pids]
+        pids = [pool._server.process.pid, *pool._pids]
     assert gone(pids)
 
 
@@ -159,8 +159,8 @@ HOW = [
 def test_how_a_server_ended_is_told(spec, number, told):
     with SearchPool(spec, 1) as pool:
         assert pool.submit(saying("ONE")).result(timeout=20)[0].text == "ONE"
-        os.kill(pool._server.pid, number)
-        pool._server.wait()
+        os.kill(pool._server.process.pid, number)
+        pool._server.process.wait()
         assert gone(pool._pids)
         with pytest.raises(SearchFailed, match=re.escape(told.format("while it was needed"))):
             pool.submit(saying("ONE")).result(timeout=20)
@@ -169,7 +169,7 @@ def test_how_a_server_ended_is_told(spec, number, told):
 @pytest.mark.parametrize(("number", "told"), HOW)
 def test_so_it_is_before_the_server_is_ready(spec, number, told):
     with SearchPool(spec, 1) as pool:
-        os.kill(pool._server.pid, number)
+        os.kill(pool._server.process.pid, number)
         with pytest.raises(
             SearchFailed, match=re.escape(told.format("before it had read its files"))
         ):
@@ -236,7 +236,7 @@ def test_a_folder_of_the_users_named_lm_is_not_ours(spec, tmp_path, monkeypatch)
 def test_the_server_does_without_torch(spec):
     with SearchPool(spec, 1) as pool:
         pool.wait_until_ready()
-        maps = Path(f"/proc/{pool._server.pid}/maps")
+        maps = Path(f"/proc/{pool._server.process.pid}/maps")
         if not maps.exists():
             pytest.skip("looks at /proc, which only Linux has")
         assert "numpy" in maps.read_text() and "libtorch" not in maps.read_text()
@@ -270,7 +270,7 @@ try:
     with SearchPool(spec, 2) as pool:
         futures = [pool.submit(t.saying("ONE TWO")) for _ in range(4)]
         [f.result() for f in futures]
-        print(pool._server.pid, *pool._pids, flush=True)
+        print(pool._server.process.pid, *pool._pids, flush=True)
         while True:
             pool.submit(t.saying("ONE TWO ONE TWO " * 40)).result()
 except KeyboardInterrupt:
