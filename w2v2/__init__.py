@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from w2v2cli import __version__ as __version__
 
 if TYPE_CHECKING:
-    from w2v2.recognition import evaluate, load, load_checkpoint, tune
+    from w2v2.recognition import align, evaluate, load, load_checkpoint, tune
     from w2v2cli.errors import UsageError, UserError
+    from w2v2cli.recognition.aligning.alignment import Alignment
     from w2v2cli.recognition.options import DecodingOptions
     from w2v2cli.recognition.recognizer import Recognizer
     from w2v2cli.recognition.scoring.results import Evaluation
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from w2v2cli.training.runs.result import RunResult
 
 __all__ = [
+    "Alignment",
     "DecodingOptions",
     "Evaluation",
     "Recognizer",
@@ -40,6 +42,7 @@ __all__ = [
     "UsageError",
     "UserError",
     "__version__",
+    "align",
     "evaluate",
     "finetune",
     "load",
@@ -49,6 +52,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Alignment": "w2v2cli.recognition.aligning.alignment",
     "DecodingOptions": "w2v2cli.recognition.options",
     "Evaluation": "w2v2cli.recognition.scoring.results",
     "Recognizer": "w2v2cli.recognition.recognizer",
@@ -59,6 +63,7 @@ _HOMES = {
     "TuningResult": "w2v2cli.recognition.tuning.session",
     "UsageError": "w2v2cli.errors",
     "UserError": "w2v2cli.errors",
+    "align": "w2v2.recognition",
     "evaluate": "w2v2.recognition",
     "finetune": "w2v2cli.training.runs.finetune",
     "load": "w2v2.recognition",

@@ -1,4 +1,4 @@
-"""Models by name, transcription, evaluation and tuning, as Python calls them."""
+"""Models by name, transcription, alignment, evaluation and tuning, as Python calls them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from lm.text.normalizers import NormalizerName
 from w2v2cli.commands.reporting import fetching
 from w2v2cli.data.corpora.catalogue import find_splits
 from w2v2cli.errors import UserError
+from w2v2cli.recognition.aligning.alignment import Alignment
+from w2v2cli.recognition.aligning.job import align_recording
+from w2v2cli.recognition.aligning.spelling import read_text
 from w2v2cli.recognition.evaluating import evaluate_corpora
 from w2v2cli.recognition.options import TESTING, TRANSCRIBING, TUNING, Beams, DecodingOptions
-from w2v2cli.recognition.recognizer import Recognizer
+from w2v2cli.recognition.recognizer import Audio, Recognizer, recorded
 from w2v2cli.recognition.resolving import RecognitionOptions, resolve
 from w2v2cli.recognition.scoring.results import Evaluation
 
@@ -90,6 +93,34 @@ def evaluate(
     if done.shortfall is not None:
         raise UserError(done.shortfall)
     return done.evaluations
+
+
+def align(
+    audio: Audio,
+    text: Name,
+    *,
+    model: Name = "demo",
+    warn: Callable[[str], None] | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    **options: Any,
+) -> Alignment:
+    """Find when each word of a text is spoken in a recording of any length (forced alignment).
+
+    audio: a path, or (samples, rate): see `Recognizer.transcribe`.
+    text: a str is the text itself; a `Path` is a file that holds it, in UTF-8.
+    options: language, device, precision and batch_seconds of `DecodingOptions`.
+    warn: called with a sentence about letters that the model does not have; Python warnings by
+    default.
+    on_progress: called with the seconds that were heard and those of the recording.
+
+    Raises UsageError, and UserError where the recording cannot be read, the text cannot be written
+    by the model, or is longer than the recording.
+    """
+    settings = _resolved(_options(model, options), TRANSCRIBING)
+    words = text if isinstance(text, str) else read_text(Path(text))
+    return align_recording(
+        settings, recorded(audio), words, warn=warn or _warn, on_progress=on_progress
+    )
 
 
 def tune(

@@ -13,6 +13,7 @@ import typer
 
 from w2v2cli import __version__, own_packages  # noqa: F401 (before what imports the packages)
 from w2v2cli.commands import cache, data, lm, model
+from w2v2cli.commands.alignment.align import align
 from w2v2cli.commands.doctor import doctor
 from w2v2cli.commands.evaluation.evaluate import evaluate
 from w2v2cli.commands.evaluation.score import score
@@ -62,6 +63,7 @@ def _program(
 app.command()(transcribe)
 app.command("eval")(evaluate)
 app.command()(score)
+app.command()(align)
 app.command("tune-lm")(tune_lm)
 app.command()(pretrain)
 app.command(cls=variadic("--peak-lr"))(finetune)

@@ -15,8 +15,9 @@ import w2v2
 ROOT = Path(__file__).parents[2]
 CLIPS = sorted((ROOT / "w2v2cli" / "shipped" / "recordings").glob("*.flac"))
 
-NAMES = """DecodingOptions Evaluation Recognizer RunResult Segment TimedWord Transcript TuningResult
-UsageError UserError __version__ evaluate finetune load load_checkpoint pretrain tune""".split()
+NAMES = """Alignment DecodingOptions Evaluation Recognizer RunResult Segment TimedWord Transcript
+TuningResult UsageError UserError __version__ align evaluate finetune load load_checkpoint pretrain
+tune""".split()
 
 
 def test_the_public_names_are_these_and_all_of_them_resolve():

@@ -38,6 +38,7 @@ __all__ = [
     "Source",
     "Waveform",
     "find_recordings",
+    "name_of",
     "recordings_by_place",
     "measure",
     "part_of",

@@ -104,7 +104,7 @@ class Recognizer:
         transcript's `cut_short` say so.
         """
         if _is_one(audio):
-            [transcript] = self._transcripts([_recorded(audio, 0)], None)
+            [transcript] = self._transcripts([recorded(audio)], None)
             return transcript
         sources = _each_recorded(audio)
         return self._transcripts(sources, on_error)
@@ -135,7 +135,7 @@ class Recognizer:
         UserError for one that cannot be read.
         """
         if _is_one(audio):
-            [found] = self._pipeline.emissions([_recorded(audio, 0)])
+            [found] = self._pipeline.emissions([recorded(audio)])
             return self._joined(found)
         sources = _each_recorded(audio)
         return (self._joined(found) for found in self._pipeline.emissions(sources))
@@ -160,10 +160,11 @@ def _is_one(audio: object) -> bool:
 
 
 def _each_recorded(many: Any) -> Iterator[Recorded]:
-    return (_recorded(item, number) for number, item in enumerate(many))
+    return (recorded(item, number) for number, item in enumerate(many))
 
 
-def _recorded(audio: Any, number: int) -> Recorded:
+def recorded(audio: Any, number: int = 0) -> Recorded:
+    """A recording as Python names it, as the pipeline reads it. Raises TypeError."""
     if isinstance(audio, str | os.PathLike):
         return Path(audio)
     if _is_one(audio):

@@ -123,8 +123,8 @@ def render(transcript: Transcript, form: Format, timestamps: Timestamps = "segme
     """
     writers: dict[str, Callable[[Transcript, Timestamps], str]] = {
         "txt": lambda t, _: t.text + "\n",
-        "json": lambda t, _: _json(as_json(t), indent=2),
-        "jsonl": lambda t, _: _json(as_json(t)),
+        "json": lambda t, _: json_text(as_json(t), indent=2),
+        "jsonl": lambda t, _: json_text(as_json(t)),
         "srt": _srt,
         "vtt": _vtt,
         "tsv": _tsv,
@@ -167,7 +167,7 @@ class Stream:
         """What is written in the place of a recording that failed; nothing if it is alone."""
         if not self.several:
             return ""
-        plain = _json({"recording": recording, "error": error})
+        plain = json_text({"recording": recording, "error": error})
         if self.form in ("json", "jsonl"):
             return self.transcript(recording, plain)
         return self.transcript(recording, "\n") if self.form == "txt" else ""
@@ -177,7 +177,7 @@ class Stream:
         return "\n]\n" if self.form == "json" and self.several and self._begun else ""
 
 
-def _json(values: dict[str, Any], indent: int | None = None) -> str:
+def json_text(values: dict[str, Any], indent: int | None = None) -> str:
     """A JSON object and a line break; bytes of names that are not UTF-8 are escaped (\\udc..)."""
     text = json.dumps(values, indent=indent, ensure_ascii=False)
     return NOT_UTF8.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"

@@ -1,0 +1,1 @@
+"""`w2v2 align` and `w2v2 inspect`."""
