@@ -25,6 +25,7 @@ FREE = {
     "w2v2cli.help",
     "w2v2cli.own_packages",
     "w2v2cli.processes",
+    "w2v2cli.progress",
     "w2v2cli.workers",
     "w2v2cli.__main__",
 }

@@ -27,6 +27,7 @@ from w2v2cli.recognition.scoring.results import Evaluation
 if TYPE_CHECKING:
     from torch import nn
 
+    from w2v2cli.data.decoding.hearing import Heard
     from w2v2cli.recognition.tuning.metric import Metric
     from w2v2cli.recognition.tuning.session import TuningResult
 
@@ -79,6 +80,14 @@ def evaluate(
     UserError.
     """
     settings = _resolved(_options(model, {"lm": lm, **options}), TESTING)
+    counted = 0
+
+    def each_utterance(heard: Heard) -> None:
+        nonlocal counted
+        if heard.recordings > counted:
+            counted = heard.recordings
+            on_progress(counted, heard.of)
+
     done = evaluate_corpora(
         settings,
         find_splits(split, _path(data)),
@@ -86,7 +95,7 @@ def evaluate(
         skip_existing=skip_existing,
         normalizer=normalizer,
         warn=warn or _warn,
-        on_progress=on_progress,
+        on_progress=each_utterance,
     )
     if done is None:
         return []  # another rank has the result
@@ -166,7 +175,7 @@ def tune(
         study=_path(study),
         keep=keep,
         warn=warn or _warn,
-        on_progress=on_progress,
+        on_progress=lambda done, total, label="", unit=None: on_progress(done, total, label),
     )
 
 

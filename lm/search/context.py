@@ -69,3 +69,19 @@ def resolved(pieces: Sequence[Sequence[Hypothesis]]) -> list[list[Hypothesis]]:
         chosen.append([first, *(other for other in found if other is not first)])
         place = first.entry
     return chosen[::-1]
+
+
+def settled(pieces: Sequence[Sequence[Hypothesis]], exits: int, ended: bool) -> int:
+    """How many of the first pieces stay as `resolved` has them, whatever comes after.
+
+    exits: how many hypotheses of the last piece are carried.
+    ended: whether its sentence ends with it, so that nothing after it begins in one of them.
+    """
+    ways = {0} if ended else set(range(exits))
+    for count in range(len(pieces), 0, -1):
+        found = pieces[count - 1]
+        ways = {way for way in ways if way < len(found)}
+        if len(ways) == 1:
+            return count
+        ways = {found[way].entry for way in ways}
+    return 0

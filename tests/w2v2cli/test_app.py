@@ -183,7 +183,7 @@ def test_a_users_own_package_of_the_name_models_is_not_taken_for_ours(tmp_path):
 
 OPTIONS = {
     "transcribe": "model language lm lexicon format output-dir timestamps skip-existing names "
-    "stream latency pcm "
+    "live stream latency pcm "
     "search beam beam-threshold beam-tokens recombine skip-blank lattice-beam posterior-scale mbr "
     "mbr-scale lm-weight word-score unk-score sil-score hotwords "
     "rescore "

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from w2v2cli.commands.model.inputs import Language
-from w2v2cli.commands.reporting import counting
+from w2v2cli.commands.reporting import hearing
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError, exits
 from w2v2cli.recognition.devices import Precision
@@ -87,7 +87,7 @@ def features(
 
         _, checkpoint = load(model, language)
         network = FeatureModel.load(checkpoint, layer, device, precision)
-        with counting("Reading") as on_progress:
+        with hearing("Reading") as on_progress:
             failed = write_features(
                 network,
                 inputs,

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from w2v2cli.console import Advance, progress, say
+from w2v2cli.console import say
 from w2v2cli.processes import Ranks
+from w2v2cli.progress import AUDIO, FILES, MEGABYTES, UPDATES, Advance, duration, progress
 
 if TYPE_CHECKING:
+    from w2v2cli.data.decoding.hearing import Heard
     from w2v2cli.data.hub import OnProgress
     from w2v2cli.training.metrics import Progress
     from w2v2cli.training.runs.result import RunResult
@@ -32,26 +34,34 @@ def note(sentence: str) -> None:
 
 @contextmanager
 def counting(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar that counts to a total, while stderr is a terminal."""
-    with progress(label) as advance:
+    """Progress of a job over files."""
+    with progress(label, FILES) as advance:
+        yield lambda done, total: advance(done, total)
 
-        def on_progress(done: int, total: int) -> None:
-            advance(done, total, f"{label} {done}/{total}")
 
-        yield on_progress
+@contextmanager
+def hearing(label: str) -> Iterator[Callable[[Heard], None]]:
+    """Progress of a job over recordings, by seconds of audio; their number, where several."""
+    with progress(label, AUDIO) as advance:
+
+        def on_heard(heard: Heard) -> None:
+            of = f" {heard.recordings}/{heard.of}" if heard.of > 1 else ""
+            advance(heard.seconds, heard.total, f"{label}{of}")
+
+        yield on_heard
 
 
 @contextmanager
 def fetching() -> Iterator[OnProgress]:
-    """Progress of downloads: a bar in a terminal, elsewhere a line for each file."""
+    """Progress of downloads, and a line for each file."""
     begun: set[str] = set()
-    with progress("", " MB") as advance:
+    with progress("Fetching", MEGABYTES) as advance:
 
         def on_fetch(file: str, done: int, total: int | None) -> None:
             if file not in begun:
                 begun.add(file)
                 say(f"Fetching {file}" + (f" ({total / 1e6:.1f} MB)" if total else ""))
-            advance(done / 1e6, total / 1e6 if total else None, file)
+            advance(done / 1e6, total / 1e6 if total else None, f"Fetching {file}")
 
         yield on_fetch
 
@@ -66,18 +76,17 @@ class TrainingReport:
 
     def on_progress(self, progressed: Progress) -> None:
         """Move the bar; print a line every `log_every` updates, and after each validation."""
-        from w2v2cli.training.runs.dry_run import duration
-
         update, updates, metrics = progressed.update, progressed.updates, progressed.metrics
-        if self._advance is None:
-            self._advance = self._bars.enter_context(progress("Training", f"/{updates}"))
+        if self._advance is None and self._terminal:
+            self._advance = self._bars.enter_context(progress("Training", UPDATES))
         line = "  ".join(f"{name} {metrics[name]:.4g}" for name in self._shown if name in metrics)
         left = f"{duration(progressed.seconds_left)} left"
         validated = [name for name in metrics if name.startswith("valid") or name in RATES]
         if validated or (not self._terminal and update % self._log_every == 0):
             held_out = "".join(f"  {name} {metrics[name]:.4g}" for name in validated)
             say(f"update {update}/{updates}  {line}{held_out}  {left}")
-        self._advance(update, updates, f"{line}  {left}")
+        if self._advance is not None:
+            self._advance(update, updates, f"{line}  {left}")
 
     def warn(self, sentence: str) -> None:
         """Print a warning."""

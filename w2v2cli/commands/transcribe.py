@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from w2v2cli.commands.flags import takes
-from w2v2cli.commands.reporting import counting, fetching, note, warn
+from w2v2cli.commands.reporting import fetching, hearing, note, warn
 from w2v2cli.commands.transcribe_options import (
     BEAM,
     LATENCY,
+    AsFound,
     Form,
     LatencySeconds,
     Live,
@@ -23,8 +24,7 @@ from w2v2cli.commands.transcribe_options import (
     PcmRate,
     SkipExisting,
     Timestamps,
-    refuse_unlike_stream,
-    refuse_without_stream,
+    refuse_unlike_way,
     refuse_wrong,
     tell_idle,
     tell_idle_live,
@@ -35,7 +35,7 @@ from w2v2cli.recognition.options import DecodingOptions
 
 if TYPE_CHECKING:
     from w2v2cli.recognition.resolving import RecognitionOptions
-    from w2v2cli.recognition.transcribing import Transcribed
+    from w2v2cli.recognition.transcribing import Transcribed, Writing
 
 NAMED = 5  # recordings that a message lists before it only counts
 
@@ -54,6 +54,7 @@ def transcribe(
     timestamps: Timestamps = "segment",
     skip_existing: SkipExisting = False,
     names: Names = False,
+    live: AsFound = False,
     stream: Live = False,
     latency: LatencySeconds = LATENCY,
     pcm: PcmRate = None,
@@ -69,6 +70,8 @@ def transcribe(
 
       w2v2 transcribe talk.mp3
 
+      w2v2 transcribe --live talk.mp3
+
       w2v2 transcribe FOLDER --format srt --output-dir subs --model base-960h --lm 4gram
 
       cat talk.m4a | w2v2 transcribe -
@@ -78,10 +81,7 @@ def transcribe(
       torchrun --nproc-per-node 2 --no-python w2v2 transcribe FOLDER --output-dir text
     """
     refuse_wrong(output_dir, skip_existing)
-    if stream:
-        refuse_unlike_stream(inputs, form, output_dir, pcm)
-    else:
-        refuse_without_stream(latency, pcm)
+    refuse_unlike_way(inputs, form, output_dir, live, stream, latency, pcm)
     from w2v2cli.recognition.resolving import resolve
 
     with fetching() as on_fetch:
@@ -91,15 +91,39 @@ def transcribe(
         tell_idle_live(options, settings.engine, names)
         _transcribe_live(settings, inputs[0], form, latency, pcm)
         return
-    from w2v2cli.recognition.transcribing import Writing, transcribe_recordings
+    if live:
+        _transcribe_as_found(settings, inputs, names)
+        return
+    from w2v2cli.recognition.transcribing import Writing
 
-    how = Writing(form, timestamps, output_dir, skip_existing, names)
-    with counting("Transcribing") as on_progress:
+    _transcribe_files(settings, inputs, Writing(form, timestamps, output_dir, skip_existing, names))
+
+
+def _transcribe_files(settings: RecognitionOptions, inputs: list[str], how: Writing) -> None:
+    """Write transcripts, then name what could not be transcribed."""
+    from w2v2cli.recognition.transcribing import transcribe_recordings
+
+    with hearing("Transcribing") as on_progress:
         done = transcribe_recordings(
             settings, inputs, how, write=_write, warn=warn, note=say, on_progress=on_progress
         )
     if done is not None:
-        _report(done, output_dir)
+        _report(done, how.output_dir)
+
+
+def _transcribe_as_found(settings: RecognitionOptions, inputs: list[str], names: bool) -> None:
+    """Write the words of one recording as they are found."""
+    from w2v2cli.recognition.transcribing import transcribe_live
+
+    if names:
+        say("Note: --names has no effect with --live, which takes one recording.")
+    if sys.stdout.isatty():  # the text itself shows how far it has come
+        transcribe_live(settings, inputs, write=_write, warn=warn, note=say)
+        return
+    with hearing("Transcribing") as on_progress:
+        transcribe_live(
+            settings, inputs, write=_write, warn=warn, note=say, on_progress=on_progress
+        )
 
 
 def _transcribe_live(

@@ -43,6 +43,15 @@ Timestamps = Annotated[
     typer.Option(help="In srt, vtt and tsv: one entry per segment or per word."),
 ]
 
+AsFound = Annotated[
+    bool,
+    typer.Option(
+        "--live",
+        help="Print the words of one recording as they are found, not when it has ended. The text "
+        "is the same; txt alone.",
+    ),
+]
+
 LIVE = "Streaming"  # a heading of --help
 Live = Annotated[
     bool,
@@ -116,6 +125,36 @@ def refuse_unlike_stream(
 
     if not SLOWEST <= pcm_rate <= FASTEST:
         raise UsageError(f"--pcm must be {SLOWEST} to {FASTEST} samples a second, got {pcm_rate}.")
+
+
+def refuse_unlike_way(
+    inputs: list[str],
+    form: str,
+    output_dir: Path | None,
+    live: bool,
+    stream: bool,
+    latency: float,
+    pcm_rate: int | None,
+) -> None:
+    """Raise UsageError for options that do not fit the way in which text comes."""
+    if live:
+        refuse_unlike_live(form, output_dir, stream)
+    if stream:
+        refuse_unlike_stream(inputs, form, output_dir, pcm_rate)
+    else:
+        refuse_without_stream(latency, pcm_rate)
+
+
+def refuse_unlike_live(form: str, output_dir: Path | None, stream: bool) -> None:
+    """Raise UsageError for what cannot be written while a recording is transcribed."""
+    if stream:
+        raise UsageError("--stream prints words as they come already: leave out --live.")
+    if form != "txt":
+        raise UsageError(
+            f"--live prints txt, not {form}: leave it out, and {form} is written at the end."
+        )
+    if output_dir is not None:
+        raise UsageError("--live prints on stdout: leave out --output-dir, or use > FILE.")
 
 
 def refuse_without_stream(latency: float, pcm_rate: int | None) -> None:

@@ -11,7 +11,8 @@ import typer
 from w2v2cli.commands.flags import Data, takes
 from w2v2cli.commands.reporting import fetching, note, warn
 from w2v2cli.commands.tune_options import BEAM, NOT_OFFERED, Forget, Metric, Split, Study
-from w2v2cli.console import progress, say
+from w2v2cli.console import say
+from w2v2cli.progress import progress
 from w2v2cli.recognition.options import TUNING, DecodingOptions
 from w2v2cli.recognition.tuning.options import TuningOptions
 

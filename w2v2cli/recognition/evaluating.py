@@ -11,6 +11,8 @@ from pathlib import Path
 
 from lm.text.normalizers import NormalizerName
 from w2v2cli.data.corpora.catalogue import CorpusSplit
+from w2v2cli.data.decoding.hearing import Heard, Hearing
+from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
 from w2v2cli.processes import Ranks
 from w2v2cli.recognition.recognizer import open_pipeline
@@ -58,7 +60,12 @@ class Place:
     @property
     def id(self) -> str:
         """The utterance's name in its corpus."""
-        return self.corpus.utterances[self.number].id
+        return self.utterance.id
+
+    @property
+    def utterance(self) -> Utterance:
+        """What is transcribed."""
+        return self.corpus.utterances[self.number]
 
 
 def evaluate_corpora(
@@ -70,7 +77,7 @@ def evaluate_corpora(
     normalizer: NormalizerName | None = None,
     warn: Callable[[str], None] = lambda sentence: None,
     note: Callable[[str], None] = lambda sentence: None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[Heard], None] = lambda heard: None,
 ) -> Evaluated | None:
     """Transcribe corpora and hold the transcripts against their references.
 
@@ -79,7 +86,7 @@ def evaluate_corpora(
     normalizer: how references and transcripts are spelled; None takes the model's own way.
     warn: called with a sentence about the lexicon, the language model or the references.
     note: called with a sentence about reference words that are not searched for.
-    on_progress: called with the number of utterances done and of all that were to do.
+    on_progress: called with how far the job has come, also inside a recording.
 
     Under torchrun the ranks divide the utterances; the first one returns the result, the others
     return None. An utterance that cannot be transcribed is listed in its evaluation's `failures`.
@@ -104,15 +111,17 @@ def evaluate_corpora(
     with (
         stopping(ranks) as stop,
         sharing(ranks, folder, plan, stop, ScoredRow, keep=output is not None) as parts,
-        closing(_scored(parts, places, options, line, normalizer, warn, note)) as own,
     ):
-        if not ranks.first:
-            parts.contribute(own)
-            return None
-        total = len(places) - len(rows)
-        for done, (index, row) in enumerate(parts.merged(own), 1):
-            on_progress(done, total)
-            rows[index] = row
+        left = {index: places[index].utterance for index in range(len(places)) if index not in rows}
+        recorded = {index: utterance.recorded for index, utterance in left.items()}
+        known = {index: utterance.seconds for index, utterance in left.items()}
+        hearing = Hearing(recorded, on_progress, known)
+        found = _scored(parts, places, options, line, normalizer, warn, note, hearing)
+        with closing(found) as own:
+            if not ranks.first:
+                parts.contribute(own)
+                return None
+            rows.update(hearing.over(parts.merged(own)))
         if output is not None:
             _keep([rows[index] for index in sorted(rows) if rows[index].alignment], output)
     missing = [places[index].id for index in parts.missing]
@@ -165,6 +174,7 @@ def _scored(
     normalizer: NormalizerName | None,
     warn: Callable[[str], None],
     note: Callable[[str], None],
+    hearing: Hearing,
 ) -> Generator[tuple[int, ScoredRow], None, None]:
     """This rank's utterances, transcribed and scored, corpus by corpus."""
     if [place.id for place in places] != list(parts.plan.items):
@@ -179,11 +189,20 @@ def _scored(
         if parts.ranks.first:
             corpora = {id(place.corpus): place.corpus for place in places}
             _tell_of_references(list(corpora.values()), pipeline.pool, normalizer, warn, note)
+        hearing.begin()
         for _, group in groupby(parts.mine, key=lambda index: id(places[index].corpus)):
             indices = list(group)
             numbers = [places[index].number for index in indices]
             corpus = places[indices[0]].corpus
-            found = scored_rows(pipeline, corpus, numbers, line, parts.ranks, normalizer)
+            found = scored_rows(
+                pipeline,
+                corpus,
+                numbers,
+                line,
+                parts.ranks,
+                normalizer,
+                hearing.among(indices),
+            )
             yield from zip(indices, found, strict=True)
 
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
 from lm.hypothesis import Hypothesis
-from lm.search.context import resolved
+from lm.search.context import resolved, settled
 from lm.text.vocabulary import Vocabulary
 from models.config import SAMPLE_RATE, Wav2Vec2Config
 from w2v2cli.data.audio import Recorded
@@ -27,6 +29,7 @@ from w2v2cli.errors import UserError
 from w2v2cli.recognition.reader import Job, Reader, Recording
 from w2v2cli.recognition.searching.chains import Chains
 from w2v2cli.recognition.segments import Segment, Segmenter, Window
+from w2v2cli.recognition.transcript import Segment as Spoken
 from w2v2cli.recognition.transcript import Transcript, segment_from
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 BATCHES_AHEAD = 8  # batches' worth of audio that is sorted by length before it runs
 
 Found = Future[list[Hypothesis]]
+OnHeard = Callable[[int, float], None]
+"""Called with the place of a recording and the seconds of it that are done, from its beginning."""
 TakenT = TypeVar("TakenT")
 
 
@@ -77,6 +82,19 @@ class Timings:
 
 
 @dataclass
+class _Searched:
+    """The searches of one recording, as far as they are done."""
+
+    place: int
+    """The recording's, among all."""
+    taken: list[tuple[Segment, Found]] = field(default_factory=list)
+    done: int = 0
+    """Segments from the first on whose searches are done."""
+    given: int = 0
+    """Segments given to `on_final`."""
+
+
+@dataclass
 class _Progress(Generic[TakenT]):
     """One recording between the reader and the end of its last segment."""
 
@@ -114,9 +132,26 @@ class AcousticStage:
         """Time between two frames."""
         return self.config.stride / SAMPLE_RATE
 
-    def emissions(self, sources: Iterable[Recorded]) -> Iterator[Emitted]:
+    def end_of(self, segment: Segment) -> float:
+        """Seconds from the beginning of a recording to the end of a segment."""
+        return (segment.start + len(segment.emission)) * self.seconds_per_frame
+
+    def emissions(
+        self, sources: Iterable[Recorded], on_heard: OnHeard = lambda place, seconds: None
+    ) -> Iterator[Emitted]:
         """The emissions of recordings, in order, in the segments that a search would get."""
-        for recording, segments in self.run(sources, lambda: lambda segment: segment):
+        places = count()
+
+        def begin() -> Callable[[Segment], Segment]:
+            place = next(places)
+
+            def take(segment: Segment) -> Segment:
+                on_heard(place, self.end_of(segment))
+                return segment
+
+            return take
+
+        for recording, segments in self.run(sources, begin):
             self.timings.audio += recording.samples / SAMPLE_RATE
             seconds = recording.samples / SAMPLE_RATE
             error = recording.error or recording.cut_short
@@ -127,6 +162,7 @@ class AcousticStage:
         sources: Iterable[Recorded],
         begin: Callable[[], Callable[[Segment], TakenT]],
         finished: Callable[[TakenT], bool] = lambda taken: True,
+        after_batch: Callable[[], None] = lambda: None,
     ) -> Iterator[tuple[Recording, list[TakenT]]]:
         """Each recording with what was made of its segments, in the order of `sources`.
 
@@ -134,12 +170,14 @@ class AcousticStage:
         soon as its frames are known, before the recording ends.
         finished: a recording is given out early only when this is true of all its segments; after
         the last recording was read nothing is waited for.
+        after_batch: called whenever the model has run.
         """
         line: deque[_Progress[TakenT]] = deque()
         lot_samples = self.budget * BATCHES_AHEAD
         with Reader(sources, self.config, ahead=lot_samples) as reader:
             for lot in self._lots(reader, lot_samples):
-                self._run([(self._progress(line, job.recording, begin), job) for job in lot])
+                begun = [(self._progress(line, job.recording, begin), job) for job in lot]
+                self._run(begun, after_batch)
                 while line and line[0].complete and all(map(finished, line[0].taken)):
                     done = line.popleft()
                     yield done.recording, done.taken
@@ -177,7 +215,9 @@ class AcousticStage:
                 yield lot
                 lot = []
 
-    def _run(self, lot: list[tuple[_Progress[TakenT], Job]]) -> None:
+    def _run(
+        self, lot: list[tuple[_Progress[TakenT], Job]], after_batch: Callable[[], None]
+    ) -> None:
         """Run the windows of a lot in batches of similar length."""
         spoken: list[tuple[_Progress[TakenT], int, Window]] = []
         for progress, job in lot:
@@ -185,7 +225,9 @@ class AcousticStage:
                 progress.complete = True
             else:
                 spoken.append((progress, job.index, job.window))
-        lengths = [len(window.samples) for _, _, window in spoken]
+        longest = max((len(window.samples) for _, _, window in spoken), default=0)
+        # A long recording's windows count alike: its first is shorter, and would come last.
+        lengths = [len(w.samples) if w.last else longest for _, _, w in spoken]
         for indices in batches_by_length(lengths, self.budget):
             began = time.perf_counter()
             emissions = self.model.log_probs([spoken[i][2].samples for i in indices])
@@ -195,6 +237,7 @@ class AcousticStage:
                 # (T, V) -> (frames kept, V): frames at the edges lack context
                 progress.waiting[index] = (window, emission[window.keep_from : window.keep_to])
                 self._join(progress)
+            after_batch()
 
     def _join(self, progress: _Progress[TakenT]) -> None:
         """Join the windows that follow on from those already joined."""
@@ -219,20 +262,80 @@ class Pipeline:
         """Where the time went."""
         return self.acoustic.timings
 
-    def emissions(self, sources: Iterable[Recorded]) -> Iterator[Emitted]:
+    def emissions(
+        self, sources: Iterable[Recorded], on_heard: OnHeard = lambda place, seconds: None
+    ) -> Iterator[Emitted]:
         """Emissions without a search: see `AcousticStage.emissions`."""
-        return self.acoustic.emissions(sources)
+        return self.acoustic.emissions(sources, on_heard)
 
-    def transcribe(self, sources: Iterable[Recorded]) -> Iterator[Outcome]:
-        """Transcribe any number of recordings of any length, in bounded memory, in order."""
+    def transcribe(
+        self,
+        sources: Iterable[Recorded],
+        on_heard: OnHeard = lambda place, seconds: None,
+        on_final: Callable[[Sequence[Spoken]], None] | None = None,
+    ) -> Iterator[Outcome]:
+        """Transcribe any number of recordings of any length, in bounded memory, in order.
+
+        on_heard: called whenever more of a recording has been searched, before it ends.
+        on_final: called with segments of the transcript, in order, as soon as nothing that comes
+        later can change their words. For one recording.
+        """
+        watched: deque[_Searched] = deque()
+
+        def look() -> None:
+            for searched in watched:
+                self._look(searched, on_heard, on_final)
+
         with Chains(self.pool) as chains:
+            places = count()
+
+            def begin() -> Callable[[Segment], tuple[Segment, Found]]:
+                take, searched = chains.begin(), _Searched(next(places))
+                watched.append(searched)
+
+                def taking(segment: Segment) -> tuple[Segment, Found]:
+                    searched.taken.append(take(segment))
+                    return searched.taken[-1]
+
+                return taking
+
             for recording, searches in self.acoustic.run(
-                sources, chains.begin, lambda taken: taken[1].done()
+                sources, begin, lambda taken: taken[1].done(), look
             ):
                 began = time.perf_counter()
+                for _, search in searches:
+                    if not search.done():
+                        futures.wait([search])
+                        look()
+                look()
                 outcome = self._outcome(recording, searches)
                 self.timings.search += time.perf_counter() - began
+                watched.popleft()
                 yield outcome
+
+    def _look(
+        self,
+        searched: _Searched,
+        on_heard: OnHeard,
+        on_final: Callable[[Sequence[Spoken]], None] | None,
+    ) -> None:
+        """Tell of searches that are done since the last look."""
+        taken, before = searched.taken, searched.done
+        while searched.done < len(taken) and taken[searched.done][1].done():
+            searched.done += 1
+        if searched.done == before:
+            return
+        done = taken[: searched.done]
+        on_heard(searched.place, self.acoustic.end_of(done[-1][0]))
+        if on_final is None or any(search.exception() for _, search in done):
+            return
+        exits = self.pool.spec.exits
+        found = [search.result() for _, search in done]
+        final = settled(found, exits, done[-1][0].ends or not exits)
+        if final > searched.given:
+            fresh = slice(searched.given, final)
+            on_final(self._segments(done[fresh], resolved(found)[fresh]))
+            searched.given = final
 
     def _outcome(self, recording: Recording, searches: list[tuple[Segment, Found]]) -> Outcome:
         """Wait for a recording's searches and put its transcript together."""
@@ -244,8 +347,17 @@ class Pipeline:
             found = resolved([search.result() for _, search in searches])
         except UserError as error:
             return Outcome(recording.source, None, str(error))
+        segments = self._segments(searches, found)
+        cut_short = recording.cut_short
+        transcript = Transcript(str(recording.source), seconds, segments, cut_short)
+        return Outcome(recording.source, transcript, cut_short=cut_short)
+
+    def _segments(
+        self, searches: Sequence[tuple[Segment, Found]], found: Sequence[Sequence[Hypothesis]]
+    ) -> tuple[Spoken, ...]:
+        """The segments of the transcript. found: the hypotheses of each search, as `resolved`."""
         frame = self.acoustic.seconds_per_frame
-        segments = tuple(
+        return tuple(
             segment_from(
                 hypotheses,
                 start=segment.start * frame,
@@ -254,6 +366,3 @@ class Pipeline:
             )
             for (segment, _), hypotheses in zip(searches, found, strict=True)
         )
-        cut_short = recording.cut_short
-        transcript = Transcript(str(recording.source), seconds, segments, cut_short)
-        return Outcome(recording.source, transcript, cut_short=cut_short)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from w2v2cli.data.audio import STDIN, Source, recordings_by_place
+from w2v2cli.data.decoding.hearing import Heard, Hearing
 from w2v2cli.data.decoding.source import name_of
-from w2v2cli.errors import UsageError
+from w2v2cli.errors import UsageError, UserError
 from w2v2cli.processes import Ranks
 from w2v2cli.recognition.recognizer import open_pipeline
 from w2v2cli.recognition.resolving import RecognitionOptions
@@ -27,6 +28,7 @@ from w2v2cli.recognition.sharing.transcribed import TranscribedRow
 from w2v2cli.recognition.transcript import (
     ENDS_THERE,
     Format,
+    Segment,
     Stream,
     Timestamps,
     Transcript,
@@ -35,7 +37,7 @@ from w2v2cli.recognition.transcript import (
 from w2v2cli.recognition.writing.output import write_file
 from w2v2cli.recognition.writing.provenance import OutputFolder
 
-OnProgress = Callable[[int, int], None]
+OnProgress = Callable[[Heard], None]
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def transcribe_recordings(
     write: Callable[[str], None],
     warn: Callable[[str], None] = lambda sentence: None,
     note: Callable[[str], None] = lambda sentence: None,
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress = lambda heard: None,
 ) -> Transcribed | None:
     """Transcribe files, folders, patterns or stdin (`-`), in the order given.
 
@@ -82,17 +84,13 @@ def transcribe_recordings(
     warn: called with a sentence about the lexicon or the language model.
     note: called with a sentence that counts the files passed over in a folder, or tells of a
     recording that is cut short.
-    on_progress: called with the number of recordings done and of all.
+    on_progress: called with how far the job has come, also inside a recording.
 
     Under torchrun the ranks divide the recordings; the first one writes to the stream and returns
     the result, the others return None. Raises UsageError and UserError.
     """
     ranks = Ranks.from_environment()
-    if ranks.several and str(STDIN) in inputs:
-        raise UsageError(
-            f"- is stdin, which {ranks.world} ranks cannot share: "
-            "name files, or run without torchrun."
-        )
+    _refuse_shared_stdin(inputs, ranks)
     options = options_of(_keeping(options, how.form), ranks)
     failed: list[str] = []
     plan = Planning(inputs, ranks, how, note)
@@ -107,14 +105,16 @@ def transcribe_recordings(
         ) as parts,
     ):
         sources = [Path(source) for source, _ in parts.plan.items]
-        with plan.recording(), closing(_transcribed(parts, sources, options, how, warn)) as own:
+        wanted = sorted(index for share in parts.plan.shares for index in share)
+        hearing = Hearing({index: sources[index] for index in wanted}, on_progress)
+        found = _transcribed(parts, sources, options, how, warn, hearing)
+        with plan.recording(), closing(found) as own:
             if not ranks.first:
                 parts.contribute(own)
                 return None
-            total = sum(map(len, parts.plan.shares))
+            total = len(wanted)
             stream = Stream(how.form, total > 1, how.names)
-            for done, (index, row) in enumerate(parts.merged(own), 1):
-                on_progress(done, total)
+            for index, row in hearing.over(parts.merged(own)):
                 _tell_cut_short(row, note)
                 if row.error is not None:
                     failed.append(row.error)
@@ -126,6 +126,54 @@ def transcribe_recordings(
                 write(end)
     missing = [str(sources[index]) for index in parts.missing]
     return Transcribed(total, failed, missing, parts.shortfall() if missing else "")
+
+
+def _refuse_shared_stdin(inputs: Sequence[str], ranks: Ranks) -> None:
+    if ranks.several and str(STDIN) in inputs:
+        raise UsageError(
+            f"- is stdin, which {ranks.world} ranks cannot share: "
+            "name files, or run without torchrun."
+        )
+
+
+def transcribe_live(
+    options: RecognitionOptions,
+    inputs: Sequence[str],
+    *,
+    write: Callable[[str], None],
+    warn: Callable[[str], None] = lambda sentence: None,
+    note: Callable[[str], None] = lambda sentence: None,
+    on_progress: OnProgress = lambda heard: None,
+) -> None:
+    """Transcribe one recording onto one line, each word as soon as nothing can change it.
+
+    What is written is what `transcribe_recordings` writes as txt. The rest: see there. Raises
+    UsageError for more than one recording, UserError for one that cannot be transcribed.
+    """
+    if Ranks.from_environment().several:
+        raise UsageError("--live writes one recording as it comes: run without torchrun.")
+    sources = list(recordings_by_place(inputs, note))
+    if len(sources) != 1:
+        raise UsageError(f"--live takes one recording, and this call names {len(sources)}.")
+    said = False
+
+    def add(segments: Sequence[Segment]) -> None:
+        nonlocal said
+        for text in (segment.text for segment in segments if segment.words):
+            write(f" {text}" if said else text)
+            said = True
+
+    hearing = Hearing({0: sources[0]}, on_progress)
+    with open_pipeline(options, warn) as pipeline:
+        hearing.begin()
+        outcomes = pipeline.transcribe(sources, hearing.hears, add)
+        [(_, outcome)] = hearing.over(zip([0], outcomes, strict=True))
+    if said or outcome.error is None:
+        write("\n")
+    if outcome.error is not None:
+        raise UserError(outcome.error)
+    if outcome.cut_short is not None:
+        note(f"Warning: {outcome.cut_short} {ENDS_THERE}")
 
 
 def _tell_cut_short(row: TranscribedRow, note: Callable[[str], None]) -> None:
@@ -217,6 +265,7 @@ def _transcribed(
     options: RecognitionOptions,
     how: Writing,
     warn: Callable[[str], None],
+    hearing: Hearing,
 ) -> Generator[tuple[int, TranscribedRow], None, None]:
     """This rank's recordings: written to their files, or with the text for the stream."""
     if not parts.mine:
@@ -224,7 +273,9 @@ def _transcribed(
     names = [name for _, name in parts.plan.items]
     with open_pipeline(options, warn if parts.ranks.first else lambda sentence: None) as pipeline:
         take_cores(parts.ranks)
-        outcomes = pipeline.transcribe([sources[index] for index in parts.mine])
+        hearing.begin()
+        mine = [sources[index] for index in parts.mine]
+        outcomes = pipeline.transcribe(mine, hearing.among(parts.mine))
         for index, outcome in zip(parts.mine, outcomes, strict=True):
             text = None
             if outcome.transcript is not None:

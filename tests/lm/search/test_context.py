@@ -8,11 +8,11 @@ import pytest
 from small_words import SMALL
 
 from lm.decoding import BeamOptions, DecodingWeights
-from lm.hypothesis import NOTHING
+from lm.hypothesis import NOTHING, Hypothesis
 from lm.ngram.arpa_automaton import read_automaton
 from lm.search.batched.search import BatchedSearch
 from lm.search.compiled import CompiledSearch
-from lm.search.context import ALONE, EXITS, REMEMBERED, Context, Entry, carried, resolved
+from lm.search.context import ALONE, EXITS, REMEMBERED, Context, Entry, carried, resolved, settled
 from lm.search.setup import prepare
 from lm.text.lexicon import Lexicon
 
@@ -162,3 +162,26 @@ def test_only_the_latest_words_are_carried():
     words = tuple(map(str, range(100)))
     [entry] = carried(Context((Entry(words),)), [NOTHING], EXITS)
     assert entry.words == words[-REMEMBERED:]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_settled_pieces_are_those_that_no_continuation_changes(seed):
+    """Against every hypothesis of the next piece, which begins in any that was carried."""
+    draw, exits = random.Random(seed), 3
+
+    def piece(before: int) -> list[Hypothesis]:
+        return [
+            Hypothesis((), (), (), 0.0, 0.0, -float(i), entry=draw.randrange(before))
+            for i in range(draw.randint(1, 4))
+        ]
+
+    pieces = [piece(1)]
+    for _ in range(4):
+        pieces.append(piece(min(len(pieces[-1]), exits)))
+    for heard in range(1, len(pieces) + 1):
+        known = pieces[:heard]
+        ends = [[Hypothesis((), (), (), 0.0, 0.0, 0.0, entry=i)] for i in range(exits)]
+        ways = [resolved([*known, end]) for end in ends[: len(known[-1])]]
+        same = [all(way[i][0] is ways[0][i][0] for way in ways) for i in range(heard)]
+        assert settled(known, exits, ended=False) == (same + [False]).index(False)
+        assert settled(known, exits, ended=True) == heard

@@ -71,3 +71,16 @@ def test_what_cannot_be_and_what_is_done_already(tmp_path):
     assert again.returncode == 1 and "bad.wav is not audio" in again.stderr
     assert sorted(p.name for p in (tmp_path / "f").glob("*.npy")) == [f"{CLIP.stem}.npy"]
     assert json.dumps(again.stdout) == '""'
+
+
+def test_a_recording_cut_short_has_the_states_of_what_is_there(tmp_path):
+    samples = read_audio(CLIP)
+    soundfile.write(tmp_path / "whole.wav", samples, 16_000)
+    content = (tmp_path / "whole.wav").read_bytes()
+    (tmp_path / "half.wav").write_bytes(content[: len(content) // 2])
+    result = called("features", tmp_path / "half.wav", "-o", tmp_path / "f")
+    assert result.returncode == 0
+    assert result.stderr.startswith(f"Warning: {tmp_path / 'half.wav'}")
+    assert result.stderr.endswith(" The states end there.\n")
+    frames = len(np.load(tmp_path / "f" / "half.npy"))
+    assert abs(frames - len(samples) / 2 / 320) <= 1

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lm.search.greedy import greedy_search
 from lm.text.vocabulary import Vocabulary
+from models.checkpoint import Checkpoint
+from models.config import tiny
 from models.importers.reader import read_model
-from w2v2cli.data.audio import read_audio
+from models.wav2vec2 import Wav2Vec2ForCTC
+from w2v2cli.data.audio import Waveform, read_audio
 from w2v2cli.data.locations import DEMO_MODEL, SHIPPED
 from w2v2cli.recognition.acoustic_model import AcousticModel
 from w2v2cli.recognition.pipeline import AcousticStage, Pipeline
@@ -91,3 +95,25 @@ def test_a_search_that_fails_is_the_outcome_of_its_recording(model):
 def test_no_recordings_give_no_outcomes(model):
     network, vocabulary = model
     assert list(Pipeline(network, Searching(vocabulary)).transcribe([])) == []
+
+
+def test_seconds_heard_are_told_inside_a_recording_and_to_its_end(model):
+    _, vocabulary = model
+    torch.manual_seed(0)
+    weights = Wav2Vec2ForCTC(tiny(), len(vocabulary.symbols)).state_dict()
+    checkpoint = Checkpoint(tiny(), weights, vocabulary.symbols, {})
+    network = AcousticModel.load(checkpoint, "cpu", "fp32")
+    noise = np.random.default_rng(0).normal(0, 0.1, 16_000 * 100).astype(np.float32)
+    long = Waveform(noise, 16_000, "long")
+    told = []
+    pipeline = Pipeline(network, Searching(vocabulary), batch_seconds=31.0)
+    sources = [CLIPS[0], long]
+    found = list(pipeline.transcribe(sources, lambda *step: told.append(step)))
+    ends = [[end for place, end in told if place == number] for number in (0, 1)]
+    assert len(ends[0]) == 1 and len(ends[1]) > 1 and ends[1] == sorted(ends[1])
+    for outcome, heard in zip(found, ends, strict=True):
+        assert outcome.transcript.seconds - heard[-1] < 0.03  # frames do not cover the last samples
+
+    told.clear()
+    list(pipeline.emissions(sources, lambda *step: told.append(step)))
+    assert [end for place, end in told if place == 1][-1] == ends[1][-1]

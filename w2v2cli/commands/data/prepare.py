@@ -10,8 +10,9 @@ import typer
 
 from w2v2cli.commands.data.options import Hash, Jobs, processes_for
 from w2v2cli.commands.data.report import print_findings
-from w2v2cli.console import progress, say, stdout_console
+from w2v2cli.console import say, stdout_console
 from w2v2cli.errors import UserError, exits
+from w2v2cli.progress import progress
 
 if TYPE_CHECKING:
     from w2v2cli.data.corpora.preparation import Prepared
@@ -58,7 +59,7 @@ def prepare(
         workers = processes_for(jobs)
         from w2v2cli.data.corpora import preparation
 
-        with progress("preparing") as advance:
+        with progress("Preparing") as advance:
             folder, prepared = preparation.prepare(
                 corpus,
                 sources or [],

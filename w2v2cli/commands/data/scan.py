@@ -9,8 +9,9 @@ import typer
 
 from w2v2cli.commands.data.options import Corpus, Hash, Jobs, processes_for
 from w2v2cli.commands.data.report import print_manifest
-from w2v2cli.console import progress, say
+from w2v2cli.console import say
 from w2v2cli.errors import UserError, exits, refuse_overwriting
+from w2v2cli.progress import FILES, progress
 
 
 def scan(
@@ -48,7 +49,7 @@ def scan(
         from w2v2cli.data.corpora.saved_dataset import Columns
         from w2v2cli.data.scanning import scan_corpus
 
-        with progress("scanning") as advance:
+        with progress("Scanning", FILES) as advance:
             found = scan_corpus(
                 corpus,
                 output,

@@ -9,8 +9,9 @@ import typer
 
 from w2v2cli.commands.data.options import Jobs, processes_for
 from w2v2cli.commands.data.report import print_some
-from w2v2cli.console import progress, say
+from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError, exits
+from w2v2cli.progress import RECORDINGS, progress
 
 if TYPE_CHECKING:
     from w2v2cli.data.shards.writer import Sharded
@@ -57,7 +58,7 @@ def shard(
         workers = processes_for(jobs)
         from w2v2cli.data.shards.writer import shard_corpora
 
-        with progress("packing") as advance:
+        with progress("Packing", RECORDINGS) as advance:
             made = shard_corpora(
                 corpora,
                 output,

@@ -9,8 +9,9 @@ import typer
 
 from w2v2cli.commands.data.options import Corpus, Jobs, processes_for
 from w2v2cli.commands.data.report import print_manifest
-from w2v2cli.console import progress, say
+from w2v2cli.console import say
 from w2v2cli.errors import UserError, exits
+from w2v2cli.progress import FILES, progress
 
 
 def split(
@@ -38,7 +39,7 @@ def split(
         workers = processes_for(jobs)
         from w2v2cli.data.scanning import split_corpus
 
-        with progress("scanning") as advance:
+        with progress("Scanning", FILES) as advance:
             parts, by_speaker = split_corpus(
                 corpus, output, seed=seed, jobs=workers, on_progress=advance, note=say
             )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from w2v2cli.commands.data.options import Jobs, processes_for
-from w2v2cli.console import progress, say
+from w2v2cli.console import say
 from w2v2cli.errors import UsageError, exits
+from w2v2cli.progress import UTTERANCES, progress
 
 if TYPE_CHECKING:
     from w2v2cli.data.synthesis.corpus import Synthesizer
@@ -64,7 +65,7 @@ def synth(
 
         content = read_text(text)
         synthesizer = _synthesizer(voice, kokoro)
-        with progress("speaking") as advance:
+        with progress("Speaking", UTTERANCES) as advance:
             readings = synthesize(
                 synthesizer, content, output, voices, utterances, seed, workers, advance
             )

@@ -24,7 +24,7 @@ from w2v2cli.commands.evaluation.evaluate_options import (
 )
 from w2v2cli.commands.evaluation.protocol import paper_protocol
 from w2v2cli.commands.flags import Data, takes
-from w2v2cli.commands.reporting import counting, fetching, note, warn
+from w2v2cli.commands.reporting import fetching, hearing, note, warn
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.options import TESTING, DecodingOptions
@@ -87,7 +87,7 @@ def _evaluated(
     for corpus in corpora:
         if corpus.note:
             note(f"Note: {corpus.note}")
-    with counting("Evaluating") as on_progress:
+    with hearing("Evaluating") as on_progress:
         return evaluate_corpora(
             settings,
             corpora,

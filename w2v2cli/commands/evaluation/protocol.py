@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from w2v2cli.commands.reporting import fetching, warn
-from w2v2cli.console import progress, say
+from w2v2cli.console import say
+from w2v2cli.progress import progress
 from w2v2cli.recognition.options import DecodingOptions
 
 

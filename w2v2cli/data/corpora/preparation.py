@@ -19,8 +19,7 @@ from w2v2cli.data.scanning import Scan, scan, write_manifest
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.help import refusal
-
-OnProgress = Callable[[float, float | None, str], None]  # done, in all, what is being done
+from w2v2cli.progress import FILES, MEGABYTES, Advance, ignored
 
 LIBRISPEECH = "https://www.openslr.org/resources/12"
 LIBRILIGHT = "https://dl.fbaipublicfiles.com/librilight/data"
@@ -128,7 +127,7 @@ def prepare(
     *,
     jobs: int = 1,
     hashed: bool = True,
-    on_progress: OnProgress = lambda done, total, what: None,
+    on_progress: Advance = ignored,
     inform: Callable[[str], None] = lambda sentence: None,
 ) -> tuple[Path, list[Prepared]]:
     """Unpack a corpus, fetching it first if asked, and list its splits.
@@ -138,7 +137,7 @@ def prepare(
     splits: names in SPLITS[corpus]; none prepares all that are there.
     output: folder to unpack in; None: the one source where that is a folder, else $W2V2_HOME/data.
     jobs, hashed: see `scan`.
-    on_progress: called with megabytes or recordings done, how many in all, and a label.
+    on_progress: called with megabytes or files done, how many in all, a label and the unit.
     inform: called with a sentence for each archive that was unpacked.
 
     Returns the folder and a `Prepared` for each split, whose manifest is
@@ -160,7 +159,7 @@ def unpack_sources(
     sources: Sequence[str],
     splits: Sequence[str],
     output: Path,
-    on_progress: OnProgress = lambda done, total, what: None,
+    on_progress: Advance = ignored,
 ) -> Iterator[str]:
     """Fetch and unpack into `output`; yield a sentence for each archive that was unpacked.
 
@@ -176,7 +175,7 @@ def unpack_sources(
                 continue
             sha256 = SHA256.get(name) if source in published else None
             _fetch(source, path, sha256, on_progress)
-        if unpack(path, output, _megabytes(on_progress, f"unpacking {name}")):
+        if unpack(path, output, _megabytes(on_progress, f"Unpacking {name}")):
             yield f"{name} was unpacked into {output}."
             if name in SHA256 and file_hash(path) != SHA256[name]:
                 yield f"{path} is not the published file of that name: its SHA-256 differs."
@@ -218,14 +217,14 @@ def _published_names(corpus: str, splits: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(_file_name(address) for address in addresses if address is not None))
 
 
-def _fetch(url: str, path: Path, sha256: str | None, on_progress: OnProgress) -> None:
+def _fetch(url: str, path: Path, sha256: str | None, on_progress: Advance) -> None:
     if offline() and not path.is_file():
         raise UserError(f"The network is off: fetch {url} and put it at {path}.")
-    fetch(Wanted(url, path, sha256=sha256), _megabytes(on_progress, f"fetching {path.name}"))
+    fetch(Wanted(url, path, sha256=sha256), _megabytes(on_progress, f"Fetching {path.name}"))
 
 
-def _megabytes(on_progress: OnProgress, what: str) -> Callable[[int, int | None], None]:
-    return lambda done, total: on_progress(done / 1e6, total and total / 1e6, what)
+def _megabytes(on_progress: Advance, what: str) -> Callable[[int, int | None], None]:
+    return lambda done, total: on_progress(done / 1e6, total and total / 1e6, what, MEGABYTES)
 
 
 def write_manifests(
@@ -235,7 +234,7 @@ def write_manifests(
     output: Path,
     jobs: int = 1,
     hashed: bool = True,
-    on_progress: OnProgress = lambda done, total, what: None,
+    on_progress: Advance = ignored,
 ) -> Iterator[Prepared]:
     """Scan and write `OUTPUT/manifests/SPLIT.jsonl` for the splits named, or all below `roots`.
 
@@ -249,7 +248,7 @@ def write_manifests(
         if utterances is None:
             missing.append(name)
             continue
-        counted = _labelled(on_progress, f"scanning {name}")
+        counted = _labelled(on_progress, f"Scanning {name}")
         found = scan(utterances, jobs, hashed, on_progress=counted)
         manifest = output / "manifests" / f"{name}.jsonl"
         write_manifest(found, manifest)
@@ -258,8 +257,8 @@ def write_manifests(
         raise UserError(f"{', '.join(missing)}: not below {', '.join(map(str, roots))}.")
 
 
-def _labelled(on_progress: OnProgress, what: str) -> Callable[[float, float | None], None]:
-    return lambda done, total: on_progress(done, total, what)
+def _labelled(on_progress: Advance, what: str) -> Callable[[float, float | None], None]:
+    return lambda done, total: on_progress(done, total, what, FILES)
 
 
 def _first(roots: Sequence[Path], name: str) -> list[Utterance] | None:

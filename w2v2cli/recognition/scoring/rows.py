@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lm.text.normalizers import NormalizerName
     from w2v2cli.data.corpora.catalogue import CorpusSplit
     from w2v2cli.processes import Ranks
-    from w2v2cli.recognition.pipeline import Pipeline
+    from w2v2cli.recognition.pipeline import OnHeard, Pipeline
     from w2v2cli.recognition.resolving import RecognitionOptions
 
 COUNTS = ("reference", "substitutions", "deletions", "insertions")
@@ -107,12 +107,13 @@ def scored_rows(
     settings: str,
     ranks: Ranks,
     normalizer: NormalizerName | None = None,
+    on_heard: OnHeard = lambda place, seconds: None,
 ) -> Iterator[ScoredRow]:
     """Transcribe and align utterances of a corpus, one row each in the order of `wanted`.
 
     wanted: indices into `part.utterances`.
     settings: the line that `--skip-existing` compares, see `settings_line`.
-    normalizer: see `scoring`.
+    normalizer: see `scoring`. on_heard: called with a place in `wanted`; see `Pipeline.transcribe`.
 
     Raises UserError where the corpus has nothing to compare with.
     """
@@ -120,7 +121,8 @@ def scored_rows(
     unit: Unit = "phones" if pipeline.pool.spec.writes_phones else "words"
     spelled = normalizer_of(pipeline.pool.spec, normalizer)
     audio, began = pipeline.timings.audio, time.perf_counter()
-    outcomes = pipeline.transcribe([part.utterances[number].recorded for number in wanted])
+    sources = [part.utterances[number].recorded for number in wanted]
+    outcomes = pipeline.transcribe(sources, on_heard)
     for number, outcome in zip(wanted, outcomes, strict=True):
         # The reference of a recording that is cut short is of more than was heard.
         transcript = None if outcome.cut_short else outcome.transcript

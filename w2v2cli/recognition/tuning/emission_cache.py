@@ -26,6 +26,7 @@ import numpy as np
 from storage.hashing import file_hash, hash_of
 from storage.home import home
 from storage.whole import whole_folder
+from w2v2cli.data.decoding.hearing import Heard, Hearing
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
 
@@ -135,11 +136,11 @@ def compute_emissions(
     vocabulary: Vocabulary,
     utterances: Sequence[Utterance],
     batch_seconds: float = 0.0,
-    on_progress: Callable[[int], None] = lambda done: None,
+    on_progress: Callable[[Heard], None] = lambda heard: None,
 ) -> Iterator[list[np.ndarray]]:
     """For each utterance (T, V) float32 of each segment, cut as `transcribe` and `eval` do.
 
-    on_progress: called with the number of utterances done.
+    on_progress: called with how far it has come, also inside a recording.
 
     Raises UserError for an utterance that cannot be read.
     """
@@ -147,9 +148,9 @@ def compute_emissions(
 
     stage = AcousticStage(model, vocabulary, batch_seconds)
     sources = [utterance.recorded for utterance in utterances]
-    emissions = zip(utterances, stage.emissions(sources), strict=True)
-    for done, (utterance, emitted) in enumerate(emissions, 1):
+    known = {place: utterance.seconds for place, utterance in enumerate(utterances)}
+    hearing = Hearing(dict(enumerate(sources)), on_progress, known)
+    for place, emitted in hearing.over(enumerate(stage.emissions(sources, hearing.hears))):
         if emitted.error is not None:
-            raise UserError(f"{utterance.id}: {emitted.error}")
-        on_progress(done)
+            raise UserError(f"{utterances[place].id}: {emitted.error}")
         yield [segment.emission for segment in emitted.segments]

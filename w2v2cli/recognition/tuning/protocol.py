@@ -15,6 +15,7 @@ from w2v2cli.data.corpora.catalogue import find_splits
 from w2v2cli.data.locations import NAMED_LMS
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.processes import Ranks
+from w2v2cli.progress import AUDIO, Advance, ignored
 from w2v2cli.recognition.evaluating import evaluate_corpora
 from w2v2cli.recognition.options import TESTING, TUNING, DecodingOptions
 from w2v2cli.recognition.resolving import RecognitionOptions, resolve
@@ -29,7 +30,6 @@ from w2v2cli.recognition.tuning.session import (
 )
 
 if TYPE_CHECKING:
-    from w2v2cli.console import Advance
     from w2v2cli.data.hub import OnProgress
 
 
@@ -92,14 +92,14 @@ def run_protocol(
     *,
     note: Callable[[str], None] = lambda sentence: None,
     warn: Callable[[str], None] = lambda sentence: None,
-    on_progress: Advance = lambda done, total, label="": None,
+    on_progress: Advance = ignored,
 ) -> list[ProtocolRow]:
     """Tune and test each of `rows` (see `protocol_settings`).
 
     data: folder of LibriSpeech; None looks for it as `w2v2 eval` does.
     note: called with a sentence at the start of each step.
     warn: called with a sentence about the lexicon or the language model.
-    on_progress: called with steps done, their total, and what is being done.
+    on_progress: see `tune_corpus`.
 
     Raises UserError when a split could not be evaluated completely.
     """
@@ -115,7 +115,7 @@ def run_protocol(
             settings,
             find_splits("all", data),
             warn=warn,
-            on_progress=lambda done, total: on_progress(done, total, "Evaluating"),
+            on_progress=lambda heard: on_progress(heard.seconds, heard.total, "Evaluating", AUDIO),
         )
         assert evaluated is not None  # this process is the only rank
         failed = sum(len(result.failures) for result in evaluated.evaluations)

@@ -14,6 +14,7 @@ from storage.home import home
 from w2v2cli.data.corpora.catalogue import CorpusSplit, find_splits
 from w2v2cli.data.locations import LmLocation
 from w2v2cli.errors import UsageError, UserError
+from w2v2cli.progress import AUDIO, TRIALS, Advance, ignored
 from w2v2cli.recognition.options import DecodingOptions
 from w2v2cli.recognition.recognizer import load_acoustic_model, model_outputs, open_search
 from w2v2cli.recognition.resolving import RecognitionOptions
@@ -42,7 +43,6 @@ from w2v2cli.recognition.tuning.trials import NBEST, Outcome, Tuning
 
 if TYPE_CHECKING:
     from lm.text.vocabulary import Vocabulary
-    from w2v2cli.console import Advance
     from w2v2cli.recognition.searching.spec import Searches
 
 DATABASE = "study.sqlite"
@@ -173,7 +173,7 @@ def tune_corpus(
     study: Path | None = None,
     keep: bool = True,
     warn: Callable[[str], None] = lambda sentence: None,
-    on_progress: Advance = lambda done, total, label="": None,
+    on_progress: Advance = ignored,
 ) -> TuningResult:
     """Find the weights with the fewest errors on a corpus, and keep them for later transcription.
 
@@ -186,7 +186,8 @@ def tune_corpus(
         A study that was begun is continued; several processes may work on one at once.
     keep: store the weights where `transcribe` and `eval` find them (see `tuning.kept`).
     warn: called with a sentence about the lexicon or the language model.
-    on_progress: called with utterances or trials done, their total, and what is being done.
+    on_progress: called with seconds of audio or trials done, their total, what is being done, and
+        in what it is measured.
 
     Raises UsageError and UserError.
     """
@@ -238,7 +239,7 @@ def _studied(
             pool.submit_each,
             pool.workers,
             pool.at_once,
-            lambda done, best: on_progress(done, options.trials, f"Tuning {best}".strip()),
+            lambda done, best: on_progress(done, options.trials, f"Tuning {best}".strip(), TRIALS),
         )
         outcome = tuning.run()
         best, count = outcome.weights, tuning.errors_with
@@ -337,13 +338,12 @@ def _emissions(
     folder = emissions_folder(*hashes, device.type, precision)
     kept = read_emissions(folder)
     if kept is None:
-        total = len(corpus.utterances)
         computed = compute_emissions(
             load_acoustic_model(settings),
             vocabulary,
             corpus.utterances,
             settings.batch_seconds,
-            lambda done: on_progress(done, total, "Acoustic model"),
+            lambda heard: on_progress(heard.seconds, heard.total, "Acoustic model", AUDIO),
         )
         kept = keep_emissions(folder, computed, len(vocabulary.symbols))
     return kept, f"{precision} on {device.type}"

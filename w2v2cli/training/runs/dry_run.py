@@ -14,6 +14,7 @@ from models.config import SAMPLE_RATE, Wav2Vec2Config
 from w2v2cli.data.dataset import TrainingSet
 from w2v2cli.errors import UsageError
 from w2v2cli.processes import Ranks
+from w2v2cli.progress import duration
 from w2v2cli.recognition.devices import Precision, chosen_precision
 from w2v2cli.training.architecture import FINETUNING_ONLY, PRETRAINING_ONLY
 from w2v2cli.training.config import (
@@ -187,16 +188,6 @@ def batch_description(config: AudioRunConfig, world: int, data: TrainingSet | No
             f"its {total:g} h)"
         )
     return described
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the unit a person would choose."""
-    minutes, hours = seconds / 60, seconds / 3600
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    if hours < 2:
-        return f"{minutes:.0f} min"
-    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
 
 
 def parameter_count(network: nn.Module) -> int:
