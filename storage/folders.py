@@ -13,6 +13,14 @@ SHOWN = 3  # suffixes that a line about passed files names
 Place = tuple[int, int]  # a folder's device and inode
 
 
+def is_file(path: Path) -> bool:
+    """Whether a path is a file; False also for a name that no file can have, such as a long one.
+
+    Of names in other people's lists: `Path.is_file` raises OSError for a long one.
+    """
+    return os.path.isfile(path)
+
+
 @dataclass
 class Walk:
     """A walk through a folder, and what it passed over."""

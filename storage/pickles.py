@@ -89,6 +89,7 @@ def load_pickle(path: Path) -> Any:
         with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
             # Where a protocol cannot be read, the error below says so.
             warnings.filterwarnings("ignore", "Detected pickle protocol")
+            warnings.filterwarnings("ignore", "Sparse invariant checks")  # such are refused
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)|global[s]? ([\w.]+)|class ([\w.]+)", str(error))

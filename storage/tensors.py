@@ -11,6 +11,7 @@ import safetensors
 import torch
 from torch import Tensor
 
+from storage.json_text import JsonError, parsed
 from storage.whole import whole_file
 
 NAMED = 8  # names that a message lists before it only counts
@@ -101,9 +102,9 @@ def load_tensors(path: Path, key: str) -> tuple[Any, dict[str, Tensor]]:
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(key, "null"))
+            header = parsed((file.metadata() or {}).get(key, "null"))
             return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, json.JSONDecodeError) as error:
+    except (safetensors.SafetensorError, JsonError) as error:
         raise TensorFileError(str(error)) from None
 
 

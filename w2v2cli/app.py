@@ -25,6 +25,7 @@ from w2v2cli.commands.training.pretrain import pretrain
 from w2v2cli.commands.transcribe import transcribe
 from w2v2cli.commands.tune import tune_lm
 from w2v2cli.commands.variadic import variadic
+from w2v2cli.console import say
 from w2v2cli.errors import INTERRUPTED, UserError, exits
 from w2v2cli.help import refusal
 
@@ -95,7 +96,7 @@ def main() -> None:
     except CallError as error:
         message = _sentence(error, args)
         if message:
-            sys.stderr.write(f"Error: {message}\n")
+            say(f"Error: {message}")
         sys.exit(2)
     except typer.Abort:
         sys.exit(INTERRUPTED)

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from w2v2cli.console import say
+
 INTERRUPTED = 130  # exit code after Ctrl-C, as in shells
 
 
@@ -61,7 +63,7 @@ def exits() -> Iterator[None]:
         sys.stdout.flush()
     except UserError as error:
         if not error.told:
-            sys.stderr.write(f"Error: {error}\n")
+            say(f"Error: {error}")
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         if not _reader_has_gone():  # the pipe to one of our processes broke: a fault of the program
@@ -72,9 +74,7 @@ def exits() -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         _discard_stdout()
-        sys.stderr.write(
-            f"Error: The disk is full: {error.filename or 'the output'} cannot be written.\n"
-        )
+        say(f"Error: The disk is full: {error.filename or 'the output'} cannot be written.")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None

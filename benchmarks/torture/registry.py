@@ -6,7 +6,15 @@ import importlib
 
 from benchmarks.torture.cases import Kind
 
-MODULES = ("inputs.recordings",)
+MODULES = (
+    "inputs.recordings",
+    "inputs.checkpoints",
+    "inputs.arpa",
+    "inputs.lexicons",
+    "inputs.manifests",
+    "inputs.archives",
+    "inputs.caches",
+)
 """Modules of this package; each has KINDS, a tuple."""
 
 

@@ -1,7 +1,8 @@
-"""The process that runs cases: `python -m benchmarks.torture.worker KIND`.
+"""The process of one kind: `python -m benchmarks.torture.worker KIND`.
 
-It takes numbers of cases on stdin, one a line, and writes one line of JSON for each on stdout. It
-may end with a case, or be killed: another one goes on with the next case.
+It makes the inputs once, and takes numbers of cases on stdin, one a line. Each case is run in a
+forked child that lives on for the next ones. A child that dies or takes too long is replaced, and
+its case is a row like all others. One line of JSON for each case goes to stdout.
 """
 
 from __future__ import annotations
@@ -10,42 +11,140 @@ import faulthandler
 import json
 import os
 import resource
+import selectors
 import shutil
+import signal
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
+from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import Any
 
 from benchmarks.torture.cases import Kind, Outcome, Run
 from benchmarks.torture.registry import kinds
+
+CLOCK = os.sysconf("SC_CLK_TCK")
+WAITING = 12  # times as long as its limit may a case take that waits for a processor
+TAIL = 1500  # characters of the log that explain a death
+# torch makes the folder of its compiler, once, wherever it is imported.
+TORCHS = "torchinductor_"
+Row = dict[str, Any]
 
 
 def main(name: str) -> None:
     """Run the cases whose numbers arrive, until stdin ends."""
     results = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print goes to the log
-    faulthandler.enable()
     kind = next(kind for kind in kinds() if kind.name == name)
     base = Path(tempfile.gettempdir())
     run = kind.open(_folder(base / "inputs"))
     os.environ["TMPDIR"] = tempfile.tempdir = str(_folder(base / "temporary"))
-    _bound(kind)
-    results.write("ready\n")
+    os.environ["W2V2_HOME"] = str(base / "home")
+    child: Child | None = None
     for line in sys.stdin:
-        number = int(line)
+        child = child or Child(kind, run, base)
+        row = child.answer(int(line))
+        if row["end"] in ("crash", "hang"):
+            child.end()
+            child = None
+        results.write(json.dumps({"kind": name, "case": int(line)} | row) + "\n")
+    if child:
+        child.end()
+
+
+class Child:
+    """A forked process that runs cases, in a group of its own that is killed at its end."""
+
+    def __init__(self, kind: Kind, run: Run, base: Path) -> None:
+        self.kind, self.begun = kind, sys.stderr.fileno() and os.lseek(2, 0, os.SEEK_CUR)
+        asked, self._ask = os.pipe()
+        self._answers, answer = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            os.close(self._ask)
+            os.close(self._answers)
+            try:
+                _serve(kind, run, base, asked, answer)
+            finally:
+                os._exit(99)
+        os.close(asked)
+        os.close(answer)
+
+    def answer(self, number: int) -> Row:
+        """Run a case there, and say how it ended, or how the child did."""
         started = time.monotonic()
+        begun, received = _processor_seconds(self.pid), b""
+        with suppress(BrokenPipeError):
+            os.write(self._ask, f"{number}\n".encode())
+        while not received.endswith(b"\n"):
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._answers, selectors.EVENT_READ)
+                ready = selector.select(1.0)
+            took = time.monotonic() - started
+            if ready:
+                chunk = os.read(self._answers, 1 << 16)
+                if not chunk:
+                    return self._died() | {"left": [], "seconds": round(took, 3)}
+                received += chunk
+            elif (
+                _processor_seconds(self.pid) - begun > self.kind.seconds
+                or took > WAITING * self.kind.seconds
+            ):
+                seconds = {"left": [], "seconds": round(took, 3)}
+                return {"end": "hang", "detail": f"over {self.kind.seconds:g} s"} | seconds
+        row: Row = json.loads(received)
+        return row | {"seconds": round(time.monotonic() - started, 3)}
+
+    def _died(self) -> Row:
+        _, status = os.waitpid(self.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        about = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        log = os.pread(os.open(f"/proc/self/fd/{2}", os.O_RDONLY), 1 << 20, self.begun)
+        tail = log.decode(errors="replace")[-TAIL:].splitlines()
+        return {"end": "crash", "detail": f"{about}: {' / '.join(tail[-8:])}"[:600]}
+
+    def end(self) -> None:
+        """Kill it with all its processes."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+        os.close(self._ask)
+        os.close(self._answers)
+
+
+def _serve(kind: Kind, run: Run, base: Path, asked: int, answer: int) -> None:
+    """Run the cases whose numbers arrive; the child's whole life."""
+    os.setpgid(0, 0)
+    faulthandler.enable()
+    _bound(kind)
+    for number in _numbers(asked):
         outcome = one(run, number, base)
-        row = {"kind": name, "case": number, **asdict(outcome)}
-        results.write(json.dumps(row | {"seconds": round(time.monotonic() - started, 3)}) + "\n")
+        os.write(answer, (json.dumps(asdict(outcome)) + "\n").encode())
+
+
+def _numbers(descriptor: int) -> Iterator[int]:
+    with os.fdopen(descriptor) as file:
+        while line := file.readline():
+            yield int(line)
 
 
 def one(run: Run, number: int, base: Path) -> Outcome:
     """Run a case in an empty folder with an empty home, and see what it leaves."""
+    shutil.rmtree(base / "home", ignore_errors=True)
+    shutil.rmtree(base / "case", ignore_errors=True)
     place = _folder(base / "case")
-    os.environ["W2V2_HOME"] = str(base / "home")
     before = leavings(base)
-    outcome = run(number, place)
+    try:
+        outcome = run(number, place)
+    except Exception as error:  # of the case itself, which should have judged all others
+        traceback.print_exc()
+        outcome = Outcome("traceback", f"the case itself: {error!r}"[:300])
     left = tuple(sorted(leavings(base) - before))
     shutil.rmtree(place, ignore_errors=True)
     return replace(outcome, left=outcome.left + left) if left else outcome
@@ -54,18 +153,19 @@ def one(run: Run, number: int, base: Path) -> Outcome:
 def leavings(base: Path) -> set[str]:
     """Temporary files, children, open files and shared memory of this process."""
     own = str(os.getpid())
-    found = {f"file {path.name}" for path in (base / "temporary").glob("*")}
+    names = [path.name for path in (base / "temporary").glob("*")]
+    found = {f"file {name}" for name in names if not name.startswith(TORCHS)}
     found |= {f"shared memory {name}" for name in os.listdir("/dev/shm") if own in name}
+    # multiprocessing's own, which ends with the program.
+    tracker = getattr(resource_tracker._resource_tracker, "_pid", None)
     for task in os.listdir("/proc/self/task"):
-        children = Path(f"/proc/self/task/{task}/children")
-        found |= {f"process {child}" for child in children.read_text().split()}
+        children = Path(f"/proc/self/task/{task}/children").read_text().split()
+        found |= {f"process {child}" for child in children if child != str(tracker)}
     for number in os.listdir("/proc/self/fd"):
-        try:
+        with suppress(OSError):  # the descriptor of the listing itself is gone
             target = os.readlink(f"/proc/self/fd/{number}")
-        except OSError:  # the descriptor of the listing itself
-            continue
-        if target.startswith(str(base / "case")):
-            found.add(f"open {Path(target).name}")
+            if target.startswith(str(base / "case")):
+                found.add(f"open {Path(target).name}")
     return found
 
 
@@ -75,6 +175,14 @@ def _bound(kind: Kind) -> None:
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         resource.setrlimit(resource.RLIMIT_AS, (taken + kind.room, hard))
+
+
+def _processor_seconds(pid: int) -> float:
+    """Seconds that a process, with its children that have ended, has had a processor."""
+    with suppress(FileNotFoundError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / CLOCK
+    return 0.0
 
 
 def _folder(path: Path) -> Path:

@@ -23,6 +23,7 @@ from typing import Any
 from lm.decoding import DecodingWeights
 from lm.language_model import LanguageModelError
 from lm.ngram.kenlm import is_arpa
+from storage.json_text import parsed
 from storage.whole import whole_file, write_whole
 
 ATTRIBUTES, UNIGRAMS = "attrs.json", "unigrams.txt"
@@ -115,8 +116,8 @@ def _attributes(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
+        values = parsed(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise LanguageModelError(f"{path} is not JSON: {error}.") from None
     if not isinstance(values, dict):
         raise LanguageModelError(f"{path} is not a JSON object.")

@@ -22,6 +22,7 @@ COUNTS = 108  # byte where the counts begin
 TRIE = 2  # the first kind of model that is a trie; those before it are hash tables
 MISSING_UNK = -100.0  # log10 p(<unk>) of a model without it
 ARPA_NAMES = (".arpa", ".arpa.gz")
+EXCEPTION = re.compile(r"threw \w+Exception(?: because `.*?')?\. ")  # what precedes a reason
 LONGEST_REASON = 160  # characters; KenLM quotes lines of the file, of any length
 
 
@@ -173,7 +174,7 @@ def why_unreadable(path: Path, kenlm_says: str) -> str:
                 pass
         except ValueError as error:
             return str(error)
-    reason = " ".join(kenlm_says.rpartition("Exception.")[2].split())
-    reason = re.sub(r"\.? Byte: \d+\)?$", "", reason)
+    reason = EXCEPTION.split(" ".join(kenlm_says.split()))[-1]
+    reason = re.sub(r"(\.? Run build_binary [^.]*)?\.? Byte: \d+\)?$", "", reason).rstrip(".")
     shown = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"
-    return f"{path} cannot be read as an ARPA or KenLM file: {shown}"
+    return f"{path} cannot be read as an ARPA or KenLM file: {shown}."

@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from models.checkpoint import Checkpoint, CheckpointError
 from models.config import ConvLayer, Wav2Vec2Config, base
 from models.importers.key_table import to_ours, with_parts
 from models.importers.labels import STANDARD
+from models.importers.weights import named_tensors
 from storage.pickles import plain
 
 FINETUNED = "w2v_encoder."
@@ -66,7 +65,7 @@ def read_fairseq(content: Mapping[str, Any], path: Path) -> Checkpoint:
     Raises CheckpointError for unknown weights, a configuration that is missing or impossible, and
     outputs without a dictionary.
     """
-    weights: dict[str, Tensor] = dict(content["model"])
+    weights = named_tensors(content["model"], path)
     finetuned = any(name.startswith(FINETUNED) for name in weights)
     if finetuned:
         weights = {
@@ -178,11 +177,13 @@ def _labels(outputs: int, path: Path) -> tuple[str, ...]:
     """
     listing = path.parent / "dict.ltr.txt"
     if listing.is_file():
-        symbols = [
-            line.split()[0]
-            for line in listing.read_text(encoding="utf-8").splitlines()
-            if line.strip()
-        ]
+        try:
+            lines = listing.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError:
+            raise CheckpointError(f"{listing} is not UTF-8 text.") from None
+        except OSError as error:
+            raise CheckpointError(f"{listing} cannot be read: {error.strerror}.") from None
+        symbols = [line.split()[0] for line in lines if line.strip()]
         labels = ("<pad>", "<s>", "</s>", "<unk>", *symbols)
         if len(labels) != outputs:
             raise CheckpointError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from pathlib import Path
 from typing import Any
 
 from models.importers.languages import adapter_path
 from models.importers.tokenizer import LabelsError, huggingface_outputs
+from storage.json_text import parsed
 
 STANDARD = tuple(
     "<pad> <s> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z".split()
@@ -70,7 +70,7 @@ def _own_header(path: Path) -> dict[str, Any] | None:
     """The JSON object in the header of our own file; None for every other file."""
     header = _header(path)
     try:
-        own = json.loads((header or {})["__metadata__"]["w2v2"])
+        own = parsed((header or {})["__metadata__"]["w2v2"])
     except (ValueError, KeyError, TypeError):
         return None
     return own if isinstance(own, dict) else None
@@ -86,7 +86,7 @@ def _header(path: Path) -> dict[str, Any] | None:
         if length >= LONGEST_HEADER:
             return None
         try:
-            header = json.loads(file.read(length))
+            header = parsed(file.read(length))
         except ValueError:
             return None
     return header if isinstance(header, dict) else None

@@ -8,7 +8,7 @@ from models.checkpoint import Checkpoint, CheckpointError, is_own_format, load_c
 from models.importers.fairseq import read_fairseq
 from models.importers.huggingface import read_huggingface
 from models.importers.torchaudio import read_torchaudio
-from models.importers.weights import load_content
+from models.importers.weights import load_content, named_tensors
 
 
 def read_model(path: Path, language: str | None = None) -> Checkpoint:
@@ -42,7 +42,7 @@ def _read_file(path: Path) -> Checkpoint:
     if isinstance(content, dict) and isinstance(content.get("model"), dict):
         return read_fairseq(content, path)
     if isinstance(content, dict) and "encoder.feature_projection.projection.weight" in content:
-        return read_torchaudio(content, path)
+        return read_torchaudio(named_tensors(content, path), path)
     raise CheckpointError(
         f"{path} is not a checkpoint that w2v2 knows: "
         "neither its own nor fairseq's nor a torchaudio state dict."

@@ -6,9 +6,10 @@ network's outputs count; those beyond them exist for transformers' own bookkeepi
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from storage.json_text import parsed
 
 MOST_LABELS = 1_000_000  # a larger number is damage, not a label
 DEFAULT_OUTPUTS = 32  # transformers' vocab_size where config.json gives none
@@ -208,8 +209,8 @@ def json_file(path: Path, optional: bool = False) -> dict[str, Any]:
     if optional and not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError
+        content = parsed(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise LabelsError(f"{path} is not JSON: {error}.") from None
     except OSError as error:
         raise LabelsError(f"{path} cannot be read: {error.strerror}.") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from models.checkpoint import HEADER, CheckpointError
@@ -31,9 +32,24 @@ def load_content(path: Path) -> Any:
 
 def load_weights(path: Path) -> dict[str, Tensor]:
     """A file that holds named tensors and nothing else. Raises CheckpointError."""
-    content = load_content(path)
-    if not isinstance(content, dict) or not all(
-        isinstance(value, Tensor) for value in content.values()
-    ):
+    return named_tensors(load_content(path), path)
+
+
+def named_tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    """What a file holds, where that is named tensors of numbers in memory. Raises CheckpointError.
+
+    A tensor without storage of its own may claim any size: it is not copied.
+    """
+    if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds something other than named tensors.")
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise CheckpointError(f"{path} holds something other than named tensors.")
+        if value.layout != torch.strided or value.is_quantized or value.is_complex():
+            raise CheckpointError(f"{path}: the weight {name} is no plain table of real numbers.")
+        if value.is_meta or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise CheckpointError(
+                f"{path}: the weight {name} claims the shape {tuple(value.shape)}, and the file "
+                "does not hold as many numbers."
+            )
     return dict(content)

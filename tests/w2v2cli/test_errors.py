@@ -27,6 +27,11 @@ def start(body: str, stdout=subprocess.PIPE) -> subprocess.Popen:
             2,
             "Error: --beam must be at least 1, got 0.\n",
         ),
+        (
+            "raise UserError('a\\x1b[2J\\r\\u202eb.wav is empty.')",
+            1,
+            "Error: a\\x1b[2J\\r\\u202eb.wav is empty.\n",
+        ),
         ("raise SystemExit(7)", 7, ""),
         (
             "raise OSError(28, 'No space left on device', 'a.txt')",

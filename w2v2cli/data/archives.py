@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
+from storage.json_text import parsed
 from storage.whole import write_whole
 from w2v2cli.errors import UserError
 
@@ -110,7 +111,7 @@ def was_unpacked(name: str, folder: Path, facts: dict[str, int] | None = None) -
     facts: size and time that the archive must have had; None accepts any.
     """
     try:
-        note = json.loads(_note(name, folder).read_text())
+        note = parsed(_note(name, folder).read_text())
         return facts in (None, note["archive"]) and all(
             (folder / path).exists() for path in note["made"]
         )

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from storage.hashing import file_hash
+from storage.json_text import parsed
 from storage.whole import write_whole
 from w2v2cli.errors import UserError
 
@@ -255,7 +256,7 @@ def _notes(part: Path) -> Path:
 def _noted_etag(part: Path) -> str | None:
     """The ETag of the version that `part` belongs to; None where it does not name exact bytes."""
     try:
-        etag = json.loads(_notes(part).read_text())["etag"]
+        etag = parsed(_notes(part).read_text())["etag"]
     except (OSError, ValueError, KeyError):
         return None  # without it nothing is resumed, which is always safe
     return str(etag) if etag and not etag.startswith("W/") else None

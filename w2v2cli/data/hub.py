@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from lm.ngram.carried import is_whole
 from models.importers.families import FAMILIES, why_unreadable
 from models.importers.languages import ADAPTERS, check_language, own_language
 from storage.hashing import BLOCK
+from storage.json_text import parsed
 from w2v2cli.data.downloads import DownloadError, NotThere, offline
 from w2v2cli.errors import UsageError, UserError
 
@@ -215,7 +215,7 @@ def cached_models() -> Iterator[tuple[str, Path]]:
 
     for config in sorted(Path(HF_HUB_CACHE).glob("models--*--*/snapshots/*/config.json")):
         try:
-            kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+            kind = parsed(config.read_text(encoding="utf-8")).get("model_type")
         except (OSError, ValueError, AttributeError):
             continue
         name = repository_of(config)
@@ -388,7 +388,7 @@ def _shards(index: Path) -> list[str]:
 def _json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; an empty one where it holds none, as its reader will say."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parsed(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

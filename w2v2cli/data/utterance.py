@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from models.config import SAMPLE_RATE
+from storage.folders import is_file
 from w2v2cli.data.audio import SUFFIXES, AudioError, Cut, measure
 from w2v2cli.errors import UserError
 
@@ -175,7 +176,7 @@ def trimmed_to_files(utterances: Sequence[Utterance]) -> list[Utterance]:
 def _length(path: Path) -> int | None:
     """Samples of a file at 16 kHz; None where it cannot be read."""
     try:
-        return measure(path) if path.is_file() else None  # a named pipe would be used up
+        return measure(path) if is_file(path) else None  # a named pipe would be used up
     except (AudioError, OSError):
         return None
 
@@ -193,4 +194,4 @@ def audio_beside(folder: Path, name: str) -> Path:
     """
     suffixes = (".flac", ".wav", *sorted(SUFFIXES - {".flac", ".wav"}))
     candidates = (folder / f"{name}{suffix}" for suffix in suffixes)
-    return next((path for path in candidates if path.is_file()), folder / f"{name}.flac")
+    return next((path for path in candidates if is_file(path)), folder / f"{name}.flac")

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from storage.json_text import JsonError, parsed
 from storage.whole import write_whole
 from w2v2cli.errors import UserError
 
@@ -135,8 +136,8 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
+            rows.append(parsed(line))
+        except JsonError:
             break
     return rows
 

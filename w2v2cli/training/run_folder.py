@@ -21,6 +21,7 @@ from typing import Any, cast
 from torch import nn
 
 from models.context_network import ContextNetwork
+from storage.json_text import parsed
 from storage.whole import write_whole
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.devices import DTYPES, Precision, chosen_precision
@@ -302,7 +303,7 @@ def read_json(path: Path, keys: Collection[str], consequence: str) -> dict[str, 
     Raises UserError for a damaged file; it says that deleting it has `consequence`.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parsed(path.read_text(encoding="utf-8"))
     except ValueError:
         content = None
     if not isinstance(content, dict) or not content.keys() >= set(keys):

@@ -85,8 +85,24 @@ def test_files_that_are_no_language_model(tmp_path):
     ) as refused:
         NgramLM(tmp_path / "text", ["A"])
     assert len(str(refused.value)) < 400 and "\n" not in str(refused.value)
+    assert str(refused.value).endswith(".")
     (tmp_path / "cut.arpa").write_text(BIGRAMS[:150])
     with pytest.raises(
         LanguageModelError, match=r"cut\.arpa promises 5 2-grams, but line 4 of them is"
     ):
         NgramLM(tmp_path / "cut.arpa")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("\tA BA", "\tA XY", "Word XY was not seen in the unigrams .* at byte [0-9]+[.]"),
+        ("</s>", "<t>", "The ARPA file is missing </s> .* reject these models[.]"),
+    ],
+)
+def test_the_reasons_of_kenlm_are_sentences(old, new, reason, tmp_path):
+    assert old in BIGRAMS
+    (tmp_path / "a.arpa").write_text(BIGRAMS.replace(old, new))
+    refusal = f"a[.]arpa cannot be read as an ARPA or KenLM file: {reason}$"
+    with pytest.raises(LanguageModelError, match=refusal):
+        NgramLM(tmp_path / "a.arpa")

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from models.config import SAMPLE_RATE
+from storage.folders import is_file
 from w2v2cli.data.utterance import (
     LONGEST,
     CorpusError,
@@ -83,7 +84,7 @@ def _recording(row: str, name: str, number: int, path: Path) -> Path:
         folder for _, folder in zip(range(LEVELS), path.parent.absolute().parents, strict=False)
     ]
     candidates = [folder / row for folder in (path.parent, *above, Path())]
-    found = next((file for file in candidates if file.is_file()), None)
+    found = next((file for file in candidates if is_file(file)), None)
     if found is None and re.search(r":\d+$", row):
         raise CorpusError(
             f"{where}: {name} is a place in an archive ({row}), which w2v2 does not read: write "

@@ -5,13 +5,13 @@ Source: Kahn et al. 2020 (arXiv 1912.07875) and its `cut_by_vad.py`, which wav2v
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from models.config import SAMPLE_RATE
 from storage.folders import Walk
+from storage.json_text import parsed
 from w2v2cli.data.utterance import CorpusError, Utterance
 
 LONGEST = 60.0  # seconds of a cut: the target of Libri-light's own cutting
@@ -61,7 +61,7 @@ def _flacs(folder: Path) -> Iterator[Path]:
 def _description(path: Path) -> tuple[str, list[tuple[float, float]]]:
     """The speaker, and the stretches of speech as (start, end) in seconds."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parsed(path.read_text(encoding="utf-8"))
         stretches = [(float(start), float(end)) for start, end in content["voice_activity"]]
         speaker = str(content.get("speaker", path.parts[-3]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.config import SAMPLE_RATE
+from storage.json_text import parsed
 from storage.whole import whole_file
 from w2v2cli.data.utterance import (
     LONGEST,
@@ -52,8 +53,8 @@ def _rows(path: Path) -> Iterator[Row]:
     for number, line in numbered_lines(path):
         where = f"{path}, line {number}"
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            row = parsed(line)
+        except ValueError as error:
             raise CorpusError(f"{where} is not JSON: {error}.") from None
         if not isinstance(row, dict):
             raise CorpusError(f"{where} should be a JSON object: {line[:40]!r}.")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from storage.json_text import parsed
 from w2v2cli.data.corpora.manifest import RECORDING_KEYS
 from w2v2cli.data.utterance import (
     CorpusError,
@@ -34,7 +34,11 @@ def metadata_reader(path: Path) -> Callable[[Path], Iterator[Utterance]] | None:
     line = first_line(path)
     if path.suffix == ".jsonl":
         return read_audiofolder if _lists_files(line) else None
-    if FILE in next(csv.reader([line.replace("\0", "")]), []):
+    try:
+        headings = next(csv.reader([line.replace("\0", "")]), [])
+    except csv.Error:  # a line's end in the middle of it, or a field of megabytes
+        headings = []
+    if FILE in headings:
         return read_audiofolder
     return read_ljspeech if "|" in line else None
 
@@ -42,8 +46,8 @@ def metadata_reader(path: Path) -> Callable[[Path], Iterator[Utterance]] | None:
 def _lists_files(line: str) -> bool:
     """Whether a line is an object of AudioFolder's, not of a manifest of ours with such a key."""
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
+        row = parsed(line)
+    except ValueError:
         return False
     return isinstance(row, dict) and FILE in row and not set(RECORDING_KEYS) & set(row)
 
@@ -118,8 +122,8 @@ def _csv_rows(path: Path) -> Iterator[Row]:
 def _json_rows(path: Path) -> Iterator[Row]:
     for number, line in numbered_lines(path):
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            row = parsed(line)
+        except ValueError as error:
             raise CorpusError(f"{path}, line {number} is not JSON: {error}.") from None
         if not isinstance(row, dict):
             raise CorpusError(f"{path}, line {number} should be a JSON object: {line[:40]!r}.")

@@ -5,7 +5,6 @@ Recordings stay in their tables; see `w2v2cli.data.decoding.tables`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from storage.folders import is_file
+from storage.json_text import parsed
 from w2v2cli.data.corpora.metadata import SPEAKERS, TEXTS
 from w2v2cli.data.decoding.tables import (
     BYTES,
@@ -77,8 +78,8 @@ def read_saved(folder: Path, columns: Columns = Columns()) -> Iterator[Utterance
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(read_whole(path))
-    except (ValueError, RecursionError) as error:
+        content = parsed(read_whole(path))
+    except ValueError as error:
         raise CorpusError(f"{path} is not JSON: {error}.") from None
     if not isinstance(content, dict):
         raise CorpusError(f"{path} should be a JSON object.")
@@ -234,9 +235,9 @@ def _features(table: Table) -> dict[str, str]:
     """The kinds of columns that `datasets` notes in a schema; empty where there is no such note."""
     note = (table.schema.metadata or {}).get(b"huggingface")
     try:
-        features = json.loads(note or b"{}")["info"]["features"]
+        features = parsed(note or b"{}")["info"]["features"]
         return {name: str(kind.get("_type")) for name, kind in features.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
@@ -262,7 +263,7 @@ def _recordings(
         )
     names = table.column(column, "path") if "path" in inside else [None] * table.rows
     outside = {name: folder / name for name in set(names) if name}
-    outside = {name: path for name, path in outside.items() if path.is_file()}
+    outside = {name: path for name, path in outside.items() if is_file(path)}
     for row, name in enumerate(names):
         # `save_to_disk` and the hub keep the bytes; without them the path is all there is.
         cell = cell_path(table.path, column, row)

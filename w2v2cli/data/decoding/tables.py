@@ -16,12 +16,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from storage.folders import is_file
 from storage.hashing import bytes_hash, file_hash
 from w2v2cli.errors import UserError
 
 SUFFIXES = frozenset([".parquet", ".arrow"])
 OPEN = 16  # tables kept open at a time
 GROUPS = 4  # row groups of Parquet kept decoded at a time: a hundred recordings each, as a rule
+DIGITS = 18  # of the number of a row, at most
 BYTES = "bytes"  # field of a recording's value that holds the file's content
 
 
@@ -46,14 +48,17 @@ def cell_path(table: Path, column: str, row: int) -> Path:
 def cell_of(path: Path) -> Cell | None:
     """The place that a path stands for; None for a path that is not in a table."""
     table = path.parent.parent
-    if table.suffix not in SUFFIXES or not path.name.isdecimal() or not table.is_file():
+    number = path.name
+    if table.suffix not in SUFFIXES or not number.isdecimal() or len(number) > DIGITS:
         return None
-    return Cell(table, path.parent.name, int(path.name))
+    if not is_file(table):
+        return None
+    return Cell(table, path.parent.name, int(number))
 
 
 def there(path: Path) -> bool:
     """Whether a path is a file, or stands for a row of a table that is a file."""
-    return path.is_file() or cell_of(path) is not None
+    return is_file(path) or cell_of(path) is not None
 
 
 def source_hash(path: Path) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from storage.json_text import parsed
 from storage.whole import write_whole
 from w2v2cli.data.audio import SUFFIXES, VIDEOS
 from w2v2cli.data.loading.flat import Strings, Texts
@@ -87,7 +88,7 @@ class ShardIndex:
         """Read an index. Raises ShardError for a damaged one, FileNotFoundError for none."""
         try:
             with safe_open(path, "np") as file:
-                facts = json.loads((file.metadata() or {})["shard"])
+                facts = parsed((file.metadata() or {})["shard"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if facts["version"] != VERSION:
                 raise ShardError(
@@ -170,7 +171,7 @@ def described(key: str, fields: Fields, file: IO[bytes]) -> tuple[str, str | Non
     text = None
     if info := fields.get("json"):
         try:
-            loaded = json.loads(_content(info, file))
+            loaded = parsed(_content(info, file))
             row = loaded if isinstance(loaded, dict) else {}
         except ValueError:
             pass  # a foreign .json of another form: the recording can do without

@@ -23,6 +23,7 @@ import soundfile
 from lm.text.normalization import normalize_text, sentences
 from models.config import SAMPLE_RATE
 from storage.hashing import bytes_hash
+from storage.json_text import parsed
 from storage.whole import whole_file, write_whole
 from w2v2cli.data.synthesis.espeak import SynthesisError
 from w2v2cli.errors import UsageError
@@ -185,7 +186,7 @@ def _claim(folder: Path, readings: Sequence[Reading[Any]]) -> None:
     note = {"readings": len(readings), "sha256": bytes_hash(content)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / NOTE).is_file() and json.loads((folder / NOTE).read_text()) == note:
+        if (folder / NOTE).is_file() and parsed((folder / NOTE).read_text()) == note:
             return
         if any(folder.iterdir()):
             raise SynthesisError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from storage.json_text import parsed
 from w2v2cli.data.hub import OnProgress, Repository, fetch_files
 from w2v2cli.data.synthesis.espeak import SynthesisError
 
@@ -109,7 +109,7 @@ def _symbols(folder: Path, files: Iterable[Path]) -> dict[str, int]:
         if path.name not in ("vocab.json", "tokenizer.json"):
             continue
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parsed(path.read_text(encoding="utf-8"))
             found = content.get("vocab") or content["model"]["vocab"]
             return {str(sign): int(number) for sign, number in found.items()}
         except (ValueError, KeyError, TypeError, AttributeError):

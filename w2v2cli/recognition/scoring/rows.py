@@ -5,13 +5,13 @@ Ranks pass them to the first rank; `w2v2 eval --output` keeps them and --skip-ex
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from storage.json_text import parsed
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.scoring.error_rate import Alignment, ErrorCounts
 from w2v2cli.recognition.scoring.results import (
@@ -193,7 +193,7 @@ def _rows_of(path: Path, settings: str) -> list[ScoredRow]:
     except ValueError:  # not UTF-8
         raise _not_ours(path) from None
     try:
-        rows = [ScoredRow.from_json(json.loads(line)) for line in lines]
+        rows = [ScoredRow.from_json(parsed(line)) for line in lines]
     except ValueError:
         raise _not_ours(path) from None
     if any(row.alignment is None for row in rows):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from storage.json_text import parsed
 from w2v2cli.errors import UsageError, UserError
 
 Side = Literal["reference", "hypothesis"]
@@ -76,8 +76,8 @@ def _named(path: Path, rows: Iterable[tuple[str, str]]) -> Texts:
 
 def _json_row(path: Path, number: int, line: str, side: Side) -> tuple[str, str]:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
+        row = parsed(line)
+    except ValueError:
         raise UserError(f"{path}, line {number} is not JSON.") from None
     name, text = _first(row, NAMES), _first(row, TEXTS[side])
     if name is None or text is None:

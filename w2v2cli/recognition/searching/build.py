@@ -16,7 +16,7 @@ from lm.hypothesis import Hypothesis
 from lm.language_model import UNK
 from lm.native.library import is_built
 from lm.ngram.carried import read_words
-from lm.ngram.kenlm import check_file, listed_words, lists_words
+from lm.ngram.kenlm import check_file, is_arpa, listed_words, lists_words
 from lm.search.context import Context
 from lm.search.flat_lexicon import FlatLexicon, kept_lexicon
 from lm.search.setup import SearchError, prepare
@@ -207,6 +207,7 @@ def build_compiled(spec: SearchSpec, warn: Warn) -> CompiledSearch:
 def _flashlight(spec: SearchSpec, warn: Warn) -> Search:
     from lm.search.flashlight import FlashlightSearch
 
+    _refuse_as_others_do(spec, warn)
     search = FlashlightSearch.open(
         spec.vocabulary,
         spec.weights,
@@ -217,6 +218,19 @@ def _flashlight(spec: SearchSpec, warn: Warn) -> Search:
     )
     _pass_on(search.setup.warnings, warn)
     return search
+
+
+def _refuse_as_others_do(spec: SearchSpec, warn: Warn) -> None:
+    """Raise for an ARPA file that the other engines refuse.
+
+    KenLM makes up contexts that are missing and reads lines that are none: a damaged file would be
+    searched with, without a word, by this engine alone.
+    """
+    from lm.ngram.automaton import from_cache
+
+    if spec.lm is not None and spec.cache is not None and is_arpa(spec.lm) and is_built():
+        check_file(spec.lm)
+        _pass_on(from_cache(spec.lm, spec.cache, lambda made: None)[1], warn)
 
 
 def _lexicon(spec: SearchSpec, warn: Warn) -> FlatLexicon | Lexicon | None:

@@ -25,6 +25,7 @@ import numpy as np
 
 from storage.hashing import file_hash, hash_of
 from storage.home import home
+from storage.json_text import parsed
 from storage.whole import whole_folder
 from w2v2cli.data.decoding.hearing import Heard, Hearing
 from w2v2cli.data.utterance import Utterance
@@ -68,7 +69,7 @@ def emissions_folder(model: str, corpus: str, device: str, precision: str) -> Pa
 def read_emissions(folder: Path) -> Emissions | None:
     """The emissions in a folder; None where there are none, or where they are damaged."""
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = parsed((folder / INDEX).read_text(encoding="utf-8"))
         path, symbols = folder / FRAMES, int(index["symbols"])
         if file_hash(path) != index["sha256"]:
             return None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lm.decoding import DecodingWeights
 from lm.weights.proposals import Bounds, Point
+from storage.json_text import parsed
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.scoring.error_rate import paired_interval
 from w2v2cli.recognition.tuning.published import untuned_weights
@@ -86,7 +87,7 @@ def _plain(weights: DecodingWeights) -> list[str]:
 def _read(path: Path, weights: DecodingWeights, utterances: int) -> list[int] | None:
     """The errors in the file, if it holds those with these weights."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parsed(path.read_text(encoding="utf-8"))
         errors = found["errors"]
         if found["weights"] != _plain(weights) or len(errors) != utterances:
             return None

@@ -17,6 +17,7 @@ from typing import Any
 
 from lm.decoding import DecodingWeights
 from storage.home import home
+from storage.json_text import parsed
 from w2v2cli.data.locations import LmLocation, ModelLocation
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.tuning.fingerprints import content_hash, model_hash
@@ -174,7 +175,7 @@ def _write(path: Path, entries: list[dict[str, Any]]) -> None:
 
 def _read(path: Path) -> list[dict[str, Any]]:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["tuned"]
+        entries = parsed(path.read_text(encoding="utf-8"))["tuned"]
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, KeyError, TypeError):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from storage.hashing import hash_of
 from storage.home import home
+from storage.json_text import parsed
 from storage.whole import write_whole
 from w2v2cli.data.audio import STDIN, Source
 
@@ -149,7 +150,7 @@ class OutputFolder:
     def _read(self) -> dict[str, Origin]:
         """The record; nothing where there is none, or where it was not written by `_write`."""
         try:
-            entries = json.loads(self._path.read_text(encoding="utf-8"))["transcripts"]
+            entries = parsed(self._path.read_text(encoding="utf-8"))["transcripts"]
             return {str(name): Origin(**entry) for name, entry in entries.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
