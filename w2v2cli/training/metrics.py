@@ -128,18 +128,32 @@ def weights_and_biases(
 def read_log(folder: Path) -> list[dict[str, Any]]:
     """Return the lines of a run's log in order, without a last line that a kill cut short.
 
-    Raises UserError where there is no log.
+    Each has its number of updates, and numbers or None by name. Raises UserError where there is no
+    log, and for a damaged line before the last one.
     """
     path = folder / LOG
     if not path.is_file():
         raise UserError(f"{folder} is not the folder of a training run: it has no {LOG}.")
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(parsed(line))
-        except JsonError:
-            break
-    return rows
+    lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+    rows = [_row(line) for line in lines]
+    if rows[-1] is None:
+        rows.pop()
+    if None in rows:
+        raise UserError(
+            f"{path}, line {rows.index(None) + 1} is damaged: remove that line, or the file."
+        )
+    return [row for row in rows if row is not None]
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """A line of a log; None for a damaged one."""
+    try:
+        row = parsed(line)
+        numbers = [float(value) for value in row.values() if value is not None]
+    except (JsonError, AttributeError, TypeError, ValueError, OverflowError):
+        return None
+    whole = isinstance(row.get("update"), int) and len(numbers) > 0
+    return row if whole else None
 
 
 def _drop_after(update: int, path: Path) -> None:

@@ -40,6 +40,15 @@ def test_a_restart_cuts_the_lines_after_the_state_it_goes_on_from(tmp_path):
     assert read_log(tmp_path)[-1]["loss"] == 7.0
 
 
+@pytest.mark.parametrize(
+    "line", [b"[", b"\xff", b"[1]", b'{"update": "a"}', b'{"update": 2, "loss": [1]}', b"1e400"]
+)
+def test_a_damaged_line_between_others_is_told(line, tmp_path):
+    (tmp_path / "log.jsonl").write_bytes(b'{"update": 1}\n' + line + b'\n{"update": 3}\n')
+    with pytest.raises(UserError, match="log.jsonl, line 2 is damaged: remove that line"):
+        read_log(tmp_path)
+
+
 def test_tensorboard_gets_an_event_for_each_value(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

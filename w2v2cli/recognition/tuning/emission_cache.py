@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -70,11 +70,12 @@ def read_emissions(folder: Path) -> Emissions | None:
     """The emissions in a folder; None where there are none, or where they are damaged."""
     try:
         index = parsed((folder / INDEX).read_text(encoding="utf-8"))
-        path, symbols = folder / FRAMES, int(index["symbols"])
-        if file_hash(path) != index["sha256"]:
+        digest = index.pop("index")
+        path, symbols = folder / FRAMES, index["symbols"]
+        if _index_hash(index) != digest or file_hash(path) != index["sha256"]:
             return None
-        segments = tuple(tuple((int(a), int(b)) for a, b in spans) for spans in index["segments"])
-    except (OSError, ValueError, KeyError, TypeError):
+        segments = tuple(tuple((a, b) for a, b in spans) for spans in index["segments"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if not path.stat().st_size:
         return Emissions(np.zeros((0, symbols), np.float16), segments)
@@ -96,7 +97,8 @@ def keep_emissions(
         with whole_folder(folder) as beside:
             with (beside / FRAMES).open("wb") as file:
                 segments, digest = _write(file, emissions)
-            index = {"symbols": symbols, "sha256": digest, "segments": segments}
+            index: dict[str, Any] = {"symbols": symbols, "sha256": digest, "segments": segments}
+            index["index"] = _index_hash(index)
             (beside / INDEX).write_text(json.dumps(index), encoding="utf-8")
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -111,6 +113,11 @@ def keep_emissions(
             f"The emissions in {folder} differ from what was written there: check the disk."
         )
     return kept
+
+
+def _index_hash(index: dict[str, Any]) -> str:
+    """The hash of an index, which says where segments begin: it is checked as the frames are."""
+    return hash_of(json.dumps(index, sort_keys=True))
 
 
 def _write(

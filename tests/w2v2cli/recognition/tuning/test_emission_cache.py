@@ -1,5 +1,6 @@
 """Emissions kept on disk."""
 
+import json
 from contextlib import contextmanager
 
 import numpy as np
@@ -42,6 +43,15 @@ def test_damage_is_noticed(tmp_path, corpus):
     keep_emissions(tmp_path / "kept", iter(corpus), 5)
     assert read_emissions(tmp_path / "kept") is not None
     assert read_emissions(tmp_path / "nothing") is None
+
+
+@pytest.mark.parametrize("name", ["symbols", "segments", "sha256", "index"])
+@pytest.mark.parametrize("value", [0, -1, 10**30, [[[0, 1]]], None, "5"])
+def test_damage_to_the_index_is_noticed(name, value, tmp_path, corpus):
+    keep_emissions(tmp_path / "kept", iter(corpus), 5)
+    path = tmp_path / "kept" / "index.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    assert read_emissions(tmp_path / "kept") is None
 
 
 def test_a_full_disk_is_a_sentence(tmp_path, corpus, monkeypatch):
