@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from os import PathLike, fspath
@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from lm.text.normalizers import NormalizerName
 from w2v2cli.commands.reporting import fetching
-from w2v2cli.data.corpora.catalogue import find_splits
+from w2v2cli.data.corpora.catalogue import CorpusSplit, find_splits
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.aligning.alignment import Alignment
 from w2v2cli.recognition.aligning.job import align_recording
 from w2v2cli.recognition.aligning.spelling import read_text
 from w2v2cli.recognition.evaluating import evaluate_corpora
 from w2v2cli.recognition.options import TESTING, TRANSCRIBING, TUNING, Beams, DecodingOptions
+from w2v2cli.recognition.pages.reporting import write_report
 from w2v2cli.recognition.recognizer import Audio, Recognizer, recorded
 from w2v2cli.recognition.resolving import RecognitionOptions, resolve
+from w2v2cli.recognition.scoring.comparing import Beside, compared
 from w2v2cli.recognition.scoring.results import Evaluation
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ def evaluate(
     output: Name | None = None,
     skip_existing: bool = False,
     normalizer: NormalizerName | None = None,
+    report: Name | None = None,
+    compare: Name | None = None,
     warn: Callable[[str], None] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     **options: Any,
@@ -73,6 +77,8 @@ def evaluate(
     skip_existing: leave out utterances that `output` has already.
     normalizer: how texts are spelled before they are compared: english, basic or none. By default
         as the model was trained.
+    report: .html file that gets a page with everything in it, see docs/reports.md.
+    compare: file of another system's transcripts, which the report sets beside these.
     options: further fields of `DecodingOptions`. The beam is the paper's for tests by default.
     on_progress: called with utterances done and their total.
 
@@ -80,27 +86,25 @@ def evaluate(
     UserError.
     """
     settings = _resolved(_options(model, {"lm": lm, **options}), TESTING)
-    counted = 0
-
-    def each_utterance(heard: Heard) -> None:
-        nonlocal counted
-        if heard.recordings > counted:
-            counted = heard.recordings
-            on_progress(counted, heard.of)
-
+    corpora = find_splits(split, _path(data))
+    beside = None if compare is None else _beside(Path(compare), corpora)
     done = evaluate_corpora(
         settings,
-        find_splits(split, _path(data)),
+        corpora,
         output=_path(output),
         skip_existing=skip_existing,
         normalizer=normalizer,
         warn=warn or _warn,
-        on_progress=each_utterance,
+        on_progress=_each(on_progress),
     )
     if done is None:
         return []  # another rank has the result
     if done.shortfall is not None:
         raise UserError(done.shortfall)
+    if report is not None:
+        found = compared(done.evaluations, beside, settings.model.title, seed=0)
+        reported = (Path(report), done.evaluations, corpora, settings)
+        write_report(*reported, normalizer=normalizer, compared=found)
     return done.evaluations
 
 
@@ -226,6 +230,23 @@ def _options(model: Name, options: dict[str, Any]) -> DecodingOptions:
 def _resolved(options: DecodingOptions, beams: Beams) -> RecognitionOptions:
     with fetching() as on_fetch:
         return resolve(options, beams, note=log.info, on_fetch=on_fetch)
+
+
+def _each(on_progress: Callable[[int, int], None]) -> Callable[[Heard], None]:
+    """What is called as audio is heard, and calls `on_progress` once a recording."""
+    counted = 0
+
+    def heard_more(heard: Heard) -> None:
+        nonlocal counted
+        if heard.recordings > counted:
+            counted = heard.recordings
+            on_progress(counted, heard.of)
+
+    return heard_more
+
+
+def _beside(path: Path, corpora: Sequence[CorpusSplit]) -> Beside:
+    return Beside.read(path, {part.name: [u.id for u in part.utterances] for part in corpora})
 
 
 def _path(value: Name | None) -> Path | None:

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from lm.text.normalization import (
     Changes,
@@ -70,6 +70,14 @@ class Normalizer:
         if not isinstance(value, Mapping) or not {"name", "case"} <= set(value):
             raise NormalizerError(f"The normaliser of a checkpoint is damaged: {value!r}.")
         return cls(value["name"], value["case"], str(value.get("language", "")))
+
+    @classmethod
+    def from_text(cls, text: str) -> Normalizer:
+        """Return the normaliser that `str` wrote. Raises NormalizerError."""
+        name, *rest = text.split() or [""]
+        given = next((case for case in get_args(Case) if rest[:1] == [case]), None)
+        named = cast(NormalizerName, name)
+        return cls.named(named, given, " ".join(rest if given is None else rest[1:]))
 
     @property
     def metadata(self) -> dict[str, str]:

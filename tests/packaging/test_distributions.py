@@ -32,7 +32,9 @@ def product_files():
     return {
         path.relative_to(ROOT).as_posix()
         for path in files
-        if path.suffix == ".py" or path.name == "py.typed" or "shipped" in path.parts
+        if path.suffix in (".py", ".css", ".js")
+        or path.name == "py.typed"
+        or "shipped" in path.parts
     }
 
 

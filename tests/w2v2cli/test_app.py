@@ -191,8 +191,8 @@ OPTIONS = {
     "precision batch-seconds workers lm-precision lm-cache-gb",
     "align": "format output unit model language device precision batch-seconds",
     "eval": "split data model language lm lexicon json output skip-existing normalizer worst "
-    "seed protocol trials search beam beam-threshold beam-tokens recombine skip-blank lattice-beam "
-    "mbr mbr-scale lm-weight word-score unk-score sil-score "
+    "seed report report-audio compare protocol trials search beam beam-threshold beam-tokens "
+    "recombine skip-blank lattice-beam mbr mbr-scale lm-weight word-score unk-score sil-score "
     "hotwords rescore rescore-nbest rescore-lm-weight rescore-word-score "
     "rescore-first-weight device precision batch-seconds workers lm-precision "
     "lm-cache-gb",

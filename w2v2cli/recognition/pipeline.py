@@ -68,6 +68,19 @@ class Emitted:
     """Also of a recording that is cut short: its reference would be of more than was heard."""
 
 
+@dataclass(frozen=True)
+class Traced:
+    """The emissions of one recording, and what the search found in them."""
+
+    source: Recorded
+    segments: list[Segment]
+    """Stretches that were searched apart, in order."""
+    found: list[list[Hypothesis]]
+    """For each of them the hypotheses, best first."""
+    error: str | None = None
+    """The sentence that says why nothing was found."""
+
+
 @dataclass
 class Timings:
     """Seconds this process spent, and seconds of audio they were spent on."""
@@ -336,6 +349,23 @@ class Pipeline:
             fresh = slice(searched.given, final)
             on_final(self._segments(done[fresh], resolved(found)[fresh]))
             searched.given = final
+
+    def traced(self, sources: Iterable[Recorded]) -> Iterator[Traced]:
+        """As `transcribe`, with the emissions beside what was found: for few recordings."""
+        with Chains(self.pool) as chains:
+            for recording, searches in self.acoustic.run(
+                sources, chains.begin, lambda taken: taken[1].done()
+            ):
+                segments = [segment for segment, _ in searches]
+                if (error := recording.error or recording.cut_short) is not None:
+                    yield Traced(recording.source, segments, [], error)
+                    continue
+                try:
+                    found = resolved([search.result() for _, search in searches])
+                except UserError as failure:
+                    yield Traced(recording.source, segments, [], str(failure))
+                    continue
+                yield Traced(recording.source, segments, list(found))
 
     def _outcome(self, recording: Recording, searches: list[tuple[Segment, Found]]) -> Outcome:
         """Wait for a recording's searches and put its transcript together."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ import typer
 from w2v2cli.errors import UsageError, refuse_overwriting
 from w2v2cli.recognition.options import TESTING, DecodingOptions
 
+SOUNDS = 20  # of a corpus in a report, where no number is named
 BEAM = (
     "Hypotheses kept after each frame: more is slower, with fewer errors. "
     f"Default: {TESTING.ngram}, with a Transformer {TESTING.transformer}."
@@ -52,17 +54,77 @@ SkipExisting = Annotated[
 Worst = Annotated[
     int, typer.Option(min=0, help="Number of worst utterances shown with their alignment.")
 ]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write the report to this .html file too: one page with everything in it, error rates "
+        "by speaker, length and word frequency, every alignment, and the worst utterances with "
+        "their sound and a picture of what the network heard.",
+        metavar="FILE",
+    ),
+]
+Sounds = Annotated[
+    int,
+    typer.Option(
+        "--report-audio",
+        min=0,
+        help="Number of utterances of each corpus, those with the most errors first, whose "
+        "recording is in --report. Recordings above 60 s are left out, and at most 24 MB are kept.",
+    ),
+]
+Other = Annotated[
+    Path | None,
+    typer.Option(
+        "--compare",
+        help="Compare with another system's transcripts, in a file as w2v2 score takes it (such as "
+        "another --output): the difference, its interval and the p-value of a matched-pairs test.",
+        metavar="FILE",
+    ),
+]
 Trials = Annotated[
     int | None, typer.Option(help="Pairs of weights that --protocol tries. Default: 128.")
 ]
 
 
-def refuse_decided(split: str | None, output: Path | None, normalizer: str | None) -> None:
+def refuse_decided(
+    split: str | None,
+    output: Path | None,
+    normalizer: str | None,
+    report: Path | None,
+    other: Path | None,
+) -> None:
     """Raise UsageError for options that --protocol paper decides on itself."""
-    decided = {"--split": split, "--output": output, "--normalizer": normalizer}
+    decided = {
+        "--split": split,
+        "--output": output,
+        "--normalizer": normalizer,
+        "--report": report,
+        "--compare": other,
+    }
     for flag, value in decided.items():
         if value is not None:
             raise UsageError(f"--protocol paper decides on {flag} itself: leave it out.")
+
+
+def refuse_wrong_report(
+    report: Path | None,
+    sounds: int,
+    output: Path | None,
+    read: Sequence[Path | None],
+) -> None:
+    """Raise UsageError for a report that is no file of its own, and for what goes with it only.
+
+    read: files that the call reads.
+    """
+    if report is None:
+        if sounds != SOUNDS:
+            raise UsageError("--report-audio goes with --report: name a file.")
+        return
+    if report.is_dir():
+        raise UsageError(f"--report {report} is a folder: name a file.")
+    if output is not None and output.resolve() == report.resolve():
+        raise UsageError(f"--report and --output both name {report}: name two files.")
+    refuse_overwriting("--report", report, read)
 
 
 def refuse_wrong(

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from lm.text.normalizers import Normalizer
 from w2v2cli.errors import UserError
-from w2v2cli.recognition.scoring.error_rate import align, matched_pairs, paired_interval
+from w2v2cli.recognition.scoring.error_rate import (
+    Alignment,
+    ErrorCounts,
+    align,
+    align_phones,
+    matched_pairs,
+    paired_interval,
+    total,
+)
 from w2v2cli.recognition.scoring.results import Evaluation, Failure, Scored
-from w2v2cli.recognition.scoring.texts import Texts, paired
+from w2v2cli.recognition.scoring.texts import Texts, paired, read_texts
 
 SIGNIFICANT = 0.05
 ABSENT = "it has no hypothesis"
@@ -86,6 +95,89 @@ def score_texts(
     return Evaluation(
         str(hypothesis.path), None, tuple(scored), failures, 0.0, normalizer=str(normalizer)
     )
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The transcripts of another system, to be compared with an evaluation."""
+
+    path: Path
+    by_corpus: dict[str, Texts]
+    """By the name of the corpus."""
+
+    @classmethod
+    def read(cls, path: Path, corpora: Mapping[str, Iterable[str]]) -> Beside:
+        """Read a file as `read_texts` does, by corpus where its lines name them.
+
+        corpora: the utterances of each corpus that is evaluated.
+        Raises UsageError where there is no file, UserError for one that has none of them.
+        """
+        found = {name: read_texts(path, "hypothesis", name) for name in corpora}
+        if not any(texts.by_name for texts in found.values()):
+            found = dict.fromkeys(corpora, read_texts(path, "hypothesis"))
+        found = {name: texts for name, texts in found.items() if texts.by_name}
+        for name, texts in found.items():  # lines that cannot be paired are told of at once
+            paired(Texts(Path(name), dict.fromkeys(corpora[name], "")), texts)
+        return cls(path, found)
+
+    def evaluated(self, result: Evaluation) -> Evaluation | None:
+        """The errors of these transcripts on the references of an evaluation, spelled as there.
+
+        Returns None for a corpus of which there is no transcript.
+        """
+        if result.name not in self.by_corpus or not result.utterances:
+            return None
+        spoken = {one.id: one.alignment.reference for one in result.utterances}
+        heard = paired(Texts(Path(result.name), spoken), self.by_corpus[result.name])
+        scored = tuple(
+            replace(one, alignment=_aligned(one.alignment.reference, heard[one.id], result))
+            for one in result.utterances
+            if one.id in heard
+        )
+        failures = tuple(
+            Failure(name, f"{ABSENT} in {self.path}") for name in spoken if name not in heard
+        )
+        return replace(result, name=str(self.path), note=None, utterances=scored, failures=failures)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """An evaluation and another system's transcripts of the same corpus."""
+
+    corpus: str
+    ours: ErrorCounts
+    """The errors of the evaluation on the utterances that both have."""
+    theirs: Evaluation
+    """The other's errors, named by its file."""
+    difference: Difference
+
+
+def compared(
+    results: Sequence[Evaluation], beside: Beside | None, title: str, seed: int
+) -> list[Compared]:
+    """Each evaluation beside the other system, where that has transcripts of its corpus.
+
+    beside: None compares with nothing. title: what the evaluated system is called.
+    seed: of the interval and the test.
+    """
+    found: list[Compared] = []
+    if beside is None:
+        return found
+    for result in results:
+        theirs = beside.evaluated(result)
+        if theirs is None:
+            continue
+        both = {scored.id for scored in theirs.utterances}
+        ours = total(result.counts_of(s.alignment) for s in result.utterances if s.id in both)
+        difference = _difference(replace(result, name=title), theirs, seed)
+        found.append(Compared(result.name, ours, theirs, difference))
+    return found
+
+
+def _aligned(reference: str, hypothesis: str, result: Evaluation) -> Alignment:
+    if result.unit == "phones":  # folded already, as `eval --output` writes them
+        return align_phones(reference.split(), hypothesis.split(), timit=False)
+    return align(reference, hypothesis, Normalizer.from_text(result.normalizer))
 
 
 def differences(results: Sequence[Evaluation], seed: int) -> list[Difference]:

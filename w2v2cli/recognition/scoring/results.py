@@ -37,6 +37,8 @@ class Scored:
     id: str
     speaker: str | None
     alignment: Alignment
+    seconds: float | None = None
+    """Length of its audio; None of texts that are scored without it."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,18 @@ class Evaluation:
         return dict(sorted(totals.items(), key=lambda item: -item[1].rate))
 
     def worst(self, count: int) -> list[Scored]:
-        """The utterances with the most errors of the first kind."""
+        """The utterances with the most errors of the first kind; those without any are no part."""
+        ranked = self.ranked()
+        return [s for s in ranked[:count] if self.counts_of(s.alignment).errors]
+
+    def ranked(self) -> list[Scored]:
+        """All utterances, those with the most errors of the first kind first."""
 
         def rank(scored: Scored) -> tuple[int, float, str]:
             counts = self.counts_of(scored.alignment)
             return -counts.errors, -counts.rate, scored.id
 
-        ranked = sorted(self.utterances, key=rank)
-        return [s for s in ranked[:count] if self.counts_of(s.alignment).errors]
+        return sorted(self.utterances, key=rank)
 
 
 def normalizer_of(spec: SearchSpec, normalizer: NormalizerName | None) -> Normalizer | None:

@@ -160,7 +160,7 @@ def evaluation_of(part: CorpusSplit, rows: Iterable[tuple[int, ScoredRow]]) -> E
             failures.append(Failure(utterance.id, row.error or ""))
             continue
         unit, spelled = row.unit, row.normalizer
-        scored.append(Scored(utterance.id, utterance.speaker, row.alignment))
+        scored.append(Scored(utterance.id, utterance.speaker, row.alignment, row.audio_seconds))
     found = tuple(scored), tuple(failures)
     return Evaluation(part.name, part.note, *found, audio, wall, unit, spelled)
 

@@ -33,10 +33,11 @@ class Texts:
     """Whether the names are only the numbers of lines."""
 
 
-def read_texts(path: Path, side: Side) -> Texts:
+def read_texts(path: Path, side: Side, corpus: str | None = None) -> Texts:
     """Read a file of JSON lines, trn, a table, or a text on each line.
 
-    side: which field of a JSON line is taken. trn ends each line with the utterance in parentheses.
+    side: which field of a JSON line is taken. corpus: JSON lines that name another one as their
+    `data` are left out; None takes all. trn ends each line with the utterance in parentheses.
     A table has tabs, and two columns (utterance, text) or a heading with `id` and `text`.
     LibriSpeech's `.trans.txt` begins each line with the utterance.
 
@@ -52,8 +53,15 @@ def read_texts(path: Path, side: Side) -> Texts:
     filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not filled:
         raise UserError(f"{path} holds no text.")
+    if len(filled) > 1 and filled[0][1].strip() in ("{", "["):
+        raise UserError(
+            f"{path} is one value of JSON over several lines: give an object a line for each "
+            "utterance, as eval --output and transcribe --format jsonl write them."
+        )
     if path.suffix == ".jsonl" or filled[0][1].lstrip().startswith("{"):
-        return _named(path, (_json_row(path, number, line, side) for number, line in filled))
+        rows = [_json_row(path, number, line, side) for number, line in filled]
+        kept = [row for row in rows if corpus is None or row[0] in (None, corpus)]
+        return _named(path, ((name, text) for _, name, text in kept))
     trn = [TRN.fullmatch(line) for _, line in filled]
     if all(trn):
         return _named(path, ((m["name"], m["text"].strip()) for m in trn if m))
@@ -74,7 +82,8 @@ def _named(path: Path, rows: Iterable[tuple[str, str]]) -> Texts:
     return Texts(path, texts)
 
 
-def _json_row(path: Path, number: int, line: str, side: Side) -> tuple[str, str]:
+def _json_row(path: Path, number: int, line: str, side: Side) -> tuple[str | None, str, str]:
+    """The corpus, where the line names one, the utterance and the text."""
     try:
         row = parsed(line)
     except ValueError:
@@ -85,7 +94,7 @@ def _json_row(path: Path, number: int, line: str, side: Side) -> tuple[str, str]
         if isinstance(row, dict) and "error" in row:
             raise UserError(f"{path}, line {number} has no text: {row['error']}")
         raise UserError(f"{path}, line {number} should be an object with {wanted}.")
-    return name, text
+    return _first(row, ("data",)), name, text
 
 
 def _first(row: Any, keys: Sequence[str]) -> str | None:

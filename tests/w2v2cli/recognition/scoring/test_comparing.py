@@ -90,6 +90,7 @@ def test_what_one_side_lacks_is_named_and_what_does_not_pair_refused(tmp_path):
         ('{"id": "a"}', "line 1 should be an object with id or"),
         ("[1]", "line 1 should be an object with id or"),
         ('{"id": "a", "error": "It is silent."}', "line 1 has no text: It is silent."),
+        ('{\n"results": []\n}', "is one value of JSON over several lines"),
     ],
 )
 def test_lines_that_are_no_texts(tmp_path, line, sentence):

@@ -1,0 +1,1 @@
+"""Pages of HTML that are whole in one file: of an evaluation, of a transcript."""
