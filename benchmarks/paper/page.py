@@ -1,0 +1,149 @@
+"""The page of an experiment: HTML that needs no other file, and Markdown beside its plots."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import platform
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from benchmarks.paper.cells import Cell
+from benchmarks.paper.jobs import Place, figures_file
+from benchmarks.paper.plots import as_svg
+from benchmarks.paper.results import Results
+from benchmarks.paper.sections import Section, sections
+from storage.whole import write_whole
+
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#222}
+table{border-collapse:collapse;font-size:13px}
+td,th{padding:.25em .7em;border-bottom:1px solid #ddd;text-align:right;font-weight:normal}
+td,tbody th{white-space:nowrap} figure{margin:1em 0}
+td:first-child,th:first-child{text-align:left} thead th{font-weight:600;border-color:#999}
+.wide{overflow-x:auto} svg{max-width:100%;height:auto} li{margin:.25em 0}
+@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}
+td,th{border-color:#444} svg{background:#fff}}
+"""
+
+
+def write_page(cells: Sequence[Cell], place: Place) -> None:
+    """Write page.html, page.md, plots/ and figures.json from the cells that are done."""
+    results = Results(place)
+    found = sections(results)
+    lead = _lead(cells, place, found)
+    drawings = {name: as_svg(p) for part in found for name, p in part.pictures.items()}
+    plots = place.output / "plots"
+    plots.mkdir(parents=True, exist_ok=True)
+    for name, drawing in drawings.items():
+        write_whole(plots / f"{name}.svg", drawing)
+    title = f"The paper in miniature: {place.scale.name}"
+    write_whole(place.output / "page.md", "\n".join(_markdown(title, lead, found)) + "\n")
+    write_whole(place.output / "page.html", "\n".join(_html(title, lead, found, drawings)) + "\n")
+    every = {cell.name: results.figures(cell.name) for cell in cells}
+    write_whole(place.output / "figures.json", json.dumps(every) + "\n")
+
+
+def _lead(cells: Sequence[Cell], place: Place, found: Sequence[Section]) -> list[str]:
+    """The sentences that the page begins with."""
+    done = [cell.name for cell in cells if figures_file(place.output, cell.name).is_file()]
+    seconds = sum(_seconds(place, name) for name in done)
+    verdicts = Counter(verdict for part in found for verdict in part.verdicts)
+    compared = sum(verdicts.values())
+    scale = place.scale
+    lines = [
+        f"`python -m benchmarks.paper --scale {scale.name}`: {len(done)} of {len(cells)} cells are "
+        f"done, in {seconds / 60:.0f} minutes of one process each"
+        + ("." if len(done) == len(cells) else "; what is missing is a dash or left out."),
+        f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {_device()}.",
+    ]
+    if compared:
+        lines.append(
+            f"Of {compared} claims with an interval {verdicts['shows']} show at this scale, "
+            f"{verdicts['does not show']} do not, and of {verdicts['the opposite shows']} the "
+            "opposite shows. Intervals are 95% bootstraps over utterances and seeds; none is "
+            "corrected for their number."
+        )
+    return lines
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return "no GPU"
+
+
+def _seconds(place: Place, cell: str) -> float:
+    text = figures_file(place.output, cell).read_text(encoding="utf-8")
+    return float(json.loads(text)["seconds"])
+
+
+def _markdown(title: str, lead: Sequence[str], found: Sequence[Section]) -> Iterator[str]:
+    yield f"# {title}"
+    for line in lead:
+        yield from ("", _wrapped(line))
+    for part in found:
+        yield from ("", f"## {part.title}", "", _wrapped(part.about))
+        if part.rows:
+            yield ""
+            yield f"| {' | '.join(part.header)} |"
+            yield f"|{'---|' * len(part.header)}"
+            yield from (f"| {' | '.join(row)} |" for row in part.rows)
+        if part.claims:
+            yield ""
+            yield from (_wrapped(f"- {claim}", "  ") for claim in part.claims)
+        for name in part.pictures:
+            yield from ("", f"![{name}](plots/{name}.svg)")
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    import textwrap
+
+    return textwrap.fill(
+        text, 100, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _html(
+    title: str, lead: Sequence[str], found: Sequence[Section], drawings: dict[str, str]
+) -> Iterator[str]:
+    yield '<!doctype html><html lang="en"><meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
+    yield f"<title>{html.escape(title)}</title><style>{STYLE}</style><h1>{html.escape(title)}</h1>"
+    yield from (f"<p>{_inline(line)}</p>" for line in lead)
+    for part in found:
+        yield f"<h2>{html.escape(part.title)}</h2><p>{_inline(part.about)}</p>"
+        if part.rows:
+            head = "".join(f'<th scope="col">{_unbroken(cell)}</th>' for cell in part.header)
+            rows = "".join(_html_row(row) for row in part.rows)
+            yield (
+                f'<div class="wide"><table><thead><tr>{head}</tr></thead>'
+                f"<tbody>{rows}</tbody></table></div>"
+            )
+        if part.claims:
+            yield f"<ul>{''.join(f'<li>{_inline(claim)}</li>' for claim in part.claims)}</ul>"
+        for name in part.pictures:
+            yield f'<figure role="img" aria-label="{html.escape(name)}">{drawings[name]}</figure>'
+    yield "</html>"
+
+
+def _unbroken(text: str) -> str:
+    """Escaped, with hyphens at which no line ends."""
+    return html.escape(text).replace("-", "\N{NON-BREAKING HYPHEN}")
+
+
+def _html_row(row: Sequence[Any]) -> str:
+    first, *others = (html.escape(str(cell)) for cell in row)
+    return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{c}</td>" for c in others)}</tr>'
+
+
+def _inline(text: str) -> str:
+    """Markdown's code and bold in HTML, all else escaped."""
+    text = html.escape(text)
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
+    return re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", text)
