@@ -30,7 +30,7 @@ from benchmarks.torture.registry import kinds
 
 CLOCK = os.sysconf("SC_CLK_TCK")
 WAITING = 12  # times as long as its limit may a case take that waits for a processor
-TAIL = 1500  # characters of the log that explain a death
+LINES = 8  # of the log that explain a death
 # torch makes the folder of its compiler, once, wherever it is imported.
 TORCHS = "torchinductor_"
 Row = dict[str, Any]
@@ -61,7 +61,8 @@ class Child:
     """A forked process that runs cases, in a group of its own that is killed at its end."""
 
     def __init__(self, kind: Kind, run: Run, base: Path) -> None:
-        self.kind, self.begun = kind, sys.stderr.fileno() and os.lseek(2, 0, os.SEEK_CUR)
+        self.kind = kind
+        self.begun = os.fstat(2).st_size  # of the log
         asked, self._ask = os.pipe()
         self._answers, answer = os.pipe()
         self.pid = os.fork()
@@ -104,9 +105,12 @@ class Child:
         _, status = os.waitpid(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         about = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        log = os.pread(os.open(f"/proc/self/fd/{2}", os.O_RDONLY), 1 << 20, self.begun)
-        tail = log.decode(errors="replace")[-TAIL:].splitlines()
-        return {"end": "crash", "detail": f"{about}: {' / '.join(tail[-8:])}"[:600]}
+        with open("/proc/self/fd/2", "rb") as log:
+            log.seek(self.begun)
+            lines = log.read().decode(errors="replace").splitlines()
+        starts = [at for at, line in enumerate(lines) if line.startswith(("Fatal", "Traceback"))]
+        told = lines[starts[-1] :] if starts else lines[-LINES:]
+        return {"end": "crash", "detail": f"{about}: {' / '.join(told[:LINES])}"[:600]}
 
     def end(self) -> None:
         """Kill it with all its processes."""
@@ -159,8 +163,9 @@ def leavings(base: Path) -> set[str]:
     # multiprocessing's own, which ends with the program.
     tracker = getattr(resource_tracker._resource_tracker, "_pid", None)
     for task in os.listdir("/proc/self/task"):
-        children = Path(f"/proc/self/task/{task}/children").read_text().split()
-        found |= {f"process {child}" for child in children if child != str(tracker)}
+        with suppress(OSError):  # a thread that has just ended
+            children = Path(f"/proc/self/task/{task}/children").read_text().split()
+            found |= {f"process {child}" for child in children if child != str(tracker)}
     for number in os.listdir("/proc/self/fd"):
         with suppress(OSError):  # the descriptor of the listing itself is gone
             target = os.readlink(f"/proc/self/fd/{number}")

@@ -71,7 +71,7 @@ def formats() -> list[Format]:
         Format(".aiff", written("AIFF"), 54, True, False),
         Format(".wav", floats, 80, True, False),
         Format(".ogg", written("OGG"), 5000, False, True),
-        Format(".sph", written("NIST"), 1024, True, False),
+        Format(".sph", written("NIST"), 1024, True, True),
     ]
 
 

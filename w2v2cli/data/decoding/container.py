@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from w2v2cli.data.decoding.decoder import Damage
-from w2v2cli.data.decoding.promises import ends_inside_page, mp3_frames
+from w2v2cli.data.decoding.promises import damaged_page, mp3_frames
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -174,8 +174,8 @@ class ContainerDecoder:
             raise Damage(
                 f"{self._lost_seconds:.1f} s cannot be decoded, the first at {self._lost[0]:.1f} s"
             )
-        if self._kind == "ogg" and ends_inside_page(self._stream):
-            raise Damage("it ends in the middle of a page")
+        if self._kind == "ogg" and (fault := damaged_page(self._stream)) is not None:
+            raise Damage(fault)
 
     def _arrays(self) -> Iterator[np.ndarray]:
         """The samples (S, C) of each frame, at the rate of the first."""

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from typing import IO
 
 W64_RIFF = b"riff\x2e\x91\xcf\x11"
-OGG_TAIL = 1 << 17  # bytes; the largest page has 65 307
+OGG_PAGE = b"OggS\0"
+OGG_HEAD = 1 << 17  # bytes in which the first page begins; the largest page has 65 307
+BEGINS = 2  # the flag of a stream's first page
+TAGS = (b"TAG", b"APETAGEX", b"ID3", b"\0\0\0\0")  # of other formats, behind the last page
+MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 MP3_HEAD = 1 << 16  # bytes after the ID3 tag in which the first frame is looked for
 # Programs that write into a pipe cannot know the length and leave one of these, or a little less
 # or more: 0, 2**31 - 1, 2**31, 2**32 - 1.
@@ -143,16 +148,37 @@ def mp3_frames(stream: IO[bytes]) -> int | None:
     return int.from_bytes(data[found.start() + 8 : found.start() + 12], "big") or None
 
 
-def ends_inside_page(stream: IO[bytes]) -> bool:
-    """Whether an Ogg file ends in the middle of a page."""
-    total = stream.seek(0, os.SEEK_END)
-    stream.seek(max(total - OGG_TAIL, 0))
-    tail = stream.read(OGG_TAIL)
-    at = tail.rfind(b"OggS\0")
-    if at < 0:
-        return False
-    segments = tail[at + 26 : at + 27]
-    if not segments:
-        return True
-    table = tail[at + 27 : at + 27 + segments[0]]
-    return len(table) < segments[0] or at + 27 + segments[0] + sum(table) > len(tail)
+def damaged_page(stream: IO[bytes]) -> str | None:
+    """What is wrong with the pages of an Ogg file; None where they are whole.
+
+    FFmpeg passes over pages that it cannot read, without a word. A page holds a checksum of all its
+    bytes, and its number in its stream. Bytes before the first page, and tags behind the last one,
+    are not the file's own. Source: RFC 3533, section 6.
+    """
+    stream.seek(0)
+    begin = stream.read(OGG_HEAD).find(OGG_PAGE)
+    stream.seek(max(begin, 0))
+    at, known = max(begin, 0), dict[bytes, tuple[int, int]]()  # by stream: number, samples so far
+    while head := stream.read(27):
+        sizes = stream.read(head[26]) if len(head) == 27 and head.startswith(OGG_PAGE) else b""
+        if not head.startswith(OGG_PAGE):
+            return None if head.startswith(TAGS) else f"no page begins at byte {at}"
+        body = stream.read(sum(sizes))
+        if len(head) < 27 or len(sizes) < head[26] or len(body) < sum(sizes):
+            return "it ends in the middle of a page"
+        if _ogg_checksum(head[:22] + bytes(4) + head[26:] + sizes + body) != head[22:26]:
+            return f"the page at byte {at} is damaged"
+        samples, number = (int.from_bytes(head[a:b], "little") for a, b in ((6, 14), (18, 22)))
+        before = known.get(head[14:18])
+        # A recorder that joins a running stream gets its first pages, then those of the moment.
+        if before is not None and number != before[0] + 1 and before[1] and not head[5] & BEGINS:
+            return f"pages are missing at byte {at}"
+        known[head[14:18]] = number, samples
+        at += len(head) + len(sizes) + len(body)
+    return None
+
+
+def _ogg_checksum(page: bytes) -> bytes:
+    """CRC-32 of the bits in their other order than zlib takes them, from 0, without inverting."""
+    crc = zlib.crc32(page.translate(MIRRORED), 0xFFFF_FFFF) ^ 0xFFFF_FFFF
+    return crc.to_bytes(4, "big").translate(MIRRORED)

@@ -1,6 +1,7 @@
 """Containers and compressed files, written here by PyAV: heard to their end, or told why not."""
 
 import io
+import re
 import subprocess
 import sys
 import tempfile
@@ -301,6 +302,44 @@ def test_damage_inside_a_container_is_told(tmp_path):
     path.write_bytes(bytes(content))
     with pytest.raises(AudioError, match=r"a\.mka (breaks off after|is cut short)"):
         read_audio(path)
+
+
+def pages(content):
+    """Where the pages of an Ogg file begin, and its end."""
+    return [found.start() for found in re.finditer(rb"OggS\0", content)] + [len(content)]
+
+
+def ogg(kind):
+    noise = RNG.normal(0, 0.1, (1, 160_000)).astype(np.float32)
+    if kind == "vorbis":
+        return vorbis(noise)
+    codec = "libopus" if kind == "opus" else kind
+    rate = 48_000 if kind == "opus" else 16_000
+    return encoded(noise, "ogg", codec, rate)
+
+
+@pytest.mark.parametrize("kind", ["opus", "vorbis", "flac"])
+def test_damaged_and_missing_pages_of_ogg_are_told(tmp_path, kind):
+    content, path = ogg(kind), tmp_path / "a.ogg"
+    starts = pages(content)
+    assert len(starts) > 4
+    begin, end, after = starts[-4:-1]
+    path.write_bytes(content)
+    whole = read_audio(path)
+    spoilt = {
+        f"no page begins at byte {begin}": (begin, b"oggs"),
+        f"the page at byte {begin} is damaged": (begin + 6, bytes(8)),  # its time
+        f"the page at byte {end} is damaged": (end + 28, b"\xff\0"),  # sizes of packets
+    }
+    for reason, (at, bytes_) in spoilt.items():
+        path.write_bytes(content[:at] + bytes_ + content[at + len(bytes_) :])
+        with pytest.raises(AudioError, match=rf"a\.ogg (breaks|is not|cannot) .*{reason}"):
+            read_audio(path)
+    path.write_bytes(content[:begin] + content[end:])
+    with pytest.raises(AudioError, match=f"breaks off .*: pages are missing at byte {begin}"):
+        read_audio(path)
+    path.write_bytes(content + b"TAG" + bytes(125))  # as taggers of MP3 leave behind it
+    assert np.array_equal(read_audio(path), whole)
 
 
 def test_seeking_in_a_damaged_flac_is_refused_in_a_sentence(tmp_path):
