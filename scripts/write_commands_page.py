@@ -18,6 +18,7 @@ from w2v2cli.app import app
 
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
 COLUMNS = 100
+SHARED = ("quiet", "verbose", "config")  # `commands.calls.every` has them once
 EXAMPLE = re.compile(r"(?:w2v2 |torchrun |ffmpeg )\S")  # how a paragraph that is a call begins
 
 
@@ -36,6 +37,7 @@ def render() -> str:
     ]
     program: Any = typer.main.get_command(app)
     commands = list(_leaves("w2v2", program))
+    parts += _shared(dict(commands))
     parts.append("\n".join(f"- [{name}](#{name.replace(' ', '-')})" for name, _ in commands))
     for name, command in commands:
         parts += _section(name, command)
@@ -49,6 +51,25 @@ def _leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:
         return
     for word, inner in command.commands.items():
         yield from _leaves(f"{name} {word}", inner)
+
+
+def _shared(commands: dict[str, Any]) -> Iterator[str]:
+    """What is the same in every command."""
+    command = commands["w2v2 transcribe"]  # one of those that take all of it
+    context = command.context_class(command, info_name="w2v2 transcribe")
+    some = [name for name, each in commands.items() if _takes(each, "config")]
+    yield "Every command takes these, and `-o` is the file or the folder of what it makes:"
+    lines = [
+        f"- `{record[0]}`: {_escaped(record[1])}"
+        for parameter in command.params
+        if parameter.name in SHARED and (record := parameter.get_help_record(context))
+    ]
+    yield "\n".join(lines)
+    yield f"`--config` is for commands with many options: {', '.join(some)}."
+
+
+def _takes(command: Any, name: str) -> bool:
+    return any(parameter.name == name for parameter in command.params)
 
 
 def _section(name: str, command: Any) -> Iterator[str]:
@@ -66,6 +87,8 @@ def _section(name: str, command: Any) -> Iterator[str]:
     for parameter in command.params:
         record = parameter.get_help_record(context)
         if record is None or "--help" in parameter.opts:
+            continue
+        if parameter.name in SHARED:
             continue
         argument = parameter.param_type_name == "argument"
         panel = parameter.rich_help_panel or ("Arguments" if argument else "Options")

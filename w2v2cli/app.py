@@ -14,6 +14,7 @@ import typer
 from w2v2cli import __version__, own_packages  # noqa: F401 (before what imports the packages)
 from w2v2cli.commands import cache, data, lm, model
 from w2v2cli.commands.alignment.align import align
+from w2v2cli.commands.calls.every import Commands
 from w2v2cli.commands.doctor import doctor
 from w2v2cli.commands.evaluation.evaluate import evaluate
 from w2v2cli.commands.evaluation.score import score
@@ -25,7 +26,7 @@ from w2v2cli.commands.training.pretrain import pretrain
 from w2v2cli.commands.transcribe import transcribe
 from w2v2cli.commands.tune import tune_lm
 from w2v2cli.commands.variadic import variadic
-from w2v2cli.console import say
+from w2v2cli.console import complain
 from w2v2cli.errors import INTERRUPTED, UserError, exits
 from w2v2cli.help import refusal
 
@@ -43,7 +44,7 @@ NOT_A_NUMBER = re.compile(r"\bvalid (?P<kind>integer|number|float)\b")
 TOO_SMALL = re.compile(r"(greater than or equal to|not in the range x>=) ?(?P<least>-?[\d.]+)")
 NOT_A_CHOICE = re.compile(r"'(?P<value>[^']*)' is not one of (?P<allowed>'.*')")
 
-app = typer.Typer(
+app = Commands(
     name="w2v2",
     help="wav2vec 2.0: from recordings to words.",
     no_args_is_help=True,
@@ -96,7 +97,7 @@ def main() -> None:
     except CallError as error:
         message = _sentence(error, args)
         if message:
-            say(f"Error: {message}")
+            complain(f"Error: {message}")
         sys.exit(2)
     except typer.Abort:
         sys.exit(INTERRUPTED)

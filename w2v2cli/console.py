@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,8 +18,52 @@ CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 PIPE_WIDTH = 110  # columns of a table in a file or a pipe, which have no width of their own
 
 
+@dataclass
+class _Told:
+    """How much is told; of the whole program, threads included."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+_told = _Told()
+
+
+@contextmanager
+def telling(quiet: bool, verbose: bool) -> Iterator[None]:
+    """Tell less inside the block, or more. quiet: errors and results alone."""
+    before = _told.quiet, _told.verbose
+    _told.quiet, _told.verbose = quiet, verbose
+    try:
+        yield
+    finally:
+        _told.quiet, _told.verbose = before
+
+
+def is_quiet() -> bool:
+    """Whether only errors and results are wanted."""
+    return _told.quiet
+
+
+def is_verbose() -> bool:
+    """Whether timings and tracebacks are wanted."""
+    return _told.verbose
+
+
 def say(sentence: str) -> None:
-    """Print one line on stderr."""
+    """Print a note or a warning on stderr; nothing where that is not wanted."""
+    if not _told.quiet:
+        complain(sentence)
+
+
+def detail(sentence: str) -> None:
+    """Print what only who looks for it wants to know, on stderr."""
+    if _told.verbose:
+        complain(sentence)
+
+
+def complain(sentence: str) -> None:
+    """Print what went wrong on stderr, in any case."""
     sys.stderr.write(f"{printable(sentence)}\n")
 
 

@@ -13,11 +13,12 @@ import errno
 import os
 import select
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from w2v2cli.console import say
+from w2v2cli.console import complain, is_verbose
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as in shells
 
@@ -62,8 +63,11 @@ def exits() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except UserError as error:
+        if is_verbose():
+            error.__suppress_context__ = False
+            traceback.print_exc()
         if not error.told:
-            say(f"Error: {error}")
+            complain(f"Error: {error}")
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         if not _reader_has_gone():  # the pipe to one of our processes broke: a fault of the program
@@ -74,7 +78,7 @@ def exits() -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         _discard_stdout()
-        say(f"Error: The disk is full: {error.filename or 'the output'} cannot be written.")
+        complain(f"Error: The disk is full: {error.filename or 'the output'} cannot be written.")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None

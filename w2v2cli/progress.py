@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from w2v2cli.console import say, stderr_console
+from w2v2cli.console import is_quiet, say, stderr_console
 
 FIRST_LINE = 30.0  # seconds without a terminal until the first line; a shorter job prints none
 GROWTH = 1.5  # each line waits longer than the one before by this factor
@@ -126,7 +126,7 @@ class Lines:
         self._label, self._unit, self._write, self._clock = label, unit, write, clock
         self._telling = Telling(clock)
         self._pause = FIRST_LINE
-        self._due = clock() + FIRST_LINE
+        self._due: float | None = None
 
     def advance(
         self, done: float, total: float | None, label: str = "", unit: Unit | None = None
@@ -134,6 +134,8 @@ class Lines:
         """See `Advance`."""
         told = self._telling.told(done, total, unit or self._unit)
         now = self._clock()
+        if self._due is None:  # the work begins; what came before it is not counted
+            self._due = now + FIRST_LINE
         if now < self._due:
             return
         self._write(f"{label or self._label}: {told}")
@@ -145,8 +147,11 @@ class Lines:
 def progress(label: str, unit: Unit = PLAIN) -> Iterator[Advance]:
     """Show how far a job has come, on stderr; stdout is left alone.
 
-    A bar while stderr is a terminal, which goes at the end; elsewhere `Lines`.
+    A bar while stderr is a terminal, which goes at the end; elsewhere `Lines`. Nothing with -q.
     """
+    if is_quiet():
+        yield ignored
+        return
     if not sys.stderr.isatty():
         yield Lines(label, unit).advance
         return

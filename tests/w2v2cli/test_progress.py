@@ -74,7 +74,7 @@ def test_a_short_job_prints_no_line():
 
 
 def test_lines_tell_how_much_how_fast_and_how_long_still():
-    assert told_of([(5, 0), (35, 300), (65, 600)], total=3600.0) == [
+    assert told_of([(50, 0), (80, 300), (110, 600)], total=3600.0) == [
         "Working: 5:00 of 1:00:00 of audio, 10.0 times real time, 6 min left"
     ]
     assert told_of([(0, 0), (40, 80)], total=None) == [
@@ -89,7 +89,7 @@ def test_lines_tell_how_much_how_fast_and_how_long_still():
 
 
 def test_lines_come_ever_more_rarely():
-    lines = told_of([(now, now) for now in range(1, 10_000)], total=10_000.0)
+    lines = told_of([(now, now) for now in range(10_000)], total=10_000.0)
     done = [line.split()[1] for line in lines]
     assert done[:4] == ["0:30", "1:15", "2:23", "4:05"]
     assert len(lines) == 22

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from storage.home import home
+from w2v2cli.commands.calls.every import Commands
 from w2v2cli.console import say
 from w2v2cli.errors import UserError, exits
 
@@ -19,7 +20,7 @@ CACHES = {
     "hashes": "hashes of large files",
     "text": "texts as numbers, of lm train",
 }
-app = typer.Typer(help="List and clear what is kept in $W2V2_HOME.", no_args_is_help=True)
+app = Commands(help="List and clear what is kept in $W2V2_HOME.", no_args_is_help=True)
 
 
 @app.command("list")

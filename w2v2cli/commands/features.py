@@ -9,7 +9,7 @@ import typer
 
 from w2v2cli.commands.model.inputs import Language
 from w2v2cli.commands.reporting import hearing
-from w2v2cli.console import say
+from w2v2cli.console import complain, say
 from w2v2cli.errors import UsageError, UserError, exits
 from w2v2cli.recognition.devices import Precision
 
@@ -21,6 +21,7 @@ OutputDir = Annotated[
     Path,
     typer.Option(
         "--output-dir",
+        "--output",
         "-o",
         help="Folder that gets a NAME.FORMAT for each recording, in subfolders as found.",
     ),
@@ -99,5 +100,5 @@ def features(
                 on_progress=on_progress,
             )
         if failed:
-            say("\n".join(failed))
+            complain("\n".join(failed))
             raise UserError(f"No features of {len(failed)} recordings (see above).")

@@ -11,7 +11,16 @@ import typer
 
 from w2v2cli.console import say
 from w2v2cli.processes import Ranks
-from w2v2cli.progress import AUDIO, FILES, MEGABYTES, UPDATES, Advance, duration, progress
+from w2v2cli.progress import (
+    AUDIO,
+    FILES,
+    MEGABYTES,
+    UPDATES,
+    Advance,
+    Unit,
+    duration,
+    progress,
+)
 
 if TYPE_CHECKING:
     from w2v2cli.data.decoding.hearing import Heard
@@ -33,9 +42,9 @@ def note(sentence: str) -> None:
 
 
 @contextmanager
-def counting(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Progress of a job over files."""
-    with progress(label, FILES) as advance:
+def counting(label: str, unit: Unit = FILES) -> Iterator[Callable[[int, int], None]]:
+    """Progress of a job over files, or what else it counts."""
+    with progress(label, unit) as advance:
         yield lambda done, total: advance(done, total)
 
 

@@ -29,7 +29,7 @@ from w2v2cli.commands.transcribe_options import (
     tell_idle,
     tell_idle_live,
 )
-from w2v2cli.console import say
+from w2v2cli.console import complain, say
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.options import DecodingOptions
 
@@ -150,7 +150,7 @@ def _write(text: str) -> None:
 def _report(done: Transcribed, output_dir: Path | None) -> None:
     """Name what could not be transcribed; UserError when something could not."""
     if done.failed:
-        say("\n".join(done.failed))
+        complain("\n".join(done.failed))
     if done.missing:
         again = "with --output-dir and --skip-existing the rest is kept"
         if output_dir is not None:

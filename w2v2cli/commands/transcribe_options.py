@@ -23,8 +23,11 @@ Form = Annotated[
 OutputDir = Annotated[
     Path | None,
     typer.Option(
+        "--output-dir",
+        "--output",
+        "-o",
         help="Write one NAME.FORMAT per recording into this folder instead of stdout, in "
-        "subfolders as they were found."
+        "subfolders as they were found.",
     ),
 ]
 SkipExisting = Annotated[

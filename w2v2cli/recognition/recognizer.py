@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 import numpy as np
 
 from models.importers.labels import quick_outputs
+from w2v2cli.console import detail
 from w2v2cli.data.audio import Recorded, Waveform
 from w2v2cli.data.locations import ModelLocation
 from w2v2cli.errors import UsageError, UserError
@@ -191,7 +192,13 @@ def open_pipeline(
 
         model = load_acoustic_model(options, outputs.checkpoint)
         pool.wait_until_ready()
-        yield Pipeline(model, pool, options.batch_seconds)
+        pipeline = Pipeline(model, pool, options.batch_seconds)
+        yield pipeline
+        spent = pipeline.timings
+        detail(
+            f"{spent.audio:.1f} s of audio: {spent.read:.1f} s waiting for it to be read, "
+            f"{spent.forward:.1f} s in the network, {spent.search:.1f} s waiting for searches."
+        )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import typer
 from w2v2cli.commands.flags import takes
 from w2v2cli.commands.reporting import counting, fetching, note, warn
 from w2v2cli.errors import UsageError, refuse_overwriting
+from w2v2cli.progress import AUDIO
 from w2v2cli.recognition.options import DecodingOptions
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def align(
 
     with fetching() as on_fetch:
         settings = resolve(options, note=note, on_fetch=on_fetch)
-    with counting("Listening, seconds") as on_progress:
+    with counting("Aligning", AUDIO) as on_progress:
         found = align_recording(
             settings, Path(recording), words, warn=warn, on_progress=on_progress
         )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import typer
-
+from w2v2cli.commands.calls.every import Commands
 from w2v2cli.commands.data.prepare import prepare
 from w2v2cli.commands.data.scan import scan
 from w2v2cli.commands.data.shard import shard
 from w2v2cli.commands.data.split import split
 from w2v2cli.commands.data.synth import synth
 
-app = typer.Typer(
+app = Commands(
     help="Scan, divide, prepare, make and pack corpora.",
     no_args_is_help=True,
     rich_markup_mode="rich",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from w2v2cli.console import say
+from w2v2cli.console import complain, say
 
 if TYPE_CHECKING:
     from w2v2cli.data.scanning import Scan
@@ -18,7 +18,7 @@ def print_findings(found: Scan) -> None:
     """Print the groups of equal files, and why recordings cannot be read."""
     groups = [f"The same content: {', '.join(map(str, paths))}" for paths in found.duplicates]
     print_some(groups, "groups of files with the same content")
-    print_some([reason for _, reason in found.failures])
+    print_some([reason for _, reason in found.failures], tell=complain)
 
 
 def print_manifest(path: Path, found: Scan) -> None:
@@ -30,9 +30,9 @@ def print_manifest(path: Path, found: Scan) -> None:
     )
 
 
-def print_some(lines: Sequence[str], kind: str = "") -> None:
+def print_some(lines: Sequence[str], kind: str = "", tell: Callable[[str], None] = say) -> None:
     """Print the first NAMED lines, and how many more of that kind there are."""
     for line in lines[:NAMED]:
-        say(line)
+        tell(line)
     if len(lines) > NAMED:
-        say(f"... and {len(lines) - NAMED} more{f' {kind}' if kind else ''}.")
+        tell(f"... and {len(lines) - NAMED} more{f' {kind}' if kind else ''}.")

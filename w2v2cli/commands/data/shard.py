@@ -9,7 +9,7 @@ import typer
 
 from w2v2cli.commands.data.options import Jobs, processes_for
 from w2v2cli.commands.data.report import print_some
-from w2v2cli.console import say
+from w2v2cli.console import complain, say
 from w2v2cli.errors import UsageError, UserError, exits
 from w2v2cli.progress import RECORDINGS, progress
 
@@ -69,7 +69,7 @@ def shard(
                 seed=seed,
                 on_progress=advance,
             )
-        print_some(made.failures)
+        print_some(made.failures, tell=complain)
         say(f"{output}: {_summary(made)}")
         if failed := len(made.failures):
             raise UserError(f"{failed} recordings cannot be read; the shards are without them.")

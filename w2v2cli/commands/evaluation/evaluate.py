@@ -31,8 +31,9 @@ from w2v2cli.commands.evaluation.evaluate_options import (
 from w2v2cli.commands.evaluation.protocol import paper_protocol
 from w2v2cli.commands.flags import Data, takes
 from w2v2cli.commands.reporting import counting, fetching, hearing, note, warn
-from w2v2cli.console import say
+from w2v2cli.console import complain, say
 from w2v2cli.errors import UsageError, UserError
+from w2v2cli.progress import UTTERANCES
 from w2v2cli.recognition.options import TESTING, DecodingOptions
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def _write_report(
     """Write the page, with the progress on stderr."""
     from w2v2cli.recognition.pages.reporting import write_report
 
-    with counting("Listening again") as on_progress:
+    with counting("Listening again", UTTERANCES) as on_progress:
         write_report(
             report,
             done.evaluations,
@@ -204,7 +205,7 @@ def _tell_failures(done: Evaluated) -> None:
     """Name what is not counted; UserError when something is not."""
     failed = [failure for result in done.evaluations for failure in result.failures]
     if failed:
-        say("\n".join(f"{failure.id}: {failure.error}" for failure in failed))
+        complain("\n".join(f"{failure.id}: {failure.error}" for failure in failed))
     if done.shortfall is not None:
         raise UserError(done.shortfall)
     if failed:

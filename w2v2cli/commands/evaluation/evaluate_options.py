@@ -25,7 +25,9 @@ Split = Annotated[
 Output = Annotated[
     Path | None,
     typer.Option(
-        help="Write reference, hypothesis and errors of each utterance to this .jsonl file."
+        "--output",
+        "-o",
+        help="Write reference, hypothesis and errors of each utterance to this .jsonl file.",
     ),
 ]
 Seed = Annotated[

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from w2v2cli.commands.evaluation.evaluate_options import Worst
-from w2v2cli.console import say
+from w2v2cli.console import complain, say
 from w2v2cli.errors import UserError, exits
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def score(
                 typer.echo(difference.sentence())
         failures = [failure for result in results for failure in result.failures]
         if failures:
-            say("\n".join(f"{failure.id}: {failure.error}" for failure in failures))
+            complain("\n".join(f"{failure.id}: {failure.error}" for failure in failures))
             total = len(spoken.by_name) * len(results)
             raise UserError(f"{len(failures)} of {total} utterances are not counted (see above).")
 

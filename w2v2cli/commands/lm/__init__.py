@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-import typer
-
+from w2v2cli.commands.calls.every import Commands
 from w2v2cli.commands.lm.build import build as _build
 from w2v2cli.commands.lm.compile import compile_lm as _compile
 from w2v2cli.commands.lm.fetch import fetch as _fetch
@@ -17,7 +16,7 @@ from w2v2cli.commands.lm.train import train as _train
 from w2v2cli.commands.variadic import variadic
 from w2v2cli.help import one_line_paragraphs
 
-app = typer.Typer(help="Build and train language models, and look into them.", no_args_is_help=True)
+app = Commands(help="Build and train language models, and look into them.", no_args_is_help=True)
 app.command("train")(_train)
 for name, command, parser in (
     ("build", _build, variadic("--prune")),

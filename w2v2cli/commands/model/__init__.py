@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import typer
-
+from w2v2cli.commands.calls.every import Commands
 from w2v2cli.commands.model.convert import convert
 from w2v2cli.commands.model.info import info
 from w2v2cli.commands.model.list import names
 from w2v2cli.commands.model.verify import verify
 
-app = typer.Typer(help="List, inspect, convert and verify acoustic models.", no_args_is_help=True)
+app = Commands(help="List, inspect, convert and verify acoustic models.", no_args_is_help=True)
 app.command("list")(names)
 for command in (info, convert, verify):
     app.command()(command)

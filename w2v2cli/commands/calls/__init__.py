@@ -1,0 +1,1 @@
+"""What every command takes beside its own options."""
