@@ -16,8 +16,8 @@ MBR_SCALE = 0.8  # the fewest errors on the development recordings that ship
 class DecodingWeights:
     """The weights of the score that a search maximises:
 
-    acoustic + lm_weight * LM + word_score * words + unk_score * unknown words
-    + sil_score * boundary frames
+    acoustic + lm_weight * LM + second_lm_weight * second LM + word_score * words
+    + unk_score * unknown words + sil_score * boundary frames
 
     The defaults are the paper's before tuning (section 4.4: LM weight 2, word insertion -1). A
     search without a lexicon counts no words: it leaves out `word_score` and `unk_score`.
@@ -29,17 +29,30 @@ class DecodingWeights:
     """Added for each word outside the lexicon, in place of `word_score`; -inf forbids them."""
     sil_score: float = 0.0
     """Added for each frame of the path whose symbol is the word boundary."""
+    second_lm_weight: float = 0.0
+    """Of another language model in the same search; negative to subtract it."""
+
+    @property
+    def second_ratio(self) -> float:
+        """The second language model's weight where that of the first is 1."""
+        return self.second_lm_weight / self.lm_weight if self.second_lm_weight else 0.0
 
     def __post_init__(self) -> None:
         for flag, value in (
             ("--lm-weight", self.lm_weight),
             ("--word-score", self.word_score),
             ("--sil-score", self.sil_score),
+            ("--lm-weight", self.second_lm_weight),
         ):
             if not math.isfinite(value):
                 raise ValueError(f"{flag} must be a finite number, got {value}.")
         if self.lm_weight < 0:
             raise ValueError(f"--lm-weight must be 0 or more, got {self.lm_weight:g}.")
+        if self.second_lm_weight and not self.lm_weight > 0:
+            raise ValueError(
+                "--lm-weight must be above 0 for the first of two language models, got "
+                f"{self.lm_weight:g}: name the other one first, or that one alone."
+            )
         if math.isnan(self.unk_score) or self.unk_score == math.inf:
             raise ValueError(
                 "--unk-score must be a number, or -inf to forbid unknown words; "

@@ -22,6 +22,9 @@ class Help:
     """Placeholder of the value; None for the type's own."""
     flag: str | None = None
     """Name of the option where it is not the field's: `--json` for `as_json`."""
+    repeated: type | None = None
+    """The type of one value of an option that may be given several times. The settings get a value
+    that was given once as it is, several as a tuple."""
 
 
 def refusal(flag: str, value: object, allowed: Sequence[str]) -> str:

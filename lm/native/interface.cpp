@@ -146,6 +146,19 @@ int w2v2_engine_favour(void* engine, const int32_t* words, const uint64_t* ends,
   });
 }
 
+// Add a second language model, which must outlive the engine, or weigh it anew. lm_words: [words],
+// its index of each; ratio: its weight where that of the first is 1. -> 1; 0: no memory.
+int w2v2_engine_join(void* engine, const void* lm, const uint32_t* lm_words, uint64_t words,
+                     double ratio) {
+  return guarded([&] {
+    Engine& made = *static_cast<Engine*>(engine);
+    made.second_words.assign(lm_words, lm_words + words);
+    made.second_ratio = ratio;
+    made.second = &static_cast<const MappedAutomaton*>(lm)->model();
+    return 1;
+  });
+}
+
 void w2v2_engine_free(void* engine) { delete static_cast<Engine*>(engine); }
 
 // emissions: concatenated utterances, each (frames, symbols). options: one for each of them. An

@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 #include <queue>
+#include <tuple>
 #include <unordered_set>
 #include <utility>
 
@@ -62,22 +63,23 @@ class Table {
   size_t used_ = 0;
 };
 
-// What the language model and the phrases know of the words so far, as a number, its `history`. By
-// state it is the model's state, or with phrases a pair of states. Else it is a node of a tree of
-// words: node 0 has none, a child adds a word. Each continuation is looked up once.
+// What the language models and the phrases know of the words so far, as a number, its `history`. By
+// state it is the model's state, or with a second model or phrases a pair of numbers. Else it is a
+// node of a tree of words: node 0 has none, a child adds a word. Each continuation is looked up
+// once.
 class Histories {
  public:
   struct Said {
     uint32_t history;
-    float score;  // of the word that was said
+    float score;  // of the word that was said, by both models
     float bonus;  // by the phrases
   };
 
   Histories(const Engine& engine, bool by_state)
-      : engine_(engine), by_state_(by_state), known_(1 << 14), pairs_(1 << 10) {
-    const uint32_t begin = engine.model == nullptr ? 0 : engine.model->header.begin_state;
-    entries_.push_back({begin, 0, 0.0f, 0.0f});
-    first_ = by_state ? number(begin, 0) : 0;
+      : engine_(engine), by_state_(by_state), known_(1 << 14) {
+    const Known begin{begin_of(engine.model), begin_of(engine.second), 0};
+    entries_.push_back({begin, 0.0f, 0.0f});
+    first_ = by_state_ ? number(begin) : 0;
   }
 
   uint32_t first() const { return first_; }
@@ -94,49 +96,85 @@ class Histories {
     const auto fresh = uint32_t(entries_.size());
     const uint32_t found = known_.put((uint64_t(history) << 32) | uint32_t(word), fresh);
     if (found == fresh) {
-      const Both before = both(history);
-      Entry entry{0, 0, 0.0f, 0.0f};
+      const Known before = known(history);
+      Entry entry{{0, 0, 0}, 0.0f, 0.0f};
       if (engine_.model != nullptr)
         entry.score = engine_.model->score(before.state, engine_.lm_words[size_t(word)],
-                                           &entry.state);
+                                           &entry.after.state);
+      if (engine_.second != nullptr)
+        entry.score += beside(engine_.second->score(
+            before.second, engine_.second_words[size_t(word)], &entry.after.second));
       const Phrases::Step step = engine_.phrases.after(before.phrase, word);
-      entry.phrase = step.node;
+      entry.after.phrase = step.node;
       entry.bonus = step.bonus;
       entries_.push_back(entry);
     }
     const Entry& entry = entries_[found];
-    return {by_state_ ? number(entry.state, entry.phrase) : found, entry.score, entry.bonus};
+    return {by_state_ ? number(entry.after) : found, entry.score, entry.bonus};
   }
 
-  // What the end of the sentence adds: by the model, and by the phrases.
+  // What the end of the sentence adds: by the models, and by the phrases.
   float end_score(uint32_t history) const {
-    if (engine_.model == nullptr) return 0.0f;
-    uint32_t unused;
-    return engine_.model->score(both(history).state, engine_.model->header.end_word, &unused);
+    const Known here = known(history);
+    const float first = end_of(engine_.model, here.state);
+    if (engine_.second == nullptr) return first;
+    return first + beside(end_of(engine_.second, here.second));
   }
-  float end_bonus(uint32_t history) const { return engine_.phrases.end(both(history).phrase); }
+  float end_bonus(uint32_t history) const { return engine_.phrases.end(known(history).phrase); }
 
  private:
-  struct Both {
-    uint32_t state, phrase;
+  // The states of the models, and the phrases' node.
+  struct Known {
+    uint32_t state, second, phrase;
   };
   struct Entry {
-    uint32_t state, phrase;
+    Known after;
     float score, bonus;
   };
 
-  Both both(uint32_t history) const {
-    if (!by_state_) return {entries_[history].state, entries_[history].phrase};
-    if (engine_.phrases.empty()) return {history, 0};
-    return numbered_[history];
+  // Pairs of numbers, each of which has a number.
+  class Pairs {
+   public:
+    uint32_t number(uint32_t first, uint32_t second) {
+      const auto fresh = uint32_t(pairs_.size());
+      const uint32_t found = numbers_.put((uint64_t(first) << 32) | second, fresh);
+      if (found == fresh) pairs_.emplace_back(first, second);
+      return found;
+    }
+    const std::pair<uint32_t, uint32_t>& operator[](uint32_t number) const {
+      return pairs_[number];
+    }
+
+   private:
+    Table numbers_{1 << 10};
+    std::vector<std::pair<uint32_t, uint32_t>> pairs_;
+  };
+
+  // What the second model's score counts beside the first's.
+  float beside(float score) const { return float(engine_.second_ratio * double(score)); }
+
+  static uint32_t begin_of(const Automaton* model) {
+    return model == nullptr ? 0 : model->header.begin_state;
+  }
+  static float end_of(const Automaton* model, uint32_t state) {
+    uint32_t unused;
+    return model == nullptr ? 0.0f : model->score(state, model->header.end_word, &unused);
   }
 
-  // The number of a pair of states; without phrases the model's state.
-  uint32_t number(uint32_t state, uint32_t phrase) {
-    if (engine_.phrases.empty()) return state;
-    const auto fresh = uint32_t(numbered_.size());
-    const uint32_t found = pairs_.put((uint64_t(state) << 32) | phrase, fresh);
-    if (found == fresh) numbered_.push_back({state, phrase});
+  Known known(uint32_t history) const {
+    if (!by_state_) return entries_[history].after;
+    Known found{history, 0, 0};
+    if (!engine_.phrases.empty())
+      std::tie(found.state, found.phrase) = with_phrases_[found.state];
+    if (engine_.second != nullptr) std::tie(found.state, found.second) = of_models_[found.state];
+    return found;
+  }
+
+  // The number of what is known; with one model and no phrases the model's state.
+  uint32_t number(const Known& known) {
+    uint32_t found = known.state;
+    if (engine_.second != nullptr) found = of_models_.number(found, known.second);
+    if (!engine_.phrases.empty()) found = with_phrases_.number(found, known.phrase);
     return found;
   }
 
@@ -144,8 +182,8 @@ class Histories {
   const bool by_state_;
   Table known_;  // (history, word) -> a place in `entries_`
   std::vector<Entry> entries_;
-  Table pairs_;  // (state, phrase) -> a place in `numbered_`
-  std::vector<Both> numbered_;
+  Pairs of_models_;     // states of the two models
+  Pairs with_phrases_;  // what the models know, and the phrases' node
   uint32_t first_ = 0;
 };
 
@@ -452,9 +490,10 @@ class Decoder {
             double insertion) {
     const float ahead = trie_.best_score[from.node];
     if (bonuses_) score += engine_.bonuses[size_t(word)] - trie_.best_bonus[from.node];
-    // log p is at most 0: what falls short even with 0 need not ask the language model.
+    // log p is at most 0: what falls short even with 0 need not ask the language model. A second
+    // model with a negative weight may add any amount.
     const double most = double(engine_.phrases.most(word)) - options_.lm_weight * double(ahead);
-    if (score + most + insertion < bound()) return;
+    if (engine_.second_ratio >= 0 && score + most + insertion < bound()) return;
     const Histories::Said said = histories_.after(from.history, word);
     const float lm = said.score - ahead;
     score = score + options_.lm_weight * lm + insertion + double(said.bonus);

@@ -53,6 +53,9 @@ struct Result {
 struct Engine {
   const Automaton* model;          // null: every word is as good as any other
   std::vector<uint32_t> lm_words;  // [words], the model's index of each word
+  const Automaton* second = nullptr;   // another model, whose score is added to that of `model`
+  std::vector<uint32_t> second_words;  // [words], its index of each word
+  double second_ratio = 0.0;           // its weight where that of `model` is 1
   std::vector<float> bonuses;      // [words], added when a word is said; empty without bonuses
   Phrases phrases;                 // hot words too, where there are any; then no other bonuses
   LexiconTrie trie;

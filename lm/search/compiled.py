@@ -15,21 +15,23 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.hypothesis import NOTHING, Hypothesis
+from lm.language_model import LanguageModel
 from lm.lattice import Lattice
 from lm.native.library import SearchContext, SearchOptions, native, pointer
 from lm.ngram.automaton import CompiledNgramLM, open_automaton
-from lm.search.alignment import aligned
 from lm.search.context import ALONE, EXITS, Context
 from lm.search.flat_lexicon import FlatLexicon
 from lm.search.greedy import valid_frames
-from lm.search.paths import FoundPath, hypotheses
+from lm.search.paths import FoundPath, hypotheses, laid
 from lm.search.phrases import PhraseAutomaton
 from lm.search.setup import SearchError, SearchSetup, prepare
+from lm.search.two_models import TwoFiles, TwoModels
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
 
@@ -51,6 +53,12 @@ class ArpaFile:
         self.model, warnings = open_automaton(self.path, self.cache, words)
         return warnings
 
+    @property
+    def has_unknown(self) -> bool:
+        """See `WordsFile`."""
+        assert self.model is not None
+        return self.model.has_unknown
+
     def knows(self, words: Sequence[str]) -> Sequence[bool]:
         """See `ModelFile`."""
         assert self.model is not None
@@ -69,11 +77,14 @@ class CompiledSearch:
         weights: DecodingWeights,
         options: BeamOptions,
         threads: int = 1,
+        second: CompiledNgramLM | None = None,
     ) -> None:
         """Set the search up.
 
         model: opened over `setup.words`; None to search without a language model.
         threads: utterances searched at a time.
+        second: another model over the same words; the look-ahead is by `weights`, whatever weights
+        a call has.
         Raises SearchError when memory runs out, and for options that the vocabulary does not allow.
         """
         if options.skip_blank is not None and setup.ends_with_blank:
@@ -83,12 +94,13 @@ class CompiledSearch:
             )
         self.setup, self.weights, self.options, self.threads = setup, weights, options, threads
         self._indices: dict[str, int] | None = None
-        self._model = model  # the engine reads its memory
+        self._model, self._second = model, second  # the engine reads their memory
         count = len(setup.words)
         indices, unigrams = np.zeros(count, np.uint32), np.zeros(count, np.float32)
         if model is not None:
             indices = model.indices
-            unigrams = model.score(model.start(count), range(count))[0].astype(np.float32)
+            known = self._scored_by(weights)
+            unigrams = known.score(known.start(count), range(count))[0].astype(np.float32)
         spelled = setup.spellings()
         symbols, ends, owners = map(
             np.ascontiguousarray, (spelled.symbols, spelled.ends, spelled.owners)
@@ -110,8 +122,34 @@ class CompiledSearch:
         if self.engine is None:
             raise SearchError(f"The search could not be set up: {native().reason()}.")
         weakref.finalize(self, native().engine_free, self.engine)
+        self._ratio = math.nan
+        self._weigh([weights])
         if setup.phrases:
             self._favour()
+
+    def _weigh(self, each: Sequence[DecodingWeights]) -> None:
+        """Have the engine weigh the second model beside the first as these weights do."""
+        ratios = {weights.second_ratio for weights in each}
+        if self._second is None or ratios <= {self._ratio}:
+            return
+        if len(ratios) > 1:
+            raise ValueError(
+                "The weights of a call must agree in the ratio of both models' weights."
+            )
+        self._ratio = ratios.pop()
+        words = self._second.indices
+        address = pointer(words)
+        if not native().engine_join(
+            self.engine, self._second.handle, address, len(words), self._ratio
+        ):
+            raise SearchError(f"The search could not be set up: {native().reason()}.")
+
+    def _scored_by(self, weights: DecodingWeights) -> LanguageModel[Any]:
+        """What scores words with these weights: the language model, or both of them."""
+        assert self._model is not None
+        if self._second is None:
+            return self._model
+        return TwoModels(self._model, self._second, weights.second_ratio)
 
     def _favour(self) -> None:
         """Hand the phrases to the engine, and the single hot words as phrases of one."""
@@ -134,20 +172,28 @@ class CompiledSearch:
         cache: Path | None = None,
         hotwords: Mapping[str, float] | None = None,
         threads: int = 1,
+        second: Path | None = None,
     ) -> CompiledSearch:
         """A search over files.
 
-        lm_path: an ARPA file of words, or a binary file of KenLM with its words.
-        cache: the folder that keeps its automaton.
+        lm_path: an ARPA file of words, or a binary file of KenLM with its words; `second`: another.
+        cache: the folder that keeps their automata.
         Raises SearchError, LanguageModelError, ArpaError or LexiconError for what cannot be used.
         """
-        file = None
-        if lm_path is not None:
-            if cache is None:
-                raise SearchError("A language model needs a folder to keep its automaton in.")
-            file = ArpaFile(lm_path, cache)
-        setup = prepare(vocabulary, lexicon, file, hotwords)
-        return cls(setup, None if file is None else file.model, weights, options, threads)
+        if lm_path is None:
+            return cls(
+                prepare(vocabulary, lexicon, None, hotwords), None, weights, options, threads
+            )
+        if cache is None:
+            raise SearchError("A language model needs a folder to keep its automaton in.")
+        file = ArpaFile(lm_path, cache)
+        if second is None:
+            setup = prepare(vocabulary, lexicon, file, hotwords)
+            return cls(setup, file.model, weights, options, threads)
+        other = ArpaFile(second, cache)
+        both = TwoFiles(file, other, weights.second_lm_weight)
+        setup = prepare(vocabulary, lexicon, both, hotwords)
+        return cls(setup, file.model, weights, options, threads, other.model)
 
     def __call__(
         self,
@@ -162,6 +208,7 @@ class CompiledSearch:
         contexts: (B,) what surrounds each utterance; None where each is a sentence.
         Returns up to `nbest` hypotheses for each utterance, best first, different in their words;
         where its sentence goes on and `nbest` is 1, up to `EXITS` that differ in the state.
+        With two language models the ratio of their weights is one for the call.
         Raises ValueError for emissions of another vocabulary, MemoryError for too wide a beam.
         """
         if isinstance(weights, DecodingWeights):
@@ -176,6 +223,7 @@ class CompiledSearch:
         # (T, V) each -> one row of numbers, utterance after utterance
         flat = np.concatenate([np.zeros(0, np.float32), *(frames.ravel() for frames in searched)])
         each = weights if isinstance(weights, Sequence) else [self.weights] * len(valid)
+        self._weigh(each)
         options = (SearchOptions * len(valid))(*map(self.search_options, each))
         nbest, around = self.options.nbest, contexts or [ALONE] * len(valid)
         surrounding = _Surroundings(around, self._index, nbest)
@@ -254,52 +302,40 @@ class CompiledSearch:
         """The best path of these words after an entry, with its scores; None if none fits."""
         (weights, context), setup = how, self.setup
         indices = [self._index(word) for word in words]
-        spellings = [self._spellings(*pair) for pair in zip(words, indices, strict=True)]
         sil_score = setup.sil_score(weights.sil_score)
-        blank = setup.vocabulary.blank
-        path = aligned(frames, spellings, setup.silence, blank, sil_score)
+        path = laid(frames, words, indices, setup, sil_score)
         if path is None:
             return None
-        said = np.full(len(frames), -1, np.int32)
-        said[list(path.ends)] = indices
-        acoustic = float(frames[np.arange(len(frames)), path.symbols].sum(dtype=np.float64))
+        symbols, said = path
+        acoustic = float(frames[np.arange(len(frames)), symbols].sum(dtype=np.float64))
         before = [self._index(word) for word in context.entries[entry].words]
-        lm = self._said(indices, before, context.goes_on)
+        lm = self._said(indices, before, context.goes_on, weights)
         unknown = sum(setup.text(word) is None for word in indices)
         score = acoustic + weights.lm_weight * lm
         score += weights.word_score * (len(words) - unknown)
         score += weights.unk_score * unknown if unknown else 0.0
-        score += sil_score * int((path.symbols == setup.silence).sum())
+        score += sil_score * int((symbols == setup.silence).sum())
         score += self._phrases.bonus(indices, before, context.goes_on)
-        return FoundPath(path.symbols, said, score, acoustic, lm, entry)
+        return FoundPath(symbols, said, score, acoustic, lm, entry)
 
     @functools.cached_property
     def _phrases(self) -> PhraseAutomaton:
         """The engine's phrases, for words that it did not find itself."""
         return PhraseAutomaton.of(self.setup)
 
-    def _spellings(self, word: str, index: int) -> list[list[int]]:
-        """The spellings of a word without the boundary; of an unknown one its letters."""
-        if self.setup.text(index) is None:
-            return [list(self.setup.vocabulary.spell(word))]
-        lexicon, silence = self.setup.lexicon, self.setup.silence
-        assert lexicon is not None
-        found = []
-        for row in np.flatnonzero(lexicon.owners == index).tolist():
-            begin = int(lexicon.ends[row - 1]) if row else 0
-            spelled = lexicon.symbols[begin : int(lexicon.ends[row])].tolist()
-            found.append([symbol for symbol in spelled if symbol != silence])
-        return found
-
-    def _said(self, words: Sequence[int], before: Sequence[int], goes_on: bool) -> float:
-        """log10 p of words after those before them, and of the end unless the sentence goes on."""
+    def _said(
+        self, words: Sequence[int], before: Sequence[int], goes_on: bool, weights: DecodingWeights
+    ) -> float:
+        """The language model's score of words after those before them, and of the sentence's end
+        unless it goes on."""
         if self._model is None:
             return 0.0
-        states, total = self._model.start(), 0.0
+        model = self._scored_by(weights)
+        states, total = model.start(), 0.0
         for place, word in enumerate([*before, *words]):
-            score, states = self._model.score(states, [word])
+            score, states = model.score(states, [word])
             total += float(score[0]) if place >= len(before) else 0.0
-        return total if goes_on else total + float(self._model.finish(states)[0])
+        return total if goes_on else total + float(model.finish(states)[0])
 
     def _lattice(self, batch: int, utterance: int) -> Lattice:
         """The lattice of one utterance."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from lm.hypothesis import Hypothesis, Word
 from lm.lattice import Lattice, confidences
+from lm.search.alignment import aligned
 from lm.search.greedy import Run, spoken_runs, timed_word
 from lm.search.setup import SearchSetup
 
@@ -69,6 +70,41 @@ def _weighed(
         replace(word, confidence=value) for word, value in zip(hypothesis.words, found, strict=True)
     )
     return replace(hypothesis, words=tuple(words))
+
+
+def laid(
+    frames: np.ndarray,
+    words: Sequence[str],
+    indices: Sequence[int],
+    setup: SearchSetup,
+    sil_score: float,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """(T,) the symbols of the best path of these words, and (T,) the word that each frame ends.
+
+    indices: of the words. sil_score: added for each frame on the boundary.
+    Returns None where the frames are too few.
+    """
+    spelled = [_spellings(word, index, setup) for word, index in zip(words, indices, strict=True)]
+    path = aligned(frames, spelled, setup.silence, setup.vocabulary.blank, sil_score)
+    if path is None:
+        return None
+    said = np.full(len(frames), -1, np.int32)
+    said[list(path.ends)] = indices
+    return path.symbols, said
+
+
+def _spellings(word: str, index: int, setup: SearchSetup) -> list[list[int]]:
+    """The spellings of a word without the boundary; of an unknown one its letters."""
+    if setup.text(index) is None:
+        return [list(setup.vocabulary.spell(word))]
+    lexicon, silence = setup.lexicon, setup.silence
+    assert lexicon is not None
+    found = []
+    for row in np.flatnonzero(lexicon.owners == index).tolist():
+        begin = int(lexicon.ends[row - 1]) if row else 0
+        symbols = lexicon.symbols[begin : int(lexicon.ends[row])].tolist()
+        found.append([symbol for symbol in symbols if symbol != silence])
+    return found
 
 
 def words_of(

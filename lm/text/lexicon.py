@@ -67,6 +67,16 @@ class Lexicon:
             raise LexiconError(f"The lexicon {path} holds no word.")
         return found
 
+    def with_words(self, words: Iterable[str], vocabulary: Vocabulary) -> Lexicon:
+        """The lexicon with further words, spelled as `from_words` does, and raising like it."""
+        known = self.spellings.keys() | set(self.unspellable)
+        added = Lexicon.from_words((word for word in words if word not in known), vocabulary)
+        return Lexicon(
+            self.spellings | added.spellings,
+            self.unspellable + added.unspellable,
+            self.respelled + added.respelled,
+        )
+
     @classmethod
     def _built(
         cls, lines: Iterable[tuple[str, tuple[str, ...]]], vocabulary: Vocabulary

@@ -55,7 +55,7 @@ def takes(
             inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=defaults.get(field.name, field.default),
+                default=_default(hints[field.name], defaults.get(field.name, field.default)),
                 annotation=_option(hints[field.name], texts.get(field.name)),
             )
             for field in offered
@@ -63,7 +63,9 @@ def takes(
 
         @functools.wraps(command)
         def wrapper(**given: Any) -> None:
-            values = {field.name: given.pop(field.name) for field in offered}
+            values = {
+                field.name: _value(hints[field.name], given.pop(field.name)) for field in offered
+            }
             with exits():
                 command(**{first.name: settings(**(defaults | values))}, **given)
 
@@ -78,10 +80,25 @@ def takes(
     return decorate
 
 
+def _default(hint: Any, value: Any) -> Any:
+    """A field's default as Typer takes it."""
+    return [value] if get_args(hint)[1].repeated and value is not None else value
+
+
+def _value(hint: Any, given: Any) -> Any:
+    """What Typer read, as the field has it: several values as a tuple, one as it is."""
+    if not get_args(hint)[1].repeated:
+        return given
+    values = tuple(given or ())
+    return values if len(values) > 1 else next(iter(values), None)
+
+
 def _option(hint: Any, text: str | None) -> Any:
     """A field's annotation as Typer takes it."""
     kind, about = get_args(hint)
     assert isinstance(about, Help)
+    if about.repeated is not None:
+        kind = list[about.repeated]  # type: ignore[name-defined]
     names = [] if about.flag is None else [about.flag]
     option = typer.Option(
         *names, help=text or about.text, rich_help_panel=about.panel, metavar=about.metavar

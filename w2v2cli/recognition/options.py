@@ -65,12 +65,14 @@ class DecodingOptions:
         ),
     ] = None
     lm: Annotated[
-        str,
+        str | tuple[str, ...],
         Help(
             "Language model: `none`; `4gram` or `transformer`, those that belong to --model: "
             "LibriSpeech's for every model that writes A to Z, the demo model's own for it; `own`, "
             "the one in the folder or repository of --model; or a file: .arpa or .arpa.gz, a KenLM "
-            "binary, a .safetensors or .pt Transformer."
+            "binary, a .safetensors or .pt Transformer. Given twice, both score each word, each "
+            "with its --lm-weight.",
+            repeated=str,
         ),
     ] = "none"
     lexicon: Annotated[
@@ -141,13 +143,15 @@ class DecodingOptions:
         float, Help("Multiply scores with this before --mbr weighs paths by them.", SEARCH)
     ] = MBR_SCALE
     lm_weight: Annotated[
-        float | None,
+        float | tuple[float, ...] | None,
         Help(
-            "Weight of the language model score. Default: the tuned value for this model and LM if "
+            "Weight of the language model score; with --lm given twice, give this twice in the "
+            "same order, the second of any sign. Default: the tuned value for this model and LM if "
             "`w2v2 tune-lm` has stored one, else that of --lm own, else the paper's for a "
             "published model with LibriSpeech's LM, else 2 for an n-gram and 0.87 for a "
             "Transformer.",
             SEARCH,
+            repeated=float,
         ),
     ] = None
     word_score: Annotated[
@@ -247,14 +251,31 @@ class DecodingOptions:
         ),
     ] = None
 
+    @property
+    def lms(self) -> tuple[str, ...]:
+        """The language models, one or two."""
+        return self.lm if isinstance(self.lm, tuple) else (self.lm,)
+
+    @property
+    def lm_weights(self) -> tuple[float | None, float]:
+        """The first model's weight where it was given, and that of the second, 0 without one."""
+        if isinstance(self.lm_weight, tuple):
+            return self.lm_weight[0], self.lm_weight[1]
+        return self.lm_weight, 0.0
+
     def __post_init__(self) -> None:
+        for name in ("lm", "lm_weight"):  # a list of one is one, as an option given once is
+            if isinstance(value := getattr(self, name), list | tuple):
+                given = tuple(value)
+                object.__setattr__(self, name, given[0] if len(given) == 1 else given)
+        self._check_two()
         for name, allowed in choices(type(self)).items():
             if (value := getattr(self, name)) is not None and value not in allowed:
                 flag = f"--{name.replace('_', '-')}"
                 raise UsageError(refusal(flag, value, allowed))
         searchable = self.lm != "none" or self.lexicon is not None
         if self.search == "greedy" and searchable:
-            what = f"--lm {self.lm}" if self.lm != "none" else "--lexicon"
+            what = f"--lm {self.lms[0]}" if self.lm != "none" else "--lexicon"
             raise UsageError(
                 f"--search greedy uses no language model or lexicon: leave it out, or {what}."
             )
@@ -294,6 +315,21 @@ class DecodingOptions:
                     "name a language model (--lm) or a --lexicon."
                 )
         self._check_numbers()
+
+    def _check_two(self) -> None:
+        """Raise UsageError for language models and weights that do not go together."""
+        count = len(self.lms)
+        given = len(self.lm_weight) if isinstance(self.lm_weight, tuple) else 1
+        if not 1 <= count <= 2:
+            raise UsageError(f"--lm can be given once or twice, got {count}.")
+        if count == 2 and "none" in self.lms:
+            raise UsageError("--lm none leaves no language model: give the other --lm alone.")
+        if given > count:
+            named = "once" if count == 1 else "twice"
+            raise UsageError(
+                f"--lm-weight was given {given} times, and --lm {named}: each language model has "
+                "one weight."
+            )
 
     def _check_numbers(self) -> None:
         if self.rescore_nbest < 1:

@@ -64,6 +64,10 @@ class RecognitionOptions:
     """Seconds of audio, padding included, in a batch; 0 takes the device's."""
     workers: int = 0
     """Search processes; 0 takes one for each core."""
+    second_lm: LmLocation | None = None
+    """A language model in the same search, with `weights.second_lm_weight`."""
+    second_words: bool = False
+    """Whether its words can be found besides those of `lm`."""
 
     @property
     def engine(self) -> Engine:
@@ -76,6 +80,8 @@ class RecognitionOptions:
         built. Raises UsageError for an
         engine that cannot use this language model.
         """
+        if self.second_lm is not None:
+            return self._with_two(self.second_lm)
         if self.lm.symbols:
             return self._over_symbols()
         transformer = self.lm.kind == "transformer"
@@ -97,6 +103,34 @@ class RecognitionOptions:
                 f"--search {self.search} needs words: name a language model (--lm) or a --lexicon."
             )
         return self.search
+
+    def _with_two(self, second: LmLocation) -> Engine:
+        """The engine of two language models. Raises UsageError where none has them."""
+        for lm in (self.lm, second):
+            if lm.symbols:
+                raise UsageError(
+                    f"{lm.path} is a language model of the model's symbols: it cannot be one of "
+                    "two."
+                )
+            if lm.kind == "kenlm" and (lm.path is None or not lists_words(lm.path)):
+                raise UsageError(
+                    f"{lm.path} was built without its words (build_binary -v): it cannot be one of "
+                    "two language models."
+                )
+        kinds = [lm.kind for lm in (self.lm, second)]
+        if kinds == ["transformer", "transformer"]:
+            raise UsageError("Of two language models one must be an n-gram; both are Transformers.")
+        if "transformer" in kinds:
+            possible: Engine = "batched"
+        else:
+            possible = "batched" if self.search == "batched" or not is_built() else "compiled"
+        if self.search not in ("auto", possible):
+            what = "a Transformer beside another" if "transformer" in kinds else "two of them"
+            raise UsageError(
+                f"--search {self.search} takes one language model, not {what}: leave it out, or "
+                f"give --search {possible}."
+            )
+        return possible
 
     def _over_symbols(self) -> Engine:
         """The only engine that searches with a language model of symbols."""
@@ -137,6 +171,9 @@ class RecognitionOptions:
             labels=labels,
             engine=self.engine,
             lm=self.lm.path,
+            second=None if self.second_lm is None else self.second_lm.path,
+            second_words=self.second_words,
+            second_transformer=self.second_lm is not None and self.second_lm.kind == "transformer",
             lexicon=self.lm.lexicon,
             words=self.lm.words,
             spell_words=self.lm.path is not None and not (self.lm.lexicon or self.lm.symbols),
@@ -170,30 +207,42 @@ def resolve(
     Raises UsageError or UserError.
     """
     beam = options.beam_options(beams.of("arpa"))  # refuses a wrong call before any download
+    if len(options.lms) > 1 and not isinstance(options.lm_weight, tuple):
+        raise UsageError(
+            "Two language models need a weight each: give --lm-weight twice, in the order of --lm."
+        )
     for line in without_effect(options):
         note(line)
     favoured = {} if options.hotwords is None else _hotwords(options.hotwords)
     model = resolve_model(options.model, on_fetch, options.language)
     if model.language is None and (said := model_note(model)):
         note(said)
-    lm = resolve_lm(options.lm, model, options.lexicon, on_fetch)
+    name, *others = options.lms
+    lm = resolve_lm(name, model, options.lexicon, on_fetch)
+    beside = [resolve_lm(other, model, None, on_fetch) for other in others]
     second = None
     if options.rescore is not None:
         second = _of_words(resolve_lm(options.rescore, model, None, on_fetch))
-    for location in (lm, second):
+    for location in (lm, *beside, second):
         if location is not None and location.note:
             note(location.note)
     beam = options.beam_options(beams.of(lm.kind))
-    given_first = options.lm_weight, options.word_score, options.sil_score
+    lm_weight, second_weight = options.lm_weights
+    given_first = lm_weight, options.word_score, options.sil_score
     first = Weighing(model, lm, *given_first, beam=beam.width)
     weights = first.starting(lambda sentence: None)
     if options.search != "greedy" and lm.path is not None:
         weights = first.weights(None, note)
+    weights = _changed(weights, second_lm_weight=second_weight)
+    if options.unk_score is not None:
+        weights = _changed(weights, unk_score=options.unk_score)
     rescore = None if second is None else _rescoring(options, model, lm, second, note)
     resolved = RecognitionOptions(
         model=model,
         lm=lm,
-        weights=weights if options.unk_score is None else _unknown(weights, options.unk_score),
+        second_lm=beside[0] if beside else None,
+        second_words=options.lexicon is None,
+        weights=weights,
         beam=beam,
         search=options.search,
         hotwords=favoured,
@@ -206,7 +255,8 @@ def resolve(
         workers=options.workers,
     )
     _refuse_elsewhere(resolved)
-    transformer = any(used and used.kind == "transformer" for used in (lm, second))
+    used = (lm, *beside, second)
+    transformer = any(one is not None and one.kind == "transformer" for one in used)
     for line in without_effect_in(options, resolved.engine, transformer):
         note(line)
     return _as_flashlight(resolved, options) if resolved.engine == "flashlight" else resolved
@@ -347,9 +397,9 @@ def _of_words(lm: LmLocation) -> LmLocation:
     return lm
 
 
-def _unknown(weights: DecodingWeights, unk_score: float) -> DecodingWeights:
+def _changed(weights: DecodingWeights, **given: float) -> DecodingWeights:
     try:
-        return replace(weights, unk_score=unk_score)
+        return replace(weights, **given)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

@@ -20,6 +20,7 @@ from lm.language_model import (
     Numbered,
     Stateful,
 )
+from lm.search.two_models import TwoModels
 
 
 @runtime_checkable
@@ -103,6 +104,8 @@ class AskedTensors:
                 f"{lacking[0]!r} for example, and none for {UNK}: give it the lexicon's words."
             )
         self._model, self._device = model, device
+        self.highest = model.highest if isinstance(model, TwoModels) else 0.0
+        """No word scores above this."""
         self._numbered = model if isinstance(model, Numbered) else _NumberedStates(model)
         # (W,) index of the search -> index of the model
         self._index = np.array(

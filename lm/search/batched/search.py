@@ -36,6 +36,7 @@ from lm.search.context import ALONE, Context
 from lm.search.greedy import valid_frames
 from lm.search.paths import FoundPath, hypotheses
 from lm.search.setup import SearchSetup
+from lm.search.two_models import TwoModels
 
 LEAST = -1e30  # log-probability that stands for minus infinity, which marks an empty place
 TINY = 1e-300  # a weight that stands for 0
@@ -112,6 +113,12 @@ class BatchedSearch:
         """
         if isinstance(weights, DecodingWeights):
             self.weights, weights = weights, None
+        if isinstance(self._model, TwoModels) and any(
+            own.second_ratio != self._model.ratio for own in weights or [self.weights]
+        ):
+            raise ValueError(
+                "This search keeps the ratio of both language models' weights that it began with."
+            )
         return self.search(emissions, lengths, contexts, weights)
 
     def shortage(self) -> str | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lm.search.batched.language_models import WordTensors
+from lm.search.batched.language_models import AskedTensors, WordTensors
 from lm.search.phrases import PhraseAutomaton
 from lm.search.setup import SearchSetup
 
@@ -34,7 +34,7 @@ class WordStates:
         """lm: over the set-up's words. Raises SearchError for phrases too many for tables."""
         self.lm, self._bonuses, self._tables = lm, None, None
         self.highest = 0.0
-        """No word is favoured by more."""
+        """No word adds more to the score, by the model and by what is favoured."""
         if setup.phrases:
             automaton = PhraseAutomaton.of(setup)
             tables = automaton.tables(len(setup.words))
@@ -54,6 +54,7 @@ class WordStates:
         elif setup.hotwords:
             self._bonuses = torch.from_numpy(setup.bonuses).to(device)
             self.highest = max(0.0, float(setup.bonuses.max()))
+        self.highest += lm.highest if isinstance(lm, AskedTensors) else 0.0
 
     @property
     def has_phrases(self) -> bool:

@@ -300,3 +300,56 @@ def test_a_call_tells_of_the_options_that_its_search_ignores():
 )
 def test_options_without_effect_on_a_stream_are_told(given, engine, lines):
     assert without_effect_live(DecodingOptions(lm="4gram", **given), engine) == lines
+
+
+def arpa(path, words) -> Path:
+    lines = "\n".join(f"-1\t{word}" for word in words)
+    path.write_text(
+        f"\\data\\\nngram 1={len(words) + 3}\n\n"
+        f"\\1-grams:\n-3\t<unk>\n0\t<s>\n-1\t</s>\n{lines}\n\n\\end\\\n"
+    )
+    return path
+
+
+def test_two_language_models_have_their_weights(tmp_path):
+    other = str(arpa(tmp_path / "other.arpa", ["ONE"]))
+    asked = DecodingOptions(lm=["4gram", other], lm_weight=[1.5, -0.25], word_score=0.5)
+    assert asked.lms == ("4gram", other)
+    found = resolve(asked)
+    assert found.weights == DecodingWeights(1.5, 0.5, second_lm_weight=-0.25)
+    assert (found.engine, found.second_words) == ("compiled", True)
+    spec = found.search_spec(CHARACTERS)
+    assert (spec.second, spec.second_transformer) == (Path(other), False)
+    assert replace(found, search="batched").engine == "batched"
+    with_transformer = resolve(replace(asked, lm=(other, "transformer")))
+    assert with_transformer.engine == "batched"
+    assert with_transformer.search_spec(CHARACTERS).second_transformer
+    # One value is one, however it is given.
+    assert DecodingOptions(lm=["4gram"], lm_weight=(2.0,)) == replace(ASKED, lm_weight=2.0)
+
+
+TWICE = {"lm": ("4gram", "4gram"), "lm_weight": (1.0, 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"lm_weight": None}, "Two language models need a weight each"),
+        ({"lm_weight": 2.0}, "Two language models need a weight each"),
+        ({"lm_weight": (0.0, 1.0)}, "above 0 for the first of two language models, got 0"),
+        ({"lm": "4gram"}, "--lm-weight was given 2 times, and --lm once"),
+        ({"lm": ("4gram", "none")}, "--lm none leaves no language model"),
+        ({"lm": ("4gram",) * 3}, "--lm can be given once or twice, got 3"),
+        ({"search": "flashlight"}, "--search flashlight takes one language model, not two"),
+        ({"search": "greedy"}, "--search greedy uses no language model"),
+        ({"lm": ("transformer", "transformer")}, "one must be an n-gram"),
+        (
+            {"lm": ("4gram", "transformer"), "search": "compiled"},
+            "--search compiled takes one language model, not a Transformer beside another: leave "
+            "it out, or give --search batched",
+        ),
+    ],
+)
+def test_two_language_models_that_do_not_go_together_are_refused(given, message):
+    with pytest.raises(UsageError, match=message):
+        resolve(DecodingOptions(**{**TWICE, **given})).engine  # noqa: B018 - it refuses

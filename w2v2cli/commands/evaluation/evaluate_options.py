@@ -139,7 +139,8 @@ def refuse_wrong(
     """Raise UsageError for an output that is no file of its own, and for what is not named."""
     if output is not None and output.is_dir():
         raise UsageError(f"--output {output} is a folder: name a file.")
-    read = [data, options.lexicon, options.hotwords, Path(options.model), Path(options.lm)]
+    named = map(Path, (options.model, *options.lms))
+    read = [data, options.lexicon, options.hotwords, *named]
     refuse_overwriting("--output", output, read)
     if split is None and data is None:
         raise UsageError("Name a --split of LibriSpeech, or a corpus by --data.")

@@ -40,6 +40,9 @@ def json_report(
             "word_score": options.weights.word_score,
             "hotwords": options.hotwords,
         },
+        "second_lm": None
+        if (other := options.second_lm) is None
+        else {"lm": other.name, "lm_weight": options.weights.second_lm_weight},
         "rescore": None
         if second is None
         else {
@@ -114,6 +117,8 @@ def print_report(
     weights = (
         f", LM weight {options.weights.lm_weight:g}, word score {options.weights.word_score:g}"
     )
+    if (other := options.second_lm) is not None:
+        weights += f", LM {other.name} with weight {options.weights.second_lm_weight:g}"
     settings = (
         f"{options.model.title}, LM {options.lm.name}, {search}{weights if options.lm.path else ''}"
     )

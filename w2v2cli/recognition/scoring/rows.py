@@ -231,6 +231,8 @@ def settings_line(options: RecognitionOptions, normalizer: NormalizerName | None
         parts += [] if beam.skip_blank is None else [f"blank from {beam.skip_blank:g}"]
         parts += [f"fewest errors at {beam.mbr_scale:g}"] if beam.mbr else []
         parts += [f"LM weight {weights.lm_weight:g}", f"word score {weights.word_score:g}"]
+        if options.second_lm is not None:
+            parts += [f"with LM {options.second_lm.name}, weight {weights.second_lm_weight:g}"]
         parts += [f"unknown {weights.unk_score:g}", f"boundary {weights.sil_score:g}"]
         parts += [f"hot word {word} {weight:g}" for word, weight in options.hotwords.items()]
     if (second := options.rescore) is not None:

@@ -6,6 +6,7 @@ Nothing heavy is imported before it is needed: the search server builds without 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -75,6 +76,8 @@ def build_batched(spec: SearchSpec, device: torch.device, warn: Warn) -> Batched
     """Build the batched search of `spec` on a device. Raises as `build_search` does."""
     from lm.search.batched.search import BatchedSearch
 
+    if spec.second is not None:
+        return _build_batched_with_two(spec, device, warn)
     file: _TransformerFile | _ArrayFile | None = None
     if spec.lm is not None:
         file = _TransformerFile(spec, device, warn) if spec.transformer else _ArrayFile(spec)
@@ -90,6 +93,44 @@ def build_batched(spec: SearchSpec, device: torch.device, warn: Warn) -> Batched
     setup = prepare(spec.vocabulary, lexicon, file, spec.hotwords)
     _pass_on(setup.warnings, warn)
     model = None if file is None else file.model
+    return BatchedSearch(setup, model, spec.weights, spec.options, device)
+
+
+def _build_batched_with_two(spec: SearchSpec, device: torch.device, warn: Warn) -> BatchedSearch:
+    """`build_batched` with two language models, of which one may be a Transformer.
+
+    They are asked by their verbs, through Python, which takes longer than an n-gram on the device.
+    """
+    from lm.search.batched.search import BatchedSearch
+    from lm.search.compiled import ArpaFile
+    from lm.search.two_models import TwoFiles, WordsFile
+
+    assert spec.lm is not None and spec.second is not None and spec.cache is not None
+
+    def file_of(path: Path, transformer: bool) -> WordsFile:
+        assert spec.cache is not None
+        if transformer:
+            return _TransformerFile(replace(spec, lm=path), device, warn)
+        return ArpaFile(path, spec.cache)
+
+    first, second = (
+        file_of(path, transformer)
+        for path, transformer in (
+            (spec.lm, spec.transformer),
+            (spec.second, spec.second_transformer),
+        )
+    )
+    both = TwoFiles(first, second, spec.weights.second_lm_weight)
+    lexicon = _lexicon(spec, warn)
+    if lexicon is None:  # the words are those of a Transformer
+        assert isinstance(first, _TransformerFile)
+        made = Lexicon.from_words(first.own_words(), spec.vocabulary)
+        if spec.second_words:
+            made = made.with_words(listed_words(spec.second), spec.vocabulary)
+        lexicon = FlatLexicon.of(made)
+    setup = prepare(spec.vocabulary, lexicon, both, spec.hotwords)
+    _pass_on(setup.warnings, warn)
+    model = both.of(spec.weights.second_ratio)
     return BatchedSearch(setup, model, spec.weights, spec.options, device)
 
 
@@ -198,7 +239,14 @@ def build_compiled(spec: SearchSpec, warn: Warn) -> CompiledSearch:
     lexicon = _lexicon(spec, warn)
     assert lexicon is not None
     search = CompiledSearch.open(
-        spec.vocabulary, spec.weights, spec.options, lexicon, spec.lm, spec.cache, spec.hotwords
+        spec.vocabulary,
+        spec.weights,
+        spec.options,
+        lexicon,
+        spec.lm,
+        spec.cache,
+        spec.hotwords,
+        second=spec.second,
     )
     _pass_on(search.setup.warnings, warn)
     return search
@@ -246,15 +294,24 @@ def _lexicon(spec: SearchSpec, warn: Warn) -> FlatLexicon | Lexicon | None:
     if source is None:
         return None
 
+    # A model's words can be spelled by characters and pieces, not by phones.
+    speaks = spec.second_words and not spec.second_transformer and vocabulary.units != "phones"
+    further = spec.second if speaks else None
+
     def make() -> Lexicon:
-        return read_lexicon(vocabulary, listed, spec.words, source)
+        read = read_lexicon(vocabulary, listed, spec.words, source)
+        return read if further is None else read.with_words(listed_words(further), vocabulary)
 
     if listed is None:
         check_file(source)
+    if further is not None:
+        check_file(further)
     if spec.cache is None:
         return make()
     how = "lexicon" if listed is not None else "words" if spec.words is not None else "ARPA"
     content = f"{remembered_hash(source)} {how}"
+    if further is not None:
+        content += f" and {remembered_hash(further)}"
     lexicon, warnings = kept_lexicon(content, vocabulary, spec.cache, make)
     _pass_on(warnings, warn)
     return lexicon
@@ -288,6 +345,8 @@ class _ArrayFile:
 
 class _TransformerFile:
     """A word Transformer as the batched search opens it."""
+
+    has_unknown = True
 
     def __init__(self, spec: SearchSpec, device: torch.device, warn: Warn) -> None:
         from lm.transformer.fairseq import read_transformer

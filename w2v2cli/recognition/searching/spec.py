@@ -54,6 +54,12 @@ class SearchSpec:
     """Memory for a Transformer's keys and values, in 10^9 bytes; None takes what is free."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """The checkpoint's metadata: it may name the labels' units and hold the word-piece model."""
+    second: Path | None = None
+    """Another language model, whose score is added by `weights.second_lm_weight`."""
+    second_words: bool = False
+    """Whether the words of `second` can be found besides those of the lexicon."""
+    second_transformer: bool = False
+    """Whether `second` is a word Transformer."""
 
     @cached_property
     def vocabulary(self) -> Vocabulary:

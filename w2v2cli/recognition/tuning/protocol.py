@@ -72,11 +72,13 @@ def protocol_settings(
         "--word-score": options.word_score,
         "--beam": options.beam,
     }
+    if len(options.lms) > 1:
+        raise UsageError("--protocol paper takes one language model, and --lm names two.")
     for flag, value in decided.items():
         if value is not None:
             raise UsageError(f"--protocol paper decides on {flag} itself: leave it out.")
     rows = []
-    for name in language_models(options.lm):
+    for name in language_models(options.lms[0]):
         if name == "none":
             row = replace(options, lm=name, lexicon=None, unk_score=None, sil_score=None)
         else:

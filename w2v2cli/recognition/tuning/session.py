@@ -144,6 +144,11 @@ def untuned(options: DecodingOptions, tuning: TuningOptions) -> DecodingOptions:
     if options.lm == "none" or options.search == "greedy":
         what = "--lm none" if options.lm == "none" else "--search greedy"
         raise UsageError(f"{what} leaves nothing to tune: name a language model and a beam search.")
+    if len(options.lms) > 1:
+        raise UsageError(
+            "The weights of one language model are tuned, and --lm names two: tune with the first, "
+            "then try weights of the second by `w2v2 eval`."
+        )
     if options.rescore is None:
         return replace(options, lm_weight=0.0, word_score=0.0, sil_score=0.0)
     if tuning.sil_score is not None:
