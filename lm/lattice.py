@@ -5,12 +5,16 @@ Legend: N nodes, A arcs, W different words, K words of a path.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from lm.native.library import native, pointer
+
+_Chain: TypeAlias = "tuple[int, _Chain] | None"  # the first of some numbers, and the others
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +103,42 @@ class Lattice:
         texts = [*self.words, *words]
         return float(risk[0]), [texts[i] for i in found[:count].tolist()] if lower else []
 
-    def best_path(self) -> list[int]:
-        """The arcs of the best path, in order; empty where there is none."""
+    def best_paths(self, count: int) -> list[list[int]]:
+        """The arcs of the best path of each of the `count` best sequences of words, best first.
+
+        Ways are walked back from the end, best first; what is left of a way has an exact score. Of
+        ways that meet after the same words only the first goes on.
+        """
+        best = self._forward()[0]
+        into: list[list[int]] = [[] for _ in self.times]
+        for arc, end in enumerate(self.ends.tolist()):
+            into[end].append(arc)
+        starts, labels, scores = (a.tolist() for a in (self.starts, self.labels, self.scores))
+        last = len(self.times) - 1
+        # (minus the score of the whole way, order, node, its words, its arcs, its score so far)
+        ways: list[tuple[float, int, int, _Chain, _Chain, float]] = []
+        if np.isfinite(best[last]):
+            ways.append((-best[last], 0, last, None, None, 0.0))
+        passed: set[tuple[int, tuple[int, ...]]] = set()
+        found: list[list[int]] = []
+        order = 0
+        while ways and len(found) < count:
+            _, _, node, words, path, so_far = heapq.heappop(ways)
+            if (place := (node, tuple(_listed(words)))) in passed:
+                continue
+            passed.add(place)
+            if node == 0:
+                found.append(_listed(path))
+            for arc in into[node]:
+                start, label, score = starts[arc], labels[arc], so_far + scores[arc]
+                if np.isfinite(total := best[start] + score):
+                    order += 1
+                    said = words if label < 0 else (label, words)
+                    heapq.heappush(ways, (-total, order, start, said, (arc, path), score))
+        return found
+
+    def _forward(self) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) the best score of a path to each node, and (N,) its last arc, -1 for none."""
         best = np.full(len(self.times), -np.inf)
         best[0] = 0.0
         arrived = np.full(len(self.times), -1)
@@ -108,12 +146,26 @@ class Lattice:
         for arc, (start, end, score) in enumerate(totals):
             if best[start] + score > best[end]:
                 best[end], arrived[end] = best[start] + score, arc
+        return best, arrived
+
+    def best_path(self) -> list[int]:
+        """The arcs of the best path, in order; empty where there is none."""
+        arrived = self._forward()[1]
         path: list[int] = []
         node = len(self.times) - 1
         while (arc := int(arrived[node])) >= 0:
             path.append(arc)
             node = int(self.starts[arc])
         return path[::-1]
+
+
+def _listed(chain: _Chain) -> list[int]:
+    """What a chain holds, in order."""
+    found = []
+    while chain is not None:
+        found.append(chain[0])
+        chain = chain[1]
+    return found
 
 
 def confidences(

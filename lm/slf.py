@@ -22,7 +22,6 @@ import numpy as np
 from lm.decoding import DecodingWeights
 from lm.lattice import Lattice
 
-LN10 = math.log(10)
 NO_WORD = "!NULL"
 SPECIAL = re.compile(r"[\\\s\"]|^'|^!NULL$")  # what a reader would take for something else
 
@@ -41,11 +40,12 @@ def slf_text(
     weights: DecodingWeights,
     frame_seconds: float,
     posterior_scale: float,
+    log_base: float = 10.0,
 ) -> str:
     """The lattice of a recording, whose `parts` follow each other: a part begins where one ended.
 
     name: of the recording. weights: those of the search. frame_seconds: from frame to frame.
-    posterior_scale: see `Lattice.posteriors`.
+    posterior_scale: see `Lattice.posteriors`. log_base: of the language model's scores.
     """
     nodes, arcs = ["I=0\tt=0.00"], []
     for lattice, start in parts:
@@ -55,12 +55,12 @@ def slf_text(
             for i, time in enumerate(lattice.times.tolist())
             if i > 0
         ]
-        arcs += list(_arcs(lattice, first, weights, posterior_scale))
+        arcs += list(_arcs(lattice, first, weights, posterior_scale, log_base))
     header = [
         "VERSION=1.0",
         f"UTTERANCE={_escaped(name)}",
         "base=2.718281828",
-        f"acscale=1\tlmscale={weights.lm_weight / LN10:.9g}\tprscale=1"
+        f"acscale=1\tlmscale={weights.lm_weight / math.log(log_base):.9g}\tprscale=1"
         f"\twdpenalty={weights.word_score:.9g}",
         f"start=0\tend={len(nodes) - 1}",
         f"N={len(nodes)}\tL={len(arcs)}",
@@ -70,7 +70,11 @@ def slf_text(
 
 
 def _arcs(
-    lattice: Lattice, first: int, weights: DecodingWeights, posterior_scale: float
+    lattice: Lattice,
+    first: int,
+    weights: DecodingWeights,
+    posterior_scale: float,
+    log_base: float,
 ) -> Iterator[str]:
     """The lines of a lattice's arcs without their numbers; its nodes count from `first`."""
     said = lattice.labels >= 0
@@ -82,7 +86,7 @@ def _arcs(
         lattice.ends,
         lattice.labels,
         lattice.acoustic,
-        lattice.lm * LN10,
+        lattice.lm * math.log(log_base),
         rest,
         lattice.posteriors(posterior_scale),
     )

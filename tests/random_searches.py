@@ -8,6 +8,7 @@ import numpy as np
 from small_words import SMALL
 
 from lm.decoding import BeamOptions, DecodingWeights
+from lm.lattice import Lattice
 from lm.ngram.arpa_automaton import read_automaton
 from lm.ngram.automaton import CompiledNgramLM, automaton_file
 from lm.search.batched.search import BatchedSearch
@@ -144,3 +145,34 @@ class Case:
 
 def words_of(hypothesis) -> tuple[str, ...]:
     return tuple(word.text for word in hypothesis.words)
+
+
+def lattice_of(case, emission, recombine="state", **options):
+    """The best hypothesis and the lattice of an emission, of all there is unless told otherwise."""
+    options = {"lattice": True, "lattice_beam": float(ALL), **options}
+    [[best]] = case.compiled(recombine, **options)(emission[None], [len(emission)])
+    return best, best.lattice
+
+
+def paths_of(lattice: Lattice):
+    """The arcs of every path."""
+    leaving: dict[int, list[int]] = {}
+    for arc, start in enumerate(lattice.starts.tolist()):
+        leaving.setdefault(start, []).append(arc)
+
+    def further(node, so_far):
+        if node == len(lattice.times) - 1:
+            yield so_far
+        for arc in leaving.get(node, ()):
+            yield from further(int(lattice.ends[arc]), [*so_far, arc])
+
+    yield from further(0, [])
+
+
+def said(lattice: Lattice, path):
+    """The words of a path, and the frames that have passed at their ends."""
+    arcs = [arc for arc in path if lattice.labels[arc] >= 0]
+    return (
+        tuple(lattice.words[lattice.labels[arc]] for arc in arcs),
+        tuple(int(lattice.times[lattice.ends[arc]]) for arc in arcs),
+    )

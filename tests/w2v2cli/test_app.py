@@ -187,14 +187,14 @@ OPTIONS = {
     "names live stream latency pcm "
     "search beam beam-threshold beam-tokens recombine skip-blank lattice-beam posterior-scale mbr "
     "mbr-scale lm-weight word-score unk-score sil-score hotwords "
-    "rescore "
+    "rescore rescore-over "
     "rescore-nbest rescore-lm-weight rescore-word-score rescore-first-weight nbest device "
     "precision batch-seconds workers lm-precision lm-cache-gb",
     "align": "format output unit model language device precision batch-seconds",
     "eval": "split data model language lm lexicon json output skip-existing normalizer worst "
     "seed report report-audio compare protocol trials search beam beam-threshold beam-tokens "
     "recombine skip-blank lattice-beam mbr mbr-scale lm-weight word-score unk-score sil-score "
-    "hotwords rescore rescore-nbest rescore-lm-weight rescore-word-score "
+    "hotwords rescore rescore-over rescore-nbest rescore-lm-weight rescore-word-score "
     "rescore-first-weight device precision batch-seconds workers lm-precision "
     "lm-cache-gb",
     "tune-lm": (

@@ -20,6 +20,7 @@ NOT_OFFERED = (
     "posterior_scale",
     "mbr",
     "mbr_scale",
+    "rescore_over",
     "rescore_lm_weight",
     "rescore_word_score",
     "nbest",

@@ -16,6 +16,7 @@ from w2v2cli.errors import UsageError
 from w2v2cli.help import Help, refusal
 from w2v2cli.recognition.devices import Precision
 
+RescoreOver = Literal["nbest", "lattice"]
 SearchName = Literal["auto", "greedy", "compiled", "flashlight", "batched"]
 SEARCH, DEVICE = "Search", "Device"  # headings of --help
 # Options that mean nothing where the best path is taken.
@@ -120,7 +121,7 @@ class DecodingOptions:
         float,
         Help(
             "Keep the paths whose score (natural log) is at most this far below the best, for "
-            "confidences and --format lattice.",
+            "confidences, --format lattice and --rescore-over lattice.",
             SEARCH,
         ),
     ] = LATTICE_BEAM
@@ -191,12 +192,22 @@ class DecodingOptions:
     rescore: Annotated[
         str | None,
         Help(
-            "Second pass: score the N best hypotheses again with this language model, "
+            "Second pass: score what the search found again with this language model, "
             "`transformer` or a file (Transformer or ARPA).",
             SEARCH,
         ),
     ] = None
-    rescore_nbest: Annotated[int, Help("Hypotheses that --rescore scores again.", SEARCH)] = 100
+    rescore_over: Annotated[
+        RescoreOver,
+        Help(
+            "What --rescore scores again: `nbest`, a list of the best hypotheses; `lattice`, all "
+            "that the search kept (see --lattice-beam), for --search compiled.",
+            SEARCH,
+        ),
+    ] = "nbest"
+    rescore_nbest: Annotated[
+        int, Help("Hypotheses that --rescore scores again, over lists.", SEARCH)
+    ] = 100
     rescore_lm_weight: Annotated[
         float | None,
         Help(
@@ -299,8 +310,8 @@ class DecodingOptions:
             )
         if self.rescore is not None and self.mbr:
             raise UsageError(
-                "--mbr weighs what the first search kept, and --rescore chooses among its best "
-                "hypotheses: leave out one of them."
+                "--mbr weighs what the first search kept by its own scores, and --rescore chooses "
+                "by others: leave out one of them."
             )
         if self.rescore is not None and not searchable:
             raise UsageError(
@@ -365,7 +376,10 @@ def without_effect(options: DecodingOptions) -> list[str]:
     """A sentence for each option that was given and changes nothing in this call."""
     searchable = options.lm != "none" or options.lexicon is not None
     best_path = not searchable and options.search in ("auto", "greedy")
-    rescoring = ("rescore_nbest", "rescore_lm_weight", "rescore_word_score", "rescore_first_weight")
+    rescoring = (
+        *("rescore_over", "rescore_nbest", "rescore_lm_weight", "rescore_word_score"),
+        "rescore_first_weight",
+    )
     idle = {
         "without --lm or --lexicon there is no beam search": (BEAM_SEARCH if best_path else ()),
         "without --lm there is no language model": (
@@ -374,6 +388,11 @@ def without_effect(options: DecodingOptions) -> list[str]:
         "it is for --mbr": () if options.mbr else ("mbr_scale",),
         "without --rescore there is no second pass": (
             () if options.rescore is not None else rescoring
+        ),
+        "over a lattice no list is scored again": (
+            ("rescore_nbest",)
+            if options.rescore is not None and options.rescore_over == "lattice"
+            else ()
         ),
     }
     return _told(options, idle)

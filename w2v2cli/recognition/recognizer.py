@@ -24,9 +24,11 @@ from w2v2cli.recognition.searching.spec import Searches
 from w2v2cli.recognition.transcript import ENDS_THERE
 
 if TYPE_CHECKING:
+    from lm.decoding import BeamOptions
     from models.checkpoint import Checkpoint
     from w2v2cli.recognition.acoustic_model import AcousticModel
     from w2v2cli.recognition.pipeline import Emitted, Pipeline
+    from w2v2cli.recognition.searching.rescoring import Rescoring
     from w2v2cli.recognition.transcript import Transcript
 
 Audio: TypeAlias = "str | os.PathLike[str] | tuple[Any, int]"
@@ -254,10 +256,9 @@ def open_search(
     It runs in processes beside this one, or on the device in a thread of this one.
     keep: see `RescoringPool`.
     """
-    second, nbest = options.rescore, options.beam.nbest
+    second, beam = options.rescore, options.beam
     if second is not None:
-        found = min(max(nbest, second.nbest), options.beam.width)
-        options = replace(options, beam=replace(options.beam, nbest=found))
+        options = replace(options, beam=_beam_before(second, beam))
     spec, pool = options.search_spec(labels, metadata), None
     if spec.engine == "batched":
         from w2v2cli.recognition.searching.device import DeviceSearch
@@ -273,7 +274,16 @@ def open_search(
         )
     from w2v2cli.recognition.searching.rescoring import RescoringPool
 
-    return RescoringPool(search, second, nbest, keep)
+    return RescoringPool(search, second, beam.nbest, keep, beam)
+
+
+def _beam_before(second: Rescoring, beam: BeamOptions) -> BeamOptions:
+    """The beam of a search that finds what a second pass scores again."""
+    if second.over == "lattice":
+        from w2v2cli.recognition.searching.lattices import inner_beam
+
+        return inner_beam(beam)
+    return replace(beam, nbest=min(max(beam.nbest, second.nbest), beam.width))
 
 
 def _read(model: ModelLocation) -> Checkpoint:

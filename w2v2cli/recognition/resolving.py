@@ -207,10 +207,7 @@ def resolve(
     Raises UsageError or UserError.
     """
     beam = options.beam_options(beams.of("arpa"))  # refuses a wrong call before any download
-    if len(options.lms) > 1 and not isinstance(options.lm_weight, tuple):
-        raise UsageError(
-            "Two language models need a weight each: give --lm-weight twice, in the order of --lm."
-        )
+    _refuse_unweighted(options)
     for line in without_effect(options):
         note(line)
     favoured = {} if options.hotwords is None else _hotwords(options.hotwords)
@@ -227,15 +224,7 @@ def resolve(
         if location is not None and location.note:
             note(location.note)
     beam = options.beam_options(beams.of(lm.kind))
-    lm_weight, second_weight = options.lm_weights
-    given_first = lm_weight, options.word_score, options.sil_score
-    first = Weighing(model, lm, *given_first, beam=beam.width)
-    weights = first.starting(lambda sentence: None)
-    if options.search != "greedy" and lm.path is not None:
-        weights = first.weights(None, note)
-    weights = _changed(weights, second_lm_weight=second_weight)
-    if options.unk_score is not None:
-        weights = _changed(weights, unk_score=options.unk_score)
+    weights = _weights(options, model, lm, beam.width, note)
     rescore = None if second is None else _rescoring(options, model, lm, second, note)
     resolved = RecognitionOptions(
         model=model,
@@ -262,9 +251,40 @@ def resolve(
     return _as_flashlight(resolved, options) if resolved.engine == "flashlight" else resolved
 
 
+def _refuse_unweighted(options: DecodingOptions) -> None:
+    """Raise UsageError for two language models without two weights, which nobody has tuned."""
+    if len(options.lms) > 1 and not isinstance(options.lm_weight, tuple):
+        raise UsageError(
+            "Two language models need a weight each: give --lm-weight twice, in the order of --lm."
+        )
+
+
+def _weights(
+    options: DecodingOptions,
+    model: ModelLocation,
+    lm: LmLocation,
+    beam: int,
+    note: Callable[[str], None],
+) -> DecodingWeights:
+    """The weights of the search: those given, for the others those of the first model."""
+    lm_weight, second_weight = options.lm_weights
+    given = lm_weight, options.word_score, options.sil_score
+    first = Weighing(model, lm, *given, beam=beam)
+    weights = first.starting(lambda sentence: None)
+    if options.search != "greedy" and lm.path is not None:
+        weights = first.weights(None, note)
+    weights = _changed(weights, second_lm_weight=second_weight)
+    return weights if options.unk_score is None else _changed(weights, unk_score=options.unk_score)
+
+
 def _refuse_elsewhere(resolved: RecognitionOptions) -> None:
     """Raise UsageError for what only the compiled search can do, where another one runs."""
-    only = {"--skip-blank": resolved.beam.skip_blank is not None, "--mbr": resolved.beam.mbr}
+    second = resolved.rescore
+    only = {
+        "--skip-blank": resolved.beam.skip_blank is not None,
+        "--mbr": resolved.beam.mbr,
+        "--rescore-over lattice": second is not None and second.over == "lattice",
+    }
     for flag, given in only.items():
         if given and resolved.engine not in ("compiled", "greedy"):  # greedy: no effect, and told
             raise UsageError(
@@ -297,7 +317,8 @@ def _rescoring(
     given = options.rescore_lm_weight, options.rescore_word_score
     again = Weighing(model, second, *given, prefix="rescore-")
     weights = again.weights(rescored(lm), note, lm.listed)
-    return Rescoring(second, weights, options.rescore_first_weight, options.rescore_nbest)
+    first_weight, over = options.rescore_first_weight, options.rescore_over
+    return Rescoring(second, weights, first_weight, options.rescore_nbest, over)
 
 
 def model_note(model: ModelLocation) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -193,8 +194,11 @@ def _keeping(options: RecognitionOptions, form: Format) -> RecognitionOptions:
             "--format lattice needs --search compiled, which keeps the ways that lost, and this "
             f"call takes --search {options.engine}."
         )
-    if options.rescore is not None:
-        raise UsageError("--format lattice writes what the first search kept: leave out --rescore.")
+    if options.rescore is not None and options.rescore.over != "lattice":
+        raise UsageError(
+            "--format lattice writes all that was kept, and --rescore scores a list: leave it out, "
+            "or give --rescore-over lattice."
+        )
     return options
 
 
@@ -295,6 +299,13 @@ def _text(
     from lm.slf import Placed, slf_text
 
     parts = [Placed(s.lattice, s.start) for s in transcript.segments if s.lattice is not None]
+    last = options if options.rescore is None else options.rescore
+    base = math.e if last.lm.kind == "transformer" else 10.0
     return slf_text(
-        transcript.recording, parts, options.weights, frame_seconds, options.beam.posterior_scale
+        transcript.recording,
+        parts,
+        last.weights,
+        frame_seconds,
+        options.beam.posterior_scale,
+        base,
     )

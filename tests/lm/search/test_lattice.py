@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import pytest
-from random_searches import ALL, Case, words_of
+from random_searches import ALL, Case, lattice_of, paths_of, said, words_of
 from small_words import SMALL
 
 from lm.decoding import BeamOptions, DecodingWeights
@@ -18,37 +18,6 @@ from lm.search.context import Context, Entry
 from lm.search.setup import SearchError
 
 WAYS = ("state", "history")
-
-
-def lattice_of(case, emission, recombine="state", **options):
-    """The best hypothesis and the lattice of an emission, of all there is unless told otherwise."""
-    options = {"lattice": True, "lattice_beam": float(ALL), **options}
-    [[best]] = case.compiled(recombine, **options)(emission[None], [len(emission)])
-    return best, best.lattice
-
-
-def paths_of(lattice: Lattice):
-    """The arcs of every path."""
-    leaving: dict[int, list[int]] = {}
-    for arc, start in enumerate(lattice.starts.tolist()):
-        leaving.setdefault(start, []).append(arc)
-
-    def further(node, so_far):
-        if node == len(lattice.times) - 1:
-            yield so_far
-        for arc in leaving.get(node, ()):
-            yield from further(int(lattice.ends[arc]), [*so_far, arc])
-
-    yield from further(0, [])
-
-
-def said(lattice: Lattice, path):
-    """The words of a path, and the frames that have passed at their ends."""
-    arcs = [arc for arc in path if lattice.labels[arc] >= 0]
-    return (
-        tuple(lattice.words[lattice.labels[arc]] for arc in arcs),
-        tuple(int(lattice.times[lattice.ends[arc]]) for arc in arcs),
-    )
 
 
 @pytest.mark.parametrize("block", range(6))

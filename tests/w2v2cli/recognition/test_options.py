@@ -24,6 +24,8 @@ from w2v2cli.recognition.options import (
 )
 from w2v2cli.recognition.resolving import resolve
 from w2v2cli.recognition.tuning.kept import keep_tuned, rescored
+from w2v2cli.recognition.tuning.options import TuningOptions
+from w2v2cli.recognition.tuning.session import untuned
 
 ASKED = DecodingOptions(lm="4gram")
 
@@ -353,3 +355,20 @@ TWICE = {"lm": ("4gram", "4gram"), "lm_weight": (1.0, 1.0)}
 def test_two_language_models_that_do_not_go_together_are_refused(given, message):
     with pytest.raises(UsageError, match=message):
         resolve(DecodingOptions(**{**TWICE, **given})).engine  # noqa: B018 - it refuses
+
+
+OVER = {"lm": "4gram", "rescore": "4gram", "rescore_over": "lattice"}
+
+
+def test_a_second_pass_over_lattices(tmp_path):
+    found = resolve(DecodingOptions(**OVER))
+    assert (found.rescore.over, found.rescore.what) == ("lattice", "lattices")
+    assert without_effect(DecodingOptions(**OVER, rescore_nbest=7)) == [
+        "Note: --rescore-nbest has no effect: over a lattice no list is scored again."
+    ]
+    with pytest.raises(UsageError, match="lattice is for --search compiled, and this call"):
+        resolve(DecodingOptions(**OVER, search="batched"))
+    with pytest.raises(UsageError, match="tuned over lists"):
+        untuned(DecodingOptions(**OVER), TuningOptions())
+    with pytest.raises(UsageError, match="weights of one language model are tuned"):
+        untuned(DecodingOptions(lm=("4gram", "4gram")), TuningOptions())

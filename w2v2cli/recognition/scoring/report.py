@@ -47,7 +47,8 @@ def json_report(
         if second is None
         else {
             "lm": second.lm.name,
-            "nbest": second.nbest,
+            "over": second.over,
+            "nbest": second.nbest if second.over == "nbest" else None,
             "lm_weight": second.weights.lm_weight,
             "word_score": second.weights.word_score,
             "first_weight": second.first_pass_weight,
@@ -124,7 +125,7 @@ def print_report(
     )
     if (second := options.rescore) is not None:
         again = f"LM weight {second.weights.lm_weight:g}, word score {second.weights.word_score:g}"
-        settings += f"; {second.nbest} scored again by {second.lm.name}, {again}"
+        settings += f"; {second.what} scored again by {second.lm.name}, {again}"
     spelled = ", ".join(dict.fromkeys(r.normalizer for r in results if r.normalizer))
     if spelled:
         settings += f", normaliser {spelled}"

@@ -237,9 +237,10 @@ def settings_line(options: RecognitionOptions, normalizer: NormalizerName | None
         parts += [f"hot word {word} {weight:g}" for word, weight in options.hotwords.items()]
     if (second := options.rescore) is not None:
         parts += [
-            f"{second.nbest} scored again by {second.lm.name}",
+            f"{second.what} scored again by {second.lm.name}",
             f"weight {second.weights.lm_weight:g}",
         ]
+        parts += [f"lattice within {beam.lattice_beam:g}"] if second.over == "lattice" else []
         parts += [f"word {second.weights.word_score:g}", f"first {second.first_pass_weight:g}"]
     spelled = [] if normalizer is None else [f"normaliser {normalizer}"]
     if options.lm_precision != "auto":

@@ -20,7 +20,7 @@ from lm.ngram.carried import read_words
 from lm.ngram.kenlm import check_file, is_arpa, listed_words, lists_words
 from lm.search.context import Context
 from lm.search.flat_lexicon import FlatLexicon, kept_lexicon
-from lm.search.setup import SearchError, prepare
+from lm.search.setup import SearchError, SearchSetup, prepare
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
 from storage.hashing import remembered_hash
@@ -202,6 +202,14 @@ def keep_files(
         made = automaton_file(spec.lm, spec.cache)
     lexicon = _lexicon(spec, warn)
     return made, 0 if lexicon is None else len(lexicon)
+
+
+def searched_setup(spec: SearchSpec) -> SearchSetup:
+    """What a search with a lexicon searches, without its language model.
+
+    Raises ValueError or OSError for files that cannot be used.
+    """
+    return prepare(spec.vocabulary, _lexicon(spec, lambda sentence: None), None, spec.hotwords)
 
 
 def searched_words(spec: SearchSpec) -> Sequence[str] | None:

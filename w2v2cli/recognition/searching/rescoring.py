@@ -1,7 +1,7 @@
-"""n-best lists scored again with another language model (`--rescore`), behind `Searches`.
+"""Lists or lattices scored again with another language model (`--rescore`), behind `Searches`.
 
-The first search keeps its own language model and weights. A thread takes the lists of finished
-searches and has the second model score them together.
+The first search keeps its own language model and weights. A thread takes what finished searches
+found and has the second model score it together.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from lm.decoding import DecodingWeights
+from lm.decoding import BeamOptions, DecodingWeights
 from lm.hypothesis import Hypothesis
 from lm.language_model import Stateful
 from lm.rescoring import lm_scores, ranked
 from lm.search.context import Context
+from w2v2cli.recognition.options import RescoreOver
 from w2v2cli.recognition.searching.build import open_language_model
 from w2v2cli.recognition.searching.gathering import gather
 from w2v2cli.recognition.searching.processes import STOPPED, SearchFailed
@@ -30,6 +31,7 @@ from w2v2cli.recognition.searching.spec import SearchSpec
 if TYPE_CHECKING:
     from lm.language_model import LanguageModel
     from w2v2cli.data.locations import LmLocation
+    from w2v2cli.recognition.searching.lattices import LatticeReader
     from w2v2cli.recognition.searching.spec import Searches
 
 TOGETHER = 32  # lists scored at once
@@ -47,6 +49,13 @@ class Rescoring:
     """Weight of the first search's language model in the new score."""
     nbest: int = NBEST
     """Hypotheses of each utterance that are scored again."""
+    over: RescoreOver = "nbest"
+    """What is scored again: lists, or all that the search kept."""
+
+    @property
+    def what(self) -> str:
+        """What is scored again, in words."""
+        return "lattices" if self.over == "lattice" else f"{self.nbest}"
 
 
 @dataclass(frozen=True)
@@ -58,8 +67,10 @@ class _Scored:
 
 
 class _Asked(NamedTuple):
-    """A list to score."""
+    """A list to score, or the lattice of its first hypothesis."""
 
+    emission: np.ndarray
+    """(T, V) log-probabilities."""
     key: bytes | None
     """What identifies the emission, where results are kept."""
     nbest: list[Hypothesis]
@@ -70,14 +81,25 @@ class _Asked(NamedTuple):
 class RescoringPool:
     """A search whose results are scored again. The weights given to `submit` are of that pass."""
 
-    def __init__(self, inner: Searches, how: Rescoring, nbest: int, keep: bool = False) -> None:
+    def __init__(
+        self,
+        inner: Searches,
+        how: Rescoring,
+        nbest: int,
+        keep: bool = False,
+        beam: BeamOptions | None = None,
+    ) -> None:
         """Prepare a second pass.
 
-        inner: a search that finds `how.nbest` hypotheses. nbest: how many of them are returned.
+        inner: a search that finds `how.nbest` hypotheses, or lattices (see `inner_beam`).
+        nbest: how many hypotheses are returned.
+        beam: over lattices, what is wanted of the hypotheses.
         keep: search and score every utterance once, and only weigh anew when it comes again with
         other weights (in tuning).
         """
         self.inner, self.how, self.nbest, self.keep = inner, how, nbest, keep
+        self._beam = beam or BeamOptions(nbest=nbest)
+        self._reader: LatticeReader | None = None
         self.spec: SearchSpec = inner.spec
         self.vocabulary = inner.vocabulary
         self.workers, self.at_once = inner.workers, inner.at_once
@@ -133,7 +155,7 @@ class RescoringPool:
                 for future in futures:
                     future.set_exception(error)
             else:
-                self._asked.put(_Asked(key, done.result(), futures))
+                self._asked.put(_Asked(emission, key, done.result(), futures))
 
         self.inner.submit(emission, None, context).add_done_callback(searched)
         return list(futures)
@@ -159,6 +181,7 @@ class RescoringPool:
         model: LanguageModel[Any] | None = None
         try:
             model = self._open()
+            self._reader = self._opened_reader()
         except (ValueError, OSError) as error:
             self._failure = str(error)
         except Exception as error:  # a fault in the program: shown in full
@@ -190,10 +213,21 @@ class RescoringPool:
         )
         return model
 
+    def _opened_reader(self) -> LatticeReader | None:
+        if self.how.over == "nbest":
+            return None
+        from w2v2cli.recognition.searching.lattices import CONTEXT, LatticeReader
+
+        context = CONTEXT if self.how.lm.kind == "transformer" else None
+        return LatticeReader(self.spec, self._beam, context)
+
     def _answer(self, asked: Sequence[_Asked], model: LanguageModel[Any] | None) -> None:
         """Score lists together. Raises SearchFailed when they cannot be."""
         if model is None or self._closed:
             raise SearchFailed(self._failure or STOPPED)
+        if self._reader is not None:
+            self._answer_over_lattices(asked, model, self._reader)
+            return
         scores = lm_scores([one.nbest for one in asked], model)
         if isinstance(model, Stateful):
             model.retain()  # the histories of this batch will hardly be asked for again
@@ -204,3 +238,23 @@ class RescoringPool:
             for future, how in one.futures.items():
                 if future.set_running_or_notify_cancel():
                     future.set_result(self._ranked(scored, how))
+
+    def _answer_over_lattices(
+        self, asked: Sequence[_Asked], model: LanguageModel[Any], reader: LatticeReader
+    ) -> None:
+        """Score lattices together, for each set of weights that is asked for."""
+        every = dict.fromkeys(how for one in asked for how in one.futures.values())
+        for weights in every:
+            some = [one for one in asked if weights in one.futures.values()]
+            found = reader.read(
+                [(one.emission, one.nbest) for one in some],
+                model,
+                weights,
+                self.how.first_pass_weight,
+            )
+            for one, hypotheses in zip(some, found, strict=True):
+                for future, how in one.futures.items():
+                    if how == weights and future.set_running_or_notify_cancel():
+                        future.set_result(hypotheses)
+        if isinstance(model, Stateful):
+            model.retain()

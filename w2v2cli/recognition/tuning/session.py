@@ -149,6 +149,11 @@ def untuned(options: DecodingOptions, tuning: TuningOptions) -> DecodingOptions:
             "The weights of one language model are tuned, and --lm names two: tune with the first, "
             "then try weights of the second by `w2v2 eval`."
         )
+    if options.rescore_over == "lattice":
+        raise UsageError(
+            "Weights of --rescore are tuned over lists, and count over lattices too: leave out "
+            "--rescore-over lattice."
+        )
     if options.rescore is None:
         return replace(options, lm_weight=0.0, word_score=0.0, sil_score=0.0)
     if tuning.sil_score is not None:

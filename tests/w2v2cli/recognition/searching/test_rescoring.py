@@ -1,15 +1,19 @@
 """n-best lists scored again: the same as by hand, kept for tuning, and every failure heard."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.searches.simulation import Simulation
 from lm.decoding import BeamOptions, DecodingWeights
+from lm.lattice import confidences
 from lm.rescoring import lm_scores, ranked
 from lm.search.compiled import CompiledSearch
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import CHARACTERS, Vocabulary
 from w2v2cli.data.locations import LmLocation
 from w2v2cli.recognition.searching.build import open_language_model
+from w2v2cli.recognition.searching.lattices import inner_beam
 from w2v2cli.recognition.searching.processes import SearchFailed, SearchPool
 from w2v2cli.recognition.searching.rescoring import Rescoring, RescoringPool
 from w2v2cli.recognition.searching.spec import SearchSpec
@@ -115,6 +119,51 @@ def test_kept_lists_are_searched_once_and_ranked_by_any_weights(spec, second, em
         by_hand(spec, second, emissions[:4], weights) for weights in each
     ]
     assert searches == [None] * 4
+
+
+def over_lattices(spec, second, emissions, weights, nbest, first_weight=0.0, **wanted):
+    """What the second pass over lattices finds."""
+    beam = BeamOptions(50, nbest=nbest, lattice_beam=40.0, **wanted)
+    inner = SearchPool(replace(spec, options=inner_beam(beam)), 1)
+    how = Rescoring(second, weights, first_weight, over="lattice")
+    with RescoringPool(inner, how, nbest, beam=beam) as pool:
+        pool.wait_until_ready()
+        futures = [pool.submit(emission) for emission in emissions]
+        return [future.result(timeout=60) for future in futures]
+
+
+def test_over_lattices_it_finds_what_lists_of_everything_have(spec, second, emissions):
+    """The same words, times and scores; a list of six lacks some of them."""
+    some = emissions[:4]
+    long = replace(spec, options=BeamOptions(50, nbest=50))
+    lists = by_hand(long, second, some, SECOND, first_pass_weight=0.4)
+    found = over_lattices(spec, second, some, SECOND, 3, 0.4)
+    for nbest, listed in zip(found, lists, strict=True):
+        assert [h.text for h in nbest] == [h.text for h in listed[:3]]
+        for one, other in zip(nbest, listed, strict=False):
+            assert (one.symbols, one.frames, one.words) == (
+                other.symbols,
+                other.frames,
+                other.words,
+            )
+            scores = (one.score, one.lm_score, one.acoustic_score)
+            assert scores == pytest.approx(
+                (other.score, other.lm_score, other.acoustic_score), abs=1e-4
+            )
+    firsts = by_hand(spec, LmLocation("first", spec.lm, None, "arpa"), some, FIRST)
+    assert [nbest[0].text for nbest in found] != [nbest[0].text for nbest in firsts]
+
+
+def test_over_lattices_words_have_posteriors_of_the_new_scores(spec, second, emissions):
+    wanted = {"confidences": True, "lattice": True, "posterior_scale": 0.5}
+    for [one] in over_lattices(spec, second, emissions[:2], SECOND, 1, **wanted):
+        path = one.lattice.best_path()
+        assert one.lattice.scores[path].sum() == pytest.approx(one.score)
+        ends = one.lattice.times[one.lattice.ends[path]].tolist()
+        starts = one.lattice.times[one.lattice.starts[path]].tolist()
+        spans = [(w.text, s, e) for w, s, e in zip(one.words, starts, ends, strict=False)]
+        expected = confidences(one.lattice, one.lattice.posteriors(0.5), spans)
+        assert [word.confidence for word in one.words] == pytest.approx(expected, abs=1e-6)
 
 
 def test_failures_are_heard(spec, second, emissions, tmp_path):
