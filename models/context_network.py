@@ -36,7 +36,8 @@ class ContextNetwork(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.02)  # as BERT (R)
+                if not module.weight.is_meta:  # see FeatureEncoder
+                    nn.init.normal_(module.weight, std=0.02)  # as BERT (R)
                 nn.init.zeros_(module.bias)
 
     def forward(
@@ -92,10 +93,11 @@ class PositionalConvolution(nn.Module):
         self.folded: Tensor | None
         self.kernel, self.groups = kernel, groups
         self.weight_v = nn.Parameter(torch.empty(width, width // groups, kernel))
-        nn.init.normal_(self.weight_v, std=(4.0 / (kernel * width)) ** 0.5)  # (R)
-        self.weight_g = nn.Parameter(
-            self.weight_v.detach().norm(dim=(0, 1), keepdim=True)
-        )  # (1, 1, k)
+        lengths = torch.empty(1, 1, kernel)
+        if not self.weight_v.is_meta:  # see FeatureEncoder
+            nn.init.normal_(self.weight_v, std=(4.0 / (kernel * width)) ** 0.5)  # (R)
+            lengths = self.weight_v.detach().norm(dim=(0, 1), keepdim=True)
+        self.weight_g = nn.Parameter(lengths)  # (1, 1, k)
         self.bias = nn.Parameter(torch.zeros(width))
         self.register_buffer("folded", None, persistent=False)
 

@@ -33,7 +33,8 @@ class FeatureEncoder(nn.Module):
             elif i == 0:
                 norm = nn.GroupNorm(channels[i + 1], channels[i + 1], eps=NORM_EPS)
             conv = nn.Conv1d(channels[i], channels[i + 1], kernel, stride, bias=config.conv_bias)
-            nn.init.kaiming_normal_(conv.weight)
+            if not conv.weight.is_meta:  # there torch imports its compiler, which takes seconds
+                nn.init.kaiming_normal_(conv.weight)
             blocks.append(ConvBlock(conv, norm))
         self.layers: Sequence[ConvBlock] = nn.ModuleList(blocks)  # type: ignore[assignment]
 

@@ -1,6 +1,8 @@
 """Our own checkpoints: written and read back, and every way in which a header can be wrong."""
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict, replace
 
 import pytest
@@ -128,3 +130,19 @@ def test_the_metadata_is_json_in_the_file(tmp_path, checkpoint):
     assert found == header(
         metadata=checkpoint.metadata, config=json.loads(json.dumps(asdict(tiny())))
     )
+
+
+def test_building_a_network_does_not_import_torchs_compiler():
+    """It took two seconds of each call, to draw weights that were then replaced."""
+    script = """
+import sys, torch
+from models.checkpoint import Checkpoint, build_ctc, build_network
+from models.config import tiny
+from models.wav2vec2 import Wav2Vec2ForCTC
+config = tiny()
+whole = Checkpoint(config, Wav2Vec2ForCTC(config, 5).state_dict(), tuple("abcde"))
+build_ctc(whole), build_network(whole)
+print([name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
