@@ -177,6 +177,8 @@ def _one_connection(wanted: Wanted, part: Path, on_progress: OnProgress) -> _Fac
         if error.code == 416:  # nothing follows our bytes, or the file changed: start anew
             part.unlink(missing_ok=True)
         raise
+    except ValueError as error:  # of a redirect
+        raise DownloadError(f"{wanted.url} leads to an address that is none: {error}.") from None
     with response:
         resumed = response.status == 206
         sent = response.headers.get("Content-Range") or ""
@@ -188,6 +190,10 @@ def _one_connection(wanted: Wanted, part: Path, on_progress: OnProgress) -> _Fac
         if response.headers.get_content_type() == "text/html":
             raise DownloadError(
                 f"{wanted.url} gave a web page, not the file: does this network want a login?"
+            )
+        if _compressed(response, wanted.url):
+            raise DownloadError(
+                f"{wanted.url} is sent compressed, which was not asked for: is a proxy between?"
             )
         done = have if resumed else 0
         facts = _facts(response, redirects, done)
@@ -202,6 +208,12 @@ def _one_connection(wanted: Wanted, part: Path, on_progress: OnProgress) -> _Fac
             file.flush()
             os.fsync(file.fileno())
     return facts
+
+
+def _compressed(response: HTTPResponse, url: str) -> bool:
+    """Whether the server compresses on the way. Some say it of files that are archives."""
+    coding = (response.headers.get("Content-Encoding") or "identity").strip().lower()
+    return coding != "identity" and not url.endswith((".gz", ".tgz"))
 
 
 def _body(response: HTTPResponse) -> Iterator[bytes]:
@@ -233,14 +245,16 @@ class _KeepFacts(urllib.request.HTTPRedirectHandler):
 
 
 def _facts(response: HTTPResponse, redirects: _KeepFacts, have: int) -> _Facts:
-    length = response.headers.get("Content-Length")
-    facts = _Facts(size=have + int(length) if length else None, etag=response.headers.get("ETag"))
+    length = response.headers.get("Content-Length") or ""
+    facts = _Facts(etag=response.headers.get("ETag"))
+    if re.fullmatch(r"[0-9]{1,18}", length):
+        facts.size = have + int(length)
     for headers in (response.headers, redirects.headers):
         if headers is not None:
             etag = (headers.get("X-Linked-ETag") or "").strip('W/"')
             if re.fullmatch(r"[0-9a-f]{64}", etag):
                 facts.sha256 = etag
-            if (size := headers.get("X-Linked-Size") or "").isdigit():
+            if re.fullmatch(r"[0-9]{1,18}", size := headers.get("X-Linked-Size") or ""):
                 facts.size = int(size)
     return facts
 

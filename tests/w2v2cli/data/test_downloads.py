@@ -360,3 +360,36 @@ def test_a_full_disk(server, path):
     (path.parent / "model.bin.part").symlink_to("/dev/full")
     with pytest.raises(DownloadError, match="The disk is full"):
         fetch(Wanted(f"{server.url}/f", path))
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({"Content_Encoding": "gzip"}, "is sent compressed, which was not asked for"),
+        ({"Location": "http://["}, "leads to an address that is none: Invalid IPv6 URL."),
+    ],
+)
+def test_what_was_not_asked_for_is_a_sentence(server, path, headers, told):
+    """Compressed bytes were kept as the file; a redirect to nowhere was a traceback."""
+    status = 302 if "Location" in headers else 200
+    server.answers = [lambda h: respond(h, status, b"abc", **headers)]
+    with pytest.raises(DownloadError, match=told):
+        fetch(Wanted(f"{server.url}/f", path))
+    assert "f" not in left(path)
+
+
+def test_an_archive_that_a_server_calls_compressed_is_kept_as_it_is(server, path):
+    server.answers = [lambda h: respond(h, 200, CONTENT, Content_Encoding="x-gzip")]
+    assert fetch(Wanted(f"{server.url}/f.gz", path)).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("length", ["1, 2", "0x10", "9" * 5000])
+def test_a_length_that_is_no_number_is_not_counted_on(server, path, length):
+    """It was a traceback."""
+
+    def answer(h):
+        respond(h, 200, CONTENT, Content_Length=length)
+        h.close_connection = True
+
+    server.answers = [answer, whole]
+    assert fetch(Wanted(f"{server.url}/f", path)).read_bytes() == CONTENT
