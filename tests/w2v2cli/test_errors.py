@@ -22,6 +22,11 @@ def start(body: str, stdout=subprocess.PIPE) -> subprocess.Popen:
     [
         ("pass", 0, ""),
         ("raise UserError('a.wav is empty.')", 1, "Error: a.wav is empty.\n"),
+        (  # a name that would clear the terminal and paint it red
+            r"raise UserError('\x1b[2J\x1b[31m\r\x9b1m\x07.wav is\n\tempty.')",
+            1,
+            "Error: \\x1b[2J\\x1b[31m\\r\\x9b1m\\x07.wav is\n\tempty.\n",
+        ),
         (
             "raise UsageError('--beam must be at least 1, got 0.')",
             2,

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from lm.hypothesis import Hypothesis
+from w2v2cli.console import printable
 
 if TYPE_CHECKING:
     from lm.lattice import Lattice
@@ -184,7 +185,7 @@ def json_text(values: dict[str, Any], indent: int | None = None) -> str:
 
 
 def _on_one_line(name: str) -> str:
-    return " ".join(name.split()) if any(c in name for c in "\t\r\n") else name
+    return printable(" ".join(name.split()) if any(c in name for c in "\t\r\n") else name)
 
 
 def as_json(transcript: Transcript) -> dict[str, Any]:

@@ -99,6 +99,8 @@ def test_several_recordings_on_a_stream_keep_pairing_with_files():
     said = "WORD0 WORD1"
     assert streamed("txt") == f"{said}\n\n{said}\n"
     assert streamed("txt", True) == f"a.wav\t{said}\nno.wav\t\nb .wav\t{said}\n"
+    red = Stream("txt", True, True).transcript("\x1b[31m.wav", "said\n")
+    assert red == "\\x1b[31m.wav\tsaid\n"  # a terminal is not coloured
     for rows in (
         json.loads(streamed("json")),
         [json.loads(line) for line in streamed("jsonl").splitlines()],
