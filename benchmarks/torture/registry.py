@@ -14,6 +14,11 @@ MODULES = (
     "inputs.manifests",
     "inputs.archives",
     "inputs.caches",
+    "processes.kills",
+    "processes.soak",
+    "processes.servers",
+    "processes.limits",
+    "processes.names",
 )
 """Modules of this package; each has KINDS, a tuple."""
 

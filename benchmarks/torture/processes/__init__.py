@@ -1,0 +1,1 @@
+"""Processes that are killed, starved, cut off, or asked for too much."""
