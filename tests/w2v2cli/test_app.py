@@ -42,8 +42,15 @@ WRONG = [
     ),
     (
         "transcribe a.wav --format doc",
-        "--format takes txt, json, jsonl, srt, vtt, tsv or lattice, got 'doc'.",
+        "--format takes txt, json, jsonl, srt, vtt, tsv, manifest or lattice, got 'doc'.",
     ),
+    ("transcribe a.wav --format srt,jsn", "--format takes txt, json, jsonl, srt, vtt, tsv, "),
+    ("transcribe a.wav --format srt,json", "--format srt,json makes 2 files of a recording: name"),
+    ("transcribe a.wav --channel 0", "--channel takes a number from 1 on, or split; got '0'."),
+    ("transcribe - --channel split", "--channel split reads a recording several times"),
+    ("transcribe - --format manifest", "--format manifest names files, and stdin has no name."),
+    ("transcribe a.wav --min-confidence 2", "--min-confidence must be within 0 and 1, got 2."),
+    ("transcribe a.wav --max-lines 0", "--max-lines must be at least 1, got 0."),
     ("transcribe a.wav --timestamps hour", "--timestamps takes segment or word, got 'hour'."),
     (
         "transcribe a.wav --skip-existing",
@@ -184,13 +191,14 @@ def test_a_users_own_package_of_the_name_models_is_not_taken_for_ours(tmp_path):
 SHARED = {"quiet", "verbose", "config"}  # tests/w2v2cli/commands/calls
 OPTIONS = {
     "transcribe": "model language lm lexicon format output-dir output timestamps skip-existing "
-    "names live stream latency pcm "
+    "names channel min-confidence max-line-length max-lines max-duration live stream latency pcm "
     "search beam beam-threshold beam-tokens recombine skip-blank lattice-beam posterior-scale mbr "
     "mbr-scale lm-weight word-score unk-score sil-score hotwords "
     "rescore rescore-over "
     "rescore-nbest rescore-lm-weight rescore-word-score rescore-first-weight nbest device "
     "precision batch-seconds workers lm-precision lm-cache-gb",
-    "align": "format output unit model language device precision batch-seconds",
+    "align": "format output unit max-line-length max-lines max-duration model language device "
+    "precision batch-seconds",
     "eval": "split data model language lm lexicon json output skip-existing normalizer worst "
     "seed report report-audio compare protocol trials search beam beam-threshold beam-tokens "
     "recombine skip-blank lattice-beam mbr mbr-scale lm-weight word-score unk-score sil-score "

@@ -6,9 +6,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from w2v2cli.commands.flags import takes
 from w2v2cli.commands.reporting import fetching, hearing, note, warn
@@ -16,14 +14,19 @@ from w2v2cli.commands.transcribe_options import (
     BEAM,
     LATENCY,
     AsFound,
-    Form,
+    Channel,
+    Forms,
+    Inputs,
     LatencySeconds,
     Live,
+    MinConfidence,
     Names,
     OutputDir,
     PcmRate,
     SkipExisting,
     Timestamps,
+    channels,
+    formats,
     refuse_unlike_way,
     refuse_wrong,
     tell_idle,
@@ -32,29 +35,30 @@ from w2v2cli.commands.transcribe_options import (
 from w2v2cli.console import complain, say
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.options import DecodingOptions
+from w2v2cli.recognition.writing.formats import Layout, Writing
+from w2v2cli.recognition.writing.subtitles import SubtitleLimits
 
 if TYPE_CHECKING:
     from w2v2cli.recognition.resolving import RecognitionOptions
-    from w2v2cli.recognition.transcribing import Transcribed, Writing
+    from w2v2cli.recognition.transcribing import Transcribed
 
 NAMED = 5  # recordings that a message lists before it only counts
 
 
 @takes(DecodingOptions, help={"beam": BEAM})
+@takes(SubtitleLimits)
 def transcribe(
+    limits: SubtitleLimits,
     options: DecodingOptions,
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            help="Recordings, folders, patterns, or - for stdin.", metavar="FILES|DIRS|-"
-        ),
-    ],
-    form: Form = "txt",
+    inputs: Inputs,
+    form: Forms = "txt",
     output_dir: OutputDir = None,
     timestamps: Timestamps = "segment",
     skip_existing: SkipExisting = False,
     names: Names = False,
     live: AsFound = False,
+    channel: Channel = None,
+    min_confidence: MinConfidence = 0.0,
     stream: Live = False,
     latency: LatencySeconds = LATENCY,
     pcm: PcmRate = None,
@@ -72,7 +76,7 @@ def transcribe(
 
       w2v2 transcribe --live talk.mp3
 
-      w2v2 transcribe FOLDER --format srt --output-dir subs --model base-960h --lm 4gram
+      w2v2 transcribe FOLDER --format srt,json --output-dir subs --model base-960h --lm 4gram
 
       cat talk.m4a | w2v2 transcribe -
 
@@ -80,23 +84,23 @@ def transcribe(
 
       torchrun --nproc-per-node 2 --no-python w2v2 transcribe FOLDER --output-dir text
     """
-    refuse_wrong(output_dir, skip_existing)
-    refuse_unlike_way(inputs, form, output_dir, live, stream, latency, pcm)
+    layout = Layout(timestamps, limits, min_confidence)
+    how = Writing(formats(form), layout, output_dir, skip_existing, names, channels(channel))
+    refuse_wrong(inputs, how)
+    refuse_unlike_way(inputs, how, live, stream, latency, pcm)
     from w2v2cli.recognition.resolving import resolve
 
     with fetching() as on_fetch:
         settings = resolve(options, note=note, on_fetch=on_fetch)
-    tell_idle(options, form, timestamps, names and output_dir is None and not stream)
+    tell_idle(options, how)
     if stream:
         tell_idle_live(options, settings.engine, names)
         _transcribe_live(settings, inputs[0], form, latency, pcm)
         return
     if live:
-        _transcribe_as_found(settings, inputs, names)
+        _transcribe_as_found(settings, inputs, how)
         return
-    from w2v2cli.recognition.transcribing import Writing
-
-    _transcribe_files(settings, inputs, Writing(form, timestamps, output_dir, skip_existing, names))
+    _transcribe_files(settings, inputs, how)
 
 
 def _transcribe_files(settings: RecognitionOptions, inputs: list[str], how: Writing) -> None:
@@ -108,21 +112,27 @@ def _transcribe_files(settings: RecognitionOptions, inputs: list[str], how: Writ
             settings, inputs, how, write=_write, warn=warn, note=say, on_progress=on_progress
         )
     if done is not None:
-        _report(done, how.output_dir)
+        _report(done, how)
 
 
-def _transcribe_as_found(settings: RecognitionOptions, inputs: list[str], names: bool) -> None:
+def _transcribe_as_found(settings: RecognitionOptions, inputs: list[str], how: Writing) -> None:
     """Write the words of one recording as they are found."""
     from w2v2cli.recognition.transcribing import transcribe_live
 
-    if names:
+    if how.names:
         say("Note: --names has no effect with --live, which takes one recording.")
     if sys.stdout.isatty():  # the text itself shows how far it has come
-        transcribe_live(settings, inputs, write=_write, warn=warn, note=say)
+        transcribe_live(settings, inputs, how.channel, write=_write, warn=warn, note=say)
         return
     with hearing("Transcribing") as on_progress:
         transcribe_live(
-            settings, inputs, write=_write, warn=warn, note=say, on_progress=on_progress
+            settings,
+            inputs,
+            how.channel,
+            write=_write,
+            warn=warn,
+            note=say,
+            on_progress=on_progress,
         )
 
 
@@ -147,13 +157,18 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def _report(done: Transcribed, output_dir: Path | None) -> None:
+def _report(done: Transcribed, how: Writing) -> None:
     """Name what could not be transcribed; UserError when something could not."""
+    if done.left_out:
+        say(
+            f"Note: {done.left_out} segments have a confidence below "
+            f"{how.layout.min_confidence:g}, and are not in the manifest."
+        )
     if done.failed:
         complain("\n".join(done.failed))
     if done.missing:
         again = "with --output-dir and --skip-existing the rest is kept"
-        if output_dir is not None:
+        if how.output_dir is not None:
             again = "--skip-existing does only these"
         raise UserError(
             f"{len(done.missing)} of {done.total} recordings were not transcribed because "

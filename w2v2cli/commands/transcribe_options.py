@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,15 +11,25 @@ import typer
 
 from w2v2cli.commands.reporting import note
 from w2v2cli.errors import UsageError
+from w2v2cli.help import refusal
 from w2v2cli.recognition.options import DecodingOptions, without_effect_live
+from w2v2cli.recognition.writing.formats import FORMATS, Channels, Format, Writing
+from w2v2cli.recognition.writing.subtitles import SubtitleLimits
 
+STDIN = "-"
 LATENCY = 3.0  # seconds, where none are named
 BEAM = "Hypotheses kept after each frame: more is slower, with fewer errors. Default: 500."
-Form = Annotated[
-    Literal["txt", "json", "jsonl", "srt", "vtt", "tsv", "lattice"],
+Inputs = Annotated[
+    list[str],
+    typer.Argument(help="Recordings, folders, patterns, or - for stdin.", metavar="FILES|DIRS|-"),
+]
+Forms = Annotated[
+    str,
     typer.Option(
         "--format",
-        help="Format of the transcripts; lattice: all that the search kept, as HTK's SLF.",
+        metavar="FORMAT[,FORMAT...]",
+        help="txt, json, jsonl, srt, vtt, tsv; manifest: a line for each segment, to train on; "
+        "lattice: all that the search kept, as HTK's SLF. Several go into --output-dir: srt,json.",
     ),
 ]
 OutputDir = Annotated[
@@ -54,6 +66,20 @@ AsFound = Annotated[
         "is the same; txt alone.",
     ),
 ]
+Channel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|split",
+        help="The channel that is heard, from 1 on; split: each apart, as the two sides of a call. "
+        "Default: their average.",
+    ),
+]
+MinConfidence = Annotated[
+    float,
+    typer.Option(
+        help="In manifests: leave out segments whose words have a lower mean confidence.",
+    ),
+]
 
 LIVE = "Streaming"  # a heading of --help
 Live = Annotated[
@@ -86,22 +112,78 @@ PcmRate = Annotated[
 ]
 
 
-def refuse_wrong(output_dir: Path | None, skip_existing: bool) -> None:
+def formats(asked: str) -> tuple[Format, ...]:
+    """The formats of `--format srt,json`. Raises UsageError."""
+    names = [name.strip() for name in asked.split(",")]
+    for name in names:
+        if name not in FORMATS:
+            raise UsageError(refusal("--format", name, FORMATS))
+    return tuple(form for form in dict.fromkeys(names) if form in FORMATS)
+
+
+def channels(asked: str | None) -> Channels:
+    """What `--channel` asks for. Raises UsageError."""
+    if asked is None or asked == "split":
+        return "split" if asked else None
+    if not asked.isdecimal() or int(asked) < 1:
+        raise UsageError(f"--channel takes a number from 1 on, or split; got {asked!r}.")
+    return int(asked)
+
+
+def refuse_wrong(inputs: Sequence[str], how: Writing) -> None:
     """Raise UsageError for options that cannot hold together."""
+    output_dir, skip_existing = how.output_dir, how.skip_existing
+    if len(how.forms) > 1 and output_dir is None:
+        raise UsageError(
+            f"--format {','.join(how.forms)} makes {len(how.forms)} files of a recording: name an "
+            "--output-dir for them."
+        )
+    if how.channel == "split" and STDIN in inputs:
+        raise UsageError("--channel split reads a recording several times, and stdin comes once.")
+    if "manifest" in how.forms and STDIN in inputs:
+        raise UsageError("--format manifest names files, and stdin has no name.")
+    if "manifest" in how.forms and how.channel is not None:
+        raise UsageError(
+            "--format manifest names recordings, which training hears as the average of their "
+            "channels: leave out --channel."
+        )
+    if not 0 <= how.layout.min_confidence <= 1:
+        raise UsageError(
+            f"--min-confidence must be within 0 and 1, got {how.layout.min_confidence:g}."
+        )
     if skip_existing and output_dir is None:
         raise UsageError("--skip-existing looks for files in --output-dir: name one.")
     if output_dir is not None and output_dir.exists() and not output_dir.is_dir():
         raise UsageError(f"--output-dir {output_dir} is a file: name a folder.")
 
 
-def tell_idle(options: DecodingOptions, form: str, timestamps: str, names: bool) -> None:
-    """Tell of options that change nothing in this format."""
-    if options.nbest > 1 and form not in ("json", "jsonl"):
-        note(f"Note: --nbest has no effect in {form}: --format json and jsonl list hypotheses.")
-    if timestamps == "word" and form not in ("srt", "vtt", "tsv"):
-        note(f"Note: --timestamps has no effect in {form}: it is for srt, vtt and tsv.")
-    if names and form not in ("txt", "tsv", "vtt"):
-        note(f"Note: --names has no effect in {form}: it is for txt, tsv and vtt.")
+def tell_idle(options: DecodingOptions, how: Writing) -> None:
+    """Tell of options that change nothing in these formats."""
+    limits = [
+        f"--{f.name.replace('_', '-')}"
+        for f in fields(SubtitleLimits)
+        if getattr(how.layout.limits, f.name) != f.default
+    ]
+    idle: list[tuple[bool, str, tuple[Format, ...], str]] = [
+        (
+            options.nbest > 1,
+            "--nbest",
+            ("json", "jsonl"),
+            "--format json and jsonl list hypotheses",
+        ),
+        (how.layout.timestamps == "word", "--timestamps", ("srt", "vtt", "tsv"), ""),
+        (how.names and how.output_dir is None, "--names", ("txt", "tsv", "vtt"), ""),
+        (bool(limits), ", ".join(limits), ("srt", "vtt"), ""),
+        (how.layout.min_confidence > 0, "--min-confidence", ("manifest",), ""),
+    ]
+    for given, flag, served, why in idle:
+        if given and not set(served) & set(how.forms):
+            listed = " and ".join([", ".join(served[:-1]), served[-1]] if served[1:] else served)
+            has = "have" if "," in flag else "has"
+            note(
+                f"Note: {flag} {has} no effect in {', '.join(how.forms)}: "
+                f"{why or f'it is for {listed}'}."
+            )
 
 
 def tell_idle_live(options: DecodingOptions, engine: str, names: bool) -> None:
@@ -112,15 +194,15 @@ def tell_idle_live(options: DecodingOptions, engine: str, names: bool) -> None:
         note("Note: --names has no effect: a stream is one recording.")
 
 
-def refuse_unlike_stream(
-    inputs: list[str], form: str, output_dir: Path | None, pcm_rate: int | None
-) -> None:
+def refuse_unlike_stream(inputs: list[str], how: Writing, pcm_rate: int | None) -> None:
     """Raise UsageError for what cannot be transcribed or written while it arrives."""
     if len(inputs) != 1 or Path(inputs[0]).is_dir():
         raise UsageError("--stream takes one input: -, a pipe or a file.")
-    if form not in ("txt", "jsonl"):
-        raise UsageError(f"--stream writes txt or jsonl, not {form}.")
-    if output_dir is not None:
+    if how.forms not in (("txt",), ("jsonl",)):
+        raise UsageError(f"--stream writes txt or jsonl, not {','.join(how.forms)}.")
+    if how.channel is not None:
+        raise UsageError("--stream hears the average of the channels: leave out --channel.")
+    if how.output_dir is not None:
         raise UsageError("--stream writes on stdout: leave out --output-dir, or use > FILE.")
     if pcm_rate is None:
         return
@@ -132,8 +214,7 @@ def refuse_unlike_stream(
 
 def refuse_unlike_way(
     inputs: list[str],
-    form: str,
-    output_dir: Path | None,
+    how: Writing,
     live: bool,
     stream: bool,
     latency: float,
@@ -141,22 +222,23 @@ def refuse_unlike_way(
 ) -> None:
     """Raise UsageError for options that do not fit the way in which text comes."""
     if live:
-        refuse_unlike_live(form, output_dir, stream)
+        refuse_unlike_live(how, stream)
     if stream:
-        refuse_unlike_stream(inputs, form, output_dir, pcm_rate)
+        refuse_unlike_stream(inputs, how, pcm_rate)
     else:
         refuse_without_stream(latency, pcm_rate)
 
 
-def refuse_unlike_live(form: str, output_dir: Path | None, stream: bool) -> None:
+def refuse_unlike_live(how: Writing, stream: bool) -> None:
     """Raise UsageError for what cannot be written while a recording is transcribed."""
     if stream:
         raise UsageError("--stream prints words as they come already: leave out --live.")
+    form = ",".join(how.forms)
     if form != "txt":
         raise UsageError(
             f"--live prints txt, not {form}: leave it out, and {form} is written at the end."
         )
-    if output_dir is not None:
+    if how.output_dir is not None:
         raise UsageError("--live prints on stdout: leave out --output-dir, or use > FILE.")
 
 

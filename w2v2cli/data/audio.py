@@ -32,6 +32,7 @@ __all__ = [
     "VIDEOS",
     "AudioError",
     "AudioInfo",
+    "Channel",
     "Cut",
     "CutShort",
     "Recorded",
@@ -110,6 +111,18 @@ class Cut:
         return f"{self.path} ({self.start / SAMPLE_RATE:g} to {end} s)"
 
 
+@dataclass(frozen=True)
+class Channel:
+    """One channel of a recording."""
+
+    path: Source
+    number: int
+    """From 1 on."""
+
+    def __str__(self) -> str:
+        return f"{name_of(self.path)} (channel {self.number})"
+
+
 @dataclass(frozen=True, eq=False)
 class Waveform:
     """A recording in memory."""
@@ -152,7 +165,7 @@ class Waveform:
         return self.name
 
 
-Recorded = Source | Cut | Waveform  # what can be transcribed
+Recorded = Source | Cut | Channel | Waveform  # what can be transcribed
 
 
 def read_part(source: Source, start: int, samples: int | None = None) -> np.ndarray:
@@ -198,7 +211,7 @@ def stream(
     chunk_seconds: float,
     on_cut_short: Callable[[str], None] | None = None,
 ) -> Iterator[np.ndarray]:
-    """Read a file, a cut or a waveform in chunks of about `chunk_seconds`: (S,) float32 at 16 kHz.
+    """Read a recording or a part of one in chunks of about `chunk_seconds`: (S,) float32 at 16 kHz.
 
     A cut is read at once and then divided. Raises AudioError; see `stream_audio`. With
     `on_cut_short` a recording that is cut short ends where it does, and the sentence goes there.
@@ -207,6 +220,9 @@ def stream(
         samples, size = recorded.mono(), max(int(chunk_seconds * recorded.rate), 1)
         starts = range(0, len(samples), size)
         yield from resampled((samples[at : at + size] for at in starts), recorded.rate)
+        return
+    if isinstance(recorded, Channel):
+        yield from stream_audio(recorded.path, chunk_seconds, on_cut_short, recorded.number)
         return
     if not isinstance(recorded, Cut):
         yield from stream_audio(recorded, chunk_seconds, on_cut_short)
@@ -218,12 +234,16 @@ def stream(
 
 
 def stream_audio(
-    source: Source, chunk_seconds: float, on_cut_short: Callable[[str], None] | None = None
+    source: Source,
+    chunk_seconds: float,
+    on_cut_short: Callable[[str], None] | None = None,
+    channel: int | None = None,
 ) -> Iterator[np.ndarray]:
     """Read a recording in chunks of about `chunk_seconds`: (S,) float32, mono, 16 kHz.
 
     Joined, the chunks are the whole recording, without gap or seam. Integer formats are scaled to
-    [-1, 1], float formats are returned as stored, channels are averaged.
+    [-1, 1], float formats are returned as stored, channels are averaged, or one of them is taken
+    (from 1 on).
 
     Raises AudioError with the file and the reason; CutShort for a file that breaks off, or holds
     less than its header promises, after the samples before that place. With `on_cut_short` the
@@ -231,7 +251,7 @@ def stream_audio(
     """
     with opened(source) as decoder:
         block = max(int(chunk_seconds * decoder.rate), 1)
-        found = pieces(decoder, name_of(source))
+        found = pieces(decoder, name_of(source), channel=channel)
         if on_cut_short is not None:
             found = _as_far_as_it_goes(found, on_cut_short)
         yield from resampled(_gathered(found, block), decoder.rate)

@@ -3,56 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from w2v2cli.data.audio import STDIN, Source, recordings_by_place
+from w2v2cli.data.audio import STDIN, recordings_by_place
 from w2v2cli.data.decoding.hearing import Heard, Hearing
-from w2v2cli.data.decoding.source import name_of
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.processes import Ranks
 from w2v2cli.recognition.recognizer import open_pipeline
 from w2v2cli.recognition.resolving import RecognitionOptions
-from w2v2cli.recognition.sharing.merging import SharedRun, WorkPlan, sharing
+from w2v2cli.recognition.sharing.merging import SharedRun, sharing
 from w2v2cli.recognition.sharing.ranks import (
     meeting_place,
     options_of,
-    seconds_of,
-    split_by_length,
     stopping,
     take_cores,
     temporary_folder,
 )
 from w2v2cli.recognition.sharing.transcribed import TranscribedRow
-from w2v2cli.recognition.transcript import (
-    ENDS_THERE,
+from w2v2cli.recognition.transcript import ENDS_THERE, Segment, Transcript
+from w2v2cli.recognition.writing.formats import (
+    Channels,
     Format,
-    Segment,
+    Layout,
     Stream,
-    Timestamps,
-    Transcript,
+    Writing,
     render,
+    sure_segments,
 )
 from w2v2cli.recognition.writing.output import write_file
-from w2v2cli.recognition.writing.provenance import OutputFolder
+from w2v2cli.recognition.writing.planning import Item, Planning, by_channel, items
+
+if TYPE_CHECKING:
+    from w2v2cli.recognition.pipeline import Outcome
 
 OnProgress = Callable[[Heard], None]
-
-
-@dataclass(frozen=True)
-class Writing:
-    """Where transcripts go and how they are written."""
-
-    form: Format = "txt"
-    timestamps: Timestamps = "segment"
-    output_dir: Path | None = None
-    """Folder that gets a file for each recording; None writes to the stream."""
-    skip_existing: bool = False
-    """Leave out recordings whose transcript is in `output_dir`, made of them as they are now."""
-    names: bool = False
-    """Name the recording before its text on the stream, in txt, tsv and vtt."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +55,8 @@ class Transcribed:
     """Recordings that no rank transcribed because their rank ended early."""
     shortfall: str = ""
     """Why some are missing, as the end of a sentence."""
+    left_out: int = 0
+    """Segments that are not in the manifest, as less sure than was asked for."""
 
 
 def transcribe_recordings(
@@ -92,7 +82,7 @@ def transcribe_recordings(
     """
     ranks = Ranks.from_environment()
     _refuse_shared_stdin(inputs, ranks)
-    options = options_of(_keeping(options, how.form), ranks)
+    options = options_of(keeping(options, how.forms), ranks)
     failed: list[str] = []
     plan = Planning(inputs, ranks, how, note)
     with (
@@ -105,28 +95,29 @@ def transcribe_recordings(
             TranscribedRow,
         ) as parts,
     ):
-        sources = [Path(source) for source, _ in parts.plan.items]
-        wanted = sorted(index for share in parts.plan.shares for index in share)
-        hearing = Hearing({index: sources[index] for index in wanted}, on_progress)
-        found = _transcribed(parts, sources, options, how, warn, hearing)
+        wanted, left_out = items(parts.plan), 0
+        planned = sorted(index for share in parts.plan.shares for index in share)
+        hearing = Hearing({index: wanted[index].recorded for index in planned}, on_progress)
+        found = _transcribed(parts, wanted, options, how, warn, hearing)
         with plan.recording(), closing(found) as own:
             if not ranks.first:
                 parts.contribute(own)
                 return None
-            total = len(wanted)
-            stream = Stream(how.form, total > 1, how.names)
+            total = len(planned)
+            stream = Stream(how.forms[0], total > 1, how.names)
             for index, row in hearing.over(parts.merged(own)):
                 _tell_cut_short(row, note)
                 if row.error is not None:
                     failed.append(row.error)
                 elif row.text is None:
-                    plan.written.append(sources[index])
-                if how.output_dir is None and (text := _on(stream, sources[index], row)):
+                    plan.written.append(wanted[index])
+                left_out += row.left_out
+                if how.output_dir is None and (text := _on(stream, wanted[index], row)):
                     write(text)
             if end := stream.end():
                 write(end)
-    missing = [str(sources[index]) for index in parts.missing]
-    return Transcribed(total, failed, missing, parts.shortfall() if missing else "")
+    missing = [wanted[index].name for index in parts.missing]
+    return Transcribed(total, failed, missing, parts.shortfall() if missing else "", left_out)
 
 
 def _refuse_shared_stdin(inputs: Sequence[str], ranks: Ranks) -> None:
@@ -140,6 +131,7 @@ def _refuse_shared_stdin(inputs: Sequence[str], ranks: Ranks) -> None:
 def transcribe_live(
     options: RecognitionOptions,
     inputs: Sequence[str],
+    channel: Channels = None,
     *,
     write: Callable[[str], None],
     warn: Callable[[str], None] = lambda sentence: None,
@@ -153,7 +145,7 @@ def transcribe_live(
     """
     if Ranks.from_environment().several:
         raise UsageError("--live writes one recording as it comes: run without torchrun.")
-    sources = list(recordings_by_place(inputs, note))
+    sources = list(by_channel(recordings_by_place(inputs, note), channel))
     if len(sources) != 1:
         raise UsageError(f"--live takes one recording, and this call names {len(sources)}.")
     said = False
@@ -182,11 +174,11 @@ def _tell_cut_short(row: TranscribedRow, note: Callable[[str], None]) -> None:
         note(f"Warning: {row.cut_short} {ENDS_THERE}")
 
 
-def _keeping(options: RecognitionOptions, form: Format) -> RecognitionOptions:
-    """The options of a search that finds what a format writes. Raises UsageError."""
-    if form in ("json", "jsonl"):
-        return replace(options, beam=replace(options.beam, confidences=True))
-    if form != "lattice":
+def keeping(options: RecognitionOptions, forms: Sequence[Format]) -> RecognitionOptions:
+    """The options of a search that finds what some formats write. Raises UsageError."""
+    if {"json", "jsonl", "manifest"}.intersection(forms):
+        options = replace(options, beam=replace(options.beam, confidences=True))
+    if "lattice" not in forms:
         return options
     options = replace(options, beam=replace(options.beam, lattice=True))
     if options.engine != "compiled":
@@ -211,61 +203,16 @@ def _meeting_folder(ranks: Ranks, how: Writing) -> Path | None:
     return how.output_dir / f".ranks-{meeting_place(ranks)}"
 
 
-def _on(stream: Stream, source: Source, row: TranscribedRow) -> str:
+def _on(stream: Stream, item: Item, row: TranscribedRow) -> str:
     """What goes onto the stream for a recording."""
     if row.error is not None:
-        return stream.failure(name_of(source), row.error)
-    return stream.transcript(name_of(source), row.text or "")
-
-
-class Planning:
-    """What a call transcribes; kept in the record of the output folder where there is one."""
-
-    def __init__(
-        self, inputs: Sequence[str], ranks: Ranks, how: Writing, note: Callable[[str], None]
-    ) -> None:
-        self.inputs, self.ranks, self.how, self.note = inputs, ranks, how, note
-        self.written: list[Source] = []
-        """Recordings whose files were written."""
-        self._outputs: OutputFolder | None = None
-        self._names: dict[Source, str] = {}
-
-    def made(self) -> WorkPlan:
-        """All recordings with the names of their files (None: the stream), divided by length.
-
-        Those that are done already are in no rank's share.
-        """
-        places = recordings_by_place(self.inputs, self.note)
-        sources, left = list(places), list(range(len(places)))
-        if self.how.output_dir is not None:
-            outputs = self._outputs = OutputFolder(self.how.output_dir, self.how.form)
-            names = self._names = outputs.names(places)
-            if self.how.skip_existing:
-                left = [i for i in left if not outputs.is_done(sources[i], names[sources[i]])]
-            claimed = outputs.claim({sources[i]: names[sources[i]] for i in left})
-            for line in (outputs.line(), claimed):
-                if line is not None:
-                    self.note(line)
-        shares = [left]
-        if self.ranks.several:
-            seconds = seconds_of(sources[index] for index in left)
-            divided = split_by_length(seconds, self.ranks.world)
-            shares = [[left[at] for at in share] for share in divided]
-        return WorkPlan([(str(s), self._names.get(s)) for s in sources], shares)
-
-    @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Record at the end of the block, however it ends, what was written."""
-        try:
-            yield
-        finally:
-            if self._outputs is not None and self.written:
-                self._outputs.finish({source: self._names[source] for source in self.written})
+        return stream.failure(item.name, row.error)
+    return stream.transcript(item.name, row.text or "")
 
 
 def _transcribed(
     parts: SharedRun[TranscribedRow],
-    sources: Sequence[Path],
+    wanted: Sequence[Item],
     options: RecognitionOptions,
     how: Writing,
     warn: Callable[[str], None],
@@ -274,28 +221,48 @@ def _transcribed(
     """This rank's recordings: written to their files, or with the text for the stream."""
     if not parts.mine:
         return
-    names = [name for _, name in parts.plan.items]
     with open_pipeline(options, warn if parts.ranks.first else lambda sentence: None) as pipeline:
         take_cores(parts.ranks)
         hearing.begin()
-        mine = [sources[index] for index in parts.mine]
+        mine = [wanted[index].recorded for index in parts.mine]
         outcomes = pipeline.transcribe(mine, hearing.among(parts.mine))
+        frame_seconds = pipeline.acoustic.seconds_per_frame
         for index, outcome in zip(parts.mine, outcomes, strict=True):
-            text = None
-            if outcome.transcript is not None:
-                text = _text(outcome.transcript, how, options, pipeline.acoustic.seconds_per_frame)
-                if how.output_dir is not None:
-                    write_file(how.output_dir / names[index], text)
-                    text = None
-            yield index, TranscribedRow(text, outcome.error, outcome.cut_short)
+            yield index, written(outcome, wanted[index], how, options, frame_seconds)
+
+
+def written(
+    outcome: Outcome, item: Item, how: Writing, options: RecognitionOptions, frame_seconds: float
+) -> TranscribedRow:
+    """What became of a recording, once its files are written; with the text for the stream.
+
+    frame_seconds: from one frame to the next.
+    """
+    if outcome.transcript is None:
+        return TranscribedRow(error=outcome.error, cut_short=outcome.cut_short)
+    transcript, left_out, text = outcome.transcript, 0, None
+    if "manifest" in how.forms:
+        spoken = sum(bool(segment.words) for segment in transcript.segments)
+        left_out = spoken - len(sure_segments(transcript, how.layout.min_confidence))
+    if how.output_dir is None:
+        text = _text(transcript, how.forms[0], how.layout, options, frame_seconds)
+    else:
+        for form, file in zip(how.forms, item.files, strict=True):
+            content = _text(transcript, form, how.layout, options, frame_seconds)
+            write_file(how.output_dir / file, content)
+    return TranscribedRow(text, None, outcome.cut_short, left_out)
 
 
 def _text(
-    transcript: Transcript, how: Writing, options: RecognitionOptions, frame_seconds: float
+    transcript: Transcript,
+    form: Format,
+    layout: Layout,
+    options: RecognitionOptions,
+    frame_seconds: float,
 ) -> str:
-    """The text of the file for a recording. frame_seconds: from one frame to the next."""
-    if how.form != "lattice":
-        return render(transcript, how.form, how.timestamps)
+    """The text of a file for a recording."""
+    if form != "lattice":
+        return render(transcript, form, layout)
     from lm.slf import Placed, slf_text
 
     parts = [Placed(s.lattice, s.start) for s in transcript.segments if s.lattice is not None]

@@ -4,9 +4,11 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import soundfile
 
+from w2v2cli.data.audio import read_audio
 from w2v2cli.data.corpora.catalogue import find_splits
 from w2v2cli.data.locations import SHIPPED
 from w2v2cli.errors import UsageError
@@ -14,7 +16,8 @@ from w2v2cli.recognition import evaluating
 from w2v2cli.recognition.evaluating import evaluate_corpora
 from w2v2cli.recognition.options import DecodingOptions
 from w2v2cli.recognition.resolving import resolve
-from w2v2cli.recognition.transcribing import Writing, transcribe_recordings
+from w2v2cli.recognition.transcribing import transcribe_recordings
+from w2v2cli.recognition.writing.formats import Layout, Writing
 
 CLIPS = sorted((SHIPPED / "recordings").glob("*.flac"))
 
@@ -31,7 +34,7 @@ def test_transcripts_go_to_the_stream_in_order_and_failures_are_counted(settings
     done = transcribe_recordings(
         settings,
         inputs,
-        Writing(form="jsonl"),
+        Writing(("jsonl",)),
         write=written.append,
         on_progress=counted.append,
     )
@@ -40,14 +43,15 @@ def test_transcripts_go_to_the_stream_in_order_and_failures_are_counted(settings
     rows = [json.loads(line) for line in written]
     assert [row["recording"] for row in rows] == inputs
     assert rows[1] == {"recording": inputs[1], "error": f"{inputs[1]} is an empty file."}
-    assert [heard.recordings for heard in counted][-3:] == [1, 2, 3]
+    done_so_far = [heard.recordings for heard in counted]  # told while one is heard, too
+    assert [*dict.fromkeys(done_so_far)][-3:] == [1, 2, 3] == sorted(set(done_so_far) - {0})
     assert (counted[-1].recordings, counted[-1].of) == (3, 3)
     seconds = soundfile.info(CLIPS[0]).duration + soundfile.info(CLIPS[1]).duration
     assert counted[-1].seconds == pytest.approx(seconds, abs=0.05)
 
 
 def test_an_output_folder_gets_a_file_each_and_existing_ones_are_skipped(settings, tmp_path):
-    how = Writing("srt", "word", tmp_path / "out", skip_existing=True)
+    how = Writing(("srt",), Layout("word"), tmp_path / "out", skip_existing=True)
     inputs = [str(path) for path in CLIPS[:2]]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / f"{CLIPS[0].stem}.srt").write_text("mine\n")
@@ -58,9 +62,67 @@ def test_an_output_folder_gets_a_file_each_and_existing_ones_are_skipped(setting
     assert "-->" in (tmp_path / "out" / f"{CLIPS[1].stem}.srt").read_text()
 
 
+def test_several_formats_are_made_in_one_go_and_all_of_them_make_a_recording_done(
+    settings, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("W2V2_HOME", str(tmp_path / "home"))
+    out = tmp_path / "out"
+    how = Writing(("srt", "json", "manifest"), output_dir=out, skip_existing=True)
+    inputs = [str(CLIPS[0])]
+    assert transcribe_recordings(settings, inputs, how, write=print).total == 1
+    stem = CLIPS[0].stem
+    assert {path.name for path in out.iterdir()} == {
+        f"{stem}.srt",
+        f"{stem}.json",
+        f"{stem}.manifest",
+    }
+    said = json.loads((out / f"{stem}.json").read_text())["text"]
+    [row] = map(json.loads, (out / f"{stem}.manifest").read_text().splitlines())
+    assert (row["text"], row["audio_filepath"]) == (said, str(CLIPS[0]))
+    assert transcribe_recordings(settings, inputs, how, write=print).total == 0
+    (out / f"{stem}.json").unlink()
+    assert transcribe_recordings(settings, inputs, how, write=print).total == 1
+    assert (out / f"{stem}.json").exists()
+
+
+def test_each_channel_is_heard_apart_and_has_a_file_of_its_own(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("W2V2_HOME", str(tmp_path / "home"))
+    seconds = min(len(read_audio(clip)) for clip in CLIPS[1:3])
+    sides = [read_audio(clip)[:seconds] for clip in CLIPS[1:3]]
+    call, alone = tmp_path / "call.wav", [tmp_path / "left.wav", tmp_path / "right.wav"]
+    soundfile.write(call, np.stack(sides, 1), 16_000)
+    for path, samples in zip(alone, sides, strict=True):
+        soundfile.write(path, samples, 16_000)
+
+    def heard(*inputs, **how):
+        written, names = [], [str(path) for path in inputs]
+        done = transcribe_recordings(settings, names, Writing(**how), write=written.append)
+        return done, written
+
+    left, right = heard(*alone)[1]
+    assert left != right and heard(call, channel="split")[1] == [left, right]
+    assert heard(call, channel=2)[1] == [right]
+    assert heard(call, channel=3)[0].failed == [f"{call} has 2 channels: there is no channel 3."]
+    how = {"channel": "split", "output_dir": tmp_path / "out", "skip_existing": True}
+    assert heard(call, **how)[0].total == 2
+    assert {path.name for path in how["output_dir"].iterdir()} == {
+        "call.channel1.txt",
+        "call.channel2.txt",
+    }
+    assert heard(call, **how)[0].total == 0
+    assert heard(call, **how | {"channel": None})[0].total == 1
+
+
+def test_segments_that_are_not_sure_are_counted_and_left_out(settings):
+    written = []
+    how = Writing(("manifest",), Layout(min_confidence=1.0))
+    done = transcribe_recordings(settings, [str(CLIPS[0])], how, write=written.append)
+    assert (done.left_out, "".join(written)) == (1, "")
+
+
 def test_a_recording_of_the_same_name_is_transcribed_too(settings, tmp_path, monkeypatch):
     monkeypatch.setenv("W2V2_HOME", str(tmp_path / "home"))
-    how = Writing("jsonl", output_dir=tmp_path / "out", skip_existing=True)
+    how = Writing(("jsonl",), output_dir=tmp_path / "out", skip_existing=True)
     for folder, clip in zip("xy", CLIPS, strict=False):
         (tmp_path / folder).mkdir()
         shutil.copy(clip, tmp_path / folder / "a.flac")

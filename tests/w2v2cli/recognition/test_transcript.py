@@ -1,19 +1,18 @@
 import json
 import os
+from dataclasses import replace
 
+import numpy as np
 import pytest
+import soundfile
 
 from lm.hypothesis import Hypothesis, Word
-from w2v2cli.errors import UserError
-from w2v2cli.recognition.transcript import (
-    Stream,
-    TimedWord,
-    Transcript,
-    cues,
-    render,
-    segment_from,
-)
+from w2v2cli.data.corpora.manifest import read_jsonl
+from w2v2cli.errors import UsageError, UserError
+from w2v2cli.recognition.transcript import TimedWord, Transcript, segment_from
+from w2v2cli.recognition.writing.formats import Layout, Stream, render
 from w2v2cli.recognition.writing.output import write_file
+from w2v2cli.recognition.writing.subtitles import SubtitleLimits, balanced, cues
 
 
 def transcript(words: int = 3, gap: float = 0.5) -> Transcript:
@@ -52,7 +51,7 @@ def test_text_and_json():
 
 def test_subtitles():
     assert render(transcript(2), "srt") == "1\n00:00:10,000 --> 00:00:10,900\nWORD0 WORD1\n"
-    assert render(transcript(2), "srt", "word").startswith(
+    assert render(transcript(2), "srt", Layout("word")).startswith(
         "1\n00:00:10,000 --> 00:00:10,400\nWORD0\n\n2\n"
     )
     assert render(transcript(1), "vtt") == "WEBVTT\n\n00:00:10.000 --> 00:00:10.400\nWORD0\n"
@@ -65,7 +64,53 @@ def test_cues_fit_a_screen():
     assert all(len(cue.text) <= 84 and 0 <= cue.end - cue.start <= 7.5 for cue in shown)
     assert " ".join(cue.text for cue in shown) == transcript(60).text
     lines = render(transcript(60), "srt").split("\n")
-    assert max(map(len, lines)) <= 50
+    assert max(map(len, lines)) <= 42
+
+
+@pytest.mark.parametrize("limits", [(42, 2, 7.0), (20, 1, 60.0), (12, 3, 2.0), (200, 1, 3.0)])
+def test_cues_keep_the_limits_and_lose_no_word(limits):
+    length, most, seconds = limits
+    said = transcript(50)
+    shown = list(cues(said, "segment", SubtitleLimits(*limits)))
+    assert " ".join(cue.text for cue in shown) == said.text
+    for cue in shown:
+        assert len(cue.lines) <= most and max(map(len, cue.lines)) <= length
+        assert cue.end - cue.start <= seconds + 1e-9
+    for cue, after in zip(shown, shown[1:], strict=False):  # none could have taken one word more
+        longer = [*cue.text.split(), after.text.split()[0]]
+        lines = balanced(longer, length)
+        late = after.start + 0.4 - cue.start
+        assert len(lines) > most or max(map(len, lines)) > length or late > seconds
+
+
+def test_lines_are_as_few_and_as_even_as_can_be():
+    words = "a subtitle that fits two lines of this width".split()
+    assert balanced(words, 42) == ["a subtitle that fits", "two lines of this width"]
+    assert balanced(words, 60) == [" ".join(words)]
+    assert balanced(["a", "extraordinarily", "b"], 5) == ["a", "extraordinarily", "b"]
+    for width in range(3, 50):
+        lines = balanced(words, width)
+        assert " ".join(lines) == " ".join(words)
+        assert all(len(line) <= width or " " not in line for line in lines)
+
+
+@pytest.mark.parametrize("limits", [(0, 2, 7.0), (42, 0, 7.0), (42, 2, 0.0)])
+def test_limits_that_leave_nothing_are_refused(limits):
+    with pytest.raises(UsageError, match=r"^--max-"):
+        SubtitleLimits(*limits)
+
+
+def test_a_manifest_has_the_sure_segments_as_training_reads_them(tmp_path):
+    sure, unsure = transcript(2).segments[0], transcript(1).segments[0]
+    unsure = replace(unsure, words=(replace(unsure.words[0], confidence=0.4),), start=20.0)
+    silent = replace(unsure, words=())
+    said = Transcript(str(tmp_path / "a.wav"), 30.0, (sure, unsure, silent))
+    soundfile.write(tmp_path / "a.wav", np.zeros(30 * 16_000), 16_000)
+    assert render(said, "manifest").count("\n") == 2
+    (tmp_path / "list.jsonl").write_text(render(said, "manifest", Layout(min_confidence=0.5)))
+    [row] = read_jsonl(tmp_path / "list.jsonl")
+    assert (row.text, row.path) == ("WORD0 WORD1", tmp_path / "a.wav")
+    assert (row.start, row.samples) == (10 * 16_000, 2 * 16_000)
 
 
 def test_silence_is_an_empty_line_and_no_cue():

@@ -14,6 +14,7 @@ from w2v2cli.commands.reporting import counting, fetching, note, warn
 from w2v2cli.errors import UsageError, refuse_overwriting
 from w2v2cli.progress import AUDIO
 from w2v2cli.recognition.options import DecodingOptions
+from w2v2cli.recognition.writing.subtitles import SubtitleLimits
 
 if TYPE_CHECKING:
     from w2v2cli.recognition.aligning.formats import AlignmentFormat
@@ -52,7 +53,9 @@ Unit = Annotated[
 
 
 @takes(DecodingOptions, without=UNUSED)
+@takes(SubtitleLimits)
 def align(
+    limits: SubtitleLimits,
     options: DecodingOptions,
     recording: Recording,
     text: Text,
@@ -88,7 +91,7 @@ def align(
         found = align_recording(
             settings, Path(recording), words, warn=warn, on_progress=on_progress
         )
-    result = rendered(found, chosen, unit)
+    result = rendered(found, chosen, unit, limits)
     if output is None:
         sys.stdout.write(result)
     else:

@@ -64,20 +64,29 @@ def check_header(decoder: Decoder, name: str) -> None:
         raise AudioError(f"{name} holds no samples.")
 
 
-def pieces(decoder: Decoder, name: str, done: int = 0) -> Iterator[np.ndarray]:
+def pieces(
+    decoder: Decoder, name: str, done: int = 0, channel: int | None = None
+) -> Iterator[np.ndarray]:
     """The average of the channels, (S,) float32 at the file's own rate, checked piece by piece.
 
-    done: frames before the decoder's position. Raises AudioError for samples that are not finite or
+    done: frames before the decoder's position. channel: one, from 1 on, in place of the average.
+    Raises AudioError for a channel that there is not, for samples that are not finite or
     absurdly large; and at the end CutShort for a file that breaks off or holds less than its
     header promises.
     """
     rate, promised = decoder.rate, decoder.promised
     of = "" if promised is None else f" of {promised / rate:.1f} s"
+    if channel is not None and channel > decoder.channels:
+        few = "1 channel" if decoder.channels == 1 else f"{decoder.channels} channels"
+        raise AudioError(f"{name} has {few}: there is no channel {channel}.")
     cancelled = False  # once for all: the channels of such a recording are opposite throughout
     try:
         for block in decoder.blocks():
             check_samples(block, name, done, rate)
             done += len(block)
+            if channel is not None:
+                yield block[:, channel - 1]
+                continue
             cancelled = cancelled or cancels(block)
             if cancelled:
                 _tell_cancelled(name)

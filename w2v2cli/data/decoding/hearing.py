@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from models.config import SAMPLE_RATE
-from w2v2cli.data.audio import STDIN, AudioError, Cut, Recorded, Waveform
+from w2v2cli.data.audio import STDIN, AudioError, Channel, Cut, Recorded, Waveform
 from w2v2cli.data.decoding.opening import opened
 
 RowT = TypeVar("RowT")
@@ -21,6 +21,8 @@ def stated_seconds(recorded: Recorded) -> float | None:
     """
     if isinstance(recorded, Waveform):
         return None
+    if isinstance(recorded, Channel):
+        recorded = recorded.path
     cut = recorded if isinstance(recorded, Cut) else Cut(recorded, 0)
     if cut.samples is not None:
         return cut.samples / SAMPLE_RATE

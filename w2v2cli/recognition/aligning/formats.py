@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from w2v2cli.recognition.aligning.alignment import AlignedSymbol, AlignedWord, Alignment
-from w2v2cli.recognition.transcript import Segment, TimedWord, Transcript, json_text, render
+from w2v2cli.recognition.transcript import Segment, TimedWord, Transcript
+from w2v2cli.recognition.writing.formats import json_text
+from w2v2cli.recognition.writing.subtitles import LIMITS, SubtitleLimits, Timestamps, srt, vtt
 
 AlignmentFormat = Literal["json", "ctm", "textgrid", "srt", "vtt"]
 Unit = Literal["word", "symbol"]
 FORMATS: tuple[AlignmentFormat, ...] = get_args(AlignmentFormat)
 
 
-def rendered(alignment: Alignment, form: AlignmentFormat, unit: Unit = "word") -> str:
+def rendered(
+    alignment: Alignment,
+    form: AlignmentFormat,
+    unit: Unit = "word",
+    limits: SubtitleLimits = LIMITS,
+) -> str:
     """An alignment as the text of a file.
 
     json: an object with segments (the lines of the text), their words and symbols. ctm: a line for
@@ -28,8 +35,8 @@ def rendered(alignment: Alignment, form: AlignmentFormat, unit: Unit = "word") -
         "json": lambda a, _: json_text(as_json(a), indent=2),
         "ctm": _ctm,
         "textgrid": lambda a, _: _textgrid(a),
-        "srt": lambda a, u: render(as_transcript(a, u), "srt", _cues(u)),
-        "vtt": lambda a, u: render(as_transcript(a, u), "vtt", _cues(u)),
+        "srt": lambda a, u: srt(as_transcript(a, u), _cues(u), limits),
+        "vtt": lambda a, u: vtt(as_transcript(a, u), _cues(u), limits),
     }
     return writers[form](alignment, unit)
 
@@ -67,7 +74,7 @@ def as_transcript(alignment: Alignment, unit: Unit = "word") -> Transcript:
     return Transcript(alignment.recording, alignment.seconds, tuple(segments))
 
 
-def _cues(unit: Unit) -> Literal["word", "segment"]:
+def _cues(unit: Unit) -> Timestamps:
     return "word" if unit == "symbol" else "segment"  # a cue for each symbol
 
 

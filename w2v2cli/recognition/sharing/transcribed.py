@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -17,11 +17,14 @@ class TranscribedRow:
     cut_short: str | None = None
     """Why the recording ends early, where the transcript is only of what is there."""
 
+    left_out: int = 0
+    """Segments that are not in the manifest, as less sure than was asked for."""
+
     def to_json(self) -> dict[str, Any]:
         """A JSON object that `from_json` reads."""
-        return {"text": self.text, "error": self.error, "cut_short": self.cut_short}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, json: dict[str, Any]) -> TranscribedRow:
         """The row that `to_json` wrote."""
-        return cls(json["text"], json["error"], json.get("cut_short"))
+        return cls(json["text"], json["error"], json.get("cut_short"), json.get("left_out", 0))

@@ -15,15 +15,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from storage.hashing import hash_of
 from storage.home import home
 from storage.json_text import parsed
 from storage.whole import write_whole
-from w2v2cli.data.audio import STDIN, Source
+from w2v2cli.data.audio import STDIN, Channel, Source
 
 LONGEST_NAME = 255  # bytes of a file name on common file systems
 RECORDS = "outputs"  # folder in $W2V2_HOME
+Transcribable = Source | Channel  # what a transcript in a folder is of
+OfT = TypeVar("OfT", bound=Transcribable)
 
 
 @dataclass(frozen=True)
@@ -38,17 +41,27 @@ class Origin:
     """Time of its last change, in nanoseconds."""
     pending: bool = False
     """Whether the file that has this name was still an earlier one, to be replaced."""
+    channel: int | None = None
+    """The channel, from 1 on, that is transcribed; None for all together."""
 
     @classmethod
-    def of(cls, source: Source) -> Origin:
+    def of(cls, recorded: Transcribable) -> Origin:
         """The origin of a transcript that is about to be made."""
+        source = _path(recorded)
+        channel = recorded.number if isinstance(recorded, Channel) else None
         if source == STDIN:
-            return cls(str(STDIN), None, None)
+            return cls(str(STDIN), None, None, channel=channel)
         try:
             found = os.stat(source)
         except OSError:  # reading it raises the error that says so
-            return cls(os.path.abspath(source), None, None)
-        return cls(os.path.abspath(source), found.st_size, found.st_mtime_ns)
+            return cls(os.path.abspath(source), None, None, channel=channel)
+        modified = found.st_mtime_ns
+        return cls(os.path.abspath(source), found.st_size, modified, channel=channel)
+
+    @property
+    def identity(self) -> tuple[str, int | None]:
+        """What stays the same when the recording changes."""
+        return self.source, self.channel
 
     def is_there(self) -> bool:
         """Whether the recording exists still."""
@@ -64,7 +77,7 @@ class OutputFolder:
         self.unrecorded = 0
         """Transcripts that `is_done` took for done by their name alone."""
 
-    def names(self, recordings: Mapping[Source, Path]) -> dict[Source, str]:
+    def names(self, recordings: Mapping[OfT, Path]) -> dict[OfT, str]:
         """The name in this folder of each recording's transcript.
 
         recordings: each recording's path below the folder in which it was found.
@@ -73,14 +86,14 @@ class OutputFolder:
         format for a suffix; where another recording has that name, its suffix is kept before the
         format, and then as many of its parent folders as it takes.
         """
-        names: dict[Source, str] = {}
-        held = {origin.source: name for name, origin in self._held()}
+        names: dict[OfT, str] = {}
+        held = {origin.identity: name for name, origin in self._held()}
         for source in recordings:
-            if (name := held.get(Origin.of(source).source)) is not None:
+            if (name := held.get(Origin.of(source).identity)) is not None:
                 names[source] = name
         taken = set(held.values())
         left = [source for source in recordings if source not in names]
-        choices = {source: _choices(source, recordings[source], self.form) for source in left}
+        choices = {s: _choices(_path(s), recordings[s], self.form) for s in left}
         while left:
             tried = {source: next(choices[source]) for source in left}
             wanted = Counter(tried.values())
@@ -91,7 +104,7 @@ class OutputFolder:
             left = [source for source in left if source not in names]
         return names
 
-    def is_done(self, source: Source, name: str) -> bool:
+    def is_done(self, source: Transcribable, name: str) -> bool:
         """Whether the file `name` is the transcript of this recording as it is now.
 
         A file of which the record says nothing counts by its name, and is counted.
@@ -100,8 +113,8 @@ class OutputFolder:
             return False
         known = self._known.get(name)
         if known is None:
-            self.unrecorded += source != STDIN
-            return source != STDIN
+            self.unrecorded += _path(source) != STDIN
+            return _path(source) != STDIN
         return known.size is not None and known == Origin.of(source)
 
     def line(self) -> str | None:
@@ -113,7 +126,7 @@ class OutputFolder:
             "of the recordings of their names: there is no record of what they were made from."
         )
 
-    def claim(self, names: Mapping[Source, str]) -> str | None:
+    def claim(self, names: Mapping[OfT, str]) -> str | None:
         """Record the recordings whose transcripts are about to be written.
 
         Returns why that cannot be, as a sentence; None if all is well.
@@ -126,7 +139,7 @@ class OutputFolder:
             claimed[name] = replace(origin, pending=pending)
         return self._write(claimed)
 
-    def finish(self, names: Mapping[Source, str]) -> None:
+    def finish(self, names: Mapping[OfT, str]) -> None:
         """Record that these transcripts were written from the recordings as they were claimed."""
         done = {
             name: replace(known, pending=False)
@@ -172,6 +185,10 @@ class OutputFolder:
                 "knows the transcripts by their names alone."
             )
         return None
+
+
+def _path(recorded: Transcribable) -> Source:
+    return recorded.path if isinstance(recorded, Channel) else recorded
 
 
 def _choices(source: Source, below: Path, form: str) -> Iterator[str]:
