@@ -24,7 +24,8 @@ def parsed(text: str | bytes) -> Any:
             text = text.decode("utf-8-sig")
         value = json.loads(text)
         if any(half in text for half in HALVES):
-            json.dumps(value, ensure_ascii=False).encode()
+            # A byte of a file name that is not UTF-8 stands as such a half; it can be written.
+            json.dumps(value, ensure_ascii=False).encode(errors="surrogateescape")
     except json.JSONDecodeError as error:
         raise JsonError(str(error)) from None
     except RecursionError:
@@ -36,3 +37,18 @@ def parsed(text: str | bytes) -> Any:
     except ValueError:
         raise JsonError("it has a number of thousands of digits") from None
     return value
+
+
+def written(value: Any) -> str:
+    """A value as JSON for a UTF-8 file: in letters, or in escapes where a name is not UTF-8."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if is_text(text) else json.dumps(value)
+
+
+def is_text(text: str) -> bool:
+    """Whether a string can be written in UTF-8, as names of files may not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -26,7 +26,7 @@ def split_of(utterance_id: str) -> Split:
 
 
 def _hash(text: str) -> int:
-    return int(bytes_hash(text.encode())[:8], 16)
+    return int(bytes_hash(text.encode(errors="surrogateescape"))[:8], 16)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from models.config import SAMPLE_RATE
-from storage.json_text import parsed
+from storage.json_text import is_text, parsed, written
 from storage.whole import whole_file
 from w2v2cli.data.utterance import (
     LONGEST,
@@ -62,21 +61,31 @@ def _rows(path: Path) -> Iterator[Row]:
 
 
 def _utterance(row: dict[str, Any], folder: Path, where: str) -> Utterance:
-    name = next((row[key] for key in RECORDING_KEYS if row.get(key)), None)
+    name = next((_named(row, key, where) for key in RECORDING_KEYS if row.get(key)), None)
     if name is None:
         raise CorpusError(f"{where} names no recording ({' or '.join(RECORDING_KEYS)}).")
     text = row.get("text")
     if text is not None and not isinstance(text, str):
         raise CorpusError(f"{where}: text should be a string, got {text!r}.")
-    recording = folder / str(name)  # an absolute name stays what it is
-    identity = recording.stem if row.get("id") is None else str(row["id"])
-    speaker = str(row["speaker"]) if row.get("speaker") is not None else speaker_of(identity)
+    recording = folder / name  # an absolute name stays what it is
+    identity = recording.stem if row.get("id") is None else _named(row, "id", where)
+    if not identity:
+        raise CorpusError(f"{where}: id should be a name, got {row.get('id')!r}.")
+    speaker = _named(row, "speaker", where) or speaker_of(identity)
     start, samples = _cut(row, where)
     seconds = _seconds(row, "duration", where)
     if seconds is None and samples is not None:
         seconds = samples / SAMPLE_RATE
-    phones = tuple(str(row["phones"]).split()) if row.get("phones") else None
+    phones = tuple((_named(row, "phones", where) or "").split()) or None
     return Utterance(identity, recording, text, speaker, seconds, samples, start, phones)
+
+
+def _named(row: dict[str, Any], key: str, where: str) -> str | None:
+    """A name in a row, which may be a number there; None where there is none."""
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, str | int | float | None):
+        raise CorpusError(f"{where}: {key} should be a string, got {str(value)[:40]!r}.")
+    return None if value is None else str(value)
 
 
 def _cut(row: dict[str, Any], where: str) -> tuple[int, int | None]:
@@ -164,7 +173,7 @@ def _from_letters(letters: str) -> str:
 
 def write_jsonl(rows: Iterable[dict[str, Any]], path: Path) -> None:
     """Write one object per line, the file whole or not at all. Raises UserError."""
-    _write(path, (json.dumps(row, ensure_ascii=False) for row in rows))
+    _write(path, map(written, rows))
 
 
 def write_fairseq(utterances: Sequence[Utterance], path: Path) -> None:
@@ -181,7 +190,12 @@ def write_fairseq(utterances: Sequence[Utterance], path: Path) -> None:
             )
     paths = [u.path.resolve() for u in utterances]
     root = Path(os.path.commonpath([recording.parent for recording in paths]))
-    rows = (f"{p.relative_to(root)}\t{u.samples}" for p, u in zip(paths, utterances, strict=True))
+    rows = [f"{p.relative_to(root)}\t{u.samples}" for p, u in zip(paths, utterances, strict=True)]
+    for line in (str(root), *rows):
+        if not is_text(line) or "\n" in line:
+            raise UserError(
+                f"A fairseq manifest cannot hold the name {line!r}: rename it, or write a .jsonl."
+            )
     _write(path, [str(root), *rows])
     texts = [u.text for u in utterances if u.text]
     if texts and len(texts) == len(utterances):

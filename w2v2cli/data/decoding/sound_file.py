@@ -32,8 +32,6 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc]
 class SoundFileDecoder:
     """A recording that libsndfile reads. Raises soundfile.LibsndfileError where it does not."""
 
-    tolerance = 0.1  # headers may be off by less than a word's length
-
     def __init__(self, stream: IO[bytes]) -> None:
         missing = bytes_missing(stream)
         stream.seek(0)
@@ -50,6 +48,8 @@ class SoundFileDecoder:
             self.promised = frames + round(frames * absent / max(present, 1))
         self.estimate = self.promised
         self.seekable = self._file.format in SEEKABLE
+        # PCM's headers may be off by less than a word's length; that of FLAC counts samples.
+        self.tolerance = 0.0 if self._file.format == "FLAC" else 0.1
 
     def seek(self, frame: int) -> int:
         """Go to a sample; returns its number. Raises Damage."""

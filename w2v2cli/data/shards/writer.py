@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import io
-import json
 import os
 import random
 import re
@@ -21,6 +20,7 @@ import numpy as np
 import soundfile
 
 from models.config import SAMPLE_RATE
+from storage.json_text import written
 from w2v2cli.data.corpora.catalogue import find_training_corpus
 from w2v2cli.data.loading.flat import Strings, Texts
 from w2v2cli.data.recordings import read_utterance
@@ -84,7 +84,7 @@ def description(utterance: Utterance) -> bytes:
     row |= {name: value for name, value in optional.items() if value is not None}
     if utterance.phones is not None:
         row["phones"] = " ".join(utterance.phones)
-    return json.dumps(row, ensure_ascii=False).encode()
+    return written(row).encode()
 
 
 def shard_corpora(
@@ -200,7 +200,9 @@ def key_of(utterance: Utterance, ambiguous: bool = False) -> str:
     if PLAIN.fullmatch(utterance.id) and not ambiguous:
         return utterance.id
     place = f"{utterance.path}\0{utterance.start}" if ambiguous else "\0"
-    digest = hashlib.blake2b(f"{utterance.id}\0{place}".encode(), digest_size=8).hexdigest()
+    digest = hashlib.blake2b(
+        f"{utterance.id}\0{place}".encode(errors="surrogateescape"), digest_size=8
+    ).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9_-]', '_', utterance.id)[:60]}-{digest}"
 
 

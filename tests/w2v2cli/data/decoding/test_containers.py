@@ -294,6 +294,15 @@ def test_a_length_left_open_is_not_a_promise(tmp_path, kind, mark, at, sizes):
         assert len(read_audio(path)) == 64_000
 
 
+def test_a_flac_with_fewer_samples_than_its_header_counts_is_told(tmp_path):
+    content = bytearray(pcm("FLAC"))
+    assert int.from_bytes(content[22:26], "big") == 64_000
+    content[22:26] = (65_024).to_bytes(4, "big")
+    (tmp_path / "a.flac").write_bytes(content)
+    with pytest.raises(AudioError, match="is cut short: it holds 4.0 s of 4.1 s"):
+        read_audio(tmp_path / "a.flac")
+
+
 def test_damage_inside_a_container_is_told(tmp_path):
     content = bytearray(encoded(chirp(4), "matroska", "flac"))
     for at in range(len(content) // 3, len(content) // 2, 40):
