@@ -42,7 +42,7 @@ WRONG = [
     ),
     (
         "transcribe a.wav --format doc",
-        "--format takes txt, json, jsonl, srt, vtt, tsv, manifest or lattice, got 'doc'.",
+        "--format takes txt, json, jsonl, srt, vtt, tsv, html, manifest or lattice, got 'doc'.",
     ),
     ("transcribe a.wav --format srt,jsn", "--format takes txt, json, jsonl, srt, vtt, tsv, "),
     ("transcribe a.wav --format srt,json", "--format srt,json makes 2 files of a recording: name"),

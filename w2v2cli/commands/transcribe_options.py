@@ -28,7 +28,8 @@ Forms = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT[,FORMAT...]",
-        help="txt, json, jsonl, srt, vtt, tsv; manifest: a line for each segment, to train on; "
+        help="txt, json, jsonl, srt, vtt, tsv; html: a page whose words play the recording; "
+        "manifest: a line for each segment, to train on; "
         "lattice: all that the search kept, as HTK's SLF. Several go into --output-dir: srt,json.",
     ),
 ]

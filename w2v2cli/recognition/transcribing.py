@@ -176,7 +176,7 @@ def _tell_cut_short(row: TranscribedRow, note: Callable[[str], None]) -> None:
 
 def keeping(options: RecognitionOptions, forms: Sequence[Format]) -> RecognitionOptions:
     """The options of a search that finds what some formats write. Raises UsageError."""
-    if {"json", "jsonl", "manifest"}.intersection(forms):
+    if {"json", "jsonl", "html", "manifest"}.intersection(forms):
         options = replace(options, beam=replace(options.beam, confidences=True))
     if "lattice" not in forms:
         return options
@@ -245,11 +245,12 @@ def written(
         spoken = sum(bool(segment.words) for segment in transcript.segments)
         left_out = spoken - len(sure_segments(transcript, how.layout.min_confidence))
     if how.output_dir is None:
-        text = _text(transcript, how.forms[0], how.layout, options, frame_seconds)
+        text = _text(transcript, how.forms[0], how.layout, options, frame_seconds, item, Path())
     else:
         for form, file in zip(how.forms, item.files, strict=True):
-            content = _text(transcript, form, how.layout, options, frame_seconds)
-            write_file(how.output_dir / file, content)
+            path = how.output_dir / file
+            told = (transcript, form, how.layout, options, frame_seconds, item, path.parent)
+            write_file(path, _text(*told))
     return TranscribedRow(text, None, outcome.cut_short, left_out)
 
 
@@ -259,8 +260,14 @@ def _text(
     layout: Layout,
     options: RecognitionOptions,
     frame_seconds: float,
+    item: Item,
+    folder: Path,
 ) -> str:
-    """The text of a file for a recording."""
+    """The text of a file for a recording. folder: where the file will be."""
+    if form == "html":
+        from w2v2cli.recognition.pages.transcript import played, transcript_page
+
+        return transcript_page(transcript, played(item.recorded, transcript.seconds, folder))
     if form != "lattice":
         return render(transcript, form, layout)
     from lm.slf import Placed, slf_text

@@ -22,7 +22,7 @@ from w2v2cli.recognition.writing.subtitles import (
     vtt,
 )
 
-Format = Literal["txt", "json", "jsonl", "srt", "vtt", "tsv", "manifest", "lattice"]
+Format = Literal["txt", "json", "jsonl", "srt", "vtt", "tsv", "html", "manifest", "lattice"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 Channels = int | Literal["split"] | None
 NOT_UTF8 = re.compile("[\ud800-\udfff]")  # how Python holds such bytes of a file's name
@@ -64,7 +64,7 @@ def render(transcript: Transcript, form: Format, layout: Layout = PLAIN) -> str:
     txt: one line. json: an indented object. jsonl: an object on one line. srt, vtt: subtitles, a
     cue for each word or for each stretch that fits a screen. tsv: start, end (milliseconds) and
     text under a heading. manifest: a line of JSON for each segment, as training reads them.
-    `lm.slf` writes lattices.
+    `pages.transcript` writes html, `lm.slf` lattices.
     """
     writers: dict[str, Callable[[Transcript, Layout], str]] = {
         "txt": lambda t, _: t.text + "\n",

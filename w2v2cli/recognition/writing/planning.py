@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from w2v2cli.data.audio import AudioError, Channel, Source, name_of, probe, recordings_by_place
+from w2v2cli.errors import UsageError
 from w2v2cli.processes import Ranks
 from w2v2cli.recognition.sharing.merging import WorkPlan
 from w2v2cli.recognition.sharing.ranks import seconds_of, split_by_length
@@ -55,6 +56,11 @@ class Planning:
         found = list(places)
         files: dict[Transcribable, tuple[str, ...]] = {recorded: () for recorded in found}
         left = list(range(len(found)))
+        if self.how.output_dir is None and "html" in self.how.forms and len(found) > 1:
+            raise UsageError(
+                f"--format html writes a page for each of {len(found)} recordings: name an "
+                "--output-dir for them."
+            )
         if self.how.output_dir is not None:
             self._outputs = [OutputFolder(self.how.output_dir, form) for form in self.how.forms]
             named = [output.names(places) for output in self._outputs]
