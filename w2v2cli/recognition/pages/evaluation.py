@@ -121,19 +121,19 @@ def _where(result: Evaluation, seed: int) -> str:
     speakers = by_speaker(result, seed)
     kept = f", the {SPEAKERS} with the highest rate" if len(speakers) > SPEAKERS else ""
     frequency = f"By how often the references have the {counted.removesuffix('s')}"
-    tables: list[tuple[str, str, list[Group]]] = [
-        (f"By speaker{kept}", "speaker", speakers[:SPEAKERS] if len(speakers) > 1 else []),
-        ("By length of the recording", "length", by_length(result, seed)),
-        (frequency, "said", by_frequency(result, seed)),
+    tables: list[tuple[str, str, str, list[Group]]] = [
+        (f"By speaker{kept}", "speaker", rate, speakers[:SPEAKERS] if len(speakers) > 1 else []),
+        ("By length of the recording", "length", rate, by_length(result, seed)),
+        (frequency, "said", "wrong", by_frequency(result, seed)),
     ]
     legend = (
-        f'<p class="legend">The last table counts the {counted} of the references; insertions '
-        f"belong to none of them and are left out there. {INTERVALS}</p>"
+        f'<p class="legend">The last table tells how many {counted} of the references were '
+        f"substituted or deleted; insertions belong to none of them. {INTERVALS}</p>"
     )
     return (
         "".join(
-            rate_table(caption, first, counted, rate, groups)
-            for caption, first, groups in tables
+            rate_table(caption, first, counted, told, groups)
+            for caption, first, told, groups in tables
             if groups
         )
         + legend
