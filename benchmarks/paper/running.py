@@ -117,10 +117,11 @@ def run_beside(
                     continue
                 cell, code = event
                 del running[cell.name]
-                if code == 0 and is_done(place, cell):
+                if is_done(place, cell):
                     report.done.append(cell.name)
                     say(f"{cell.name}: done ({len(report.done)} of {total}).")
                 elif code == STOPPED or report.stopped:
+                    report.stopped = True
                     _stop(report, running)
                 else:
                     _fail(cell, _reason(place, cell, code), report, say)
@@ -142,15 +143,19 @@ def _begin_ready(
     say: Callable[[str], None],
 ) -> None:
     """Begin the first cells that can be, as many as there is room for."""
+
+    def done_before(name: str) -> bool:
+        return figures_file(place.output, name).is_file()
+
     begun = True
     while begun:  # a cell that is left out may leave out others
-        begun, ahead = False, {cell.name for cell in waiting} | set(running)
+        begun = False
         for cell in list(waiting):
             if is_done(place, cell) or _left_out(cell, report):
                 waiting.remove(cell)
                 begun = True
                 break
-            if len(running) < jobs and not ahead & set(cell.needs):
+            if len(running) < jobs and all(done_before(name) for name in cell.needs):
                 waiting.remove(cell)
                 running[cell.name] = _begin(cell, place, jobs, command(cell), events)
                 begun = True

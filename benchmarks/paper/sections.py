@@ -162,7 +162,7 @@ def _curve_picture(section: Section, results: Results) -> None:
 def _rows_of(
     section: Section, results: Results, scale: Scale, rows: Sequence[Row]
 ) -> dict[str, Errors]:
-    """Add a line for each row of table 4 or 5; returns the CERs on the first corpus by row."""
+    """Add a line for each row of table 4 or 5; returns the errors they are compared by."""
     found = {}
     models = (scale.models[0], scale.ngram)
     section.header = ["pretraining", "accuracy, %", "perplexity of codes"]
@@ -180,10 +180,24 @@ def _rows_of(
         published = row.published
         line.append(f"{published.wer} ± {published.deviation}" if published else MISSING)
         section.rows.append(line)
-        errors = _ablated(results, row, models[0], next(iter(scale.tests)), True)
+        errors = _judged(results, row)
         if errors is not None:
             found[row.name] = errors
     return found
+
+
+def _judged(results: Results, row: Row) -> Errors | None:
+    """The errors by which rows of tables 4 and 5 are compared: see `_judge`."""
+    scale = results.place.scale
+    corpus = next(iter(scale.tests))
+    if scale.own_data:
+        return _ablated(results, row, scale.models[0], corpus, True)
+    return _ablated(results, row, scale.ngram, corpus)
+
+
+def _judge(scale: Scale) -> str:
+    """The name of that rate: CER in miniature, where hardly a word is right; else WER."""
+    return "CER" if scale.own_data else f"WER with the {scale.ngram.name}"
 
 
 def _ablated(
@@ -207,12 +221,13 @@ def _targets(results: Results, scale: Scale) -> Section:
     for row in scale.targets:
         if row.name in found and scale.baseline.name in found:
             gain = difference(found[row.name], found[scale.baseline.name])
-            text = f"{scale.baseline.label} have a lower CER than {row.label}"
+            text = f"{scale.baseline.label} have a lower {_judge(scale)} than {row.label}"
             section.claim(f"{amount.name}, {corpus}: {text}", gain)
     section.claims += _accuracy_claims(results, scale)
     if found:
         section.pictures["table4"] = bars(
-            [(row.label, found[row.name]) for row in rows if row.name in found], f"CER, {corpus}, %"
+            [(row.label, found[row.name]) for row in rows if row.name in found],
+            f"{_judge(scale)}, {corpus}, %",
         )
     return section
 
@@ -246,11 +261,12 @@ def _masks(results: Results, scale: Scale) -> Section:
     for row in rows[1:]:
         if base is not None and row.name in found:
             gain = difference(found[row.name], base)
-            text = f"the baseline's masks have a lower CER than {row.label}"
+            text = f"the baseline's masks have a lower {_judge(scale)} than {row.label}"
             section.claim(f"{amount.name}, {corpus}: {text}", gain)
     if found:
         section.pictures["table5"] = bars(
-            [(row.label, found[row.name]) for row in rows if row.name in found], f"CER, {corpus}, %"
+            [(row.label, found[row.name]) for row in rows if row.name in found],
+            f"{_judge(scale)}, {corpus}, %",
         )
     return section
 

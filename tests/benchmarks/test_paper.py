@@ -230,6 +230,20 @@ def test_sigterm_is_passed_on_to_processes(tmp_path):
     assert report.failed == {}
 
 
+def test_a_process_that_was_stopped_stops_the_rest(tmp_path):
+    place, begun = Place(tmp_path, tmp_path, SCALES["smoke"]()), []
+
+    def command(cell):
+        begun.append(cell.name)
+        return writing(place, cell, STOPPED)
+
+    cells = [Cell("first", (), Fake()), Cell("second", (), Fake(), ("first",))]
+    report = run_beside(cells, place, 1, command, print)
+    assert report.stopped
+    assert begun == ["first"]
+    assert report.failed == {}
+
+
 def test_estimates_learn_from_the_cells_that_are_done(tmp_path):
     place = Place(tmp_path, tmp_path, SCALES["smoke"]())
     cells = fake_cells(None)
