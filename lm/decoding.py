@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Recombine = Literal["state", "history"]
+FLOOR = -5.0  # log10 of the least probability of a hot word that a language model lacks
 POSTERIOR_SCALE = 0.3  # calibrated on real recordings (docs/benchmarks.md)
 LATTICE_BEAM = 15.0
 MBR_SCALE = 0.8  # the fewest errors on the development recordings that ship

@@ -9,6 +9,7 @@ unknown words count like others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,8 +18,47 @@ import numpy as np
 
 from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis
-from lm.language_model import UNK, LanguageModel, LanguageModelError
+from lm.language_model import UNK, LanguageModel, LanguageModelError, Stateful
 from lm.search.hotwords import bonus_of
+
+
+class WithFloor:
+    """A model in which the hot words that it lacks do not score below a floor."""
+
+    def __init__(self, lm: LanguageModel[Any], hotwords: Mapping[str, float], floor: float) -> None:
+        """floor: log10 p. A model without <unk> lacks no word, and has none to raise."""
+        known = set(lm.words)
+        lacking = dict.fromkeys(word for phrase in hotwords for word in phrase.split())
+        self._lm, self._own = lm, len(lm.words)
+        self.words = [*lm.words, *(w for w in lacking if w not in known and UNK in known)]
+        self.log_base = lm.log_base
+        self._unknown = lm.words.index(UNK) if UNK in known else 0
+        self._floor = floor * math.log(10) / math.log(lm.log_base)
+
+    def start(self, count: int = 1) -> list[Any]:
+        """See `LanguageModel`."""
+        return self._lm.start(count)
+
+    def score(self, states: Sequence[Any], words: Sequence[int]) -> tuple[np.ndarray, list[Any]]:
+        """See `LanguageModel`."""
+        lacking = np.asarray(words) >= self._own
+        asked = np.where(lacking, self._unknown, words).tolist()
+        scores, after = self._lm.score(states, asked)
+        return np.where(lacking, np.maximum(scores, self._floor), scores), after
+
+    def finish(self, states: Sequence[Any]) -> np.ndarray:
+        """See `LanguageModel`."""
+        return self._lm.finish(states)
+
+    def retain(self, states: Sequence[Any] = ()) -> None:
+        """See `Stateful`; a model that holds nothing forgets nothing."""
+        if isinstance(self._lm, Stateful):
+            self._lm.retain(states)
+
+    def expect(self, states: Sequence[Any]) -> None:
+        """See `Stateful`."""
+        if isinstance(self._lm, Stateful):
+            self._lm.expect(states)
 
 
 def lm_scores(nbests: Sequence[Sequence[Hypothesis]], lm: LanguageModel[Any]) -> list[list[float]]:

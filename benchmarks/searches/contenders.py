@@ -18,13 +18,13 @@ import math
 import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lm.decoding import BeamOptions, DecodingWeights, Recombine
+from lm.decoding import FLOOR, BeamOptions, DecodingWeights, Recombine
 from lm.hypothesis import Hypothesis
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
@@ -57,6 +57,10 @@ class Task:
     """Device of the batched search."""
     at_once: int = 64
     """Utterances in a batch of the batched search."""
+    hotwords: dict[str, float] = field(default_factory=dict)
+    """Words and phrases that our searches favour."""
+    floor: float = FLOOR
+    """Of those that the language model lacks."""
 
 
 @dataclass
@@ -182,6 +186,8 @@ def pool(engine: Engine) -> Callable[[Task], AbstractContextManager[Search]]:
             task.lexicon,
             weights=task.weights,
             options=task.options,
+            hotwords=task.hotwords,
+            hotwords_floor=task.floor,
             cache=task.cache,
         )
         with SearchPool(spec, task.workers) as pool:
@@ -208,7 +214,15 @@ def compiled_threads(task: Task) -> Iterator[Search]:
         lambda: Lexicon.read(task.lexicon, vocabulary),
     )
     search: Callable[..., Any] = CompiledSearch.open(
-        vocabulary, task.weights, task.options, lexicon, task.lm, task.cache, threads=task.workers
+        vocabulary,
+        task.weights,
+        task.options,
+        lexicon,
+        task.lm,
+        task.cache,
+        task.hotwords,
+        task.workers,
+        task.floor,
     )
     yield lambda emissions: best(search(emissions, [len(emission) for emission in emissions]))
 
@@ -218,12 +232,19 @@ def batched(task: Task) -> Iterator[Search]:
     """Run our search by tensor operations on batches of `at_once` utterances, longest first."""
     from lm.ngram.arrays import kept_automaton
     from lm.search.batched.search import BatchedSearch
+    from lm.search.compiled import ArpaFile
     from lm.search.setup import prepare
 
     vocabulary = Vocabulary.from_labels(task.labels)
     lexicon = Lexicon.read(task.lexicon, vocabulary)
     search: Callable[..., Any] = BatchedSearch(
-        prepare(vocabulary, lexicon),
+        prepare(
+            vocabulary,
+            lexicon,
+            ArpaFile(task.lm, task.cache),
+            task.hotwords,
+            floor=task.floor,
+        ),
         kept_automaton(task.lm, task.cache)[0],
         task.weights,
         task.options,

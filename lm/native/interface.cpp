@@ -146,6 +146,14 @@ int w2v2_engine_favour(void* engine, const int32_t* words, const uint64_t* ends,
   });
 }
 
+// Let no word's score by the language model fall below its floor, [words]. -> 1; 0: no memory.
+int w2v2_engine_raise(void* engine, const float* floors, uint64_t words) {
+  return guarded([&] {
+    static_cast<Engine*>(engine)->floors.assign(floors, floors + words);
+    return 1;
+  });
+}
+
 // Add a second language model, which must outlive the engine, or weigh it anew. lm_words: [words],
 // its index of each; ratio: its weight where that of the first is 1. -> 1; 0: no memory.
 int w2v2_engine_join(void* engine, const void* lm, const uint32_t* lm_words, uint64_t words,

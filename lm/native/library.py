@@ -38,6 +38,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "engine_new": (c_void_p, [c_void_p, c_void_p, c_uint64, *[c_void_p] * 5, c_uint64]),
     "engine_favour": (c_int, [*[c_void_p] * 4, c_uint64]),
     "engine_join": (c_int, [*[c_void_p] * 3, c_uint64, c_double]),
+    "engine_raise": (c_int, [c_void_p, c_void_p, c_uint64]),
     "engine_free": (None, [c_void_p]),
     "search": (c_void_p, [*[c_void_p] * 4, c_int32, c_int32, c_int32, c_void_p]),
     "found": (c_int32, [c_void_p, c_int32]),

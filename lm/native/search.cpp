@@ -104,6 +104,8 @@ class Histories {
       if (engine_.second != nullptr)
         entry.score += beside(engine_.second->score(
             before.second, engine_.second_words[size_t(word)], &entry.after.second));
+      if (!engine_.floors.empty())
+        entry.score = std::max(entry.score, engine_.floors[size_t(word)]);
       const Phrases::Step step = engine_.phrases.after(before.phrase, word);
       entry.after.phrase = step.node;
       entry.bonus = step.bonus;

@@ -57,6 +57,7 @@ struct Engine {
   std::vector<uint32_t> second_words;  // [words], its index of each word
   double second_ratio = 0.0;           // its weight where that of `model` is 1
   std::vector<float> bonuses;      // [words], added when a word is said; empty without bonuses
+  std::vector<float> floors;       // [words], least log10 p of each; empty where there is no floor
   Phrases phrases;                 // hot words too, where there are any; then no other bonuses
   LexiconTrie trie;
 };

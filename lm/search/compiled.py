@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from lm.decoding import BeamOptions, DecodingWeights
+from lm.decoding import FLOOR, BeamOptions, DecodingWeights
 from lm.hypothesis import NOTHING, Hypothesis
 from lm.language_model import LanguageModel
 from lm.lattice import Lattice
@@ -96,11 +96,8 @@ class CompiledSearch:
         self._indices: dict[str, int] | None = None
         self._model, self._second = model, second  # the engine reads their memory
         count = len(setup.words)
-        indices, unigrams = np.zeros(count, np.uint32), np.zeros(count, np.float32)
-        if model is not None:
-            indices = model.indices
-            known = self._scored_by(weights)
-            unigrams = known.score(known.start(count), range(count))[0].astype(np.float32)
+        indices = np.zeros(count, np.uint32) if model is None else model.indices
+        unigrams = self._unigrams(weights)
         spelled = setup.spellings()
         symbols, ends, owners = map(
             np.ascontiguousarray, (spelled.symbols, spelled.ends, spelled.owners)
@@ -126,6 +123,23 @@ class CompiledSearch:
         self._weigh([weights])
         if setup.phrases:
             self._favour()
+        if (floors := setup.floors) is not None:
+            self._raise(floors.astype(np.float32))
+
+    def _unigrams(self, weights: DecodingWeights) -> np.ndarray:
+        """(W,) float32 score of each word at the beginning of a sentence."""
+        count, floors = len(self.setup.words), self.setup.floors
+        if self._model is None:
+            return np.zeros(count, np.float32)
+        known = self._scored_by(weights)
+        scores = known.score(known.start(count), range(count))[0]
+        raised = scores if floors is None else np.maximum(scores, floors)
+        return raised.astype(np.float32)
+
+    def _raise(self, floors: np.ndarray) -> None:
+        """Hand the engine what no word's score may fall below, (W,) float32."""
+        if not native().engine_raise(self.engine, pointer(floors), len(floors)):
+            raise SearchError(f"The search could not be set up: {native().reason()}.")
 
     def _weigh(self, each: Sequence[DecodingWeights]) -> None:
         """Have the engine weigh the second model beside the first as these weights do."""
@@ -173,11 +187,13 @@ class CompiledSearch:
         hotwords: Mapping[str, float] | None = None,
         threads: int = 1,
         second: Path | None = None,
+        floor: float = FLOOR,
     ) -> CompiledSearch:
         """A search over files.
 
         lm_path: an ARPA file of words, or a binary file of KenLM with its words; `second`: another.
         cache: the folder that keeps their automata.
+        floor: of hot words that the language model lacks: see `prepare`.
         Raises SearchError, LanguageModelError, ArpaError or LexiconError for what cannot be used.
         """
         if lm_path is None:
@@ -188,11 +204,11 @@ class CompiledSearch:
             raise SearchError("A language model needs a folder to keep its automaton in.")
         file = ArpaFile(lm_path, cache)
         if second is None:
-            setup = prepare(vocabulary, lexicon, file, hotwords)
+            setup = prepare(vocabulary, lexicon, file, hotwords, floor=floor)
             return cls(setup, file.model, weights, options, threads)
         other = ArpaFile(second, cache)
         both = TwoFiles(file, other, weights.second_lm_weight)
-        setup = prepare(vocabulary, lexicon, both, hotwords)
+        setup = prepare(vocabulary, lexicon, both, hotwords, floor=floor)
         return cls(setup, file.model, weights, options, threads, other.model)
 
     def __call__(
@@ -330,11 +346,12 @@ class CompiledSearch:
         unless it goes on."""
         if self._model is None:
             return 0.0
-        model = self._scored_by(weights)
+        model, floors = self._scored_by(weights), self.setup.floors
         states, total = model.start(), 0.0
         for place, word in enumerate([*before, *words]):
             score, states = model.score(states, [word])
-            total += float(score[0]) if place >= len(before) else 0.0
+            least = -math.inf if floors is None else float(floors[word])
+            total += max(float(score[0]), least) if place >= len(before) else 0.0
         return total if goes_on else total + float(model.finish(states)[0])
 
     def _lattice(self, batch: int, utterance: int) -> Lattice:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lm.decoding import BeamOptions, DecodingWeights
+from lm.decoding import FLOOR, BeamOptions, DecodingWeights
 from lm.hypothesis import NOTHING, Hypothesis
 from lm.language_model import UNK
 from lm.ngram.kenlm import check_file, why_unreadable
@@ -105,6 +105,9 @@ class FlashlightSearch:
         self._lm = self._decoders.ZeroLM() if file is None else file.model
         # (W,) for the look-ahead
         self._scores = [0.0] * len(setup.words) if file is None else file.scores[: len(setup.words)]
+        floors = setup.floors
+        self._floors = [-math.inf] * len(setup.words) if floors is None else floors.tolist()
+        self._scores = list(map(max, self._scores, self._floors))
         self._hot: Any = None
         self._build = self._lexicon_free if setup.lexicon is None else self._with_lexicon()
         self._decoder = self._build()
@@ -118,16 +121,18 @@ class FlashlightSearch:
         lexicon: Lexicon | FlatLexicon | None = None,
         lm_path: Path | None = None,
         hotwords: Mapping[str, float] | None = None,
+        floor: float = FLOOR,
     ) -> FlashlightSearch:
         """A search over files.
 
         lexicon: None searches over symbols, free of any lexicon.
         lm_path: a KenLM model, of words with a lexicon, of symbols without one.
+        floor: of hot words that the language model lacks: see `prepare`.
         Raises SearchError, LanguageModelError or LexiconError for what cannot be used.
         """
         import_flashlight()
         file = None if lm_path is None else KenlmFile(lm_path)
-        setup = prepare(vocabulary, lexicon, file, hotwords, MOST_HOMOPHONES)
+        setup = prepare(vocabulary, lexicon, file, hotwords, MOST_HOMOPHONES, floor)
         return cls(setup, file, weights, options)
 
     def __call__(
@@ -237,7 +242,7 @@ class FlashlightSearch:
         stands for all words so far, so it has one node of the phrases; those are kept beside it.
         """
         bonuses, phrases = self.setup.bonuses.tolist(), PhraseAutomaton.of(self.setup)
-        weight, inner = self.weights.lm_weight, self._lm
+        weight, inner, floors = self.weights.lm_weight, self._lm, self._floors
 
         class Weighed(self._decoders.LM):  # type: ignore[name-defined, misc]
             """lm_weight * LM + bonus."""
@@ -250,7 +255,7 @@ class FlashlightSearch:
             def score(self, state: Any, word: int) -> tuple[Any, float]:
                 after, score = inner.score(state, word)
                 self.nodes[after], bonus = phrases.after(self.nodes[state], word)
-                return after, weight * score + bonus
+                return after, weight * max(score, floors[word]) + bonus
 
             def finish(self, state: Any) -> tuple[Any, float]:
                 after, score = inner.finish(state)
@@ -301,7 +306,7 @@ class FlashlightSearch:
         for word in result.words:
             if word >= 0:
                 state, score = self._lm.score(state, word)
-                total += score
+                total += max(score, self._floors[word])
         return total + float(self._lm.finish(state)[1])
 
     @property

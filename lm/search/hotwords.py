@@ -1,7 +1,8 @@
 """Hot words: words and phrases that the user expects, and the bonus of each.
 
 A phrase is words with a space between them. Its bonus counts each time its words are said one after
-another; phrases that overlap count each.
+another; phrases that overlap count each. A word of them that a language model lacks is scored as
+unknown, but not below a floor.
 """
 
 from __future__ import annotations

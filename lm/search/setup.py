@@ -15,6 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
+from lm.decoding import FLOOR
 from lm.language_model import UNK
 from lm.search.flat_lexicon import FlatLexicon
 from lm.text.lexicon import Lexicon
@@ -62,6 +63,10 @@ class SearchSetup:
     """Added to the score each time a word, or a phrase of several, is said."""
     warnings: tuple[str, ...] = ()
     """What the user should know of the files, in sentences."""
+    lacking: tuple[int, ...] = ()
+    """Words of hot words and phrases that the language model lacks."""
+    floor: float = FLOOR
+    """log10 p that the language model's score of those may not fall below."""
 
     @property
     def silence(self) -> int:
@@ -96,6 +101,18 @@ class SearchSetup:
             for words, bonus in said
             if all(word in index for word in words)
         ]
+
+    @property
+    def floors(self) -> np.ndarray | None:
+        """(W,) float64 log10 p that a word's score may not fall below; None without any floor.
+
+        It is minus infinity for most words.
+        """
+        if not self.lacking or self.floor == -np.inf:
+            return None
+        floors = np.full(len(self.words), -np.inf)
+        floors[list(self.lacking)] = self.floor
+        return floors
 
     @property
     def bonuses(self) -> np.ndarray:
@@ -146,12 +163,14 @@ def prepare(
     model: ModelFile | None = None,
     hotwords: Mapping[str, float] | None = None,
     most_homophones: int | None = None,
+    floor: float = FLOOR,
 ) -> SearchSetup:
     """Hold the parts of a search against each other, and open the language model over its words.
 
     lexicon: None searches over symbols, with a language model of symbols.
     hotwords: bonuses by word or phrase; words outside the lexicon join it, spelled by the alphabet.
     most_homophones: how many words of one spelling the engine can hold; None for any number.
+    floor: log10 p that the model's score of a hot word that it lacks may not fall below.
 
     Raises SearchError when the parts do not belong together, LexiconError for a hot word of phones,
     and what `model.open` raises.
@@ -169,7 +188,8 @@ def prepare(
     if model is not None:
         warnings += model.open(words)
         warnings += _check_words(model, words, len(own))
-    return SearchSetup(vocabulary, words, every, hotwords, tuple(warnings))
+    lacking = () if model is None else _lacking(model, words, hotwords)
+    return SearchSetup(vocabulary, words, every, hotwords, tuple(warnings), lacking, floor)
 
 
 def other_case(words: Sequence[str]) -> list[str]:
@@ -220,6 +240,17 @@ def _with_hotwords(
         f"The hot word {word!r} cannot be spelled in the model's alphabet."
         for word in added.unspellable
     ]
+
+
+def _lacking(
+    model: ModelFile, words: Sequence[str], hotwords: Mapping[str, float]
+) -> tuple[int, ...]:
+    """The indices of hot words, those of phrases too, that the opened model lacks."""
+    if not hotwords:
+        return ()
+    said = {word for phrase in hotwords for word in phrase.split()}
+    known = model.knows(words)
+    return tuple(i for i, word in enumerate(words) if word in said and not known[i])
 
 
 def _check_spelling(lexicon: FlatLexicon, vocabulary: Vocabulary) -> list[str]:

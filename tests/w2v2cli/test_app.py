@@ -193,7 +193,7 @@ OPTIONS = {
     "transcribe": "model language lm lexicon format output-dir output timestamps skip-existing "
     "names channel min-confidence max-line-length max-lines max-duration live stream latency pcm "
     "search beam beam-threshold beam-tokens recombine skip-blank lattice-beam posterior-scale mbr "
-    "mbr-scale lm-weight word-score unk-score sil-score hotwords "
+    "mbr-scale lm-weight word-score unk-score sil-score hotwords hotwords-floor "
     "rescore rescore-over "
     "rescore-nbest rescore-lm-weight rescore-word-score rescore-first-weight nbest device "
     "precision batch-seconds workers lm-precision lm-cache-gb",
@@ -202,7 +202,8 @@ OPTIONS = {
     "eval": "split data model language lm lexicon json output skip-existing normalizer worst "
     "seed report report-audio compare protocol trials search beam beam-threshold beam-tokens "
     "recombine skip-blank lattice-beam mbr mbr-scale lm-weight word-score unk-score sil-score "
-    "hotwords rescore rescore-over rescore-nbest rescore-lm-weight rescore-word-score "
+    "hotwords hotwords-floor rescore rescore-over rescore-nbest rescore-lm-weight "
+    "rescore-word-score "
     "rescore-first-weight device precision batch-seconds workers lm-precision "
     "lm-cache-gb",
     "tune-lm": (

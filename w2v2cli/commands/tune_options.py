@@ -16,6 +16,7 @@ NOT_OFFERED = (
     "unk_score",
     "sil_score",
     "hotwords",
+    "hotwords_floor",
     "lattice_beam",
     "posterior_scale",
     "mbr",

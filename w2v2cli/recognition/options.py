@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from lm.decoding import LATTICE_BEAM, MBR_SCALE, POSTERIOR_SCALE, BeamOptions, Recombine
+from lm.decoding import FLOOR, LATTICE_BEAM, MBR_SCALE, POSTERIOR_SCALE, BeamOptions, Recombine
 from w2v2cli.errors import UsageError
 from w2v2cli.help import Help, refusal
 from w2v2cli.recognition.devices import Precision
@@ -189,6 +189,14 @@ class DecodingOptions:
             SEARCH,
         ),
     ] = None
+    hotwords_floor: Annotated[
+        float,
+        Help(
+            "Least log10 probability of each word of --hotwords that a language model lacks and "
+            "would score as unknown; -inf leaves it that.",
+            SEARCH,
+        ),
+    ] = FLOOR
     rescore: Annotated[
         str | None,
         Help(
@@ -343,6 +351,11 @@ class DecodingOptions:
             )
 
     def _check_numbers(self) -> None:
+        if not self.hotwords_floor <= 0:
+            raise UsageError(
+                "--hotwords-floor is the logarithm of a probability, so at most 0, got "
+                f"{self.hotwords_floor:g}."
+            )
         if self.rescore_nbest < 1:
             raise UsageError(f"--rescore-nbest must be at least 1, got {self.rescore_nbest}.")
         if self.lm_cache_gb is not None and not self.lm_cache_gb > 0:
@@ -385,6 +398,7 @@ def without_effect(options: DecodingOptions) -> list[str]:
         "without --lm there is no language model": (
             ("lm_weight",) if searchable and options.lm == "none" else ()
         ),
+        "there are no --hotwords": () if options.hotwords is not None else ("hotwords_floor",),
         "it is for --mbr": () if options.mbr else ("mbr_scale",),
         "without --rescore there is no second pass": (
             () if options.rescore is not None else rescoring

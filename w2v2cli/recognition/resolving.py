@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lm.decoding import BeamOptions, DecodingWeights
+from lm.decoding import FLOOR, BeamOptions, DecodingWeights
 from lm.native.library import is_built
 from lm.ngram.kenlm import lists_words
 from models.importers.languages import language_note
@@ -52,6 +52,8 @@ class RecognitionOptions:
     """The engine asked for: see `engine` for the one that runs."""
     hotwords: dict[str, float] = field(default_factory=dict)
     """Score added each time a word is found."""
+    hotwords_floor: float = FLOOR
+    """log10 p that the score of one may not fall below where a language model lacks it."""
     rescore: Rescoring | None = None
     """How another language model scores the n-best lists again."""
     lm_precision: Precision = "auto"
@@ -188,7 +190,11 @@ class RecognitionOptions:
         )
         if not self.hotwords:
             return spec
-        return replace(spec, hotwords=in_the_alphabets_case(self.hotwords, spec.vocabulary))
+        return replace(
+            spec,
+            hotwords=in_the_alphabets_case(self.hotwords, spec.vocabulary),
+            hotwords_floor=self.hotwords_floor,
+        )
 
 
 def resolve(
@@ -235,6 +241,7 @@ def resolve(
         beam=beam,
         search=options.search,
         hotwords=favoured,
+        hotwords_floor=options.hotwords_floor,
         rescore=rescore,
         lm_precision=options.lm_precision,
         lm_cache_gb=options.lm_cache_gb,

@@ -5,6 +5,7 @@ The search holds numbers, which are the states of a model or stand for them. Leg
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -28,6 +29,8 @@ class WordTensors(Protocol):
     """The verbs in tensors: int64 states and words of one shape, float64 scores in the base of the
     model."""
 
+    log_base: float
+    """As of a `LanguageModel`."""
     fixed: bool
     """Whether the verbs are operations on the device alone, in shapes that no data decide."""
 
@@ -53,6 +56,7 @@ class WordTensors(Protocol):
 class NoTensors:
     """No language model: log p = 0."""
 
+    log_base = math.e
     fixed = True
 
     def __init__(self, words: int, device: torch.device) -> None:
@@ -103,7 +107,7 @@ class AskedTensors:
                 f"The language model has no index for {len(lacking)} of the words searched, "
                 f"{lacking[0]!r} for example, and none for {UNK}: give it the lexicon's words."
             )
-        self._model, self._device = model, device
+        self._model, self._device, self.log_base = model, device, model.log_base
         self.highest = model.highest if isinstance(model, TwoModels) else 0.0
         """No word scores above this."""
         self._numbered = model if isinstance(model, Numbered) else _NumberedStates(model)

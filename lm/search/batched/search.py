@@ -88,7 +88,7 @@ class BatchedSearch:
         build = build_trie if fits(lexicon, symbols) else build_arcs
         self._trie: Trie | ArcTrie = build(
             lexicon,
-            self._lm.first_scores().cpu().numpy().astype(np.float32),
+            self._states.first_scores().cpu().numpy().astype(np.float32),
             setup.bonuses if setup.hotwords else None,
             symbols,
             setup.vocabulary.blank,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -33,6 +34,13 @@ class WordStates:
     def __init__(self, lm: WordTensors, setup: SearchSetup, device: torch.device) -> None:
         """lm: over the set-up's words. Raises SearchError for phrases too many for tables."""
         self.lm, self._bonuses, self._tables = lm, None, None
+        floors = setup.floors
+        self._floors = None
+        """(words,) float64 in the base of the model."""
+        if floors is not None:
+            self._floors = torch.from_numpy(floors).to(device) * (
+                math.log(10) / math.log(lm.log_base)
+            )
         self.highest = 0.0
         """No word adds more to the score, by the model and by what is favoured."""
         if setup.phrases:
@@ -69,12 +77,18 @@ class WordStates:
         """See `WordTensors`."""
         self.lm.expect(self._of_model(states), wanted)
 
+    def first_scores(self) -> Tensor:
+        """(words,) log p of each word at the beginning of a sentence."""
+        scores = self.lm.first_scores()
+        return scores if self._floors is None else torch.maximum(scores, self._floors)
+
     def said(self, states: Tensor, words: Tensor, wanted: Tensor) -> Heard:
         """What words add after states, of one shape; anything where not `wanted`."""
+        language, after = self.lm.score(self._of_model(states), words, wanted)
+        if self._floors is not None:
+            language = torch.maximum(language, self._floors[words])
         if self._tables is None:
-            language, after = self.lm.score(states, words, wanted)
             return Heard(language, None if self._bonuses is None else self._bonuses[words], after)
-        language, after = self.lm.score(states & OF_MODEL, words, wanted)
         entry = (states >> BITS) * self._columns + self._tables.column[words]
         return Heard(language, self._tables.bonus[entry], self._tables.after[entry] | after)
 

@@ -187,6 +187,8 @@ WRONG = [
         "--recombine takes state or history, got 'words'",
     ),
     ({"hotwords": Path("words.txt")}, "--hotwords needs words to be found among"),
+    ({"hotwords_floor": 0.5}, "--hotwords-floor is the logarithm of a probability, so at most 0"),
+    ({"hotwords_floor": float("nan")}, "--hotwords-floor is the logarithm of a probability"),
     ({"lm_weight": 2.0}, "--lm-weight needs words to be found among: name a language model"),
     ({"sil_score": 0.0}, "--sil-score needs words to be found among"),
     ({"lm": "4gram", "rescore": "none"}, "--rescore takes a language model, got 'none'"),

@@ -39,6 +39,7 @@ def json_report(
             "lm_weight": options.weights.lm_weight,
             "word_score": options.weights.word_score,
             "hotwords": options.hotwords,
+            "hotwords_floor": options.hotwords_floor if options.hotwords else None,
         },
         "second_lm": None
         if (other := options.second_lm) is None

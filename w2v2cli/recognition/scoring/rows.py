@@ -235,6 +235,7 @@ def settings_line(options: RecognitionOptions, normalizer: NormalizerName | None
             parts += [f"with LM {options.second_lm.name}, weight {weights.second_lm_weight:g}"]
         parts += [f"unknown {weights.unk_score:g}", f"boundary {weights.sil_score:g}"]
         parts += [f"hot word {word} {weight:g}" for word, weight in options.hotwords.items()]
+        parts += [f"hot words from {options.hotwords_floor:g}"] if options.hotwords else []
     if (second := options.rescore) is not None:
         parts += [
             f"{second.what} scored again by {second.lm.name}",

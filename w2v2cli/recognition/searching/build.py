@@ -90,7 +90,7 @@ def build_batched(spec: SearchSpec, device: torch.device, warn: Warn) -> Batched
                 "ARPA file of symbols can be searched with (--search flashlight)."
             )
         lexicon = FlatLexicon.of(Lexicon.from_words(words, spec.vocabulary))
-    setup = prepare(spec.vocabulary, lexicon, file, spec.hotwords)
+    setup = prepare(spec.vocabulary, lexicon, file, spec.hotwords, floor=spec.hotwords_floor)
     _pass_on(setup.warnings, warn)
     model = None if file is None else file.model
     return BatchedSearch(setup, model, spec.weights, spec.options, device)
@@ -128,7 +128,7 @@ def _build_batched_with_two(spec: SearchSpec, device: torch.device, warn: Warn) 
         if spec.second_words:
             made = made.with_words(listed_words(spec.second), spec.vocabulary)
         lexicon = FlatLexicon.of(made)
-    setup = prepare(spec.vocabulary, lexicon, both, spec.hotwords)
+    setup = prepare(spec.vocabulary, lexicon, both, spec.hotwords, floor=spec.hotwords_floor)
     _pass_on(setup.warnings, warn)
     model = both.of(spec.weights.second_ratio)
     return BatchedSearch(setup, model, spec.weights, spec.options, device)
@@ -255,6 +255,7 @@ def build_compiled(spec: SearchSpec, warn: Warn) -> CompiledSearch:
         spec.cache,
         spec.hotwords,
         second=spec.second,
+        floor=spec.hotwords_floor,
     )
     _pass_on(search.setup.warnings, warn)
     return search
@@ -271,6 +272,7 @@ def _flashlight(spec: SearchSpec, warn: Warn) -> Search:
         _lexicon(spec, warn),
         spec.lm,
         spec.hotwords,
+        spec.hotwords_floor,
     )
     _pass_on(search.setup.warnings, warn)
     return search

@@ -20,7 +20,7 @@ import numpy as np
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.hypothesis import Hypothesis
 from lm.language_model import Stateful
-from lm.rescoring import lm_scores, ranked
+from lm.rescoring import WithFloor, lm_scores, ranked
 from lm.search.context import Context
 from w2v2cli.recognition.options import RescoreOver
 from w2v2cli.recognition.searching.build import open_language_model
@@ -211,7 +211,7 @@ class RescoringPool:
             lm_cache_gb=spec.lm_cache_gb,
             lm_precision=spec.lm_precision,
         )
-        return model
+        return WithFloor(model, spec.hotwords, spec.hotwords_floor) if spec.hotwords else model
 
     def _opened_reader(self) -> LatticeReader | None:
         if self.how.over == "nbest":

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from lm.decoding import BeamOptions, DecodingWeights
+from lm.decoding import FLOOR, BeamOptions, DecodingWeights
 from lm.hypothesis import Hypothesis
 from lm.search.context import EXITS, Context
 from lm.text.vocabulary import Vocabulary
@@ -42,6 +42,8 @@ class SearchSpec:
     options: BeamOptions = BeamOptions()
     hotwords: dict[str, float] = field(default_factory=dict)
     """Added to the score each time a word is said."""
+    hotwords_floor: float = FLOOR
+    """log10 p that the score of a hot word may not fall below where a language model lacks it."""
     cache: Path | None = None
     """The folder that keeps what the compiled and the batched engine make of the files."""
     transformer: bool = False

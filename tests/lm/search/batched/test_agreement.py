@@ -21,7 +21,7 @@ from lm.ngram.arpa_automaton import read_automaton
 from lm.ngram.arrays import FixedNgramTensors, NgramTensors
 from lm.search.batched import trie
 from lm.search.batched.search import BatchedSearch
-from lm.search.compiled import CompiledSearch
+from lm.search.compiled import ArpaFile, CompiledSearch
 from lm.search.context import ALONE, Context, Entry
 from lm.search.setup import prepare
 from lm.text.lexicon import Lexicon
@@ -76,7 +76,7 @@ class Case:
         logits = normal(0, draw.choice((1.0, 2.0)), (4, max(self.frames), len(labels)))
         sums = np.log(np.exp(logits).sum(2, keepdims=True))
         self.emissions = (logits - sums).astype(np.float32)
-        self.contexts = [ALONE] * 4
+        self.contexts, self.floor = [ALONE] * 4, -math.inf
         if phrases:
             self._draw_phrases(words)
 
@@ -86,6 +86,7 @@ class Case:
         few = draw.sample(words, min(len(words), draw.randint(1, 4)))
         said = [" ".join(draw.choices(few, k=draw.randint(1, 4))) for _ in range(6)]
         self.hotwords |= {" ".join(few[:2]): 2.0} | {one: draw.uniform(-2, 5) for one in said}
+        self.floor = draw.choice((-math.inf, draw.uniform(-2, 0)))  # some lack the model's words
         self.contexts = [
             Context((Entry(tuple(draw.choices(words, k=draw.randint(0, 3)))),), draw.random() < 0.5)
             for _ in self.frames
@@ -93,7 +94,13 @@ class Case:
 
     def batched(self) -> list:
         """All utterances at once, each with its own weights."""
-        setup = prepare(self.vocabulary, self.lexicon, hotwords=self.hotwords)
+        setup = prepare(
+            self.vocabulary,
+            self.lexicon,
+            ArpaFile(self.arpa, self.cache),
+            self.hotwords,
+            floor=self.floor,
+        )
         tensors = self.draw.choice((NgramTensors, FixedNgramTensors))
         model = tensors(read_automaton(self.arpa), setup.words, torch.device("cpu"))
         search = BatchedSearch(setup, model, DecodingWeights(), self.options)
@@ -109,6 +116,7 @@ class Case:
             self.arpa,
             self.cache,
             self.hotwords,
+            floor=self.floor,
         )
         return [
             search(emission[None], [frames], weights, [context])[0][: self.options.nbest]
