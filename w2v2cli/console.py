@@ -72,6 +72,11 @@ def printable(text: str) -> str:
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def counted(number: int, noun: str, one: str = "", many: str = "") -> str:
+    """`1 error`, `2 errors`; with the verb that follows: `1 file is`, `2 files are`."""
+    return f"{number} {noun} {one}".rstrip() if number == 1 else f"{number} {noun}s {many}".rstrip()
+
+
 def stderr_console() -> Console:
     """A rich console on stderr; it prints plain text where stderr is not a terminal."""
     from rich.console import Console

@@ -85,8 +85,8 @@ def test_what_cannot_be_read(tmp_path):
     result = shard(corpus, "-o", tmp_path / "made")
     reason, summary, error = result.stderr.splitlines()
     assert result.returncode == 1 and str(corpus / "b.flac") in reason
-    assert summary.endswith("1 shards, 1 recordings, 0.00 hours.")
-    assert error == "Error: 1 recordings cannot be read; the shards are without them."
+    assert summary.endswith("1 shard, 1 recording, 0.00 hours.")
+    assert error == "Error: 1 recording cannot be read; the shards are without them."
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import typer
 
 from w2v2cli.commands.model.inputs import Language
 from w2v2cli.commands.reporting import hearing
-from w2v2cli.console import complain, say
+from w2v2cli.console import complain, counted, say
 from w2v2cli.errors import UsageError, UserError, exits
 from w2v2cli.recognition.devices import Precision
 
@@ -101,4 +101,4 @@ def features(
             )
         if failed:
             complain("\n".join(failed))
-            raise UserError(f"No features of {len(failed)} recordings (see above).")
+            raise UserError(f"No features of {counted(len(failed), 'recording')} (see above).")

@@ -12,7 +12,6 @@ from w2v2cli.commands.flags import takes
 from w2v2cli.commands.reporting import fetching, hearing, note, warn
 from w2v2cli.commands.transcribe_options import (
     BEAM,
-    LATENCY,
     AsFound,
     Channel,
     Forms,
@@ -31,10 +30,11 @@ from w2v2cli.commands.transcribe_options import (
     refuse_wrong,
     tell_idle,
     tell_idle_live,
+    tell_unwritten,
 )
 from w2v2cli.console import complain, say
 from w2v2cli.errors import UserError
-from w2v2cli.recognition.options import DecodingOptions
+from w2v2cli.recognition.options import LATENCY, DecodingOptions
 from w2v2cli.recognition.writing.formats import Layout, Writing
 from w2v2cli.recognition.writing.subtitles import SubtitleLimits
 
@@ -93,6 +93,8 @@ def transcribe(
     with fetching() as on_fetch:
         settings = resolve(options, note=note, on_fetch=on_fetch)
     tell_idle(options, how)
+    if not stream:
+        tell_unwritten(options, how, settings.engine)
     if stream:
         tell_idle_live(options, settings.engine, names)
         _transcribe_live(settings, inputs[0], form, latency, pcm)

@@ -12,12 +12,16 @@ import typer
 from w2v2cli.commands.reporting import note
 from w2v2cli.errors import UsageError
 from w2v2cli.help import refusal
-from w2v2cli.recognition.options import DecodingOptions, without_effect_live
+from w2v2cli.recognition.options import (
+    LATENCY,
+    DecodingOptions,
+    without_effect_live,
+    without_effect_written,
+)
 from w2v2cli.recognition.writing.formats import FORMATS, Channels, Format, Writing
 from w2v2cli.recognition.writing.subtitles import SubtitleLimits
 
 STDIN = "-"
-LATENCY = 3.0  # seconds, where none are named
 BEAM = "Hypotheses kept after each frame: more is slower, with fewer errors. Default: 500."
 Inputs = Annotated[
     list[str],
@@ -185,6 +189,13 @@ def tell_idle(options: DecodingOptions, how: Writing) -> None:
                 f"Note: {flag} {has} no effect in {', '.join(how.forms)}: "
                 f"{why or f'it is for {listed}'}."
             )
+
+
+def tell_unwritten(options: DecodingOptions, how: Writing, engine: str) -> None:
+    """Tell of options about what is found beside the words, in formats that have only the words."""
+    if not {"json", "jsonl", "manifest", "lattice"} & set(how.forms):
+        for line in without_effect_written(options, engine, ", ".join(how.forms)):
+            note(line)
 
 
 def tell_idle_live(options: DecodingOptions, engine: str, names: bool) -> None:

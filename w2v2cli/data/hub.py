@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from lm.ngram.carried import is_whole
 from models.importers.families import FAMILIES, why_unreadable
@@ -36,6 +41,8 @@ MAIN = "main"  # the branch that a name without a revision means
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that a repository has
 INDEX = ".index.json"  # suffix of the list of files that weights are split into
 LANGUAGE_MODEL = "language_model"  # the folder of a repository that carries one
+ANSWERS = 10.0  # seconds within which the hub takes up a connection
+_answered: set[tuple[str, int]] = set()  # addresses that did
 
 
 @dataclass(frozen=True)
@@ -428,6 +435,8 @@ def _listed(repository: Repository, folder: str) -> list[str]:
     from huggingface_hub.errors import EntryNotFoundError
 
     hub = HfApi(endpoint=_server(), library_name="w2v2")
+    if (reason := _unreachable()) is not None:
+        raise _unfetched(repository, f"the list of {folder}", reason)
     try:
         entries = hub.list_repo_tree(repository.name, folder, revision=repository.revision or MAIN)
         return sorted(entry.path for entry in entries if hasattr(entry, "blob_id"))
@@ -441,6 +450,7 @@ def _hub_download(
     repository: Repository, file: str, revision: str, on_progress: OnProgress
 ) -> Path:
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     get = partial(
         hf_hub_download,
@@ -451,7 +461,32 @@ def _hub_download(
         tqdm_class=_bar(file, on_progress),
         library_name="w2v2",
     )
-    return Path(_asked(get, repository, file))
+    if (reason := _unreachable()) is None:
+        return Path(_asked(get, repository, file))
+    try:  # what is in the cache serves, as where the network is off
+        return Path(get(local_files_only=True))
+    except LocalEntryNotFoundError as error:
+        raise _unfetched(repository, file, reason) from error
+
+
+def _unreachable() -> str | None:
+    """Why nobody answers at the hub's address; None where somebody does, or a proxy stands between.
+
+    The library would try for half a minute. Each address that answers is asked once.
+    """
+    server = urlsplit(_server())
+    host = server.hostname or ""
+    if server.scheme in getproxies() and not proxy_bypass(host):
+        return None
+    address = (host, server.port or {"http": 80}.get(server.scheme, 443))
+    if address in _answered:
+        return None
+    try:
+        socket.create_connection(address, timeout=ANSWERS).close()
+    except (OSError, UnicodeError) as error:  # a host name with an empty or a long part
+        return str(error).strip() or type(error).__name__
+    _answered.add(address)
+    return None
 
 
 def _asked(ask: Callable[[], AnswerT], repository: Repository, file: str) -> AnswerT:
@@ -459,13 +494,26 @@ def _asked(ask: Callable[[], AnswerT], repository: Repository, file: str) -> Ans
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
-        return ask()
+        with _silenced():
+            return ask()
     except UserError:  # from the callback
         raise
     except Exception as error:  # of the library, of its HTTP client, of Xet, of the disk
         if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
             raise NotThere(f"{repository} has no {file}.") from error
         raise _explained(error, repository, file) from error
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep the library's own lines about retries from the terminal."""
+    log = logging.getLogger("huggingface_hub")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _bar(file: str, on_progress: OnProgress) -> type[Any]:
@@ -534,10 +582,14 @@ def _explained(error: Exception, repository: Repository, file: str) -> UserError
             )
         if isinstance(cause, OSError) and cause.errno and cause.filename:
             return UserError(f"{cause.filename} cannot be written: {cause.strerror}.")
-    reason = (str(causes[-1]).strip() or type(causes[-1]).__name__).splitlines()[0].rstrip(".:")
+    return _unfetched(repository, file, str(causes[-1]).strip() or type(causes[-1]).__name__)
+
+
+def _unfetched(repository: Repository, file: str, reason: str) -> DownloadError:
     return DownloadError(
-        f"{file} of {name} cannot be fetched from {server}: {reason}. Is there a connection "
-        "(https_proxy, HF_ENDPOINT)? The same call tries again."
+        f"{file} of {repository.name} cannot be fetched from {_server()}: "
+        f"{reason.splitlines()[0].rstrip('.:')}. Is there a connection (https_proxy, HF_ENDPOINT)? "
+        "The same call tries again."
     )
 
 

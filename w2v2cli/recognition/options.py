@@ -39,6 +39,7 @@ class Beams:
 
 
 TRANSCRIBING = Beams(500, 500)
+LATENCY = 3.0  # seconds of a stream, where none are named
 TUNING = Beams(500, 50)  # the paper's (appendix B)
 TESTING = Beams(1500, 500)  # the paper's (appendix B)
 
@@ -427,6 +428,19 @@ def without_effect_in(options: DecodingOptions, engine: str, transformer: bool) 
         ),
     }
     return _told(options, idle)
+
+
+def without_effect_written(options: DecodingOptions, engine: str, what: str) -> list[str]:
+    """A sentence for each further option about what a search keeps beside the words.
+
+    engine: see `RecognitionOptions.engine`. what: that which is written, of the words alone.
+    """
+    if engine != "compiled":  # `without_effect` and `without_effect_in` tell of these
+        return []
+    lattice = () if options.mbr else ("lattice_beam",)
+    return _told(
+        options, {f"there are no confidences or lattices in {what}": (*lattice, "posterior_scale")}
+    )
 
 
 def without_effect_live(options: DecodingOptions, engine: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -157,6 +158,37 @@ def test_a_connection_that_stays_broken(server, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{closed_port()}")
     with pytest.raises(DownloadError, match=r"config\.json of org/other .* refused.* tries again"):
         resolve_model("org/other")
+
+
+def test_an_address_where_nobody_answers_is_told_at_once(cache, monkeypatch):
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{closed_port()}")
+    with pytest.raises(DownloadError, match=r"config\.json of org/other .* refused.* tries again"):
+        resolve_model("org/other")
+    assert slept == []
+
+
+def test_a_model_on_disk_serves_while_nobody_answers(server, monkeypatch):
+    server.publish(NAME, FILES)
+    before = resolve_model(f"{NAME}@main").path
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{closed_port()}")
+    assert resolve_model(f"{NAME}@main").path == before
+
+
+def test_the_librarys_own_lines_about_retries_are_not_shown(server):
+    server.publish(NAME, FILES)
+    server.breaks += [300_000, 0, 200_000]
+    lines = []
+    handler = logging.Handler()
+    handler.emit = lines.append
+    log = logging.getLogger("huggingface_hub")
+    log.addHandler(handler)
+    try:
+        resolve_model(NAME)
+    finally:
+        log.removeHandler(handler)
+    assert lines == []
 
 
 def test_what_arrives_wrong_is_not_kept(server):

@@ -21,6 +21,7 @@ from w2v2cli.recognition.options import (
     without_effect,
     without_effect_in,
     without_effect_live,
+    without_effect_written,
 )
 from w2v2cli.recognition.resolving import resolve
 from w2v2cli.recognition.tuning.kept import keep_tuned, rescored
@@ -374,3 +375,27 @@ def test_a_second_pass_over_lattices(tmp_path):
         untuned(DecodingOptions(**OVER), TuningOptions())
     with pytest.raises(UsageError, match="weights of one language model are tuned"):
         untuned(DecodingOptions(lm=("4gram", "4gram")), TuningOptions())
+
+
+@pytest.mark.parametrize(
+    ("given", "engine", "lines"),
+    [
+        ({}, "compiled", []),
+        (
+            {"lattice_beam": 5.0, "posterior_scale": 0.5},
+            "compiled",
+            [
+                "Note: --lattice-beam, --posterior-scale have no effect: "
+                "there are no confidences or lattices in txt."
+            ],
+        ),
+        (
+            {"lattice_beam": 5.0, "posterior_scale": 0.5, "mbr": True},
+            "compiled",
+            ["Note: --posterior-scale has no effect: there are no confidences or lattices in txt."],
+        ),
+        ({"lattice_beam": 5.0}, "batched", []),  # told for another reason
+    ],
+)
+def test_options_about_what_is_not_written_are_told(given, engine, lines):
+    assert without_effect_written(DecodingOptions(lm="4gram", **given), engine, "txt") == lines

@@ -91,7 +91,7 @@ def _value(parameter: Any, value: Any, where: str) -> Any:
     if isinstance(value, dict | bool):
         raise UsageError(f"{where} takes a text or a number, got {value!r}.")
     several = parameter.multiple or parameter.nargs != 1
-    if isinstance(value, list) != several:
-        wanted = "a list" if several else "one value"
-        raise UsageError(f"{where} takes {wanted}, got {value!r}.")
-    return [str(each) for each in value] if several else str(value)
+    if isinstance(value, list) and not several:
+        raise UsageError(f"{where} takes one value, got {value!r}.")
+    values = value if isinstance(value, list) else [value]
+    return [str(each) for each in values] if several else str(value)

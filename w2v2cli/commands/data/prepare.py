@@ -10,7 +10,7 @@ import typer
 
 from w2v2cli.commands.data.options import Hash, Jobs, processes_for
 from w2v2cli.commands.data.report import print_findings
-from w2v2cli.console import say, stdout_console
+from w2v2cli.console import counted, say, stdout_console
 from w2v2cli.errors import UserError, exits
 from w2v2cli.progress import progress
 
@@ -70,14 +70,21 @@ def prepare(
                 on_progress=advance,
                 inform=say,
             )
-        _print_table(prepared)
-        say(f"The manifests are in {folder / 'manifests'}.")
-        for part in prepared:
-            print_findings(part.found)
-            if part.note:
-                say(part.note)
-        if failed := sum(len(part.found.failures) for part in prepared):
-            raise UserError(f"{failed} recordings cannot be read; the manifests are without them.")
+        _report(prepared, folder)
+
+
+def _report(prepared: Sequence[Prepared], folder: Path) -> None:
+    """Print what the manifests hold; UserError where they are without something."""
+    _print_table(prepared)
+    say(f"The manifests are in {folder / 'manifests'}.")
+    for part in prepared:
+        print_findings(part.found)
+        if part.note:
+            say(part.note)
+    if failed := sum(len(part.found.failures) for part in prepared):
+        raise UserError(
+            f"{counted(failed, 'recording')} cannot be read; the manifests are without them."
+        )
 
 
 def _print_table(prepared: Sequence[Prepared]) -> None:

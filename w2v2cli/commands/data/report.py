@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from w2v2cli.console import complain, say
+from w2v2cli.console import complain, counted, say
 
 if TYPE_CHECKING:
     from w2v2cli.data.scanning import Scan
@@ -25,8 +25,8 @@ def print_manifest(path: Path, found: Scan) -> None:
     """Print the findings, and what the manifest at `path` holds."""
     print_findings(found)
     say(
-        f"{path}: {len(found.utterances)} recordings, {found.hours:.2f} hours, "
-        f"{found.speakers or 'unknown'} speakers."
+        f"{path}: {counted(len(found.utterances), 'recording')}, {found.hours:.2f} hours, "
+        f"{counted(found.speakers, 'speaker') if found.speakers else 'unknown speakers'}."
     )
 
 

@@ -9,7 +9,7 @@ import typer
 
 from w2v2cli.commands.data.options import Jobs, processes_for
 from w2v2cli.commands.data.report import print_some
-from w2v2cli.console import complain, say
+from w2v2cli.console import complain, counted, say
 from w2v2cli.errors import UsageError, UserError, exits
 from w2v2cli.progress import RECORDINGS, progress
 
@@ -72,9 +72,14 @@ def shard(
         print_some(made.failures, tell=complain)
         say(f"{output}: {_summary(made)}")
         if failed := len(made.failures):
-            raise UserError(f"{failed} recordings cannot be read; the shards are without them.")
+            raise UserError(
+                f"{counted(failed, 'recording')} cannot be read; the shards are without them."
+            )
 
 
 def _summary(made: Sharded) -> str:
     skipped = f", {made.skipped} of them finished before" if made.skipped else ""
-    return f"{made.shards} shards{skipped}, {made.recordings} recordings, {made.hours:.2f} hours."
+    return (
+        f"{counted(made.shards, 'shard')}{skipped}, {counted(made.recordings, 'recording')}, "
+        f"{made.hours:.2f} hours."
+    )

@@ -9,7 +9,7 @@ import typer
 
 from w2v2cli.commands.data.options import Corpus, Jobs, processes_for
 from w2v2cli.commands.data.report import print_manifest
-from w2v2cli.console import say
+from w2v2cli.console import counted, say
 from w2v2cli.errors import UserError, exits
 from w2v2cli.progress import FILES, progress
 
@@ -48,4 +48,6 @@ def split(
         if not by_speaker:
             say("The ids decided: the speakers are unknown, too few or too unequal.")
         if failed := len(parts["train"].failures):
-            raise UserError(f"{failed} recordings cannot be read; the manifests are without them.")
+            raise UserError(
+                f"{counted(failed, 'recording')} cannot be read; the manifests are without them."
+            )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from w2v2cli.commands.data.options import Jobs, processes_for
-from w2v2cli.console import say
+from w2v2cli.console import counted, say
 from w2v2cli.errors import UsageError, exits
 from w2v2cli.progress import UTTERANCES, progress
 
@@ -70,7 +70,7 @@ def synth(
                 synthesizer, content, output, voices, utterances, seed, workers, advance
             )
         speakers = len({reading.voice.speaker for reading in readings})
-        say(f"{output}: {len(readings)} utterances by {speakers} voices.")
+        say(f"{output}: {counted(len(readings), 'utterance')} by {counted(speakers, 'voice')}.")
 
 
 def _synthesizer(voice: str, folder: Path | None) -> Synthesizer[Any]:
@@ -82,10 +82,11 @@ def _synthesizer(voice: str, folder: Path | None) -> Synthesizer[Any]:
 
         return Espeak()
     from w2v2cli.commands.reporting import fetching
-    from w2v2cli.data.synthesis.kokoro import Kokoro
+    from w2v2cli.data.synthesis.kokoro import Kokoro, check_installed
     from w2v2cli.data.synthesis.kokoro_files import fetch_kokoro, read_kokoro
 
     if folder is not None:
         return Kokoro(read_kokoro(folder))
+    check_installed()  # before hundreds of megabytes are fetched
     with fetching() as on_progress:
         return Kokoro(fetch_kokoro(on_progress))

@@ -34,7 +34,7 @@ from w2v2cli.commands.reporting import counting, fetching, hearing, note, warn
 from w2v2cli.console import complain, say
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.progress import UTTERANCES
-from w2v2cli.recognition.options import TESTING, DecodingOptions
+from w2v2cli.recognition.options import TESTING, DecodingOptions, without_effect_written
 
 if TYPE_CHECKING:
     from lm.text.normalizers import NormalizerName
@@ -144,7 +144,10 @@ def _resolved(options: DecodingOptions) -> RecognitionOptions:
     from w2v2cli.recognition.resolving import resolve
 
     with fetching() as on_fetch:
-        return resolve(options, TESTING, note=note, on_fetch=on_fetch)
+        settings = resolve(options, TESTING, note=note, on_fetch=on_fetch)
+    for line in without_effect_written(options, settings.engine, "a table of errors"):
+        note(line)
+    return settings
 
 
 def _print(

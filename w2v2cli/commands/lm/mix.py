@@ -80,6 +80,23 @@ def mix(
     say(f"{output}: {sizes}.")
 
 
+def _of_another_case(
+    models: Sequence[NgramTrie], sentences: Sequence[Sequence[str]], text: Path
+) -> str | None:
+    """The sentence where most words that no model has are known in another case, else None."""
+    known = {word for model in models for word in model.vocabulary}
+    unknown = [word for sentence in sentences for word in sentence if word not in known]
+    for case, flag in ((str.upper, "upper"), (str.lower, "lower")):
+        meant = [word for word in unknown if case(word) in known]
+        if 2 * len(meant) > len(unknown):
+            return (
+                f"Warning: {len(meant)} of the {len(unknown)} words of {text} that no model has, "
+                f"{meant[0]} for example, are known in {flag} case: "
+                f"--normalizer none --case {flag}."
+            )
+    return None
+
+
 def _fitted(
     flags: TextFlags, lms: Sequence[Path], models: Sequence[NgramTrie], text: Path
 ) -> list[float]:
@@ -95,6 +112,8 @@ def _fitted(
             say(line)
         if not sentences:
             raise UserError(f"{text} holds no sentence.")
+        if (told := _of_another_case(models, sentences, text)) is not None:
+            say(told)
         found = fit_weights(models, sentences)
     if found.unknown:
         said = "word that no model has is" if found.unknown == 1 else "words that no model has are"

@@ -12,7 +12,7 @@ import typer
 from w2v2cli.commands.flags import takes
 from w2v2cli.commands.lm.inputs import LmFile, lm_location, user_errors
 from w2v2cli.commands.lm.text_options import TextFlags
-from w2v2cli.console import say
+from w2v2cli.console import counted, say
 from w2v2cli.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def score(
     if not total.sentences:
         raise UserError(f"{text} holds no sentence.")
     share = f"{total.unknown} unknown ({total.unknown / max(1, total.words):.1%})"
-    typer.echo(f"\n{total.sentences} sentences, {total.words} words, {share}")
+    typer.echo(f"\n{counted(total.sentences, 'sentence')}, {counted(total.words, 'word')}, {share}")
     typer.echo(
         f"perplexity per word: {total.including:.2f} with unknown words, "
         f"{total.excluding:.2f} without"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lm.text.phones import PHONES
 from storage.folders import Walk
+from w2v2cli.console import counted
 from w2v2cli.data.utterance import CorpusError, Utterance, read_lines
 
 # The core test set of TIMIT's documentation (TESTSET.DOC): two men and a woman of each of the
@@ -75,7 +76,8 @@ def find_timit(root: Path, split: str) -> list[Utterance] | None:
             missing = [u.path for u in utterances if not u.path.is_file()]
             if missing:
                 raise CorpusError(
-                    f"{folder}: {len(missing)} recordings are missing, the first is {missing[0]}."
+                    f"{folder}: {counted(len(missing), 'recording', 'is', 'are')} missing, "
+                    f"the first is {missing[0]}."
                 )
             if utterances:
                 return utterances

@@ -14,6 +14,7 @@ import numpy as np
 
 from w2v2cli.data.decoding.container import DEMUXERS, samples_of
 from w2v2cli.data.decoding.decoder import FASTEST, SLOWEST, check_samples, mono
+from w2v2cli.data.decoding.promises import PLACEHOLDER
 from w2v2cli.data.decoding.source import AudioError
 from w2v2cli.data.resampling import resampled
 
@@ -66,12 +67,18 @@ class Bytes:
         self._held = some + self._held
 
 
-def live_sound(pipe: IO[bytes], name: str, pcm_rate: int | None = None) -> Iterator[np.ndarray]:
+def live_sound(
+    pipe: IO[bytes],
+    name: str,
+    pcm_rate: int | None = None,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Iterator[np.ndarray]:
     """The sound of a pipe as it arrives: (S,) float32, mono, 16 kHz.
 
     pcm_rate: the pipe holds bare samples at this rate (16 bit, little endian, one channel); None
     where it begins with a header. A WAV header's length is not believed: a recorder that writes
     into a pipe does not know it. Raises AudioError.
+    tell: called at the end with a sentence about what ends too early.
     """
     data = Bytes(pipe, name)
     begin = data.exactly(12)
@@ -84,19 +91,21 @@ def live_sound(pipe: IO[bytes], name: str, pcm_rate: int | None = None) -> Itera
             )
         data.give_back(begin)
         layout = Layout(pcm_rate)
-        yield from resampled(_samples(data, layout), layout.rate)
+        yield from resampled(_samples(data, layout, None, tell), layout.rate)
         return
     if begin[:4] in (b"RIFF", b"RF64") and begin[8:] == b"WAVE":
-        layout = _wave_layout(data)
-        yield from resampled(_samples(data, layout), layout.rate)
+        layout, size = _wave_layout(data)
+        yield from resampled(_samples(data, layout, size, tell), layout.rate)
         return
     data.give_back(begin)
     rate, samples = _contained(data)
     yield from resampled(samples, rate)
 
 
-def _wave_layout(data: Bytes) -> Layout:
-    """Read a WAV header up to the first sample. Raises AudioError."""
+def _wave_layout(data: Bytes) -> tuple[Layout, int | None]:
+    """Read a WAV header up to the first sample: the layout, and the bytes of sound it promises.
+
+    None where the writer left that open. Raises AudioError."""
     layout = None
     read = 12
     while read < HEADER:
@@ -107,7 +116,7 @@ def _wave_layout(data: Bytes) -> Layout:
         if head[:4] == b"data":
             if layout is None:
                 break
-            return layout
+            return layout, size if 0 < size < PLACEHOLDER else None
         body = data.exactly(min(size + size % 2, HEADER))
         if head[:4] == b"fmt ":
             layout = _layout(body, data.name)
@@ -130,8 +139,13 @@ def _layout(body: bytes, name: str) -> Layout:
     return Layout(rate, channels, bits, kind == FLOATS)
 
 
-def _samples(data: Bytes, layout: Layout) -> Iterator[np.ndarray]:
-    """(S,) float32 samples at their own rate. A frame that is cut in two waits for its rest."""
+def _samples(
+    data: Bytes, layout: Layout, promised: int | None, tell: Callable[[str], None]
+) -> Iterator[np.ndarray]:
+    """(S,) float32 samples at their own rate. A frame that is cut in two waits for its rest.
+
+    promised: bytes of sound by the header; None where it promises nothing.
+    """
     size = layout.channels * layout.bits // 8
     rest, done = b"", 0
     while block := data.read():
@@ -143,6 +157,13 @@ def _samples(data: Bytes, layout: Layout) -> Iterator[np.ndarray]:
             check_samples(values, data.name, done, layout.rate)
             done += len(values)
             yield mono(values.astype(np.float32))
+    here = done * size + len(rest)
+    if promised is not None and here < promised:
+        whole_seconds = promised / size / layout.rate
+        tell(f"{data.name} is cut short: {done / layout.rate:.2f} s of {whole_seconds:.2f} s came.")
+    elif rest and promised is None:
+        said = "1 byte is" if len(rest) == 1 else f"{len(rest)} bytes are"
+        tell(f"{data.name} ends inside a sample: its last {said} left out.")
 
 
 def _numbers(block: bytes, layout: Layout) -> np.ndarray:

@@ -67,7 +67,7 @@ class Kokoro:
 
     def __init__(self, files: KokoroFiles) -> None:
         """Raises SynthesisError where espeak-ng or onnxruntime is missing, or a file is damaged."""
-        find_espeak()
+        check_installed()
         self.files = files
         self._session = _session(files.network)
         inputs = [part.name for part in self._session.get_inputs()]
@@ -134,15 +134,22 @@ def pronounced(text: str, language: str, signs: Mapping[str, str] = SIGNS) -> st
     return " ".join(parts)
 
 
-def _session(network: bytes) -> onnxruntime.InferenceSession:
-    """The network on one core: utterances run beside each other instead."""
+def check_installed() -> None:
+    """Raise SynthesisError where espeak-ng or onnxruntime is missing."""
+    find_espeak()
     try:
-        import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as errors
+        import onnxruntime  # noqa: F401
     except ModuleNotFoundError:
         raise SynthesisError(
             "Kokoro runs on onnxruntime, which is not installed: pip install 'w2v2[kokoro]'."
         ) from None
+
+
+def _session(network: bytes) -> onnxruntime.InferenceSession:
+    """The network on one core: utterances run beside each other instead."""
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = settings.inter_op_num_threads = 1
     settings.log_severity_level = 3  # errors only: it warns of each node that it leaves as it is

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from w2v2cli.console import counted
 from w2v2cli.recognition.pages.markup import shown
 from w2v2cli.recognition.scoring.error_rate import Alignment, Step
 from w2v2cli.recognition.scoring.results import Evaluation, Scored
@@ -85,18 +86,14 @@ def _line(letter: str, alignment: Alignment) -> str:
 
 def _facts(result: Evaluation, scored: Scored, told: Told) -> str:
     counts = result.counts_of(scored.alignment)
-    facts = [f"{_errors(counts.errors)} in {counts.reference} {result.counted}"]
+    facts = [f"{counted(counts.errors, 'error')} in {counts.reference} {result.counted}"]
     if told.other is not None:
-        facts = [f"A: {facts[0]}", f"B: {_errors(result.counts_of(told.other).errors)}"]
+        facts = [f"A: {facts[0]}", f"B: {counted(result.counts_of(told.other).errors, 'error')}"]
     if scored.seconds is not None:
         facts.append(f"{scored.seconds:.1f} s")
     if scored.speaker is not None:
         facts.append(f"speaker {scored.speaker}")
     return shown(" · ".join(facts))
-
-
-def _errors(number: int) -> str:
-    return "1 error" if number == 1 else f"{number} errors"
 
 
 def cards(result: Evaluation, several: Sequence[tuple[Scored, Told]]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lm.text.normalizers import Normalizer
+from w2v2cli.console import counted
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.scoring.error_rate import (
     Alignment,
@@ -89,7 +90,8 @@ def score_texts(
         )
     extra = len(hypothesis.by_name) - len(scored)
     if extra:
-        note(f"{hypothesis.path} has {extra} utterances that {reference.path} lacks: left out.")
+        more = counted(extra, "utterance")
+        note(f"{hypothesis.path} has {more} that {reference.path} lacks: left out.")
     absent = [name for name in reference.by_name if name not in heard]
     failures = tuple(Failure(name, f"{ABSENT} in {hypothesis.path}") for name in absent)
     return Evaluation(

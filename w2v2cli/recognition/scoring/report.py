@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from w2v2cli.console import stdout_console
+from w2v2cli.console import counted, stdout_console
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.scoring.aligned import aligned_rows
 from w2v2cli.recognition.scoring.error_rate import ErrorCounts, bootstrap_interval
@@ -212,6 +212,7 @@ def _speakers(result: Evaluation) -> Table:
 def _aligned(scored: Scored, result: Evaluation, width: int, of: str) -> Text:
     """An utterance with its errors, reference over hypothesis; `of` stands before its name."""
     counts, alignment = result.counts_of(scored.alignment), scored.alignment
-    told = f"{of}{scored.id} ({counts.errors} errors in {counts.reference} {result.counted})\n"
+    errors = counted(counts.errors, "error")
+    told = f"{of}{scored.id} ({errors} in {counts.reference} {result.counted})\n"
     rows = aligned_rows(alignment.steps(), width, alignment.between)
     return Text(told, style="bold").append_text(rows)

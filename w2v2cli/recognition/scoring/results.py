@@ -13,6 +13,7 @@ from lm.text.normalizers import Normalizer, NormalizerName
 from lm.text.phones import PhoneError, fold
 from lm.text.scripts import is_unspaced
 from lm.text.vocabulary import Vocabulary
+from w2v2cli.console import counted
 from w2v2cli.data.corpora.catalogue import CorpusSplit
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
@@ -147,8 +148,8 @@ def scoring(
     silent = [u.id for u in part.utterances if (u.phones if spec.writes_phones else u.text) is None]
     if silent:
         raise UserError(
-            f"{part.name}: {len(silent)} utterances have no {what} to compare with, "
-            f"{silent[0]} first."
+            f"{part.name}: {counted(len(silent), 'utterance', 'has', 'have')} no {what} to compare "
+            f"with, {silent[0]} first."
         )
     normalize = normalizer_of(spec, normalizer)
     if normalize is not None:

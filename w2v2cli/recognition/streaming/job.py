@@ -55,7 +55,8 @@ def transcribe_stream(
     check_stream(options, latency)
     outputs = model_outputs(options.model)
     with opened_pipe(source) as pipe:
-        arriving = Arriving(live_sound(pipe, name_of(source), pcm_rate))
+        told: list[str] = []  # by the thread, shown after the words
+        arriving = Arriving(live_sound(pipe, name_of(source), pcm_rate, told.append))
         with ended_by_interrupt(arriving):
             with user_errors():
                 spec = options.search_spec(outputs.labels, outputs.metadata)
@@ -64,6 +65,8 @@ def transcribe_stream(
                 live = open_live(spec, round(behind), warn)
             for event in Listener(model, live, latency).hear(arriving):
                 showing.show(event)
+            for sentence in told:
+                warn(sentence)
 
 
 def open_live(spec: SearchSpec, behind: int, warn: Callable[[str], None]) -> Live:

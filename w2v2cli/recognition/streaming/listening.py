@@ -14,6 +14,7 @@ import numpy as np
 
 from lm.hypothesis import Word
 from models.config import SAMPLE_RATE, Wav2Vec2Config
+from w2v2cli.recognition.options import LATENCY
 from w2v2cli.recognition.segments import CONTEXT_SECONDS, Window
 from w2v2cli.recognition.transcript import TimedWord
 
@@ -29,7 +30,7 @@ SHORTEST_LATENCY = 0.3  # seconds: less leaves the network almost no context
 class Latency:
     """How the seconds between a word and its final text are spent."""
 
-    seconds: float = 3.0
+    seconds: float = LATENCY
 
     @property
     def step(self) -> float:

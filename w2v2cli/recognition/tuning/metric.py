@@ -9,6 +9,7 @@ import jiwer
 
 from lm.text.normalizers import Normalizer
 from lm.text.scripts import characters_of, is_unspaced
+from w2v2cli.console import counted
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.scoring.error_rate import align
@@ -42,7 +43,8 @@ class References:
         ]
         if silent:
             raise UserError(
-                f"{len(silent)} utterances have no transcript to compare with, {silent[0]} first."
+                f"{counted(len(silent), 'utterance', 'has', 'have')} no transcript to compare "
+                f"with, {silent[0]} first."
             )
         if metric is None:
             said = "".join(normalize(utterance.text or "") for utterance in utterances)

@@ -17,6 +17,7 @@ from lm.text.vocabulary import ENGLISH, Vocabulary
 from models.config import PRESETS
 from models.importers.languages import languages_of
 from models.importers.reader import read_model
+from w2v2cli.console import counted
 from w2v2cli.data.dataset import LeftOut, TrainingSet, budget_samples, labelled
 from w2v2cli.data.hub import OnProgress
 from w2v2cli.data.locations import ModelLocation, resolve_lm, resolve_model
@@ -439,7 +440,8 @@ def _too_long(config: FinetuneConfig, left_out: Sequence[LeftOut]) -> Iterator[s
     if lengths:
         needed = math.ceil(10 * max(lengths) / min(*config.speeds, 1.0)) / 10
         yield (
-            f"{len(lengths)} recordings are longer than a batch, the longest {max(lengths):.1f} s: "
+            f"{counted(len(lengths), 'recording', 'is', 'are')} longer than a batch, the longest "
+            f"{max(lengths):.1f} s: "
             f"--batch-seconds {needed:g} takes all, or cut them (`start` and `samples` of a "
             "manifest)."
         )

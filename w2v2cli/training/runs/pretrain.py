@@ -12,6 +12,7 @@ import torch
 
 from models.importers.reader import read_model
 from models.pretraining import Wav2Vec2ForPretraining
+from w2v2cli.console import counted
 from w2v2cli.data.dataset import LeftOut, TrainingSet, budget_samples
 from w2v2cli.data.locations import resolve_model
 from w2v2cli.errors import UsageError, UserError
@@ -157,16 +158,17 @@ class _Job:
     def _describe(self, note: Callable[[str], None], world: int) -> None:
         if self.left_out:
             shortest = f"{self.config.shortest_seconds:g} s"
-            note(f"Left out: {len(self.left_out)} recordings shorter than {shortest}.")
+            note(f"Left out: {counted(len(self.left_out), 'recording')} shorter than {shortest}.")
         note(
-            f"Pretraining on {len(self.learned)} recordings, {self.learned.hours:.1f} h, "
-            f"validating on {len(self.held_out)}."
+            f"Pretraining on {counted(len(self.learned), 'recording')}, "
+            f"{self.learned.hours:.1f} h, validating on {len(self.held_out)}."
         )
         budget = budget_samples(self.config.batch_seconds)
         cut = int((self.learned.lengths > budget).sum())
         if cut and self.config.batch_seconds < self.config.crop_seconds:
             note(
-                f"{cut} recordings are cut at random to {self.config.batch_seconds:g} s, the "
+                f"{counted(cut, 'recording', 'is', 'are')} cut at random to "
+                f"{self.config.batch_seconds:g} s, the "
                 f"--batch-seconds; crop_seconds would take {self.config.crop_seconds:g} s of them."
             )
         note(f"Batch: {batch_description(self.config, world, self.learned)}.")

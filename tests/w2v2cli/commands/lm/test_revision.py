@@ -106,8 +106,23 @@ def test_mix(tmp_path, models):
     assert "weight 0." in result.stderr and "Weighted sum: perplexity " in result.stderr
     words = [set(read_unigrams(path)) for path in (*models, mixed)]
     assert words[2] == words[0] | words[1]
+    assert "another" not in result.stderr and "case" not in result.stderr
     again = run("lm", "mix", "--weights", 1, 0, "-o", mixed, "--", *models)
     assert again.exit_code == 0 and read_counts(mixed) == read_counts(models[0])
+
+
+def test_a_text_in_another_case_than_the_models_is_told(tmp_path, models):
+    text = tmp_path / "lower.txt"
+    text.write_text("a cat sat on\nthe dog zyzzyva\n")
+    result = run("lm", "mix", *models, "--on", text, "-o", tmp_path / "mixed.arpa")
+    assert result.exit_code == 0
+    assert (
+        f"Warning: 6 of the 7 words of {text} that no model has, a for example, are known in "
+        "upper case: --normalizer none --case upper.\n"
+    ) in result.stderr
+    how = "--normalizer", "none", "--case", "upper"
+    right = run("lm", "mix", *models, "--on", text, "-o", tmp_path / "mixed.arpa", *how)
+    assert right.exit_code == 0 and "Warning" not in right.stderr
 
 
 def test_mistakes_of_mix_and_prune_are_sentences(tmp_path, models, text):

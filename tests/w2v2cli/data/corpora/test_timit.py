@@ -152,7 +152,7 @@ def test_what_a_tree_lacks(tmp_path):
     speaker(tmp_path / "TIMIT", "TRAIN", "FCJF0", sentences=["SX1"])
     assert len(find_timit(tmp_path, "test")) == 2 and find_timit(tmp_path, "dev") is None
     (tmp_path / "TIMIT" / "TEST" / "DR1" / "MDAB0" / "SX1.WAV").unlink()
-    with pytest.raises(CorpusError, match=r"1 recordings are missing, the first is .*SX1.WAV"):
+    with pytest.raises(CorpusError, match=r"1 recording is missing, the first is .*SX1.WAV"):
         find_training_corpus("timit-test", tmp_path)
     with pytest.raises(
         CorpusError, match=r"timit-dev is not below .*w2v2 data prepare timit unpacks it"

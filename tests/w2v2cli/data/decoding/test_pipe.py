@@ -114,3 +114,29 @@ def test_bare_samples_that_never_came_are_told():
 def test_a_few_bare_samples_are_kept():
     bare = np.array([1, -2, 3], "<i2")
     np.testing.assert_array_equal(heard(bare.tobytes(), 1, pcm_rate=16_000), bare / 32768)
+
+
+def told_of(data: bytes, **options) -> list[str]:
+    told: list[str] = []
+    heard(data, 1000, tell=told.append, **options)
+    return told
+
+
+def test_a_file_that_is_cut_is_told(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(32_000), 16_000)
+    data = (tmp_path / "a.wav").read_bytes()
+    assert told_of(data) == []
+    assert told_of(data[:32_045]) == ["stdin is cut short: 1.00 s of 2.00 s came."]
+
+
+def test_bytes_of_half_a_sample_are_told():
+    bare = np.zeros(100, "<i2").tobytes()
+    assert told_of(bare, pcm_rate=16_000) == []
+    assert told_of(bare + b"x", pcm_rate=16_000) == [
+        "stdin ends inside a sample: its last 1 byte is left out."
+    ]
+
+
+def test_what_follows_the_sound_is_no_cut(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros((999, 2)), 16_000, subtype="PCM_24")
+    assert told_of((tmp_path / "a.wav").read_bytes() + b"LIST\0\0") == []

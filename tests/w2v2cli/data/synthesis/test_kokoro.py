@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from calls import called
 
 from w2v2cli.data.corpora.readers import read_corpus
 from w2v2cli.data.synthesis import kokoro
@@ -178,3 +179,18 @@ def test_the_files_come_from_the_hub(tmp_path, monkeypatch):
     assert asked["name"] == "onnx-community/Kokoro-82M-v1.0-ONNX"
     assert asked["files"][0] == "config.json" and len(asked["files"]) == 31
     assert all(re.fullmatch(r"[\w./]+", file) for file in asked["files"])
+
+
+def test_what_is_missing_is_told_before_anything_is_fetched(tmp_path, monkeypatch):
+    (tmp_path / "t.txt").write_text("A sentence.\n")
+    monkeypatch.setattr("w2v2cli.data.synthesis.kokoro.find_espeak", lambda: "espeak-ng")
+    monkeypatch.setattr(
+        "w2v2cli.data.synthesis.kokoro_files.fetch_kokoro",
+        lambda *_: pytest.fail("the weights were fetched"),
+    )
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
+    done = called("data", "synth", tmp_path / "t.txt", "-o", tmp_path / "o", "--voice", "kokoro")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: Kokoro runs on onnxruntime, which is not installed: pip install 'w2v2[kokoro]'.\n"
+    )

@@ -67,7 +67,7 @@ def test_what_one_side_lacks_is_named_and_what_does_not_pair_refused(tmp_path):
     notes: list[str] = []
     result = score_texts(spoken, heard, BASIC, notes.append)
     assert [failure.id for failure in result.failures] == ["u2"]
-    assert notes == [f"{heard.path} has 1 utterances that {spoken.path} lacks: left out."]
+    assert notes == [f"{heard.path} has 1 utterance that {spoken.path} lacks: left out."]
     other = read_texts(put(tmp_path / "o.trn", "a (v1)", "b (v2)"), "hypothesis")
     with pytest.raises(UserError, match="no utterance in common: 'u1' and 'v1' come first"):
         score_texts(spoken, other, BASIC)

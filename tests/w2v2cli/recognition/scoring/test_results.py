@@ -37,7 +37,9 @@ def pipeline(spec: SearchSpec, *texts: str):
     ]
     timings = SimpleNamespace(audio=0.0)
     return SimpleNamespace(
-        pool=SimpleNamespace(spec=spec), timings=timings, transcribe=lambda paths: iter(outcomes)
+        pool=SimpleNamespace(spec=spec),
+        timings=timings,
+        transcribe=lambda paths, on_heard: iter(outcomes),
     )
 
 
@@ -66,7 +68,7 @@ def test_a_phone_model_is_scored_by_phones():
         print_report([result], OPTIONS, worst=1, seed=0)
     text = shown.getvalue()
     assert "PER %" in text and "16.67" in text and "WER" not in text and "CER" not in text
-    shown = "b (1 errors in 2 phones)\nREF: sh aa *\nHYP: sh aa b\n           I\n"
+    shown = "b (1 error in 2 phones)\nREF: sh aa *\nHYP: sh aa b\n           I\n"
     assert shown in text
 
 
@@ -131,11 +133,11 @@ def test_references_of_which_nothing_is_left_are_an_error():
 def test_there_must_be_something_to_compare_with():
     phones = SearchSpec(phone_labels(39), "greedy")
     with pytest.raises(
-        UserError, match="timit: 1 utterances have no phones to compare with, c first"
+        UserError, match="timit: 1 utterance has no phones to compare with, c first"
     ):
         evaluated(pipeline(phones), CorpusSplit("timit", (Utterance("c", Path("c.wav"), "SHE"),)))
     with pytest.raises(
-        UserError, match="timit: 1 utterances have no transcript to compare with, c first"
+        UserError, match="timit: 1 utterance has no transcript to compare with, c first"
     ):
         silent = CorpusSplit("timit", (Utterance("c", Path("c.wav"), None, phones=("sh",)),))
         evaluated(pipeline(SearchSpec(CHARACTERS, "greedy")), silent)

@@ -191,7 +191,7 @@ def test_a_run_names_what_is_too_long_and_says_what_helps(tmp_path):
     )
     assert "Left out: 2: its 3.0 s are more than 2." in notes
     assert (
-        "1 recordings are longer than a batch, the longest 3.0 s: --batch-seconds 3 takes all, or "
+        "1 recording is longer than a batch, the longest 3.0 s: --batch-seconds 3 takes all, or "
         "cut them (`start` and `samples` of a manifest)."
     ) in notes
     notes.clear()
