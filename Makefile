@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CLIP := w2v2cli/shipped/recordings/LJ002-0050.flac
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check sanitize bench clean
 
 demo: $(INSTALLED)
 	@echo "+ w2v2 transcribe $(CLIP) --lm 4gram --beam 1500"
@@ -30,6 +30,9 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+sanitize: $(INSTALLED)
+	PYTHON=$(CURDIR)/$(BIN)/python scripts/sanitize_native.sh
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.emissions

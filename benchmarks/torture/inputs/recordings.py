@@ -13,6 +13,7 @@ import importlib
 import io
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def open_recordings(folder: Path) -> Run:
             return transcribe(path, model)
         if number % BY_COMMAND == 1:
             return scan(place, place / "manifest.jsonl")
-        return read(path, owed)
+        return read(path, owed, draw)
 
     return run
 
@@ -140,13 +141,27 @@ def scan(folder: Path, output: Path) -> Outcome:
     return commanded("data", "scan", str(folder), "--output", str(output))
 
 
-def read(path: Path, owed: float | None) -> Outcome:
-    """Read and measure a recording, and compare its length with what is owed."""
-    from w2v2cli.data.audio import AudioError, measure, probe, read_audio
+def read(path: Path, owed: float | None, draw: Draw) -> Outcome:
+    """Read and measure a recording, and compare its length with what is owed.
+
+    Also a part of it, to which the decoder may seek: it is that part of the whole.
+    """
+    from w2v2cli.data.audio import AudioError, measure, probe, read_audio, read_part
+
+    start, samples = draw.randrange(SECONDS * RATE), draw.choice((1, 4000, RATE))
+    part = None
+    with suppress(AudioError):
+        part = read_part(path, start, samples)
+        if len(part) != samples:
+            return Outcome("changed", f"a part of {len(part)} instead of {samples} samples")
 
     def call() -> Outcome:
         about = probe(path)
-        seconds = len(read_audio(path)) / RATE
+        whole = read_audio(path)
+        seconds = len(whole) / RATE
+        same = whole[start : start + samples]
+        if len(same) == samples and (part is None or not np.allclose(part, same, atol=1e-4)):
+            return Outcome("changed", f"another part at {start} than in the whole, {about}")
         measured = measure(path) / RATE
         if measured != seconds:
             return Outcome("changed", f"measured {measured} s, read {seconds} s")
