@@ -49,6 +49,9 @@ WRONG = [
     ("transcribe a.wav --channel 0", "--channel takes a number from 1 on, or split; got '0'."),
     ("transcribe - --channel split", "--channel split reads a recording several times"),
     ("transcribe - --format manifest", "--format manifest names files, and stdin has no name."),
+    ("transcribe . --watch", "--watch writes into --output-dir: name one."),
+    ("transcribe a.wav --watch --output-dir b", "--watch takes folders, and a.wav is none."),
+    ("transcribe . --watch --stream --output-dir b", "--watch writes files as recordings come: "),
     ("transcribe a.wav --min-confidence 2", "--min-confidence must be within 0 and 1, got 2."),
     ("transcribe a.wav --max-lines 0", "--max-lines must be at least 1, got 0."),
     ("transcribe a.wav --timestamps hour", "--timestamps takes segment or word, got 'hour'."),
@@ -191,7 +194,8 @@ def test_a_users_own_package_of_the_name_models_is_not_taken_for_ours(tmp_path):
 SHARED = {"quiet", "verbose", "config"}  # tests/w2v2cli/commands/calls
 OPTIONS = {
     "transcribe": "model language lm lexicon format output-dir output timestamps skip-existing "
-    "names channel min-confidence max-line-length max-lines max-duration live stream latency pcm "
+    "names channel min-confidence max-line-length max-lines max-duration live watch stream "
+    "latency pcm "
     "search beam beam-threshold beam-tokens recombine skip-blank lattice-beam posterior-scale mbr "
     "mbr-scale lm-weight word-score unk-score sil-score hotwords hotwords-floor "
     "rescore rescore-over "

@@ -24,6 +24,7 @@ from w2v2cli.commands.transcribe_options import (
     PcmRate,
     SkipExisting,
     Timestamps,
+    Watch,
     channels,
     formats,
     refuse_unlike_way,
@@ -59,6 +60,7 @@ def transcribe(
     live: AsFound = False,
     channel: Channel = None,
     min_confidence: MinConfidence = 0.0,
+    watch: Watch = False,
     stream: Live = False,
     latency: LatencySeconds = LATENCY,
     pcm: PcmRate = None,
@@ -87,7 +89,7 @@ def transcribe(
     layout = Layout(timestamps, limits, min_confidence)
     how = Writing(formats(form), layout, output_dir, skip_existing, names, channels(channel))
     refuse_wrong(inputs, how)
-    refuse_unlike_way(inputs, how, live, stream, latency, pcm)
+    refuse_unlike_way(inputs, how, live, stream, watch, latency, pcm)
     from w2v2cli.recognition.resolving import resolve
 
     with fetching() as on_fetch:
@@ -98,11 +100,12 @@ def transcribe(
     if stream:
         tell_idle_live(options, settings.engine, names)
         _transcribe_live(settings, inputs[0], form, latency, pcm)
-        return
-    if live:
+    elif watch:
+        _watch(settings, inputs, how)
+    elif live:
         _transcribe_as_found(settings, inputs, how)
-        return
-    _transcribe_files(settings, inputs, how)
+    else:
+        _transcribe_files(settings, inputs, how)
 
 
 def _transcribe_files(settings: RecognitionOptions, inputs: list[str], how: Writing) -> None:
@@ -115,6 +118,19 @@ def _transcribe_files(settings: RecognitionOptions, inputs: list[str], how: Writ
         )
     if done is not None:
         _report(done, how)
+
+
+def _watch(settings: RecognitionOptions, folders: list[str], how: Writing) -> None:
+    """Write transcripts of the recordings that come, until Ctrl-C, which is no failure here."""
+    from w2v2cli.recognition.streaming.watching import Watched, watch_folders
+
+    done = Watched()
+    try:
+        watch_folders(settings, folders, how, done, warn=warn, note=say)
+    except KeyboardInterrupt:
+        say(f"Stopped: {done.transcribed} recordings were transcribed.")
+    if done.failed:
+        raise UserError(f"{len(done.failed)} recordings could not be transcribed (see above).")
 
 
 def _transcribe_as_found(settings: RecognitionOptions, inputs: list[str], how: Writing) -> None:

@@ -12,6 +12,7 @@ import typer
 from w2v2cli.commands.reporting import note
 from w2v2cli.errors import UsageError
 from w2v2cli.help import refusal
+from w2v2cli.processes import Ranks
 from w2v2cli.recognition.options import (
     LATENCY,
     DecodingOptions,
@@ -69,6 +70,14 @@ AsFound = Annotated[
         "--live",
         help="Print the words of one recording as they are found, not when it has ended. The text "
         "is the same; txt alone.",
+    ),
+]
+Watch = Annotated[
+    bool,
+    typer.Option(
+        "--watch",
+        help="Go on until Ctrl-C: transcribe the recordings that come into the folders, each when "
+        "it is complete. A later call leaves out what is done.",
     ),
 ]
 Channel = Annotated[
@@ -162,6 +171,19 @@ def refuse_wrong(inputs: Sequence[str], how: Writing) -> None:
         raise UsageError(f"--output-dir {output_dir} is a file: name a folder.")
 
 
+def refuse_unlike_watch(inputs: Sequence[str], how: Writing, other: str | None) -> None:
+    """Raise UsageError for what cannot be watched. other: another way in which text comes."""
+    if other is not None:
+        raise UsageError(f"--watch writes files as recordings come: leave out {other}.")
+    if how.output_dir is None:
+        raise UsageError("--watch writes into --output-dir: name one.")
+    for name in inputs:
+        if not Path(name).is_dir():
+            raise UsageError(f"--watch takes folders, and {name} is none.")
+    if Ranks.from_environment().several:
+        raise UsageError("--watch is one process: run it without torchrun.")
+
+
 def tell_idle(options: DecodingOptions, how: Writing) -> None:
     """Tell of options that change nothing in these formats."""
     limits = [
@@ -229,10 +251,13 @@ def refuse_unlike_way(
     how: Writing,
     live: bool,
     stream: bool,
+    watch: bool,
     latency: float,
     pcm_rate: int | None,
 ) -> None:
     """Raise UsageError for options that do not fit the way in which text comes."""
+    if watch:
+        refuse_unlike_watch(inputs, how, "--stream" if stream else "--live" if live else None)
     if live:
         refuse_unlike_live(how, stream)
     if stream:

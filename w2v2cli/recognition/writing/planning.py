@@ -52,33 +52,43 @@ class Planning:
 
         Those that are done already are in no rank's share. `items` reads the plan.
         """
-        places = by_channel(recordings_by_place(self.inputs, self.note), self.how.channel)
-        found = list(places)
-        files: dict[Transcribable, tuple[str, ...]] = {recorded: () for recorded in found}
-        left = list(range(len(found)))
-        if self.how.output_dir is None and "html" in self.how.forms and len(found) > 1:
+        wanted, left = self.todo(recordings_by_place(self.inputs, self.note))
+        if self.how.output_dir is None and "html" in self.how.forms and len(wanted) > 1:
             raise UsageError(
-                f"--format html writes a page for each of {len(found)} recordings: name an "
+                f"--format html writes a page for each of {len(wanted)} recordings: name an "
                 "--output-dir for them."
             )
-        if self.how.output_dir is not None:
-            self._outputs = [OutputFolder(self.how.output_dir, form) for form in self.how.forms]
-            named = [output.names(places) for output in self._outputs]
-            files = {recorded: tuple(names[recorded] for names in named) for recorded in found}
-            if self.how.skip_existing:
-                left = [i for i in left if not self._is_done(found[i], files[found[i]])]
-            self._claim({found[i]: files[found[i]] for i in left})
         shares = [left]
         if self.ranks.several:
-            seconds = seconds_of(_path_of(found[index]) for index in left)
+            seconds = seconds_of(wanted[index].path for index in left)
             divided = split_by_length(seconds, self.ranks.world)
             shares = [[left[at] for at in share] for share in divided]
-        rows = [(str(_path_of(r)), getattr(r, "number", None), files[r]) for r in found]
-        return WorkPlan(rows, shares)
+        return WorkPlan([(str(i.path), i.channel, i.files) for i in wanted], shares)
+
+    def todo(self, places: Mapping[Source, Path]) -> tuple[list[Item], list[int]]:
+        """What is wanted of some recordings, and which of it is left to do, which is claimed.
+
+        places: each recording's path below the folder in which it was found.
+        """
+        found = by_channel(places, self.how.channel)
+        files: dict[Transcribable, tuple[str, ...]] = {recorded: () for recorded in found}
+        if self.how.output_dir is not None:
+            self._outputs = [OutputFolder(self.how.output_dir, form) for form in self.how.forms]
+            named = [output.names(found) for output in self._outputs]
+            files = {recorded: tuple(names[recorded] for names in named) for recorded in found}
+        left = [
+            place
+            for place, recorded in enumerate(found)
+            if not (self.how.skip_existing and self._is_done(recorded, files[recorded]))
+        ]
+        wanted = [Item(_path_of(r), getattr(r, "number", None), files[r]) for r in found]
+        if self._outputs:
+            self._claim({wanted[place].recorded: wanted[place].files for place in left})
+        return wanted, left
 
     def _is_done(self, recorded: Transcribable, files: Sequence[str]) -> bool:
         pairs = zip(self._outputs, files, strict=True)
-        return all(output.is_done(recorded, file) for output, file in pairs)
+        return bool(files) and all(output.is_done(recorded, file) for output, file in pairs)
 
     def _claim(self, files: Mapping[Transcribable, Sequence[str]]) -> None:
         lines = [output.line() for output in self._outputs]
