@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from w2v2cli.errors import UserError
-from w2v2cli.training.curves import draw, moving_mean
+from w2v2cli.training.curves import _figure, draw, moving_mean
 from w2v2cli.training.metrics import (
     MetricLog,
     Progress,
@@ -16,7 +16,7 @@ from w2v2cli.training.run_folder import Callbacks
 
 
 def write(folder, updates):
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with MetricLog(folder, 0) as log:
         for update in range(1, updates + 1):
             log.write(
@@ -76,6 +76,40 @@ def test_curves_of_two_runs_are_drawn(tmp_path, suffix):
         assert b"<svg" in content and (b"http://www.w3.org/2000/svg" in content)
     if suffix == ".html":
         assert b"<h2>two</h2>" in content and b"<script" not in content and b"src=" not in content
+
+
+def test_the_error_rates_come_first_with_units_and_nothing_is_cut():
+    pytest.importorskip("matplotlib")
+    steps = range(1, 201)
+    rows = [{"update": n, "loss": 1 / n, "learning_rate": n * 1e-6, "own": n} for n in steps]
+    rows[99] |= {"cer": 0.1, "wer": 0.25}
+    long = "a-run-of-a-name-that-is-longer-than-one-would-wish"
+    figure = _figure({long: rows, "other": rows})
+    axes = figure.axes
+    assert [each.get_ylabel() for each in axes] == [
+        "WER (%)", "CER (%)", "loss (nats)", "learning rate", "own"
+    ]  # fmt: skip
+    assert {each.get_xlabel() for each in axes} == {"update"}
+    assert axes[0].lines[0].get_ydata() == [25.0]
+    # A rate that is set is drawn as it was; the loss is smoothed as well.
+    assert list(axes[3].lines[0].get_ydata()) == [n * 1e-6 for n in steps]
+    assert len(axes[2].lines) == 4 and len(axes[3].lines) == 2
+    figure.draw_without_rendering()
+    width, height = figure.get_size_inches() * figure.dpi
+    parts = [each.get_tightbbox() for each in axes] + [figure.legends[0].get_window_extent()]
+    for box in parts:
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+    legend = parts.pop()
+    assert all(box.y1 <= legend.y0 for box in parts)
+
+
+def test_runs_in_folders_of_one_name_are_all_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    write(tmp_path / "a" / "run", 10)
+    write(tmp_path / "b" / "run", 10)
+    output = tmp_path / "curves.html"
+    draw([tmp_path / "a" / "run", tmp_path / "b" / "run"], output)
+    assert all(f"<h2>{tmp_path / name / 'run'}</h2>" in output.read_text() for name in "ab")
 
 
 def test_curves_of_nothing_are_a_sentence(tmp_path):
