@@ -155,13 +155,12 @@ def progress(label: str, unit: Unit = PLAIN) -> Iterator[Advance]:
     if not sys.stderr.isatty():
         yield Lines(label, unit).advance
         return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
         TextColumn("{task.fields[told]}"),
-        TimeElapsedColumn(),
     )
     # Rich would write what goes to stdout on the terminal of the bar, also where stdout is a file.
     one = sys.stdout.isatty()

@@ -168,7 +168,12 @@ class _Estimation:
             raise MemoryError
         self.worker = ThreadPoolExecutor(1)
         self.pending: Any = None
-        self._call(self.library.estimate_begin, request.order, left, os.fsencode(request.folder))
+        folder = os.fsencode(request.folder)
+        try:
+            self._call(self.library.estimate_begin, request.order, left, folder)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
 
     def __enter__(self) -> _Estimation:
         return self

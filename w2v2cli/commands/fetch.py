@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -40,20 +41,25 @@ def fetch(
       w2v2 fetch facebook/mms-1b-all --language tur
     """
     with exits():
-        from w2v2cli.commands.reporting import fetching
-        from w2v2cli.data.locations import NAMED_LMS, named_lm, resolve_model
+        fetch_each(names, language)
 
-        for name in names:
-            with fetching() as on_fetch:
-                full = [known for known in NAMED_LMS if known.endswith(f"-{name}")]
-                if full:  # 4gram, transformer
-                    raise UsageError(f"{name} is of several models: name {' or '.join(full)}.")
-                if name in NAMED_LMS:
-                    path = named_lm(name, on_fetch).path
-                else:
-                    path = resolve_model(name, on_fetch, language).path
-            assert path is not None
-            typer.echo(f"{path}: {size_of(path) / 1e6:.1f} MB")
+
+def fetch_each(names: Sequence[str], language: str | None = None) -> None:
+    """Fetch models and language models one after the other, and print where each is."""
+    from w2v2cli.commands.reporting import fetching
+    from w2v2cli.data.locations import NAMED_LMS, named_lm, resolve_model
+
+    for name in names:
+        with fetching() as on_fetch:
+            full = [known for known in NAMED_LMS if known.endswith(f"-{name}")]
+            if full:  # 4gram, transformer
+                raise UsageError(f"{name} is of several models: name {' or '.join(full)}.")
+            if name in NAMED_LMS:
+                path = named_lm(name, on_fetch).path
+            else:
+                path = resolve_model(name, on_fetch, language).path
+        assert path is not None
+        typer.echo(f"{path}: {size_of(path) / 1e6:.1f} MB")
 
 
 def size_of(path: Path) -> int:

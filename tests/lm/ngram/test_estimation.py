@@ -4,10 +4,12 @@ import os
 import random
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from lm.native.library import is_built
+from lm.ngram import estimation
 from lm.ngram.arpa import read_ngrams
 from lm.ngram.estimation import (
     NotEstimated,
@@ -191,3 +193,18 @@ def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         estimate_arpa(blocks(), tmp_path / "a.arpa", Request(3, folder=tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+def test_an_estimation_that_cannot_begin_is_freed(tmp_path, monkeypatch):
+    freed = []
+    library = SimpleNamespace(
+        estimate_new=lambda: 7,
+        estimate_begin=lambda handle, *settings: False,
+        estimate_error=lambda handle: b"no room",
+        estimate_errno=lambda handle: 0,
+        estimate_free=freed.append,
+    )
+    monkeypatch.setattr(estimation, "native", lambda: library)
+    with pytest.raises(NotEstimated, match="no room"):
+        estimation._Estimation(Request(folder=tmp_path))
+    assert freed == [7]

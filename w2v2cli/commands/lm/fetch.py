@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from w2v2cli.commands.fetch import fetch_each
 from w2v2cli.errors import UsageError, exits
 
 
@@ -26,15 +27,10 @@ def fetch(
       w2v2 lm fetch librispeech-4gram
     """
     with exits():
-        from w2v2cli.commands.reporting import fetching
-        from w2v2cli.data.locations import FETCHED_LMS, named_lm
+        from w2v2cli.data.locations import FETCHED_LMS
         from w2v2cli.help import refusal
 
         for name in names:
             if name not in FETCHED_LMS:
                 raise UsageError(refusal("NAME", name, list(FETCHED_LMS)))
-        for name in names:
-            with fetching() as on_fetch:
-                path = named_lm(name, on_fetch).path
-            assert path is not None
-            typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+        fetch_each(names)

@@ -10,20 +10,12 @@ from w2v2cli.data.corpora.readers import read_corpus
 from w2v2cli.data.synthesis import corpus
 from w2v2cli.data.synthesis import espeak as engine
 from w2v2cli.data.synthesis.corpus import pieces, plan, read_text, synthesize
-from w2v2cli.data.synthesis.espeak import Espeak, SynthesisError, find_espeak, speak
+from w2v2cli.data.synthesis.espeak import Espeak, SynthesisError, speak
 from w2v2cli.errors import UsageError
 
 TEXT = """It was in 1861, said Mr. Dubois, that 1,250 people left; nobody knew why! Did you?
 
 "No," he said: the café's 2nd owner paid $5 for it. One. Two. Three."""
-
-
-@pytest.fixture
-def espeak():
-    try:
-        return find_espeak()
-    except SynthesisError as error:
-        pytest.skip(str(error))
 
 
 def test_what_is_spoken_is_what_the_transcript_says():

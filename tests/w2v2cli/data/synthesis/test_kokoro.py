@@ -11,19 +11,11 @@ from calls import called
 from w2v2cli.data.corpora.readers import read_corpus
 from w2v2cli.data.synthesis import kokoro
 from w2v2cli.data.synthesis.corpus import synthesize
-from w2v2cli.data.synthesis.espeak import SynthesisError, find_espeak, phonemes
+from w2v2cli.data.synthesis.espeak import SynthesisError, phonemes
 from w2v2cli.data.synthesis.kokoro import Kokoro, KokoroVoice, pronounced
 from w2v2cli.data.synthesis.kokoro_files import VOICES, fetch_kokoro, read_kokoro
 
 SYMBOLS = {sign: number for number, sign in enumerate("hɛlOnuWmæ,.?! ˈ", 1)}
-
-
-@pytest.fixture
-def espeak():
-    try:
-        return find_espeak()
-    except SynthesisError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture
