@@ -129,6 +129,26 @@ def test_letters_of_every_script_stay():
         assert letters(keep(text)) == letters(text.replace("ʼ", "'")), text
 
 
+@pytest.mark.parametrize(
+    "normalizer",
+    [
+        Normalizer(),
+        Normalizer("basic", "lower"),
+        Normalizer("basic", "upper", "tr"),
+        Normalizer("none", "keep", "pt-BR"),
+        Normalizer("none", "lower"),
+    ],
+)
+def test_a_normalizer_is_found_again_by_what_str_writes(normalizer):
+    assert Normalizer.from_text(str(normalizer)) == normalizer
+
+
+def test_a_text_that_names_no_normalizer_is_refused():
+    for text in ("", "upper", "german basic"):
+        with pytest.raises(NormalizerError, match="A normaliser is one of"):
+            Normalizer.from_text(text)
+
+
 def letters(text):
     decomposed = unicodedata.normalize("NFD", text)
     return Counter(c for c in decomposed if unicodedata.category(c)[0] == "L")

@@ -44,10 +44,12 @@ class Difference:
     def sentence(self) -> str:
         """What it says, in one line."""
         low, high = (f"{bound * 100:+.2f}" for bound in self.interval)
+        how_sure = f"(95%: {low} to {high}, p = {self.p_value:.4f}, {self.utterances} utterances)"
+        if not self.points:
+            return f"{self.second} has as many errors as {self.first} {how_sure}."
         told = (
             f"{self.second} has {abs(self.points) * 100:.2f} points of {self.rate_name} "
-            f"{'more' if self.points > 0 else 'less'} than {self.first} (95%: {low} to {high}, "
-            f"p = {self.p_value:.4f}, {self.utterances} utterances)"
+            f"{'more' if self.points > 0 else 'less'} than {self.first} {how_sure}"
         )
         chance = "" if self.p_value < SIGNIFICANT else ": this may be chance"
         return f"{told}{chance}."

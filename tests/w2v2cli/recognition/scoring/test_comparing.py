@@ -1,6 +1,7 @@
 """Files of texts scored and compared: what `w2v2 score` computes."""
 
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -121,4 +122,10 @@ def test_a_difference_is_that_of_the_second_from_the_first(tmp_path):
     assert found.p_value < 0.001 and "b.trn has 25.00 points of WER more than" in found.sentence()
     assert "may be chance" not in found.sentence()
     [none] = differences([results[0], results[0]], 0)
-    assert none.p_value == 1.0 and none.sentence().endswith(": this may be chance.")
+    assert none.p_value == 1.0
+    assert (
+        none.sentence().endswith("a.trn (95%: +0.00 to +0.00, p = 1.0000, 40 utterances).")
+        and "has as many errors as" in none.sentence()
+    )
+    chance = replace(found, p_value=0.2)
+    assert chance.sentence().endswith(": this may be chance.")
