@@ -168,6 +168,18 @@ def test_evaluation_counts_the_errors_of_a_corpus(corpus, tmp_path):
     assert 0 < found.words.rate < 1 and found.words.reference > 10
     assert done == [(1, 2), (2, 2)]
     assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 2
+    again = w2v2.evaluate(
+        corpus,
+        lm="none",
+        output=tmp_path / "rows.jsonl",
+        skip_existing=True,
+        report=tmp_path / "report.html",
+        compare=tmp_path / "rows.jsonl",
+    )
+    assert again[0].words == found.words
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("<audio") == 2 and f"{found.words.rate * 100:.2f}" in page
+    assert "has as many errors as demo" in page
 
 
 def test_a_checkpoint_is_a_plain_module(model):
