@@ -56,8 +56,8 @@ def exits() -> Iterator[None]:
     """Turn errors that a user can correct into one line on stderr and an exit code.
 
     Ctrl-C exits with 130 and a closed pipe with 141, both silently, as Unix tools do. A full disk
-    is a sentence wherever it occurs, stdout included. Any other exception is a fault of the program
-    and keeps its traceback.
+    and memory that runs out are sentences wherever they occur, stdout included. Any other exception
+    is a fault of the program and keeps its traceback.
     """
     try:
         yield
@@ -74,11 +74,15 @@ def exits() -> Iterator[None]:
             raise
         _discard_stdout()
         raise SystemExit(141) from None
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _discard_stdout()
+            lost = error.filename or "the output"
+            complain(f"Error: The disk is full: {lost} cannot be written.")
+        elif ran_out_of_memory(error):
+            complain("Error: Memory ran out: give the program more, or less to do at a time.")
+        else:
             raise
-        _discard_stdout()
-        complain(f"Error: The disk is full: {error.filename or 'the output'} cannot be written.")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
@@ -86,9 +90,13 @@ def exits() -> Iterator[None]:
 
 def ran_out_of_memory(error: BaseException) -> bool:
     """Whether an error of Python, numpy or torch says that memory was short, a GPU's or any."""
-    words = ("out of memory", "can't allocate memory", "not enough memory")
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    words = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc")
+    # As oneDNN and the loader of libraries say it.
+    words += ("could not create a primitive", "failed to map segment")
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+        isinstance(error, RuntimeError | ImportError) and any(word in str(error) for word in words)
     )
 
 

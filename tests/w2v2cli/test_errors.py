@@ -8,6 +8,7 @@ import pytest
 
 from w2v2cli.errors import UsageError, UserError
 
+ADVICE = "give the program more, or less to do at a time"
 FULL = "/dev/full"  # a Linux device on which every write finds the disk full
 
 
@@ -22,6 +23,15 @@ def start(body: str, stdout=subprocess.PIPE) -> subprocess.Popen:
     [
         ("pass", 0, ""),
         ("raise UserError('a.wav is empty.')", 1, "Error: a.wav is empty.\n"),
+        *(
+            (f"raise {error}", 1, f"Error: Memory ran out: {ADVICE}.\n")
+            for error in (
+                "MemoryError",
+                "OSError(12, 'Cannot allocate memory')",
+                "RuntimeError('could not create a primitive')",
+                "ImportError('libx.so: failed to map segment from shared object')",
+            )
+        ),
         (  # a name that would clear the terminal and paint it red
             r"raise UserError('\x1b[2J\x1b[31m\r\x9b1m\x07.wav is\n\tempty.')",
             1,
