@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import glob
 import os
+import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 SUFFIX = ".part"
+# What `_beside` makes; earlier versions, which took no locks, made eight digits.
+UNFINISHED = re.compile(r"\..*\.[0-9a-f]{10}\.part", re.DOTALL)
 LONGEST_NAME = 255  # bytes of a file name on common file systems
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a failed write does not name its file
 
@@ -24,7 +28,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     The content reaches the disk before the rename, so a reader, a crash or a power cut sees either
     the old file or the complete new one. When the block raises, `path` stays as it was and nothing
-    is left beside it. A process killed in between leaves a hidden file that ends in `.part`.
+    is left beside it. A process killed in between leaves a hidden file that ends in `.part`; the
+    next process that writes to the folder removes it.
 
     Where `path` is a symbolic link, its target is replaced. A device or a pipe (/dev/stdout) cannot
     be whole or absent and is yielded itself. Permissions follow the umask, as those of a file that
@@ -41,13 +46,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     beside = _beside(target)
     with _errors_name(path, beside):
-        beside.touch(0o666, exist_ok=False)
-        try:
-            yield beside
-            _flush(beside)
-            os.replace(beside, target)
-        finally:
-            beside.unlink(missing_ok=True)
+        _sweep_once(target.parent)
+        with _held(beside, lambda: beside.touch(0o666, exist_ok=False)):
+            try:
+                yield beside
+                _flush(beside)
+                os.replace(beside, target)
+            finally:
+                beside.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -71,15 +77,16 @@ def whole_folder(path: Path) -> Iterator[Path]:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     beside = _beside(target)
     with _errors_name(path, beside):
-        beside.mkdir()
-        try:
-            yield beside
-            for folder, _, names in os.walk(beside):
-                for name in names:
-                    _flush(Path(folder, name))
-            _replace_folder(beside, target)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+        _sweep_once(target.parent)
+        with _held(beside, beside.mkdir):
+            try:
+                yield beside
+                for folder, _, names in os.walk(beside):
+                    for name in names:
+                        _flush(Path(folder, name))
+                _replace_folder(beside, target)
+            finally:
+                shutil.rmtree(beside, ignore_errors=True)
 
 
 def remove_unfinished(folder: Path, prefix: str = "") -> None:
@@ -88,11 +95,58 @@ def remove_unfinished(folder: Path, prefix: str = "") -> None:
     Only for a folder that no other process writes to at the moment.
     """
     for left in folder.glob(f".{glob.escape(prefix)}*{SUFFIX}"):
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                left.unlink()
+        _remove(left)
+
+
+def _remove(left: Path) -> None:
+    if left.is_dir() and not left.is_symlink():
+        shutil.rmtree(left, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            left.unlink()
+
+
+_swept: set[Path] = set()  # folders in which this process has looked for what others left
+
+
+def _sweep_once(folder: Path) -> None:
+    """Remove what killed processes left in a folder: what nobody holds the lock of."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if UNFINISHED.fullmatch(name):
+                _remove_unless_held(folder / name)
+
+
+def _remove_unless_held(left: Path) -> None:
+    with contextlib.suppress(OSError):  # it is held, or the file system has no locks
+        number = os.open(left, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(left)
+        finally:
+            os.close(number)
+
+
+@contextmanager
+def _held(beside: Path, make: Callable[[], None]) -> Iterator[None]:
+    """Make a file or folder, and hold its lock: by it others see that its writer lives."""
+    number = -1
+    while number < 0:
+        make()
+        with contextlib.suppress(FileNotFoundError):  # removed before we held it
+            number = os.open(beside, os.O_RDONLY)
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(number, fcntl.LOCK_EX)
+            if not os.path.exists(beside):
+                os.close(number)
+                number = -1
+    try:
+        yield
+    finally:
+        os.close(number)
 
 
 def _target(path: Path) -> tuple[Path, int | None]:
@@ -146,6 +200,6 @@ def _errors_name(path: Path, beside: Path | None = None) -> Iterator[None]:
 
 def _beside(path: Path) -> Path:
     """A hidden name in the same folder that no other writer has, however long `path.name` is."""
-    ending = f".{secrets.token_hex(4)}{SUFFIX}"
+    ending = f".{secrets.token_hex(5)}{SUFFIX}"
     kept = os.fsencode(path.name)[: LONGEST_NAME - len(ending) - 1]
     return path.with_name(f".{kept.decode(errors='ignore')}{ending}")

@@ -85,6 +85,31 @@ def test_a_killed_writer_leaves_the_old_content_and_a_part_to_remove(tmp_path, k
     assert names(tmp_path) == ["kept"]
 
 
+WRITER = "import sys; from storage.whole import *; write_whole(Path(sys.argv[1]), 'new')"
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_the_next_writer_in_a_folder_removes_what_killed_ones_left_and_nothing_else(tmp_path, kind):
+    """A run that was killed while it wrote its settings kept half of them for ever."""
+    others = (".a.txt.0a1b2c3d.part", ".part", "a.0a1b2c3d4e.part")
+    for other in others:
+        (tmp_path / other).write_text("somebody's")
+    with python(KILLED, kind, tmp_path / "living") as living:
+        with python(KILLED, kind, tmp_path / "killed") as killed:
+            assert (living.stdout.readline(), killed.stdout.readline()) == ("half\n", "half\n")
+            killed.kill()
+            killed.wait(60)
+        with python(WRITER, tmp_path / "new.txt") as writing:
+            assert writing.wait(60) == 0
+        left = set(names(tmp_path)) - {*others, "new.txt"}
+        living.kill()
+        living.wait(60)
+    assert len(left) == 1 and left.pop().startswith(".living.")
+    with python(WRITER, tmp_path / "new.txt") as writing:
+        assert writing.wait(60) == 0
+    assert names(tmp_path) == sorted([*others, "new.txt"])
+
+
 def test_unfinished_files_are_found_by_names_with_brackets(tmp_path):
     (tmp_path / ".[v1].txt.0a1b2c3d.part").write_text("half")
     (tmp_path / ".v.txt.0a1b2c3d.part").write_text("half")

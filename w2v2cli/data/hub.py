@@ -9,6 +9,7 @@ states, and saying in a sentence what went wrong.
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import logging
 import os
@@ -462,7 +463,9 @@ def _hub_download(
         library_name="w2v2",
     )
     if (reason := _unreachable()) is None:
-        return Path(_asked(get, repository, file))
+        path = Path(_asked(get, repository, file))
+        _remove_unfinished(path.resolve())
+        return path
     try:  # what is in the cache serves, as where the network is off
         return Path(get(local_files_only=True))
     except LocalEntryNotFoundError as error:
@@ -487,6 +490,17 @@ def _unreachable() -> str | None:
         return str(error).strip() or type(error).__name__
     _answered.add(address)
     return None
+
+
+def _remove_unfinished(blob: Path) -> None:
+    """Remove what killed processes left of a file that is whole now.
+
+    Nobody fetches it at the moment: the library holds a lock of it meanwhile, and looks whether it
+    is there as soon as it has the lock.
+    """
+    if blob.parent.name == "blobs":
+        for left in blob.parent.glob(f"{glob.escape(blob.name)}*.incomplete"):
+            left.unlink(missing_ok=True)
 
 
 def _asked(ask: Callable[[], AnswerT], repository: Repository, file: str) -> AnswerT:

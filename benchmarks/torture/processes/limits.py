@@ -78,7 +78,6 @@ LIMITS: dict[str, Before] = {
     "all closed": partial(closed, 0, 1, 2),
     "stdout full": partial(full, 1),
     "stderr full": partial(full, 2),
-    "files of 0 bytes": partial(bounded, resource.RLIMIT_FSIZE, 0),
     "files of 1 kB": partial(bounded, resource.RLIMIT_FSIZE, 1000),
     "files of 50 kB": partial(bounded, resource.RLIMIT_FSIZE, 50_000),
     "16 descriptors": partial(bounded, resource.RLIMIT_NOFILE, 16),

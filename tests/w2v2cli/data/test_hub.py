@@ -68,6 +68,17 @@ def test_a_repository_is_fetched_once_and_nothing_that_is_not_needed(server, cac
     assert len(server.asked) == asked
 
 
+def test_what_a_killed_fetch_left_goes_once_the_file_is_there(server, cache):
+    """The library begins anew under another name, and leaves the old one for ever."""
+    server.publish(NAME, FILES)
+    blobs = cache / "models--org--name" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"{sha256(WEIGHTS)}.e1504ea0.incomplete").write_bytes(WEIGHTS[:1000])
+    (blobs / f"{'0' * 64}.e1504ea0.incomplete").write_bytes(b"of another file")
+    resolve_model(NAME)
+    assert [path.name[:8] for path in blobs.glob("*.incomplete")] == ["00000000"]
+
+
 def test_the_cache_is_the_one_of_transformers(server, monkeypatch):
     commit = server.publish(NAME, FILES)
     folder = resolve_model(NAME).path
