@@ -20,6 +20,15 @@ from pathlib import Path
 
 from w2v2cli.console import complain, is_verbose
 
+# As torch, oneDNN, C++ and the loader of libraries say it.
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "could not create a primitive",
+    "failed to map segment",
+)
 INTERRUPTED = 130  # exit code after Ctrl-C, as in shells
 
 
@@ -92,11 +101,9 @@ def ran_out_of_memory(error: BaseException) -> bool:
     """Whether an error of Python, numpy or torch says that memory was short, a GPU's or any."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    words = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc")
-    # As oneDNN and the loader of libraries say it.
-    words += ("could not create a primitive", "failed to map segment")
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError | ImportError) and any(word in str(error) for word in words)
+        isinstance(error, RuntimeError | ImportError)
+        and any(words in str(error) for words in OUT_OF_MEMORY)
     )
 
 
