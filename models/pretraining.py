@@ -301,6 +301,22 @@ class Wav2Vec2ForPretraining(nn.Module):
             latent = self.target_glu(latent)
         return Prediction(context, latent, penalty, quantized, codes)
 
+    def codes(self, waveforms: Tensor, lengths: Tensor) -> Tensor | None:
+        """(B, T, G) the codebook entries that stand for the frames; None without a quantizer.
+
+        waveforms, lengths: see `forward`. Those of the targets, or else of quantized inputs; the
+        likeliest ones, as there is no noise.
+        """
+        net, config = self.wav2vec2, self.config
+        if config.quantized_targets and config.separate_encoders:
+            normed = self.target_norm(net.encode(waveforms, lengths, self.target_encoder))
+        else:
+            normed = net.feature_norm(net.encode(waveforms, lengths))
+        if not config.quantized_targets:
+            _, chosen = net.inputs(normed, None, None)
+            return None if chosen is None else chosen.codes.unflatten(0, normed.shape[:2])
+        return self.quantizer(normed.flatten(0, 1)).codes.unflatten(0, normed.shape[:2])
+
 
 @dataclass(frozen=True)
 class Losses:

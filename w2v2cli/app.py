@@ -14,6 +14,7 @@ import typer
 from w2v2cli import __version__, own_packages  # noqa: F401 (before what imports the packages)
 from w2v2cli.commands import cache, data, lm, model
 from w2v2cli.commands.alignment.align import align
+from w2v2cli.commands.alignment.inspect import inspect
 from w2v2cli.commands.calls.every import Commands
 from w2v2cli.commands.doctor import doctor
 from w2v2cli.commands.evaluation.evaluate import evaluate
@@ -66,6 +67,7 @@ app.command()(transcribe)
 app.command("eval")(evaluate)
 app.command()(score)
 app.command()(align)
+app.command()(inspect)
 app.command("tune-lm")(tune_lm)
 app.command()(pretrain)
 app.command(cls=variadic("--peak-lr"))(finetune)

@@ -94,3 +94,27 @@ def test_the_same_seed_draws_the_same():
     assert torch.equal(draws[0].mask, draws[1].mask) and torch.equal(
         draws[0].distractors, draws[1].distractors
     )
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_codes_are_the_entries_behind_the_targets(separate):
+    config = replace(tiny(), separate_encoders=separate)
+    network = Wav2Vec2ForPretraining(config).eval()
+    steps = MaskedSteps.draw(
+        config.frame_lengths(LENGTHS), OBJECTIVE, torch.Generator().manual_seed(1)
+    )
+    waveforms = torch.randn(2, 16_000)
+    with torch.inference_mode():
+        codes = network.codes(waveforms, LENGTHS)
+        predicted = network(waveforms, LENGTHS, steps)
+    assert torch.equal(codes.flatten(0, 1)[steps.targets], predicted.codes)
+
+
+def test_codes_are_those_of_quantized_inputs_or_none():
+    waveforms = torch.randn(1, 16_000)
+    for quantized in (False, True):
+        config = replace(tiny(), quantized_targets=False, quantized_inputs=quantized)
+        with torch.inference_mode():
+            codes = Wav2Vec2ForPretraining(config).eval().codes(waveforms, LENGTHS[:1])
+        shape = (1, int(config.frame_lengths(16_000)), config.codebooks)
+        assert tuple(codes.shape) == shape if quantized else codes is None

@@ -238,6 +238,7 @@ OPTIONS = {
     "model verify": "",
     "lm build": "output order prune lexicon limit-vocab memory tmp normalize normalizer case "
     "language sentences",
+    "inspect": "output model language text start seconds device precision",
     "features": "output-dir output model language layer mean format skip-existing device precision",
     "fetch": "language",
     "score": "normalizer json worst seed",
