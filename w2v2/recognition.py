@@ -59,7 +59,7 @@ def evaluate(
     *,
     split: str | None = None,
     model: Name = "demo",
-    lm: str = "4gram",
+    lm: str | Sequence[str] = "4gram",
     output: Name | None = None,
     skip_existing: bool = False,
     normalizer: NormalizerName | None = None,
