@@ -254,7 +254,9 @@ def _masks(results: Results, scale: Scale) -> Section:
         "The length M of a masked span in frames, and the probability p that a frame starts one; "
         f"the baseline is that of the section above. {_seeds(scale)}",
     )
-    base_row = replace(scale.baseline, label=f"{scale.masks} (baseline)")
+    # In miniature the masks are others than those of the paper's figure.
+    figure = None if scale.own_data else scale.baseline.published
+    base_row = replace(scale.baseline, label=f"{scale.masks} (baseline)", published=figure)
     rows = (base_row, *scale.spans, *scale.probabilities)
     found = _rows_of(section, results, scale, rows)
     base = found.get(scale.baseline.name)
