@@ -52,13 +52,14 @@ def write_page(cells: Sequence[Cell], place: Place) -> None:
 def _lead(cells: Sequence[Cell], place: Place, found: Sequence[Section]) -> list[str]:
     """The sentences that the page begins with."""
     done = [cell.name for cell in cells if figures_file(place.output, cell.name).is_file()]
-    seconds = sum(_seconds(place, name) for name in done)
+    taken = [_taken(place, name) for name in done]
+    seconds, used = (sum(column) for column in zip(*taken, strict=True)) if taken else (0.0, 0.0)
     verdicts = Counter(verdict for part in found for verdict in part.verdicts)
     compared = sum(verdicts.values())
     scale = place.scale
     lines = [
         f"`python -m benchmarks.paper --scale {scale.name}`: {len(done)} of {len(cells)} cells are "
-        f"done, in {seconds / 60:.0f} minutes of one process each"
+        f"done, in {seconds / 60:.0f} minutes of one process each, {used / 60:.0f} of a core"
         + ("." if len(done) == len(cells) else "; what is missing is a dash or left out."),
         f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {_device()}.",
     ]
@@ -78,9 +79,10 @@ def _device() -> str:
     return "no GPU"
 
 
-def _seconds(place: Place, cell: str) -> float:
-    text = figures_file(place.output, cell).read_text(encoding="utf-8")
-    return float(json.loads(text)["seconds"])
+def _taken(place: Place, cell: str) -> tuple[float, float]:
+    """Seconds that a cell took by the clock, and of the processor."""
+    found = json.loads(figures_file(place.output, cell).read_text(encoding="utf-8"))
+    return float(found["seconds"]), float(found.get("processor_seconds", 0.0))
 
 
 def _markdown(title: str, lead: Sequence[str], found: Sequence[Section]) -> Iterator[str]:

@@ -51,12 +51,13 @@ def is_done(place: Place, cell: Cell) -> bool:
 
 def carry_out(cell: Cell, place: Place) -> None:
     """Do a cell in this process, and keep its figures. Raises UserError and `Stopped`."""
-    began = time.monotonic()
+    began, used = time.monotonic(), _processor_seconds()
     figures = cell.job.run(place, cell.name)
     kept = {
         "cell": cell.name,
         "kind": cell.job.kind,
         "seconds": time.monotonic() - began,
+        "processor_seconds": _processor_seconds() - used,
         "figures": figures,
     }
     path = figures_file(place.output, cell.name)
@@ -64,6 +65,11 @@ def carry_out(cell: Cell, place: Place) -> None:
     write_whole(path, json.dumps(kept) + "\n")
     for state in place.run(cell.name).glob("state-*.pt"):
         state.unlink()  # what a restart needs, many times as large as the weights
+
+
+def _processor_seconds() -> float:
+    """Seconds that this process and its children that have ended had a core."""
+    return sum(os.times()[:4])
 
 
 def run_here(cells: Sequence[Cell], place: Place, say: Callable[[str], None]) -> Report:
