@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lm.kernels.choice import for_ngrams
 from lm.language_model import UNK
 from lm.ngram.automaton import from_cache
 from lm.ngram.layout import FIRST, LONGEST, SECOND, AutomatonArrays, map_automaton
@@ -152,4 +153,11 @@ class FixedNgramTensors(NgramTensors):
     def _answers(
         self, states: Tensor, words: Tensor, wanted: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        return self._looked_up(states, words)
+        kernels = for_ngrams(self._device)
+        if kernels is None:
+            return self._looked_up(states, words)
+        tables = self._arcs, self._shorter, self._backoff
+        found: tuple[Tensor, Tensor] = kernels.look_up(
+            states, words, *tables, self._order, self._probes
+        )
+        return found

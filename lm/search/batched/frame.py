@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from lm.kernels.choice import for_search
 from lm.search.batched.arcs import ArcTrie
 from lm.search.batched.beam import (
     HISTORY,
@@ -141,9 +143,8 @@ class _Grown(NamedTuple):
 
     scores: Tensor
     """(B, P) float64."""
-    read: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
-    """(B, C) places among those -> the hypothesis that each grew from, symbol and blank as in the
-    fields of a `Beam`, and node."""
+    read: Callable[[Tensor], Tensor]
+    """(B, C) places among those -> their (Q, B, C) fields, as of `_Candidates`."""
     over: Tensor | None
     """(B, 1) bool, whether there were more; None where all have room."""
 
@@ -191,6 +192,7 @@ class FrameStep:
         self._symbols = len(trie.column)  # V
         self._nodes = trie.nodes
         device = trie.child.device
+        self._kernels = for_search(device)
         self._unknown = int(ends.words[-1])
         self._hashes = said_hashes(self._unknown + 1, device)
         self._places = torch.arange(max(room.width, room.ends, room.arcs), device=device)
@@ -229,7 +231,8 @@ class FrameStep:
         fields = torch.cat([inside.candidates.fields, ends.candidates.fields], 2)
         least = scores.amax(1, keepdim=True) - self._threshold
         scores = torch.where(scores >= least, scores, -torch.inf)
-        places, best_scores, count = best_distinct(scores, self._keys(fields), self._room.width)
+        distinct = best_distinct if self._kernels is None else self._kernels.best_distinct
+        places, best_scores, count = distinct(scores, self._keys(fields), self._room.width)
         goes_on = work.lengths > work.frame
         over = inside.over, ends.over
         for lost in self._losses(inside.cut, over, least, best_scores[:, -1:], count):
@@ -241,33 +244,57 @@ class FrameStep:
 
     def _inside(self, work: Work, frame: Tensor) -> _Inside:
         """The candidates that go deeper into a word or stay at their node."""
-        beam = work.beam
-        last, root = beam.field(LAST), beam.field(NODE) == ROOT
-        symbol, blank = last >> 1, (last & 1).bool()
-        lasting = torch.where(root, self._silence, symbol)
-        lasts = torch.where(root | ~blank, frame.gather(1, lasting), -torch.inf)
-        now = _Now(symbol, blank, lasting, lasts)
         if isinstance(self.trie, ArcTrie):
-            grown = self._along_arcs(self.trie, work, frame, now)
+            grown = self._along_arcs(self.trie, work, frame, self._now(work, frame))
+        elif self._kernels is not None:
+            grown = self._in_kernels(self._kernels, self.trie, work, frame)
         else:
-            grown = self._in_columns(self.trie, work, frame, now)
+            grown = self._in_columns(self.trie, work, frame, self._now(work, frame))
         if self._room.inside < grown.scores.shape[1]:
             found, index = grown.scores.topk(self._room.inside, 1, sorted=False)
             cut = found.amin(1, keepdim=True)
         else:
             found, cut = grown.scores, None
             index = torch.arange(found.shape[1], device=found.device).expand_as(found)
-        parent, last, node = grown.read(index)
-        fields = [
-            parent,
-            torch.full_like(parent, -1),
-            last,
-            node,
-            beam.field(STATE).gather(1, parent),
-        ]
+        return _Inside(_Candidates(found, grown.read(index)), cut, grown.over)
+
+    def _now(self, work: Work, frame: Tensor) -> _Now:
+        last, root = work.beam.field(LAST), work.beam.field(NODE) == ROOT
+        symbol, blank = last >> 1, (last & 1).bool()
+        lasting = torch.where(root, self._silence, symbol)
+        lasts = torch.where(root | ~blank, frame.gather(1, lasting), -torch.inf)
+        return _Now(symbol, blank, lasting, lasts)
+
+    def _fields(self, beam: Beam, parent: Tensor, last: Tensor, node: Tensor) -> Tensor:
+        """(Q, B, C) fields of candidates that end no word, which grew from these hypotheses."""
+        fields = [parent, torch.full_like(parent, -1), last, node]
+        fields.append(beam.field(STATE).gather(1, parent))
         if not self._by_state:
             fields.append(beam.field(HISTORY).gather(1, parent))
-        return _Inside(_Candidates(found, torch.stack(fields)), cut, grown.over)
+        return torch.stack(fields)
+
+    def _in_kernels(self, kernels: ModuleType, trie: Trie, work: Work, frame: Tensor) -> _Grown:
+        """What `_in_columns` finds, in two launches."""
+        beam = work.beam
+        scores = kernels.grown(
+            frame,
+            beam.plain,
+            beam.field(LAST),
+            beam.field(NODE),
+            work.weights.language,
+            trie.promise,
+            trie.bonus,
+            trie.column,
+            self._silence,
+        )
+
+        def read(index: Tensor) -> Tensor:
+            fields: Tensor = kernels.inside(
+                index, beam.fields, trie.symbols, trie.child, self._silence
+            )
+            return fields
+
+        return _Grown(scores, read, None)
 
     def _in_columns(self, trie: Trie, work: Work, frame: Tensor, now: _Now) -> _Grown:
         """What each column of the trie's tables leads to."""
@@ -283,13 +310,14 @@ class FrameStep:
         again = torch.where(now.blank, width - 1, trie.column[now.symbol])
         scores.scatter_(2, again[:, :, None], -torch.inf)
 
-        def read(index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def read(index: Tensor) -> Tensor:
             parent, column = index // width, index % width
             lasting = now.lasting.gather(1, parent)
             symbol = torch.where(column == trie.stay, lasting, trie.symbols[column])
             place = node.gather(1, parent) * width + column
             blank = column == trie.stay + 1
-            return parent, symbol * 2 + blank, trie.child.flatten()[place].long()
+            child = trie.child.flatten()[place].long()
+            return self._fields(work.beam, parent, symbol * 2 + blank, child)
 
         return _Grown(scores.flatten(1), read, None)
 
@@ -318,8 +346,9 @@ class FrameStep:
         lasting = torch.cat([symbol * 2, now.lasting * 2, blank * 2 + 1], 1)
         nodes = torch.cat([child, node, node], 1)
 
-        def read(index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            return parents.gather(1, index), lasting.gather(1, index), nodes.gather(1, index)
+        def read(index: Tensor) -> Tensor:
+            last, node = lasting.gather(1, index), nodes.gather(1, index)
+            return self._fields(work.beam, parents.gather(1, index), last, node)
 
         return _Grown(torch.cat([scores, lasts, pauses], 1), read, arcs.over)
 

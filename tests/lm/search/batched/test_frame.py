@@ -49,21 +49,26 @@ def _bytes(values) -> int:
 
 @pytest.fixture(params=["letters", "letters by history", "phrases", "phones, any word", "in lists"])
 def step(request, tmp_path, monkeypatch):
-    """What searches a frame, over an n-gram; with homophones where it is over phones."""
-    (tmp_path / "lm.arpa").write_text(TRIGRAMS)
+    """What searches a frame."""
     if request.param == "in lists":
         monkeypatch.setattr(trie, "MEMORY", 0)
+    return made_step(request.param, tmp_path)
+
+
+def made_step(kind, tmp_path):
+    """What searches a frame, over an n-gram; with homophones where it is over phones."""
+    (tmp_path / "lm.arpa").write_text(TRIGRAMS)
     vocabulary, unknown = SMALL, -torch.inf
     lines = "A\tA |\nAB\tA B |\nBA\tB A |\n"
-    if "phones" in request.param:
+    if "phones" in kind:
         vocabulary, unknown = Vocabulary.from_labels(("<pad>", "aa", "b")), -2.0
         lines = "A\taa\nAB\taa b\nBA\taa\n"
     (tmp_path / "lexicon.txt").write_text(lines)
     lexicon = Lexicon.read(tmp_path / "lexicon.txt", vocabulary)
     weights = DecodingWeights(1.0, 0.1, unknown)
-    way = "history" if "history" in request.param else "state"
+    way = "history" if "history" in kind else "state"
     options = BeamOptions(BEAM, recombine=way)
-    hotwords = {"A": 1.0} | ({"A BA": 2.0} if request.param == "phrases" else {})
+    hotwords = {"A": 1.0} | ({"A BA": 2.0} if kind == "phrases" else {})
     setup = prepare(vocabulary, lexicon, hotwords=hotwords)
     automaton = read_automaton(tmp_path / "lm.arpa")
     model = FixedNgramTensors(automaton, setup.words, torch.device("cpu"))
