@@ -1,5 +1,6 @@
 """`w2v2 data` as a shell sees it, against a real server and archives made here."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -288,13 +289,13 @@ def test_a_split_is_fetched_once(server, tmp_path, monkeypatch):
 
     [first] = prepare()
     assert set(told) == {
-        "fetching dev-other.tar.gz",
-        "unpacking dev-other.tar.gz",
-        "scanning dev-other",
+        "Fetching dev-other.tar.gz",
+        "Unpacking dev-other.tar.gz",
+        "Scanning dev-other",
     }
     told.clear()
     [second] = prepare()
-    assert set(told) == {"scanning dev-other"} and first == second
+    assert set(told) == {"Scanning dev-other"} and first == second
     shutil.rmtree(tmp_path / "LibriSpeech")
     (tmp_path / "archives" / "dev-other.tar.gz").unlink()
     assert prepare() == [first]
@@ -385,6 +386,16 @@ def test_synth_makes_a_corpus_that_the_others_read(tmp_path):
     }  # fmt: skip
 
 
+def descendants(process: int) -> int:
+    """Processes that a process has started, and those that they have."""
+    found = 0
+    for known in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # the thread has ended
+            pids = known.read_text().split()
+            found += len(pids) + sum(descendants(int(pid)) for pid in pids)
+    return found
+
+
 def test_an_interrupted_scan_ends_without_a_word(tmp_path):
     corpus = tmp_path / "corpus"
     corpus.mkdir()
@@ -407,13 +418,10 @@ def test_an_interrupted_scan_ends_without_a_word(tmp_path):
     process = subprocess.Popen(
         [*command, "--jobs", "2"], stderr=subprocess.PIPE, cwd=ROOT, start_new_session=True
     )
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     deadline = time.monotonic() + 30
-    while (
-        children.exists() and len(children.read_text().split()) < 3 and time.monotonic() < deadline
-    ):
-        time.sleep(0.01)  # until two of them, and multiprocessing's own, have started
-    if not children.exists():
+    while descendants(process.pid) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)  # until two workers have started, and the server that they are forked from
+    if not descendants(process.pid):  # where /proc does not tell
         time.sleep(2)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it: to all processes of the job
     assert process.wait(60) == 130 and process.stderr.read() == b""
