@@ -128,9 +128,11 @@ def _watch(settings: RecognitionOptions, folders: list[str], how: Writing) -> No
     try:
         watch_folders(settings, folders, how, done, warn=warn, note=say)
     except KeyboardInterrupt:
-        say(f"Stopped: {done.transcribed} recordings were transcribed.")
+        one = done.transcribed == 1
+        say(f"Stopped: {done.transcribed} recording{' was' if one else 's were'} transcribed.")
     if done.failed:
-        raise UserError(f"{len(done.failed)} recordings could not be transcribed (see above).")
+        many = f"{len(done.failed)} recording{'s' if done.failed[1:] else ''}"
+        raise UserError(f"{many} could not be transcribed (see above).")
 
 
 def _transcribe_as_found(settings: RecognitionOptions, inputs: list[str], how: Writing) -> None:
@@ -178,9 +180,10 @@ def _write(text: str) -> None:
 def _report(done: Transcribed, how: Writing) -> None:
     """Name what could not be transcribed; UserError when something could not."""
     if done.left_out:
+        one = done.left_out == 1
         say(
-            f"Note: {done.left_out} segments have a confidence below "
-            f"{how.layout.min_confidence:g}, and are not in the manifest."
+            f"Note: {done.left_out} segment{' has' if one else 's have'} a confidence below "
+            f"{how.layout.min_confidence:g}, and {'is' if one else 'are'} not in the manifest."
         )
     if done.failed:
         complain("\n".join(done.failed))
