@@ -1,8 +1,13 @@
-"""Where the kernels run: on CUDA, where Triton is installed. Elsewhere PyTorch's operations do."""
+"""Where the kernels run: on CUDA, where Triton is installed with the C compiler that it calls.
+
+Elsewhere, and where `W2V2_KERNELS=0` stands in the environment, PyTorch's operations do the same.
+"""
 
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -13,12 +18,18 @@ DEVICES = ("cuda",)
 
 @functools.cache
 def _installed() -> bool:
-    return find_spec("triton") is not None
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    return find_spec("triton") is not None and compiler is not None
+
+
+def _usable(device: torch.device) -> bool:
+    wanted = os.environ.get("W2V2_KERNELS") != "0"
+    return device.type in DEVICES and wanted and _installed()
 
 
 def for_search(device: torch.device) -> ModuleType | None:
     """The kernels of the search on a device; None where PyTorch's operations are to be taken."""
-    if device.type not in DEVICES or not _installed():
+    if not _usable(device):
         return None
     from lm.kernels import beam
 
@@ -27,7 +38,7 @@ def for_search(device: torch.device) -> ModuleType | None:
 
 def for_ngrams(device: torch.device) -> ModuleType | None:
     """The kernel of n-grams, in the same way."""
-    if device.type not in DEVICES or not _installed():
+    if not _usable(device):
         return None
     from lm.kernels import ngrams
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lm.kernels import choice
 from lm.kernels.choice import for_ngrams, for_search
 
 MOST = {"letters": 100, "letters by history": 105, "phrases": 110, "phones, any word": 120}
@@ -86,3 +87,19 @@ def test_each_kernel_compiles_for_a_gpu(name, tmp_path, monkeypatch):
 def test_on_a_cpu_pytorchs_operations_are_taken():
     cpu = torch.device("cpu")
     assert for_search(cpu) is None and for_ngrams(cpu) is None
+
+
+def test_so_they_are_where_triton_could_not_work_or_is_not_wanted(monkeypatch):
+    pytest.importorskip("triton", reason="Triton is not installed on this platform.")
+    gpu = torch.device("cuda")
+    monkeypatch.setenv("CC", "cc")
+    choice._installed.cache_clear()
+    assert for_search(gpu) is not None and for_ngrams(gpu) is not None
+    monkeypatch.setenv("W2V2_KERNELS", "0")
+    assert for_search(gpu) is None and for_ngrams(gpu) is None
+    monkeypatch.delenv("W2V2_KERNELS")
+    monkeypatch.delenv("CC")
+    monkeypatch.setenv("PATH", "")
+    choice._installed.cache_clear()
+    assert for_search(gpu) is None
+    choice._installed.cache_clear()
