@@ -31,7 +31,7 @@ git ls-files -z --cached --others --exclude-standard |
   while IFS= read -r -d '' name; do [ ! -e "$name" ] || printf '%s\0' "$name"; done |
   xargs -0 cp --parents -t "$copy"
 suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
-flags=(-std=c++17 -g -O1 -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS -fPIC -pthread
+flags=(-std=c++17 -g -O0 -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS -fPIC -pthread
   -fsanitize=address,undefined -fno-sanitize-recover=all)
 objects=$(mktemp -d)
 trap 'rm -rf "$copy" "$objects"' EXIT
@@ -46,5 +46,4 @@ estimation=tests/lm/ngram/test_estimation.py
 bound=$estimation::test_little_memory_is_kept_to_and_gives_the_same_bytes
 PYTHONPATH=$copy LD_PRELOAD=$preload ASAN_OPTIONS=detect_leaks=0 \
   UBSAN_OPTIONS=print_stacktrace=1 \
-  "$python" -m pytest -q -p no:cacheprovider -n logical --maxprocesses 4 --dist loadfile \
-  "${tests[@]}" --deselect "$bound"
+  "$python" -m pytest -q -p no:cacheprovider "${tests[@]}" --deselect "$bound"
