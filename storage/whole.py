@@ -16,20 +16,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SUFFIX = ".part"
-# What `_beside` makes; earlier versions, which took no locks, made eight digits.
+# What `_beside` makes of a file that is locked; others have eight digits, as all once had.
 UNFINISHED = re.compile(r"\..*\.[0-9a-f]{10}\.part", re.DOTALL)
 LONGEST_NAME = 255  # bytes of a file name on common file systems
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a failed write does not name its file
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, locked: bool = True) -> Iterator[Path]:
     """Yield a new, empty file beside `path`; when the block ends normally it becomes `path`.
 
     The content reaches the disk before the rename, so a reader, a crash or a power cut sees either
     the old file or the complete new one. When the block raises, `path` stays as it was and nothing
     is left beside it. A process killed in between leaves a hidden file that ends in `.part`; the
-    next process that writes to the folder removes it.
+    next process that writes to the folder removes it, unless `locked` is False: for a block that
+    locks the file itself, which would wait for ever for the lock that is held here.
 
     Where `path` is a symbolic link, its target is replaced. A device or a pipe (/dev/stdout) cannot
     be whole or absent and is yielded itself. Permissions follow the umask, as those of a file that
@@ -44,10 +45,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         return
     if mode is not None and stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    beside = _beside(target)
+    beside = _beside(target, locked)
     with _errors_name(path, beside):
         _sweep_once(target.parent)
-        with _held(beside, lambda: beside.touch(0o666, exist_ok=False)):
+        with _held(beside, lambda: beside.touch(0o666, exist_ok=False), locked):
             try:
                 yield beside
                 _flush(beside)
@@ -131,8 +132,12 @@ def _remove_unless_held(left: Path) -> None:
 
 
 @contextmanager
-def _held(beside: Path, make: Callable[[], None]) -> Iterator[None]:
+def _held(beside: Path, make: Callable[[], None], locked: bool = True) -> Iterator[None]:
     """Make a file or folder, and hold its lock: by it others see that its writer lives."""
+    if not locked:
+        make()
+        yield
+        return
     number = -1
     while number < 0:
         make()
@@ -198,8 +203,8 @@ def _errors_name(path: Path, beside: Path | None = None) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def _beside(path: Path) -> Path:
+def _beside(path: Path, locked: bool = True) -> Path:
     """A hidden name in the same folder that no other writer has, however long `path.name` is."""
-    ending = f".{secrets.token_hex(5)}{SUFFIX}"
+    ending = f".{secrets.token_hex(5 if locked else 4)}{SUFFIX}"
     kept = os.fsencode(path.name)[: LONGEST_NAME - len(ending) - 1]
     return path.with_name(f".{kept.decode(errors='ignore')}{ending}")

@@ -85,6 +85,25 @@ def test_a_killed_writer_leaves_the_old_content_and_a_part_to_remove(tmp_path, k
     assert names(tmp_path) == ["kept"]
 
 
+LOCKING = """
+import fcntl, sys
+from pathlib import Path
+from storage.whole import whole_file
+with whole_file(Path(sys.argv[1]), locked=False) as beside, beside.open("wb") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    file.write(b"new")
+"""
+
+
+def test_a_block_may_lock_the_file_itself(tmp_path):
+    with python(LOCKING, tmp_path / "a.txt") as writing:
+        try:
+            assert writing.wait(60) == 0
+        finally:
+            writing.kill()
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
 WRITER = "import sys; from storage.whole import *; write_whole(Path(sys.argv[1]), 'new')"
 
 

@@ -33,7 +33,7 @@ class RankFile:
         """Create the file. It is locked before it appears under its name. Raises UserError."""
         descriptor = None
         try:
-            with whole_file(path) as beside:
+            with whole_file(path, locked=False) as beside:
                 descriptor = os.open(beside, os.O_WRONLY | os.O_APPEND)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 part = cls(path, descriptor)
