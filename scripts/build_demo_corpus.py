@@ -1,25 +1,30 @@
 """Lay out the recordings that ship: three to try, and a small copy of LibriSpeech's layout.
 
-    python scripts/build_demo_corpus.py SHARED_DATA SHIPPED_DIR
+    python -m scripts.build_demo_corpus SHARED_DATA SHIPPED_DIR
 
-The clean splits hold held-out utterances of the reader of the demo model (LJSpeech, public domain).
-The other splits hold other speakers: LibriVox readers (public domain) and LibriSpeech speakers
-(CC BY 4.0). Of LibriSpeech only these speakers' seven utterances are included.
+All are held out from the demo model's training, by `scripts/demo_data.py`. The clean splits hold
+two readers it learned from, the other splits strangers: LibriVox readers, readers of LibriSpeech's
+train-clean parts, and of its test-other. For each the shortest recordings are taken.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 from lm.text.normalization import normalize_text
+from scripts.demo_data import Parts, parts
 from w2v2cli.data.corpora.held_out import split_of
-from w2v2cli.data.corpora.readers import Utterance, read_corpus
+from w2v2cli.data.corpora.readers import read_corpus
+from w2v2cli.data.utterance import Utterance
 
-CLEAN = 14  # utterances of each clean split
+FIRST, SECOND = 10, 4  # utterances of the two readers in a clean split
+STRANGERS = 7  # of train-clean, one utterance each
+EACH = 2  # utterances of each reader of test-other
 RECORDINGS = ("LJ001-0103", "LJ002-0050", "LJ002-0088")
-READERS = {"ljspeech": "1", "cards": "2", "sense": "3"}  # our speaker numbers of these corpora
 
 LICENCE = """\
 What is in this folder
@@ -28,17 +33,61 @@ What is in this folder
 
 1-*  LJSpeech 1.1, read by Linda Johnson for LibriVox: public domain.
 2-*, 3-*  LibriVox recordings: public domain.
-1089-*, 1272-*, 2412-*, 8266-*  LibriSpeech, (c) 2014 Vassil Panayotov, \
-CC BY 4.0 (openslr.org/12), unchanged.
+4-*  Kathleen reading sentences of CMU ARCTIC: CC0 1.0.
+All others  LibriSpeech, (c) 2014 Vassil Panayotov, CC BY 4.0 (openslr.org/12). In dev-other, bits \
+below each recording's own noise are set to zero; the others are unchanged.
 """
 
-
-def placed(utterance: Utterance, speaker: str, chapter: str, number: int) -> tuple[str, Utterance]:
-    """Return an id like those of LibriSpeech, and the utterance."""
-    return f"{speaker}-{chapter}-{number:04}", utterance
+Named = list[tuple[str, Utterance]]
 
 
-def write_split(folder: Path, utterances: list[tuple[str, Utterance]]) -> None:
+def named(utterances: Iterable[Utterance], speaker: str) -> Named:
+    """Give each an id like LibriSpeech's, of a speaker's number and one in his order."""
+    return [(f"{speaker}-1-{number:04}", u) for number, u in enumerate(utterances)]
+
+
+def as_they_are(utterances: Iterable[Utterance]) -> Named:
+    """Keep the ids of LibriSpeech."""
+    return [(u.id, u) for u in utterances]
+
+
+def shortest(utterances: Iterable[Utterance], most: int) -> list[Utterance]:
+    """The shortest `most`, in the order of their ids."""
+    chosen = sorted(utterances, key=lambda u: (u.seconds or 0, u.id))[:most]
+    return sorted(chosen, key=lambda u: u.id)
+
+
+def test_other(found: Parts) -> list[Utterance]:
+    """The shortest of each reader of LibriSpeech's own test-other."""
+    speakers: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in found["librispeech-test-other", "test"]:
+        speakers[utterance.id.split("-")[0]].append(utterance)
+    return [u for _, theirs in sorted(speakers.items()) for u in shortest(theirs, EACH)]
+
+
+def layout(found: Parts) -> dict[str, Named]:
+    """The utterances of each split."""
+    librivox = found["misc-librivox", "test"]
+    splits: dict[str, Named] = {}
+    for part in ("dev", "test"):
+        reader = [u for u in found["ljspeech", part] if u.id not in RECORDINGS]
+        splits[f"{part}-clean"] = [
+            *((f"1-{u.id[2:5].lstrip('0')}-{u.id[6:]}", u) for u in reader[:FIRST]),
+            *named(found["kathleen", part][:SECOND], "4"),
+        ]
+    splits["dev-other"] = [
+        *named((u for u in librivox if u.id.startswith("sense")), "3"),
+        *as_they_are(shortest(found["strangers", "dev"], STRANGERS)),
+    ]
+    splits["test-other"] = [
+        *named((u for u in librivox if u.id.startswith("cards")), "2"),
+        *as_they_are(found["librispeech-clips", "test"]),
+        *as_they_are(test_other(found)),
+    ]
+    return splits
+
+
+def write_split(folder: Path, utterances: Named) -> None:
     """Write SPEAKER/CHAPTER/ID.flac and SPEAKER-CHAPTER.trans.txt, the layout of LibriSpeech."""
     for name, utterance in utterances:
         speaker, chapter, _ = name.split("-")
@@ -47,6 +96,19 @@ def write_split(folder: Path, utterances: list[tuple[str, Utterance]]) -> None:
         shutil.copyfile(utterance.path, place / f"{name}.flac")
         with (place / f"{speaker}-{chapter}.trans.txt").open("a", encoding="utf-8") as file:
             file.write(f"{name} {normalize_text(utterance.text or '')}\n")
+
+
+def write_recordings(folder: Path, reader: Iterable[Utterance]) -> None:
+    """Write the recordings to try, and their transcripts."""
+    folder.mkdir()
+    rows = []
+    for utterance in reader:
+        if utterance.id in RECORDINGS:
+            if split_of(utterance.id) != "test":
+                raise SystemExit(f"{utterance.id} is not a test utterance")
+            shutil.copyfile(utterance.path, folder / f"{utterance.id}.flac")
+            rows.append(f"{utterance.id}\t{utterance.seconds:.3f}\t{utterance.text}\n")
+    (folder / "transcripts.tsv").write_text("id\tseconds\ttext\n" + "".join(rows), encoding="utf-8")
 
 
 def main() -> None:
@@ -59,42 +121,14 @@ def main() -> None:
     corpus, recordings = args.shipped / "corpus", args.shipped / "recordings"
     for folder in (corpus, recordings):
         shutil.rmtree(folder, ignore_errors=True)
-    reader = read_corpus(args.shared / "ljspeech")
-    held_out = {
-        s: [u for u in reader if split_of(u.id) == s and u.id not in RECORDINGS]
-        for s in ("dev", "test")
-    }
-    librivox = read_corpus(args.shared / "misc-librivox")
-    cards = [u for u in librivox if u.id.startswith("cards")]
-    sense = [u for u in librivox if u.id.startswith("sense")]
-    librispeech = read_corpus(args.shared / "librispeech-clips")
-    splits = {
-        f"{part}-clean": [
-            placed(u, "1", u.id[2:5].lstrip("0"), int(u.id[6:])) for u in held_out[part][:CLEAN]
-        ]
-        for part in ("dev", "test")
-    }
-    splits["dev-other"] = [placed(u, "3", "1", int(u.id[-4:])) for u in sense]
-    splits["test-other"] = [placed(u, "2", "1", int(u.id[-3:])) for u in cards] + [
-        (u.id, u) for u in librispeech
-    ]
+    splits = layout(parts(args.shared))
     for name, utterances in splits.items():
         write_split(corpus / name, utterances)
     table = "\n".join(
         f"{name}: {len(utterances)} utterances" for name, utterances in splits.items()
     )
     (corpus / "README.txt").write_text(LICENCE.format(table=table), encoding="utf-8")
-    recordings.mkdir()
-    rows = []
-    for utterance in reader:
-        if utterance.id in RECORDINGS:
-            if split_of(utterance.id) != "test":
-                raise SystemExit(f"{utterance.id} is not a test utterance")
-            shutil.copyfile(utterance.path, recordings / f"{utterance.id}.flac")
-            rows.append(f"{utterance.id}\t{utterance.seconds:.3f}\t{utterance.text}\n")
-    (recordings / "transcripts.tsv").write_text(
-        "id\tseconds\ttext\n" + "".join(rows), encoding="utf-8"
-    )
+    write_recordings(recordings, read_corpus(args.shared / "ljspeech"))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,9 @@ IN_TEXT = (
 )
 VALIDATION = {"ljspeech": 16, "kathleen": 20, "own": 8, "strangers": None}  # None: all of them
 
+Parts = dict[tuple[str, Split], list[Utterance]]
+"""The utterances by group and part."""
+
 
 def speaker_of(corpus: str, utterance: Utterance) -> str:
     """Name the speaker; corpora of one reader have the corpus' name."""
@@ -57,13 +60,13 @@ def part_of(corpus: str, utterance: Utterance) -> Split:
     return split_of(utterance.id)
 
 
-def parts(shared: Path) -> dict[tuple[str, Split], list[Utterance]]:
+def parts(shared: Path) -> Parts:
     """The utterances of each part of each group: a corpus, or `own` and `strangers`.
 
     Left out of the tests is what has a text that is trained on, as of `second-reader`, who reads
     sentences of LJSpeech, and `IN_TEXT`.
     """
-    found: dict[tuple[str, Split], list[Utterance]] = defaultdict(list)
+    found: Parts = defaultdict(list)
     for corpus in (*READERS, STRANGERS, WORDS, *TESTS):
         for utterance in read_corpus(shared / corpus):
             group = corpus
@@ -87,7 +90,7 @@ def spelled(utterance: Utterance) -> str:
     return normalize_text(utterance.text or "")
 
 
-def validation(found: dict[tuple[str, Split], list[Utterance]]) -> Iterator[Utterance]:
+def validation(found: Parts) -> Iterator[Utterance]:
     """Yield the dev utterances that a run is judged by: strangers, and some of each reader."""
     for group, most in VALIDATION.items():
         yield from found[group, "dev"][:most]

@@ -12,10 +12,10 @@ from models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 CARD = {
     "source": "trained with this repository (scripts/ and w2v2 finetune)",
-    "data": "LJSpeech 1.1, 31 minutes of one reader (public domain), "
-    "and 11 hours of synthetic speech (flite, espeak-ng)",
-    "licence": "MIT; the data is public domain",
-    "knows": "one reader's voice",
+    "data": "3 hours of LJSpeech, kathleen and LibriSpeech's train-clean (public domain, CC0, "
+    "CC BY 4.0), 11 hours of synthetic speech (flite, espeak-ng, Kokoro)",
+    "licence": "MIT; the data is free, see the card",
+    "knows": "the voices of five readers; mishears others",
     "card": "w2v2cli/shipped/MODEL_CARD.md",
 }
 

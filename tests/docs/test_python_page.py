@@ -16,7 +16,7 @@ CLIPS = sorted((SHIPPED / "recordings").glob("*.flac"))
 def few_of(split: str, count: int, folder: Path) -> None:
     """A corpus of the first utterances of a shipped split."""
     folder.mkdir()
-    [lines] = (SHIPPED / "corpus" / split).rglob("*.trans.txt")
+    lines = min((SHIPPED / "corpus" / split).rglob("*.trans.txt"))
     kept = lines.read_text().splitlines()[:count]
     (folder / lines.name).write_text("\n".join(kept) + "\n")
     for line in kept:

@@ -202,8 +202,8 @@ def test_prepare_from_an_address_an_archive_and_a_tree(server, tmp_path):
     rows = [line.split() for line in result.stdout.splitlines() if line.strip()]
     assert rows[0] == ["split", "utterances", "hours", "speakers"]
     assert [(row[0], row[1], row[3]) for row in rows[2:]] == [
-        ("dev-clean", "14", "1"),
-        ("test-other", "12", "5"),
+        ("dev-clean", "14", "2"),
+        ("test-other", "22", "10"),
     ]
     manifest = read_corpus(out / "manifests" / "dev-clean.jsonl")
     original = read_corpus(MINIATURE / "dev-clean")

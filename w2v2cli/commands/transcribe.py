@@ -68,7 +68,7 @@ def transcribe(
     """Transcribe recordings: text on stdout, one line for each, in the order given.
 
     A recording that cannot be read is named at the end, the others are transcribed, and the exit
-    code is 1. The default model, demo, knows one reader's voice.
+    code is 1. The default model, demo, learned from three hours of speech and mishears strangers.
 
     Several processes share the recordings under torchrun.
 
