@@ -41,9 +41,9 @@ below each recording's own noise are set to zero; the others are unchanged.
 Named = list[tuple[str, Utterance]]
 
 
-def named(utterances: Iterable[Utterance], speaker: str) -> Named:
-    """Give each an id like LibriSpeech's, of a speaker's number and one in his order."""
-    return [(f"{speaker}-1-{number:04}", u) for number, u in enumerate(utterances)]
+def named(utterances: Iterable[Utterance], chapter: str) -> Named:
+    """Give each an id like LibriSpeech's, of SPEAKER-CHAPTER and its place in the chapter."""
+    return [(f"{chapter}-{number:04}", u) for number, u in enumerate(utterances)]
 
 
 def as_they_are(utterances: Iterable[Utterance]) -> Named:
@@ -69,18 +69,18 @@ def layout(found: Parts) -> dict[str, Named]:
     """The utterances of each split."""
     librivox = found["misc-librivox", "test"]
     splits: dict[str, Named] = {}
-    for part in ("dev", "test"):
+    for chapter, part in enumerate(("dev", "test"), 1):
         reader = [u for u in found["ljspeech", part] if u.id not in RECORDINGS]
         splits[f"{part}-clean"] = [
             *((f"1-{u.id[2:5].lstrip('0')}-{u.id[6:]}", u) for u in reader[:FIRST]),
-            *named(found["kathleen", part][:SECOND], "4"),
+            *named(found["kathleen", part][:SECOND], f"4-{chapter}"),
         ]
     splits["dev-other"] = [
-        *named((u for u in librivox if u.id.startswith("sense")), "3"),
+        *named((u for u in librivox if u.id.startswith("sense")), "3-1"),
         *as_they_are(shortest(found["strangers", "dev"], STRANGERS)),
     ]
     splits["test-other"] = [
-        *named((u for u in librivox if u.id.startswith("cards")), "2"),
+        *named((u for u in librivox if u.id.startswith("cards")), "2-1"),
         *as_they_are(found["librispeech-clips", "test"]),
         *as_they_are(test_other(found)),
     ]

@@ -57,7 +57,7 @@ def test_killed_and_restarted(tmp_path):
     assert {path.name for path in broken.iterdir()} >= {"study.sqlite", "surface.html"}
 
     assert expected["tuned"] is None
-    assert "These weights are not kept: 5 recordings that ship with w2v2" in again.stderr
+    assert "These weights are not kept: 12 recordings that ship with w2v2" in again.stderr
     evaluated = w2v2(tmp_path / "home", "eval", "--split", "dev-other", "--beam", "40", "--json")
     assert "as tuned on" not in evaluated.stderr
     forgotten = w2v2(tmp_path / "home", "tune-lm", "--forget")

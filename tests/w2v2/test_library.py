@@ -138,10 +138,10 @@ def test_warnings_are_python_warnings_or_go_to_a_callback(tmp_path):
 def test_closing_ends_the_search_processes_and_may_be_repeated():
     model = w2v2.load(lm="4gram", beam=20, workers=1)
     server = model._pipeline.pool._server
-    assert server.poll() is None
+    assert server.process.poll() is None
     model.close()
     model.close()
-    assert server.poll() is not None
+    assert server.process.poll() is not None
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 TESTS = Path(__file__).parents[2]
+# After the product, which has packages of the same names as folders of tests.
+sys.path[:0] = [str(TESTS.parent)]
 sys.path += [str(TESTS), str(TESTS / "lm" / "search" / "batched")]
 
 from test_agreement import _written, differences  # noqa: E402
