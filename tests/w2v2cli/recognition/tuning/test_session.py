@@ -67,7 +67,8 @@ def test_weights_of_the_miniature_or_by_chance_are_not_kept(tmp_path, monkeypatc
     shipped = tune_corpus(settings, corpus_to_tune(), options)
     assert shipped.kept is None and find_tuned(settings.model, settings.lm) is None
     assert shipped.refusal == (
-        "These weights are not kept: 12 recordings that ship with w2v2 tell nothing of other speech."
+        "These weights are not kept: 12 recordings that ship with w2v2 tell nothing of other "
+        "speech."
     )
     shutil.copytree(SHIPPED / "dev-other", tmp_path / "own")
     own = tune_corpus(settings, corpus_to_tune(data=tmp_path / "own"), options)
