@@ -103,9 +103,10 @@ def text(path: Path) -> str:
 
 def shown(job: Job) -> str:
     """What a job wrote to stdout, less the name of its folder and times."""
-    return re.sub(r'"(seconds|study)[a-z_]*": [^,}]*', "", text(job.place / "stdout")).replace(
-        str(job.place), ""
-    )
+    printed = text(job.place / "stdout").replace(str(job.place), "")
+    if "real time" in printed:  # the table of eval, whose errors are in its rows
+        return ""
+    return re.sub(r'"(seconds|study)[a-z_]*": [^,}]*', "", printed)
 
 
 def whole(line: list[str], place: Path, variables: Mapping[str, str]) -> Whole:
