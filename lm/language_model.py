@@ -9,7 +9,7 @@ of them is a Protocol here, and callers ask `isinstance`.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -110,3 +110,16 @@ class ZeroLM:
     def finish(self, states: Sequence[tuple[()]]) -> np.ndarray:
         """See `LanguageModel`."""
         return np.zeros(len(states))
+
+
+def index_of(word: str, known: Mapping[str, int]) -> int:
+    """Return a word's index among those that a model knows, else that of the unknown word.
+
+    Raises LanguageModelError when the model has neither.
+    """
+    index = known.get(word, known.get(UNK))
+    if index is None:
+        raise LanguageModelError(
+            f"The language model has no index for the word {word!r}, and none for {UNK}."
+        )
+    return index

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lm.decoding import DecodingWeights
-from lm.language_model import UNK, LanguageModel, LanguageModelError
+from lm.language_model import LanguageModel, index_of
 from lm.lattice import Lattice
 
 
@@ -175,7 +175,7 @@ def _joined(lattices: Sequence[Lattice], lm: LanguageModel[Any], how: SecondPass
     for first, lattice in zip(firsts.tolist(), lattices, strict=False):
         starts.append(first + lattice.starts.astype(np.int64))
         ends.append(first + lattice.ends.astype(np.int64))
-        index = [_index(word, known) for word in lattice.words]
+        index = [index_of(word, known) for word in lattice.words]
         words.append(np.array([*index, -1], np.int64)[lattice.labels])
         plain.append(_plain(lattice, how))
     last = np.zeros(firsts[-1], bool)
@@ -196,15 +196,6 @@ def _plain(lattice: Lattice, how: SecondPass) -> np.ndarray:
     changed = how.first_pass_weight - how.first.lm_weight
     change = np.where(said, how.weights.word_score - how.first.word_score, 0.0)
     return np.asarray(lattice.scores + changed * lattice.lm + change, np.float64)
-
-
-def _index(word: str, known: dict[str, int]) -> int:
-    index = known.get(word, known.get(UNK))
-    if index is None:
-        raise LanguageModelError(
-            f"The language model has no index for the word {word!r}, and none for {UNK}."
-        )
-    return index
 
 
 def _layers(every: _All) -> Iterator[np.ndarray]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis
-from lm.language_model import UNK, LanguageModel, LanguageModelError, Stateful
+from lm.language_model import UNK, LanguageModel, Stateful, index_of
 from lm.search.hotwords import bonus_of
 
 
@@ -68,7 +68,7 @@ def lm_scores(nbests: Sequence[Sequence[Hypothesis]], lm: LanguageModel[Any]) ->
     """
     known = {word: i for i, word in enumerate(lm.words)}
     texts = [
-        [tuple(_index(word.text, known) for word in h.words) for h in nbest] for nbest in nbests
+        [tuple(index_of(word.text, known) for word in h.words) for h in nbest] for nbest in nbests
     ]
     unique = list(dict.fromkeys(text for nbest in texts for text in nbest))
     scores = dict(zip(unique, sentence_scores(lm, unique), strict=True))
@@ -122,12 +122,3 @@ def sentence_scores(lm: LanguageModel[Any], sentences: Sequence[Sequence[int]]) 
     distinct = list(dict.fromkeys(states))
     ends = dict(zip(distinct, lm.finish(distinct).tolist(), strict=True))
     return [float(total) + ends[state] for total, state in zip(totals, states, strict=True)]
-
-
-def _index(word: str, known: dict[str, int]) -> int:
-    index = known.get(word, known.get(UNK))
-    if index is None:
-        raise LanguageModelError(
-            f"The language model has no index for the word {word!r}, and none for {UNK}."
-        )
-    return index

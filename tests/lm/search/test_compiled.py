@@ -19,13 +19,6 @@ WORDS = ("A", "AB", "BA")
 
 
 @pytest.fixture
-def arpa(tmp_path):
-    path = tmp_path / "lm.arpa"
-    path.write_text(TRIGRAMS)
-    return path
-
-
-@pytest.fixture
 def searching(arpa, tmp_path):
     """What makes searches over the words above, with the model above."""
 

@@ -32,13 +32,6 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def arpa(tmp_path):
-    path = tmp_path / "lm.arpa"
-    path.write_text(TRIGRAMS)
-    return path
-
-
-@pytest.fixture
 def lexicon():
     return Lexicon.from_words(WORDS, SMALL)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from random_searches import ALL, words_of
-from small_words import SMALL, TRIGRAMS, enumerated, random_emission
+from small_words import SMALL, enumerated, random_emission
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.hypothesis import Hypothesis, Word
@@ -73,13 +73,6 @@ class Opened:
 
     def knows(self, words):
         return [word not in ("BB", "<unk>") for word in words]
-
-
-@pytest.fixture
-def arpa(tmp_path):
-    path = tmp_path / "lm.arpa"
-    path.write_text(TRIGRAMS)
-    return path
 
 
 @pytest.fixture
