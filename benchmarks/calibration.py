@@ -73,6 +73,7 @@ def searched(options: RecognitionOptions, corpora: Sequence[CorpusSplit]) -> Ite
                 continue
             [best, *_] = future.result()
             assert best.lattice is not None
+            assert utterance.text is not None
             yield Searched(best, best.lattice, right_words(utterance.text, best.text))
 
 

@@ -32,9 +32,10 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.training import (
     measured,
@@ -149,7 +150,8 @@ def updates(name: str, device: torch.device, repeats: int = 5) -> Iterator[Row]:
     ours = our_pretraining if kind == "pretraining" else our_finetuning
     theirs = their_pretraining if kind == "pretraining" else their_finetuning
     dtype = torch.bfloat16
-    flops = network_flops(config, *waveforms.shape, frozen_encoder=kind == "fine-tuning")
+    batch, samples = waveforms.shape
+    flops = network_flops(config, batch, samples, frozen_encoder=kind == "fine-tuning")
     peak = peak_flops(device, dtype) if cuda else None
     contenders: dict[str, Callable[[], Callable[[], None]]] = {
         "w2v2": lambda: ours(config, waveforms, dtype, False),
@@ -246,7 +248,8 @@ def _our_emissions(config: Wav2Vec2Config, device: torch.device) -> Callable[[Te
 def _their_emissions(config: Wav2Vec2Config, device: torch.device) -> Callable[[Tensor], Tensor]:
     from transformers import Wav2Vec2ForCTC as Theirs
 
-    network: nn.Module = Theirs(their_config(config)).to(device).eval()
+    network: Any = Theirs(their_config(config))
+    network.to(device).eval()
 
     def forward(waveforms: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16):

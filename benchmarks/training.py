@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,7 +106,8 @@ def their_pretraining(config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dt
     from transformers.models.wav2vec2 import modeling_wav2vec2 as theirs
 
     device = waveforms.device
-    network = Wav2Vec2ForPreTraining(their_config(config)).to(device).train()
+    network: Any = Wav2Vec2ForPreTraining(their_config(config))
+    network.to(device).train()
     optimizer = adamw(network, device)
     shape = (len(waveforms), int(config.frame_lengths(waveforms.shape[1])))
 
@@ -168,7 +170,8 @@ def their_finetuning(config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dty
             "mask_time_prob": 0.65,
         }
     )
-    network = Theirs(settings).to(device).train()
+    network: Any = Theirs(settings)
+    network.to(device).train()
     network.freeze_feature_encoder()
     optimizer = adamw(network, device)
     labels = labels_for(waveforms)
@@ -183,7 +186,7 @@ def their_finetuning(config: Wav2Vec2Config, waveforms: Tensor, dtype: torch.dty
     return update
 
 
-def their_config(config: Wav2Vec2Config) -> object:
+def their_config(config: Wav2Vec2Config) -> Any:
     """Return the configuration of transformers for the same network."""
     from transformers import Wav2Vec2Config as Theirs
 
@@ -279,7 +282,8 @@ def main() -> None:
             if args.compile:
                 contenders["w2v2 compiled"] = ours(config, waveforms, dtype, True)
             taken = measured(contenders, device, args.repeats)
-            flops = network_flops(config, *waveforms.shape, frozen_encoder=kind == "fine-tuning")
+            batch, samples = waveforms.shape
+            flops = network_flops(config, batch, samples, frozen_encoder=kind == "fine-tuning")
             slowest = statistics.median(taken["transformers"])
             for name, seconds in taken.items():
                 median = statistics.median(seconds)

@@ -91,7 +91,7 @@ class MeasuredPool(SearchPool):
 
     def _look(self) -> None:
         while not self._end.wait(0.1):
-            for pid in [self._server.pid, *list(self._pids)]:
+            for pid in [self._server.process.pid, *list(self._pids)]:
                 used = own_cpu_seconds(pid)
                 if used is not None:
                     self._used[pid] = used
@@ -228,7 +228,7 @@ def main() -> None:
         model, resolve_lm(given.lm, model), beam=BeamOptions(width=given.beam)
     )
     [part] = find_splits(given.split or (None if given.data else "dev-other"), given.data)
-    recognizer.SearchPool = MeasuredPool  # type: ignore[misc]
+    recognizer.SearchPool = MeasuredPool  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as folder:
         # Emissions, imports and disk caches: neither way pays for them.
         tuning_session.tune_corpus(settings, part, TuningOptions(1), study=Path(folder), keep=False)

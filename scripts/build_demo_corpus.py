@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lm.text.normalization import normalize_text
 from scripts.demo_data import Parts, parts
-from w2v2cli.data.corpora.held_out import split_of
+from w2v2cli.data.corpora.held_out import Split, split_of
 from w2v2cli.data.corpora.readers import read_corpus
 from w2v2cli.data.utterance import Utterance
 
@@ -69,7 +69,8 @@ def layout(found: Parts) -> dict[str, Named]:
     """The utterances of each split."""
     librivox = found["misc-librivox", "test"]
     splits: dict[str, Named] = {}
-    for chapter, part in enumerate(("dev", "test"), 1):
+    held_out: tuple[Split, ...] = ("dev", "test")
+    for chapter, part in enumerate(held_out, 1):
         reader = [u for u in found["ljspeech", part] if u.id not in RECORDINGS]
         splits[f"{part}-clean"] = [
             *((f"1-{u.id[2:5].lstrip('0')}-{u.id[6:]}", u) for u in reader[:FIRST]),

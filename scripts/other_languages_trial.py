@@ -49,7 +49,8 @@ class Clip:
 def read_grammar(path: Path) -> tuple[dict[str, list[str]], list[str], list[str]]:
     """Lists by name, sentences with slots, and sentences without."""
     lists: dict[str, list[str]] = {}
-    slotted, fixed = [], []
+    slotted: list[str] = []
+    fixed: list[str] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line or line.startswith("#"):
             continue

@@ -151,7 +151,7 @@ def pyctcdecode(
 
     @contextmanager
     def opened(task: Task) -> Iterator[Search]:
-        from pyctcdecode import build_ctcdecoder  # type: ignore
+        from pyctcdecode import build_ctcdecoder
 
         vocabulary = Vocabulary.from_labels(task.labels)
         names = {vocabulary.blank: "", vocabulary.index["|"]: " "}
@@ -222,7 +222,7 @@ def compiled_threads(task: Task) -> Iterator[Search]:
         task.cache,
         task.hotwords,
         task.workers,
-        task.floor,
+        floor=task.floor,
     )
     yield lambda emissions: best(search(emissions, [len(emission) for emission in emissions]))
 

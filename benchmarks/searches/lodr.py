@@ -42,7 +42,7 @@ def emitted(recognizer: Recognizer, corpus: CorpusSplit) -> Spoken:
     """The emissions of a corpus and its transcripts."""
     said = [u for u in corpus.utterances if u.text and not u.start]
     found = recognizer.emissions([u.path for u in said])
-    return [(emission, u.text) for emission, u in zip(found, said, strict=True)]
+    return [(emission, u.text or "") for emission, u in zip(found, said, strict=True)]
 
 
 def errors(options: RecognitionOptions, recognizer: Recognizer, spoken: Spoken) -> int:

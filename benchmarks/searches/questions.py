@@ -72,7 +72,7 @@ def _recording(model: NgramLM, asked: list[Question]) -> Any:
 
         def start(self, start_with_nothing: bool) -> Any:
             root = decoder.LMState()
-            self.known = {root: ((), model.start()[0])}
+            self.known: dict[Any, tuple[tuple[int, ...], Any]] = {root: ((), model.start()[0])}
             return root
 
         def score(self, state: Any, word: int) -> tuple[Any, float]:

@@ -34,6 +34,7 @@ from w2v2cli.recognition.recognizer import (
 from w2v2cli.recognition.resolving import RecognitionOptions, resolve
 from w2v2cli.recognition.streaming.job import open_live
 from w2v2cli.recognition.streaming.listening import Latency, Listener
+from w2v2cli.recognition.transcript import TimedWord
 
 CORPUS = Path(__file__).parents[2] / "w2v2cli" / "shipped" / "corpus"
 SPLITS = "dev-clean", "test-clean"
@@ -96,7 +97,8 @@ def measured(
                 arrived = min(at + CHUNK, len(sound))
                 yield sound[at : at + CHUNK]
 
-        began, words = time.perf_counter(), []
+        began = time.perf_counter()
+        words: list[TimedWord] = []
         for event in Listener(model, live, latency).hear(chunks()):
             words += event.final
             delays += [arrived / SAMPLE_RATE - (word.end - start) for word in event.final]

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -144,12 +145,8 @@ def _compiled(path: Path, cache: Path) -> list[float]:
 def _python(path: Path, cache: Path) -> list[float]:
     from lm.ngram import automaton
 
-    built = automaton.is_built
-    automaton.is_built = lambda: False
-    try:
+    with patch.object(automaton, "is_built", return_value=False):
         made = automaton.automaton_file(path, cache)
-    finally:
-        automaton.is_built = built
     return _scored(automaton.CompiledNgramLM(made, [*words(), "<unk>"]))
 
 

@@ -49,7 +49,7 @@ def strange(draw: random.Random) -> Any:
         deep = [deep]
     numbers = (-1, 0, 1, 3, 2**31, 2**63, 10**30, -(10**18), 1e308, 0.5, float("nan"), float("inf"))
     texts = ("", "a", "a\0b", "\ud800", "../../etc", "x" * 5000, "1", "NaN", "true", "\x1b[2J", "é")
-    containers = ([], {}, [[]], {"": None}, [1, "a"], {"a": {"b": []}}, deep)
+    containers: tuple[Any, ...] = ([], {}, [[]], {"": None}, [1, "a"], {"a": {"b": []}}, deep)
     return draw.choice((None, True, False, *numbers, *texts, *containers))
 
 

@@ -118,8 +118,8 @@ def open_manifests(folder: Path) -> Run:
         for name, text in files.items():
             path = place / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            whole = text.replace("ROOT", str(place))
-            path.write_bytes(damaged(whole, name, draw) if name == spoilt else whole.encode())
+            filled = text.replace("ROOT", str(place))
+            path.write_bytes(damaged(filled, name, draw) if name == spoilt else filled.encode())
         if number % BY_COMMAND == 1:
             output = str(place / "out")
             return commanded("data", "split", str(place / chosen), "--output", output)

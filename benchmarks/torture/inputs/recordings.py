@@ -80,6 +80,7 @@ def encoded(samples: np.ndarray, container: str, codec: str) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
         stream = output.add_stream(codec, rate=RATE, layout="mono")
+        assert isinstance(stream, av.AudioStream)
         frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), "fltp", "mono")
         frame.sample_rate = RATE
         resampler = av.AudioResampler(stream.format, "mono", RATE, frame_size=stream.frame_size)

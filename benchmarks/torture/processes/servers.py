@@ -121,8 +121,8 @@ def unmeasured(evil: Evil, handler: Handler, draw: random.Random) -> None:
 def circular(evil: Evil, handler: Handler, draw: random.Random) -> None:
     """Redirect, for ever or to where nothing may be fetched."""
     number = draw.randrange(10**6)
-    places = (f"/{number}", "/f", "file:///etc/hostname", "ftp://127.0.0.1:1/f", "http://[")
-    places += ("", "//")
+    elsewhere = ("file:///etc/hostname", "ftp://127.0.0.1:1/f", "http://[", "", "//")
+    places = (f"/{number}", "/f", *elsewhere)
     handler.send_response(draw.choice((301, 302, 307, 308)))
     handler.send_header("Location", draw.choice(places))
     handler.send_header("Content-Length", "0")
