@@ -110,14 +110,15 @@ def torchrun(*program: str) -> list[str]:
 def on_two_ranks(
     *arguments: str, timeout: float, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run Python with these arguments on two ranks of one thread each."""
+    """Run Python with these arguments on two ranks of one thread each, which find these modules."""
+    beside = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(Path(__file__).parent)])
     return subprocess.run(
         torchrun("--no-python", sys.executable, *arguments),
         capture_output=True,
         text=True,
         timeout=timeout,
         cwd=cwd,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": beside.lstrip(os.pathsep)},
     )
 
 

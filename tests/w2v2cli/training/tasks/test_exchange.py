@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from recordings import Spoken
 
 from lm.text.vocabulary import Vocabulary
 from lm.transformer.dictionary import Dictionary
@@ -22,16 +23,6 @@ from w2v2cli.training.stream import AudioStream
 from w2v2cli.training.tasks import finetuning, language_model, pretraining
 
 NO_DROP = {"layer_drop": 0.0}
-
-
-class Spoken:
-    shards = None
-    texts = ["NO", "A CAT"] * 8
-    ids = [f"r{i}" for i in range(16)]
-    lengths = np.full(16, 16_000)
-
-    def read(self, index, start=0, samples=None):
-        return np.random.default_rng(index).standard_normal(16_000).astype(np.float32)[:samples]
 
 
 @pytest.fixture
@@ -63,7 +54,7 @@ def modelling(settings):
 def updated(folder, kind, network_config=None, updates=2, **settings):
     """A loop after some updates; it takes itself for the first of two ranks."""
     settings = {"precision": "fp32", "schedule.updates": 9, **settings}
-    source = Spoken()
+    source = Spoken(longer=0)
     if kind == "language model":
         run, task, network, stream = modelling(settings)
     elif kind == "pretraining":

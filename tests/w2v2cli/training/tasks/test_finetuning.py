@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from recordings import Spoken
 
 from lm.text.normalizers import Normalizer
 from lm.text.vocabulary import Vocabulary
@@ -24,26 +25,11 @@ ALONE = Collectives(Ranks(), CPU)
 PLAIN = {"dropout": 0, "activation_dropout": 0, "layer_drop": 0, "precision": "fp32"}
 
 
-class Spoken:
-    """Recordings of noise with texts."""
-
-    shards = None
-
-    def __init__(self, texts):
-        self.texts = list(texts)
-        self.ids = [f"r{i}" for i in range(len(self.texts))]
-        self.lengths = np.array([16_000 + 1_600 * (i % 3) for i in range(len(self.texts))])
-
-    def read(self, index, start=0, samples=None):
-        noise = np.random.default_rng(index).standard_normal(int(self.lengths[index]))
-        return noise.astype(np.float32)
-
-
 def finetuning(texts=("A CAT", "NO", "TEN DOGS"), recipe="demo", pool=None, **settings):
     run = changed(FINETUNING[recipe](), {**PLAIN, **settings})
     vocabulary: Vocabulary = vocabulary_of(run, texts)
     start = Start(tiny(), None)
-    source = Spoken(texts)
+    source = Spoken(texts, longer=1_600)
     labels = tuple(vocabulary.transcript_ids(text) for text in texts)
     held_out = TrainingSet(source, np.arange(len(texts)), labels)
     task = Finetuning(run, start, vocabulary, held_out, pool)

@@ -13,6 +13,8 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from calls import on_two_ranks
+from recordings import Spoken
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -109,22 +111,9 @@ def _hidden(draw, seen):
     return drawn
 
 
-class Spoken:
-    shards = None
-
-    def __init__(self):
-        self.texts = list(TEXTS) * 4
-        self.ids = [f"r{i}" for i in range(len(self.texts))]
-        self.lengths = np.array([16_000 + 1_600 * (i % 3) for i in range(len(self.texts))])
-
-    def read(self, index, start=0, samples=None):
-        noise = np.random.default_rng(index).standard_normal(int(self.lengths[index]))
-        return noise.astype(np.float32)[start : None if samples is None else start + samples]
-
-
 def parts(kind, settings):
     """A run, its task, its network and its data."""
-    source = Spoken()
+    source = Spoken(TEXTS * 4, longer=1_600)
     if kind == "language model":
         return modelling(settings)
     if kind == "pretraining":
@@ -214,8 +203,6 @@ def test_an_update_reads_from_the_device_once_and_after_its_backward_passes(rank
         with joined(torch.device("cpu")) as alone:
             check_reads(alone)
         return
-    from calls import on_two_ranks  # not found where this file is the program
-
     result = on_two_ranks(__file__, timeout=120)
     assert result.returncode == 0, result.stderr[-3000:]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from recordings import Spoken
 
 from lm.text.vocabulary import Vocabulary
 from models.config import tiny
@@ -26,17 +27,6 @@ from w2v2cli.training.tasks.protocol import Prepared, Step
 from w2v2cli.training.updates.drawing import Drawing
 
 ALONE = Collectives(Ranks(), torch.device("cpu"))
-
-
-class Spoken:
-    shards = None
-    texts = ["NO", "A CAT"] * 8
-    ids = [f"r{i}" for i in range(16)]
-    lengths = np.array([16_000 + 800 * (i % 3) for i in range(16)])
-
-    def read(self, index, start=0, samples=None):
-        noise = np.random.default_rng(index).standard_normal(int(self.lengths[index]))
-        return noise.astype(np.float32)[start : None if samples is None else start + samples]
 
 
 def learned(folder, kind, ahead):

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from calls import on_two_ranks
+from recordings import Spoken
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
@@ -43,17 +45,6 @@ CASES = {
     "everything": {"layer_drop": 0.0, "head_only_updates": 0, "freeze_feature_encoder": False},
     "language model": WORDS,
 }
-
-
-class Spoken:
-    shards = None
-    texts = ["NO", "A CAT"] * 8
-    ids = [f"r{i}" for i in range(16)]
-    lengths = np.array([16_000 + 800 * (i % 3) for i in range(16)])
-
-    def read(self, index, start=0, samples=None):
-        noise = np.random.default_rng(index).standard_normal(int(self.lengths[index]))
-        return noise.astype(np.float32)[start : None if samples is None else start + samples]
 
 
 class Numbers:
@@ -181,8 +172,6 @@ def check_exchange(folder, ranks):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What two ranks leave, in a folder for each kind of run."""
-    from calls import on_two_ranks  # not found where this file is the program
-
     if not hasattr(FSDPModule, AVERAGES):
         pytest.skip("this torch does not average gradients on a CPU")
     found = tmp_path_factory.mktemp("runs")
