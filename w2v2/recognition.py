@@ -29,7 +29,7 @@ from w2v2cli.recognition.scoring.results import Evaluation
 if TYPE_CHECKING:
     from torch import nn
 
-    from w2v2cli.data.decoding.hearing import Heard
+    from w2v2cli.data.decoding.hearing import AudioProgress
     from w2v2cli.recognition.tuning.metric import Metric
     from w2v2cli.recognition.tuning.session import TuningResult
 
@@ -232,11 +232,11 @@ def _resolved(options: DecodingOptions, beams: Beams) -> RecognitionOptions:
         return resolve(options, beams, note=log.info, on_fetch=on_fetch)
 
 
-def _each(on_progress: Callable[[int, int], None]) -> Callable[[Heard], None]:
+def _each(on_progress: Callable[[int, int], None]) -> Callable[[AudioProgress], None]:
     """What is called as audio is heard, and calls `on_progress` once a recording."""
     counted = 0
 
-    def heard_more(heard: Heard) -> None:
+    def heard_more(heard: AudioProgress) -> None:
         nonlocal counted
         if heard.recordings > counted:
             counted = heard.recordings

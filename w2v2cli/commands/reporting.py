@@ -23,7 +23,7 @@ from w2v2cli.progress import (
 )
 
 if TYPE_CHECKING:
-    from w2v2cli.data.decoding.hearing import Heard
+    from w2v2cli.data.decoding.hearing import AudioProgress
     from w2v2cli.data.hub import OnProgress
     from w2v2cli.training.metrics import Progress
     from w2v2cli.training.runs.result import RunResult
@@ -49,11 +49,11 @@ def counting(label: str, unit: Unit = FILES) -> Iterator[Callable[[int, int], No
 
 
 @contextmanager
-def hearing(label: str) -> Iterator[Callable[[Heard], None]]:
+def hearing(label: str) -> Iterator[Callable[[AudioProgress], None]]:
     """Progress of a job over recordings, by seconds of audio; their number, where several."""
     with progress(label, AUDIO) as advance:
 
-        def on_heard(heard: Heard) -> None:
+        def on_heard(heard: AudioProgress) -> None:
             of = f" {heard.recordings}/{heard.of}" if heard.of > 1 else ""
             advance(heard.seconds, heard.total, f"{label}{of}")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lm.text.normalizers import NormalizerName
 from w2v2cli.data.corpora.catalogue import CorpusSplit
-from w2v2cli.data.decoding.hearing import Heard, Hearing
+from w2v2cli.data.decoding.hearing import AudioProgress, Hearing
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
 from w2v2cli.processes import Ranks
@@ -77,7 +77,7 @@ def evaluate_corpora(
     normalizer: NormalizerName | None = None,
     warn: Callable[[str], None] = lambda sentence: None,
     note: Callable[[str], None] = lambda sentence: None,
-    on_progress: Callable[[Heard], None] = lambda heard: None,
+    on_progress: Callable[[AudioProgress], None] = lambda heard: None,
 ) -> Evaluated | None:
     """Transcribe corpora and hold the transcripts against their references.
 

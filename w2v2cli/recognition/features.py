@@ -20,7 +20,7 @@ from models.config import SAMPLE_RATE
 from models.inference import prepare_for_inference
 from models.wav2vec2 import Wav2Vec2
 from w2v2cli.data.audio import AudioError, Recorded, recordings_by_place, stream
-from w2v2cli.data.decoding.hearing import Heard, Hearing
+from w2v2cli.data.decoding.hearing import AudioProgress, Hearing
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.devices import Precision, resolve_device, resolve_precision
 from w2v2cli.recognition.reader import CHUNK_SECONDS
@@ -100,7 +100,7 @@ def write_features(
     mean: bool = False,
     skip_existing: bool = False,
     note: Callable[[str], None] = lambda sentence: None,
-    on_progress: Callable[[Heard], None] = lambda heard: None,
+    on_progress: Callable[[AudioProgress], None] = lambda heard: None,
 ) -> list[str]:
     """Write a file for each recording; returns a sentence for each that could not be read.
 

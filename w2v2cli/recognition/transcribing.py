@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from w2v2cli.data.audio import STDIN, recordings_by_place
-from w2v2cli.data.decoding.hearing import Heard, Hearing
+from w2v2cli.data.decoding.hearing import AudioProgress, Hearing
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.processes import Ranks
 from w2v2cli.recognition.recognizer import open_pipeline
@@ -40,7 +40,7 @@ from w2v2cli.recognition.writing.planning import Item, Planning, by_channel, ite
 if TYPE_CHECKING:
     from w2v2cli.recognition.pipeline import Outcome
 
-OnProgress = Callable[[Heard], None]
+OnProgress = Callable[[AudioProgress], None]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ BITS = 32  # of the language model's state; those above are the phrases' node
 OF_MODEL = (1 << BITS) - 1
 
 
-class Heard(NamedTuple):
+class Said(NamedTuple):
     """What words add to the scores, and where they lead."""
 
     language: Tensor
@@ -82,15 +82,15 @@ class WordStates:
         scores = self.lm.first_scores()
         return scores if self._floors is None else torch.maximum(scores, self._floors)
 
-    def said(self, states: Tensor, words: Tensor, wanted: Tensor) -> Heard:
+    def said(self, states: Tensor, words: Tensor, wanted: Tensor) -> Said:
         """What words add after states, of one shape; anything where not `wanted`."""
         language, after = self.lm.score(self._of_model(states), words, wanted)
         if self._floors is not None:
             language = torch.maximum(language, self._floors[words])
         if self._tables is None:
-            return Heard(language, None if self._bonuses is None else self._bonuses[words], after)
+            return Said(language, None if self._bonuses is None else self._bonuses[words], after)
         entry = (states >> BITS) * self._columns + self._tables.column[words]
-        return Heard(language, self._tables.bonus[entry], self._tables.after[entry] | after)
+        return Said(language, self._tables.bonus[entry], self._tables.after[entry] | after)
 
     def ended(self, states: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the end of a sentence adds: by the language model, and by phrases."""

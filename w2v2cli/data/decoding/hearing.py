@@ -38,7 +38,7 @@ def stated_seconds(recorded: Recorded) -> float | None:
 
 
 @dataclass(frozen=True)
-class Heard:
+class AudioProgress:
     """How far a job over recordings has come."""
 
     recordings: int
@@ -59,7 +59,7 @@ class Hearing:
     def __init__(
         self,
         recorded: Mapping[int, Recorded],
-        report: Callable[[Heard], None],
+        report: Callable[[AudioProgress], None],
         known: Mapping[int, float | None] | None = None,
     ) -> None:
         """recorded: the recordings by their numbers. known: seconds that are not looked up."""
@@ -116,7 +116,7 @@ class Hearing:
             mean = sum(self._lengths.values()) / len(self._lengths)
             self._total = mean * len(self._recorded)
         total = None if self._total is None else max(self._total, self._sum)
-        self._report(Heard(len(self._done), len(self._recorded), self._sum, total))
+        self._report(AudioProgress(len(self._done), len(self._recorded), self._sum, total))
 
     def _look_up(self) -> None:
         for number, recorded in self._recorded.items():

@@ -31,7 +31,7 @@ OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Heard:
+class SymbolEmissions:
     """The emissions of a recording, of some symbols."""
 
     frames: np.ndarray
@@ -91,7 +91,7 @@ def hear(
     symbols: Collection[int],
     batch_seconds: float = 0.0,
     on_progress: OnProgress = lambda done, total: None,
-) -> Heard:
+) -> SymbolEmissions:
     """The emissions of `symbols` in a recording of any length, by windows.
 
     batch_seconds: see `AcousticStage`. Raises UserError for a recording that cannot be read to its
@@ -115,10 +115,12 @@ def hear(
     frames = np.concatenate(parts)
     if np.isnan(frames).any():
         raise UserError("The acoustic model's output is not a number: its weights are damaged.")
-    return Heard(frames, columns, read.samples / SAMPLE_RATE, stage.seconds_per_frame)
+    return SymbolEmissions(frames, columns, read.samples / SAMPLE_RATE, stage.seconds_per_frame)
 
 
-def laid(symbols: list[int], heard: Heard, vocabulary: Vocabulary, name: str) -> ForcedPath:
+def laid(
+    symbols: list[int], heard: SymbolEmissions, vocabulary: Vocabulary, name: str
+) -> ForcedPath:
     """The best path that writes `symbols`. name: of the recording. Raises UserError."""
     bounded = vocabulary.word_boundary is not None
     needed = frames_needed(symbols[1:-1] if bounded else symbols)

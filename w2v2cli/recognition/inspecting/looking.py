@@ -19,7 +19,7 @@ from w2v2cli.data.audio import Source, name_of, stream
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.acoustic_model import AcousticModel
 from w2v2cli.recognition.aligning.alignment import sequence_of, timed
-from w2v2cli.recognition.aligning.job import Heard, laid
+from w2v2cli.recognition.aligning.job import SymbolEmissions, laid
 from w2v2cli.recognition.aligning.spelling import spelled_lines
 from w2v2cli.recognition.devices import Precision
 from w2v2cli.recognition.reader import CHUNK_SECONDS
@@ -131,7 +131,7 @@ def _emissions(
     lines = spelled_lines(text, vocabulary)
     symbols, begins = sequence_of(lines, vocabulary)
     everything = tuple(range(len(vocabulary.symbols)))
-    heard = Heard(log_probs, everything, len(samples) / SAMPLE_RATE, frame)
+    heard = SymbolEmissions(log_probs, everything, len(samples) / SAMPLE_RATE, frame)
     path = laid(symbols, heard, vocabulary, name)
     chosen = np.where(path.places < 0, vocabulary.blank, np.array(symbols)[path.places])
     gains = log_probs[np.arange(count), chosen]

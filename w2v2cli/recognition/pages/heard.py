@@ -18,7 +18,7 @@ from w2v2cli.recognition.resolving import RecognitionOptions
 
 
 @dataclass(frozen=True)
-class Heard:
+class HeardUtterance:
     """One utterance as the network heard it."""
 
     samples: np.ndarray
@@ -42,7 +42,7 @@ def hear(
     options: RecognitionOptions,
     recordings: Sequence[Recorded],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Iterator[Heard | str]:
+) -> Iterator[HeardUtterance | str]:
     """Run network and search on a few recordings, keeping what they found on the way.
 
     Gives, for each in order, what was heard, or the sentence that says why nothing was.
@@ -58,7 +58,7 @@ def hear(
             else:
                 path, words = _joined(traced)
                 empty = np.zeros((0, len(vocabulary.symbols)), np.float32)
-                yield Heard(
+                yield HeardUtterance(
                     _samples(traced.source),
                     np.concatenate([empty, *(part.emission for part in traced.segments)]),
                     vocabulary.symbols,

@@ -12,7 +12,7 @@ import zlib
 import numpy as np
 
 from lm.hypothesis import Word
-from w2v2cli.recognition.pages.heard import Heard
+from w2v2cli.recognition.pages.heard import HeardUtterance
 from w2v2cli.recognition.pages.markup import shown
 
 LEAST = 0.1  # probability from which on a symbol has a row
@@ -25,7 +25,7 @@ LINES = (13, 27)  # where the names of words stand, by turns
 LETTER = 7  # pixels of a letter of a symbol's name
 
 
-def picture(heard: Heard, name: str) -> str:
+def picture(heard: HeardUtterance, name: str) -> str:
     """The picture as HTML; it scrolls where it is wider than the page. name: of the utterance."""
     rows = rows_of(heard)
     height = HEAD + ROW * len(rows) + FOOT
@@ -42,7 +42,7 @@ def picture(heard: Heard, name: str) -> str:
     )
 
 
-def rows_of(heard: Heard) -> list[int]:
+def rows_of(heard: HeardUtterance) -> list[int]:
     """The R symbols shown: those of the path, and those that are likely somewhere.
 
     Blank and word boundary come first, the others in the order of the alphabet.
@@ -58,7 +58,7 @@ def rows_of(heard: Heard) -> list[int]:
     return sorted(chosen, key=place)
 
 
-def shades(heard: Heard, rows: list[int]) -> np.ndarray:
+def shades(heard: HeardUtterance, rows: list[int]) -> np.ndarray:
     """(R, T) integers in [0, LEVELS]: the square root of each probability, rounded."""
     probabilities = np.exp(heard.emission[:, rows].T)  # (T, V) -> (R, T)
     return np.rint(np.sqrt(probabilities) * LEVELS).clip(0, LEVELS).astype(np.uint8)
@@ -89,7 +89,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
 
 
-def _image(heard: Heard, rows: list[int]) -> str:
+def _image(heard: HeardUtterance, rows: list[int]) -> str:
     if not rows or not len(heard.emission):
         return ""
     held = base64.b64encode(png(shades(heard, rows))).decode()
@@ -100,7 +100,7 @@ def _image(heard: Heard, rows: list[int]) -> str:
     )
 
 
-def _symbols(heard: Heard, rows: list[int], height: int) -> str:
+def _symbols(heard: HeardUtterance, rows: list[int], height: int) -> str:
     """The names of the rows, which stay in sight when the picture is moved."""
     names = [_name(heard, symbol) for symbol in rows]
     width = max((len(name) for name in names), default=0) * LETTER + 6
@@ -113,12 +113,12 @@ def _symbols(heard: Heard, rows: list[int], height: int) -> str:
     )
 
 
-def _name(heard: Heard, symbol: int) -> str:
+def _name(heard: HeardUtterance, symbol: int) -> str:
     special = {heard.blank: "blank", heard.boundary: "space"}
     return special.get(symbol, heard.symbols[symbol])
 
 
-def _words(heard: Heard, height: int) -> str:
+def _words(heard: HeardUtterance, height: int) -> str:
     """A frame around the time of each word, and the word above it."""
     deep = height - FOOT
     return "".join(
@@ -131,12 +131,12 @@ def _words(heard: Heard, height: int) -> str:
     )
 
 
-def _told(heard: Heard, word: Word) -> str:
+def _told(heard: HeardUtterance, word: Word) -> str:
     start, end = word.start * heard.frame_seconds, word.end * heard.frame_seconds
     return f"{word.text}, {start:.2f} to {end:.2f} s, confidence {word.confidence:.2f}"
 
 
-def _path(heard: Heard, rows: list[int]) -> str:
+def _path(heard: HeardUtterance, rows: list[int]) -> str:
     """A line through the places where the symbols of the path begin, and a dot at each."""
     row = {symbol: number for number, symbol in enumerate(rows)}
     places = [
@@ -152,7 +152,7 @@ def _path(heard: Heard, rows: list[int]) -> str:
     )
 
 
-def _seconds(heard: Heard, height: int) -> str:
+def _seconds(heard: HeardUtterance, height: int) -> str:
     """The axis of time."""
     length = len(heard.emission) * heard.frame_seconds
     per_second = FRAME / heard.frame_seconds

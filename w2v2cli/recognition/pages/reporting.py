@@ -12,7 +12,7 @@ from w2v2cli.data.corpora.catalogue import CorpusSplit
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.processes import Ranks
 from w2v2cli.recognition.pages.evaluation import Subject, evaluation_page
-from w2v2cli.recognition.pages.heard import Heard, hear
+from w2v2cli.recognition.pages.heard import HeardUtterance, hear
 from w2v2cli.recognition.pages.picture import picture
 from w2v2cli.recognition.pages.sound import sound_uri
 from w2v2cli.recognition.pages.utterances import Told
@@ -90,7 +90,7 @@ def _chosen(
     return list(turns), told
 
 
-def _told(one: Chosen, heard: Heard | str, size: int) -> tuple[Told, int]:
+def _told(one: Chosen, heard: HeardUtterance | str, size: int) -> tuple[Told, int]:
     """What is shown of an utterance, and the bytes of sound up to it."""
     if isinstance(heard, str):
         return Told(without=heard), size

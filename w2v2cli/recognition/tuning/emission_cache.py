@@ -27,7 +27,7 @@ from storage.hashing import file_hash, hash_of
 from storage.home import home
 from storage.json_text import parsed
 from storage.whole import whole_folder
-from w2v2cli.data.decoding.hearing import Heard, Hearing
+from w2v2cli.data.decoding.hearing import AudioProgress, Hearing
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
 
@@ -144,7 +144,7 @@ def compute_emissions(
     vocabulary: Vocabulary,
     utterances: Sequence[Utterance],
     batch_seconds: float = 0.0,
-    on_progress: Callable[[Heard], None] = lambda heard: None,
+    on_progress: Callable[[AudioProgress], None] = lambda heard: None,
 ) -> Iterator[list[np.ndarray]]:
     """For each utterance (T, V) float32 of each segment, cut as `transcribe` and `eval` do.
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lm.hypothesis import Word
-from w2v2cli.recognition.pages.heard import Heard
+from w2v2cli.recognition.pages.heard import HeardUtterance
 from w2v2cli.recognition.pages.picture import LEVELS, SHADE, picture, png, rows_of, shades
 from w2v2cli.recognition.pages.sound import sound_uri
 
@@ -24,7 +24,7 @@ def heard():
     words = (Word("<AB>", 1, 4, 0.5),)
     path = ((1, 3), (3, 1), (5, 2))
     emission = np.log(probabilities).astype(np.float32)
-    return Heard(np.zeros(2240, np.float32), emission, SYMBOLS, 0, 2, path, words, 0.02)
+    return HeardUtterance(np.zeros(2240, np.float32), emission, SYMBOLS, 0, 2, path, words, 0.02)
 
 
 def test_rows_are_blank_and_boundary_then_the_alphabet_without_what_is_never_heard(heard):
@@ -53,7 +53,7 @@ def test_words_and_the_path_stand_where_they_were_found(heard):
 
 
 def test_nothing_heard_is_an_empty_picture(heard):
-    empty = Heard(np.zeros(0, np.float32), heard.emission[:0], SYMBOLS, 0, 2, (), (), 0.02)
+    empty = HeardUtterance(np.zeros(0, np.float32), heard.emission[:0], SYMBOLS, 0, 2, (), (), 0.02)
     assert "<image" not in picture(empty, "u")
 
 

@@ -15,7 +15,7 @@ from w2v2cli.data.corpora.catalogue import CorpusSplit
 from w2v2cli.data.locations import SHIPPED
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.recognition.pages import reporting
-from w2v2cli.recognition.pages.heard import Heard
+from w2v2cli.recognition.pages.heard import HeardUtterance
 from w2v2cli.recognition.scoring.error_rate import align
 from w2v2cli.recognition.scoring.results import Evaluation, Scored
 
@@ -113,9 +113,9 @@ def test_the_page_in_a_browser(made, tmp_path):
         assert window.complaints() == []
 
 
-def heard(seconds: float) -> Heard:
+def heard(seconds: float) -> HeardUtterance:
     samples, emission = np.zeros(int(seconds * 16_000), np.float32), np.zeros((1, 2), np.float32)
-    return Heard(samples, emission, ("<pad>", "A"), 0, None, (), (), 0.02)
+    return HeardUtterance(samples, emission, ("<pad>", "A"), 0, None, (), (), 0.02)
 
 
 def test_long_recordings_stay_out_and_so_does_what_exceeds_the_size(tmp_path, monkeypatch):
