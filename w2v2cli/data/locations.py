@@ -154,6 +154,22 @@ def resolve_model(
     Raises UsageError, with the nearest names, for an unknown one and for an unknown language,
     UserError (DownloadError included) where a model cannot be fetched.
     """
+    found = located_model(name, language)
+    if isinstance(found, ModelLocation):
+        return found
+    folder = fetch_repository(found, on_progress, language=language)
+    known = _published_name(found)
+    if known is None:
+        return ModelLocation(name, folder, None, folder.name, language)
+    name = known if found.revision is None else f"{known}@{found.revision}"
+    return ModelLocation(name, folder, "librispeech", folder.name)
+
+
+def located_model(name: str, language: str | None = None) -> ModelLocation | Repository:
+    """Where a model's name leads: to files of this machine, or to a repository of the hub.
+
+    Nothing is fetched. name, language: as in `resolve_model`, whose UsageError it raises.
+    """
     if name == "demo":
         _refuse_language(name, language)
         return ModelLocation(name, _shipped(DEMO_MODEL), "demo")
@@ -165,16 +181,16 @@ def resolve_model(
     repository = named_repository(name)
     if repository is None:
         raise UsageError(_unknown("model", name, model_names(), "a repository of the hub, "))
-    known = next((known for known in PUBLISHED if PUBLISHED[known] == repository.name), None)
-    if known is None:
-        folder = fetch_repository(repository, on_progress, language=language)
-        return ModelLocation(name, folder, None, folder.name, language)
-    _refuse_language(known, language)
-    name = known if repository.revision is None else f"{known}@{repository.revision}"
-    if repository.revision is None and (kept := kept_folder(known)) is not None:
-        return ModelLocation(name, kept, "librispeech")
-    folder = fetch_repository(repository, on_progress)
-    return ModelLocation(name, folder, "librispeech", folder.name)
+    known = _published_name(repository)
+    if known is not None:
+        _refuse_language(known, language)
+        if repository.revision is None and (kept := kept_folder(known)) is not None:
+            return ModelLocation(known, kept, "librispeech")
+    return repository
+
+
+def _published_name(repository: Repository) -> str | None:
+    return next((known for known in PUBLISHED if PUBLISHED[known] == repository.name), None)
 
 
 def _refuse_language(name: str, language: str | None) -> None:
@@ -188,13 +204,6 @@ def named_repository(name: str) -> Repository | None:
     if known in PUBLISHED:
         return parse_repository(PUBLISHED[known] + name.removeprefix(known))
     return None if Path(name).suffix in PATH_SUFFIXES else parse_repository(name)
-
-
-def distant_repository(name: str) -> Repository | None:
-    """The repository that a model's name means; None for one that ships or lies here as files."""
-    if name == "demo" or (name not in PUBLISHED and Path(name).expanduser().exists()):
-        return None
-    return None if name in PUBLISHED and kept_folder(name) else named_repository(name)
 
 
 def kept_folder(name: str) -> Path | None:

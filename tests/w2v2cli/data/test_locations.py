@@ -21,9 +21,11 @@ from storage.tensors import save_tensors
 from w2v2cli.app import app
 from w2v2cli.data import locations as store
 from w2v2cli.data.downloads import offline
+from w2v2cli.data.hub import Repository
 from w2v2cli.data.locations import (
     LmLocation,
     ModelLocation,
+    located_model,
     model_names,
     resolve_lm,
     resolve_model,
@@ -81,7 +83,10 @@ def test_what_an_earlier_version_fetched_is_still_found(files):
     folder = put("base-960h", *SMALL, "model.safetensors")
     location = resolve_model("base-960h")
     assert location == ModelLocation("base-960h", folder, "librispeech")
-    assert resolve_model("facebook/wav2vec2-base-960h") == location
+    for name in ("base-960h", "facebook/wav2vec2-base-960h"):
+        assert resolve_model(name) == located_model(name) == location
+    other = located_model("base-960h@v2")
+    assert isinstance(other, Repository) and other.revision == "v2"
     assert asked == []
 
 

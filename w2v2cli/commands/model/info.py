@@ -59,23 +59,23 @@ def _facts_from_afar(name: str, language: str | None) -> dict[str, Any] | None:
     """
     from w2v2cli.data.downloads import offline
     from w2v2cli.data.hub import cached_repository, fetch_settings, weights_size
-    from w2v2cli.data.locations import distant_repository
+    from w2v2cli.data.locations import ModelLocation, located_model
 
-    repository = distant_repository(name)
-    if repository is None or offline() or cached_repository(repository) is not None:
+    found = located_model(name, language)
+    if isinstance(found, ModelLocation) or offline() or cached_repository(found) is not None:
         return None
     from models.importers.huggingface import read_configuration
     from models.importers.labels import quick_outputs
 
     with fetching() as on_progress:
-        folder = fetch_settings(repository, on_progress)
+        folder = fetch_settings(found, on_progress)
     try:
         config = read_configuration(folder)
     except ValueError as error:
         raise UserError(str(error)) from error
     outputs = quick_outputs(folder, language)
     labels, metadata = (None, {}) if outputs is None else outputs
-    size = weights_size(repository, folder)
+    size = weights_size(found, folder)
     return {
         "path": f"not on this machine, {size / 1e6:.1f} MB: w2v2 fetch {name}",
         "commit": folder.name,
