@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from lm.language_model import UNK, LanguageModelError
-from lm.ngram.arpa import ArpaError, read_counts, read_ngrams
+from lm.ngram.arpa import read_numbered
 from lm.ngram.kenlm import MISSING_UNK, check_file
 from lm.ngram.layout import AutomatonArrays, arc_table
 
@@ -33,35 +33,12 @@ def read_automaton(path: Path) -> AutomatonArrays:
     Raises LanguageModelError when `path` is missing or is not a complete ARPA model of sentences.
     """
     check_file(path)
-    vocabulary = {UNK: 0}
-    try:
-        orders = len(read_counts(path))
-        grams: list[list[tuple[int, ...]]] = [[] for _ in range(orders)]
-        numbers: list[list[tuple[float, float]]] = [[] for _ in range(orders)]
-        for log_prob, words, backoff in read_ngrams(path):
-            words = tuple([UNK if word == UNK.upper() else word for word in words])
-            if len(words) == 1:
-                if words[0] in vocabulary and (words[0] != UNK or (0,) in grams[0]):
-                    raise ArpaError(f"{path} has the word {words[0]!r} twice.")
-                vocabulary.setdefault(words[0], len(vocabulary))
-            grams[len(words) - 1].append(tuple([vocabulary[word] for word in words]))
-            numbers[len(words) - 1].append((log_prob, backoff))
-    except KeyError as error:
-        raise LanguageModelError(
-            f"{path} has an n-gram with the word {error.args[0]!r}, which is not in its unigrams."
-        ) from None
-    except ValueError as error:
-        raise LanguageModelError(str(error)) from None
-    if not (has_unknown := (0,) in grams[0]):
-        grams[0].append((0,))
-        numbers[0].append((MISSING_UNK, 0.0))
-    for special in ("<s>", "</s>"):
-        if special not in vocabulary:
-            raise LanguageModelError(
-                f"{path} has no {special} in its unigrams: it is not a model of sentences."
-            )
-    rows = [np.array(row, np.int64).reshape(-1, n) for n, row in enumerate(grams, 1)]
-    builder = _Builder(path, vocabulary, rows, numbers)
+    found = read_numbered(path, first=(UNK,))
+    grams, figures = list(found.grams), list(found.figures)
+    if not (has_unknown := bool((grams[0] == 0).any())):
+        grams[0] = np.concatenate([grams[0], [[0]]])
+        figures[0] = np.concatenate([figures[0], [[MISSING_UNK, 0.0]]])
+    builder = _Builder(path, found.numbers, grams, figures)
     return builder.automaton(has_unknown)
 
 
@@ -73,9 +50,9 @@ class _Builder:
         path: Path,
         vocabulary: dict[str, int],
         grams: list[np.ndarray],
-        numbers: list[list[tuple[float, float]]],
+        figures: list[np.ndarray],
     ) -> None:
-        """grams: (M, n) word numbers of each order. numbers: log10 probability and backoff."""
+        """grams: (M, n) word numbers of each order. figures: (M, 2), see `NumberedNgrams`."""
         self.path = path
         self.vocabulary, self.order = vocabulary, len(grams)
         self.keys = np.zeros(0, np.int64)  # context · V + word of every node but the root, rising
@@ -84,8 +61,8 @@ class _Builder:
         self.suffix = np.zeros(1, np.int64)  # node of the n-gram without its first word
         self.longest = np.zeros(1, np.int64)  # longest suffix of a node that is a state
         levels = [np.zeros(1, np.int64)]
-        for words, values in zip(grams, numbers, strict=True):
-            levels.append(self._add(words, np.array(values, np.float32).reshape(-1, 2)))
+        for words, values in zip(grams, figures, strict=True):
+            levels.append(self._add(words.astype(np.int64), values.astype(np.float32)))
         self._find_states(levels)
 
     def automaton(self, has_unknown: bool) -> AutomatonArrays:

@@ -9,17 +9,16 @@ Legend: N nodes, V words, M any number of questions.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from lm.language_model import UNK, LanguageModelError
-from lm.ngram.arpa import ArpaError, read_counts, read_ngrams
+from lm.language_model import LanguageModelError
+from lm.ngram.arpa import read_numbered
 from lm.ngram.kenlm import check_file
-from lm.ngram.kneser_ney import BOS, EOS, BackoffModel, BackoffOrder
+from lm.ngram.kneser_ney import BackoffModel, BackoffOrder
 
 ROOT = 0  # the empty context
 NEVER = -99.0  # log10 of no probability, as ARPA files write it
@@ -116,36 +115,9 @@ def read_trie(path: Path) -> NgramTrie:
     sentences.
     """
     check_file(path)
-    numbers: dict[str, int] = {}
+    found = read_numbered(path)
     try:
-        orders = len(read_counts(path))
-        grams = [array("i") for _ in range(orders)]
-        figures = [array("d") for _ in range(orders)]
-        for log_prob, words, backoff in read_ngrams(path):
-            if len(words) == 1:
-                words = (UNK,) if words[0] == UNK.upper() else words
-                if words[0] in numbers:
-                    raise ArpaError(f"{path} has the word {words[0]!r} twice.")
-                numbers[words[0]] = len(numbers)
-            grams[len(words) - 1].extend([numbers[word] for word in words])
-            figures[len(words) - 1].extend((log_prob, backoff))
-    except KeyError as error:
-        raise LanguageModelError(
-            f"{path} has an n-gram with the word {error.args[0]!r}, which is not in its unigrams."
-        ) from None
-    except ValueError as error:
-        raise LanguageModelError(str(error)) from None
-    for special in (BOS, EOS):
-        if special not in numbers:
-            raise LanguageModelError(
-                f"{path} has no {special} in its unigrams: it is not a model of sentences."
-            )
-    try:
-        return make_trie(
-            tuple(numbers),
-            [np.frombuffer(row, np.int32).reshape(-1, n) for n, row in enumerate(grams, 1)],
-            [np.frombuffer(row, np.float64).reshape(-1, 2) for row in figures],
-        )
+        return make_trie(tuple(found.numbers), found.grams, found.figures)
     except ValueError as error:
         raise LanguageModelError(f"{path} {error}") from None
 

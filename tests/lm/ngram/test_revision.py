@@ -254,3 +254,14 @@ def test_broken_models_are_refused(paths, old, new, told):
     paths[0].write_text(paths[0].read_text().replace(old, new))
     with pytest.raises(LanguageModelError, match=told):
         read_trie(paths[0])
+
+
+def test_unk_in_capitals_is_unk_in_longer_ngrams_too(paths):
+    path = paths[1]
+    old = path.read_text()
+    gram = next(line for line in old.splitlines() if "\tw0 w1" in line)
+    path.write_text(old.replace(gram, gram.replace("w0 w1", "w0 <UNK>")))
+    trie = read_trie(path)
+    context = trie.child(np.zeros(1, np.int64), np.array([trie.number("w0")]))
+    [found] = trie.child(context, np.array([trie.number("<unk>")]))
+    assert trie.log_prob[found] == float(gram.split("\t")[0])
