@@ -49,6 +49,50 @@ class _Unnamed:
         self.read, self.seek, self.tell = stream.read, stream.seek, stream.tell
 
 
+class Frames:
+    """The frames of an audio stream; a packet that cannot be decoded is noted and passed over."""
+
+    def __init__(self, container: InputContainer) -> None:
+        self._container, self._track = container, container.streams.audio[0]
+        self.lost: list[float] = []
+        """Where packets could not be decoded, in seconds."""
+        self._lost_seconds = 0.0
+        self.damage: str | None = None
+        """Why nothing more can be read."""
+
+    def __iter__(self) -> Iterator[AudioFrame]:
+        import av
+
+        context = self._track.codec_context
+        packets = self._container.demux(self._track)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.error.FFmpegError as error:
+                self.damage = _reason(error)
+                return
+            if packet is None:
+                return
+            try:
+                yield from context.decode(packet if packet.size else None)
+            except av.error.EOFError:
+                return
+            except av.error.FFmpegError:
+                base = float(packet.time_base or 0)
+                self.lost.append(float(packet.pts or 0) * base)
+                self._lost_seconds += float(packet.duration or 0) * base
+
+    @property
+    def fault(self) -> str | None:
+        """What was wrong so far; None where nothing was, or no more than tags between packets."""
+        if self.damage is not None:
+            return self.damage
+        kind = self._container.format.name
+        if self._lost_seconds <= (LOST_BARE if kind in BARE else LOST):
+            return None
+        return f"{self._lost_seconds:.1f} s cannot be decoded, the first at {self.lost[0]:.1f} s"
+
+
 class ContainerDecoder:
     """A recording that PyAV reads: the first audio stream of a file. Raises ContainerError."""
 
@@ -86,16 +130,14 @@ class ContainerDecoder:
         self._kind = container.format.name
         if self._track.codec_context is None:
             raise ContainerError("is compressed in a way that cannot be decoded.")
-        self._lost: list[float] = []  # where packets could not be decoded, in seconds
-        self._lost_seconds = 0.0
-        self._damage: str | None = None
-        self._frames = self._decoded()
+        frames = Frames(container)
+        self._decoded, self._frames = frames, iter(frames)
         self._first = next(self._frames, None)  # the header may state half the rate (HE-AAC)
         if self._first is None:
             certain = self._kind.startswith(CERTAIN)
-            if certain and self._damage is None and not self._lost:
+            if certain and frames.damage is None and not frames.lost:
                 raise ContainerError("holds no samples.")
-            reason = self._damage or "nothing in it can be decoded"
+            reason = frames.damage or "nothing in it can be decoded"
             raise ContainerError(f"is not audio that can be read: {reason}.", certain)
         self.rate: int = self._first.sample_rate
         self.channels: int = len(self._first.layout.channels)
@@ -129,28 +171,6 @@ class ContainerDecoder:
                 return frames * (1152 if self.rate >= 32_000 else 576) / self.rate
         return None
 
-    def _decoded(self) -> Iterator[AudioFrame]:
-        """All frames; a packet that cannot be decoded is noted and passed over."""
-        errors = self._av.error
-        context = self._track.codec_context
-        packets = self._container.demux(self._track)
-        while True:
-            try:
-                packet = next(packets, None)
-            except errors.FFmpegError as error:
-                self._damage = _reason(error)
-                return
-            if packet is None:
-                return
-            try:
-                yield from context.decode(packet if packet.size else None)
-            except errors.EOFError:
-                return
-            except errors.FFmpegError:
-                base = float(packet.time_base or 0)
-                self._lost.append(float(packet.pts or 0) * base)
-                self._lost_seconds += float(packet.duration or 0) * base
-
     def seek(self, frame: int) -> int:
         """Not possible: these formats are decoded from their beginning."""
         raise NotImplementedError
@@ -168,12 +188,8 @@ class ContainerDecoder:
                 held = []
         if held:
             yield np.concatenate(held)
-        if self._damage is not None:
-            raise Damage(self._damage)
-        if self._lost_seconds > (LOST_BARE if self._kind in BARE else LOST):
-            raise Damage(
-                f"{self._lost_seconds:.1f} s cannot be decoded, the first at {self._lost[0]:.1f} s"
-            )
+        if (fault := self._decoded.fault) is not None:
+            raise Damage(fault)
         if self._kind == "ogg" and (fault := damaged_page(self._stream)) is not None:
             raise Damage(fault)
 

@@ -5,6 +5,8 @@ Unlike `opening`, nothing here waits for the end of the pipe. Shapes: S samples,
 
 from __future__ import annotations
 
+import math
+import re
 import struct
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -12,7 +14,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from w2v2cli.data.decoding.container import DEMUXERS, samples_of
+from w2v2cli.data.decoding.container import DEMUXERS, Frames, samples_of
 from w2v2cli.data.decoding.decoder import FASTEST, SLOWEST, check_samples, mono
 from w2v2cli.data.decoding.promises import PLACEHOLDER
 from w2v2cli.data.decoding.source import AudioError
@@ -23,6 +25,7 @@ EXTENSIBLE = 0xFFFE  # a WAV format whose own number follows later
 INTEGERS, FLOATS = 1, 3  # numbers of WAV formats
 MARKS = {b"RIFF": "WAV", b"RF64": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg"}
 HEADER = 1 << 20  # bytes in which the sound of a WAV file must begin
+Tell = Callable[[str], None]
 
 
 class Layout(NamedTuple):
@@ -71,14 +74,14 @@ def live_sound(
     pipe: IO[bytes],
     name: str,
     pcm_rate: int | None = None,
-    tell: Callable[[str], None] = lambda sentence: None,
+    tell: Tell = lambda sentence: None,
 ) -> Iterator[np.ndarray]:
     """The sound of a pipe as it arrives: (S,) float32, mono, 16 kHz.
 
     pcm_rate: the pipe holds bare samples at this rate (16 bit, little endian, one channel); None
-    where it begins with a header. A WAV header's length is not believed: a recorder that writes
-    into a pipe does not know it. Raises AudioError.
-    tell: called at the end with a sentence about what ends too early.
+    where it begins with a header. Where a WAV header leaves its length open, as a recorder does
+    that writes into a pipe, the sound lasts until the end. Raises AudioError.
+    tell: called at the end with a sentence about what ends too early, or goes on.
     """
     data = Bytes(pipe, name)
     begin = data.exactly(12)
@@ -98,7 +101,7 @@ def live_sound(
         yield from resampled(_samples(data, layout, size, tell), layout.rate)
         return
     data.give_back(begin)
-    rate, samples = _contained(data)
+    rate, samples = _contained(data, tell)
     yield from resampled(samples, rate)
 
 
@@ -106,7 +109,7 @@ def _wave_layout(data: Bytes) -> tuple[Layout, int | None]:
     """Read a WAV header up to the first sample: the layout, and the bytes of sound it promises.
 
     None where the writer left that open. Raises AudioError."""
-    layout = None
+    layout = long_size = None
     read = 12
     while read < HEADER:
         head = data.exactly(8)
@@ -116,8 +119,12 @@ def _wave_layout(data: Bytes) -> tuple[Layout, int | None]:
         if head[:4] == b"data":
             if layout is None:
                 break
+            if size == 0xFFFF_FFFF and long_size:
+                return layout, long_size
             return layout, size if 0 < size < PLACEHOLDER else None
         body = data.exactly(min(size + size % 2, HEADER))
+        if head[:4] == b"ds64":  # of a file that may exceed 4 GB
+            long_size = int.from_bytes(body[8:16], "little")
         if head[:4] == b"fmt ":
             layout = _layout(body, data.name)
         read += 8 + len(body)
@@ -139,16 +146,15 @@ def _layout(body: bytes, name: str) -> Layout:
     return Layout(rate, channels, bits, kind == FLOATS)
 
 
-def _samples(
-    data: Bytes, layout: Layout, promised: int | None, tell: Callable[[str], None]
-) -> Iterator[np.ndarray]:
+def _samples(data: Bytes, layout: Layout, promised: int | None, tell: Tell) -> Iterator[np.ndarray]:
     """(S,) float32 samples at their own rate. A frame that is cut in two waits for its rest.
 
-    promised: bytes of sound by the header; None where it promises nothing.
+    promised: bytes of sound by the header; None where they last until the end.
     """
     size = layout.channels * layout.bits // 8
-    rest, done = b"", 0
-    while block := data.read():
+    rest, done, left = b"", 0, math.inf if promised is None else promised
+    while left and (block := data.read(int(min(left, BLOCK)))):
+        left -= len(block)
         block = rest + block
         whole = len(block) - len(block) % size
         rest = block[whole:]
@@ -161,9 +167,27 @@ def _samples(
     if promised is not None and here < promised:
         whole_seconds = promised / size / layout.rate
         tell(f"{data.name} is cut short: {done / layout.rate:.2f} s of {whole_seconds:.2f} s came.")
+    elif promised is not None and _goes_on(data, promised):
+        tell(
+            f"{data.name} goes on after the {done / layout.rate:.2f} s of sound that its header "
+            "states: the rest is left out."
+        )
     elif rest and promised is None:
         said = "1 byte is" if len(rest) == 1 else f"{len(rest)} bytes are"
         tell(f"{data.name} ends inside a sample: its last {said} left out.")
+
+
+def _goes_on(data: Bytes, size: int) -> bool:
+    """Whether anything but chunks follows the sound of a WAV file, `size` bytes."""
+    data.exactly(size % 2)
+    while len(head := data.exactly(8)) == 8:
+        if head[:4] in MARKS or not re.fullmatch(rb"[A-Za-z0-9 _-]{4}", head[:4]):
+            return True
+        left = int.from_bytes(head[4:], "little")
+        left += left % 2
+        while left and (passed := data.read(min(left, BLOCK))):
+            left -= len(passed)
+    return False
 
 
 def _numbers(block: bytes, layout: Layout) -> np.ndarray:
@@ -181,7 +205,7 @@ def _numbers(block: bytes, layout: Layout) -> np.ndarray:
     return (values / 2.0 ** (layout.bits - 1)).astype(np.float32)
 
 
-def _contained(data: Bytes) -> tuple[int, Iterator[np.ndarray]]:
+def _contained(data: Bytes, tell: Tell) -> tuple[int, Iterator[np.ndarray]]:
     """Rate and samples of what FFmpeg reads, from a pipe that cannot seek. Raises AudioError."""
     try:
         import av
@@ -193,24 +217,26 @@ def _contained(data: Bytes) -> tuple[int, Iterator[np.ndarray]]:
     try:
         whitelist = {"format_whitelist": DEMUXERS.replace(" ", ",")}
         container = av.open(data, "r", options=whitelist, metadata_errors="replace")
-        frames = container.decode(audio=0) if container.streams.audio else iter(())
-        first = next(frames, None)
     except (av.error.FFmpegError, OSError) as error:
         raise AudioError(f"{refused}{error.strerror}; {hint}.") from None
-    if first is None:
+    if not container.streams.audio:
         raise AudioError(f"{refused}it holds no sound; {hint}.")
+    frames = Frames(container)
+    each = iter(frames)
+    first = next(each, None)
+    if first is None:
+        raise AudioError(f"{refused}{frames.damage or 'it holds no sound'}; {hint}.")
 
     def every() -> Iterator[np.ndarray]:
         done = 0
-        try:
-            for frame in chain([first], frames):
-                if frame.sample_rate != first.sample_rate:
-                    raise AudioError(f"{data.name} changes its rate: a stream has one.")
-                values = samples_of(frame)
-                check_samples(values, data.name, done, frame.sample_rate)
-                done += len(values)
-                yield mono(values)
-        except av.error.FFmpegError as error:
-            raise AudioError(f"{data.name} cannot be read further: {error.strerror}.") from None
+        for frame in chain([first], each):
+            if frame.sample_rate != first.sample_rate:
+                raise AudioError(f"{data.name} changes its rate: a stream has one.")
+            values = samples_of(frame)
+            check_samples(values, data.name, done, frame.sample_rate)
+            done += len(values)
+            yield mono(values)
+        if frames.fault is not None:
+            tell(f"{data.name} breaks off after {done / first.sample_rate:.1f} s: {frames.fault}.")
 
     return first.sample_rate, every()

@@ -137,6 +137,55 @@ def test_bytes_of_half_a_sample_are_told():
     ]
 
 
-def test_what_follows_the_sound_is_no_cut(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.zeros((999, 2)), 16_000, subtype="PCM_24")
-    assert told_of((tmp_path / "a.wav").read_bytes() + b"LIST\0\0") == []
+LIST = b"LIST\x0c\0\0\0INFOISFT\0\0\0\0"
+
+
+@pytest.mark.parametrize("tail", [b"", LIST, b"id3 \x05\0\0\0ID3\4\0\0" + LIST, b"LIST\0\0"])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("count", [998, 999])  # an odd number of bytes is filled up
+def test_chunks_after_the_sound_are_no_sound(tail, channels, count, tmp_path):
+    sound = np.random.default_rng(0).uniform(-0.9, 0.9, (count, channels))
+    soundfile.write(tmp_path / "a.wav", sound, 16_000, subtype="PCM_24")
+    data = (tmp_path / "a.wav").read_bytes() + tail
+    np.testing.assert_allclose(heard(data), read_audio(tmp_path / "a.wav"), atol=1e-6)
+    assert told_of(data) == []
+
+
+@pytest.mark.parametrize("size", [b"\0\0\0\0", b"\xff\xff\xff\xff"])
+def test_sound_of_unknown_length_lasts_until_the_end(size, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.linspace(-0.5, 0.5, 400), 16_000)
+    data = bytearray((tmp_path / "a.wav").read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = size
+    assert len(heard(bytes(data) + LIST)) == 400 + len(LIST) // 2
+
+
+def test_a_long_wav_states_its_length_elsewhere(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.linspace(-0.5, 0.5, 400), 16_000, format="RF64")
+    data = (tmp_path / "a.wav").read_bytes()
+    assert data[:4] == b"RF64"
+    assert len(heard(data + LIST)) == 400
+    assert told_of(data[:-400]) == ["stdin is cut short: 0.01 s of 0.03 s came."]
+
+
+def test_what_goes_on_after_the_sound_of_the_header_is_told(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(400), 16_000)
+    data = (tmp_path / "a.wav").read_bytes()
+    for more in (data, b"\x01\x02" * 400):
+        assert len(heard(data + more)) == 400
+        assert told_of(data + more) == [
+            "stdin goes on after the 0.03 s of sound that its header states: the rest is left out."
+        ]
+
+
+@pytest.mark.parametrize("cut", [0.5, 0.52, 0.55, 0.9])
+def test_a_flac_that_is_cut_inside_a_frame_is_heard_up_to_there(cut, tmp_path):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 48_000)
+    soundfile.write(tmp_path / "a.flac", noise, 16_000)
+    data, whole = (tmp_path / "a.flac").read_bytes(), read_audio(tmp_path / "a.flac")
+    data = data[: int(len(data) * cut)]
+    found = heard(data, 4096)
+    assert len(found) >= 16_000
+    np.testing.assert_allclose(found, whole[: len(found)], atol=1e-4)
+    [told] = told_of(data)
+    assert told.startswith(f"stdin breaks off after {len(found) / 16_000:.1f} s: 0.3 s cannot be")
