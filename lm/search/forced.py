@@ -3,14 +3,15 @@
 The trellis is exact, without a beam. Its first pass keeps scores alone, and a copy of them every so
 often; from the end back, the frames between two copies are run again, over the few symbols that a
 path to the known end of these frames can touch, with a byte of back pointers for each. So memory
-grows as (T N) to the power of 2/3 and not as T N, and time hardly more than by the first pass.
+grows as (T N) to the power of 2/3 and not as T N, and time hardly more than by the first pass. That
+one passes over the states that no whole path can be in: (T - N) N cells of T N are left.
 
 Legend: T frames, V columns, N symbols to be written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,13 +51,18 @@ def frames_needed(symbols: Sequence[int]) -> int:
 
 
 def forced_path(
-    frames: np.ndarray, symbols: Sequence[int], blank: int, open_ends: bool = False
+    frames: np.ndarray,
+    symbols: Sequence[int],
+    blank: int,
+    open_ends: bool = False,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> ForcedPath | None:
     """The best path through (T, V) float32 log-probabilities that writes `symbols`.
 
     symbols: N columns of `frames`, none of them `blank`.
     open_ends: the first and the last symbol may be left out, as word boundaries that a recording
     need not have at its ends. It takes three symbols or more.
+    on_progress: called now and then with the frames that the first pass has seen.
 
     Returns None where the frames are too few, or where no path is possible.
     """
@@ -68,7 +74,7 @@ def forced_path(
             np.full(len(frames), -1, np.int32), float(frames[:, blank].sum(dtype=np.float64))
         )
     trellis = _Trellis(frames, wanted, blank, open_ends and len(wanted) > 2)
-    places = trellis.best()
+    places = trellis.best(on_progress)
     if places is None:
         return None
     columns = np.where(places < 0, blank, wanted[places])
@@ -86,8 +92,12 @@ class _Scores:
     """(n,) float32: in each symbol."""
 
     def part(self, first: int, end: int) -> _Scores:
-        """A copy of the scores of symbols `first` to `end`, with the blanks around them."""
-        return _Scores(self.blanks[first : end + 1].copy(), self.symbols[first:end].copy())
+        """The scores of symbols `first` to `end`, with the blanks around them; not a copy."""
+        return _Scores(self.blanks[first : end + 1], self.symbols[first:end])
+
+    def copy(self) -> _Scores:
+        """The scores as they are now."""
+        return _Scores(self.blanks.copy(), self.symbols.copy())
 
 
 class _Trellis:
@@ -100,17 +110,22 @@ class _Trellis:
         self.skips[1:][wanted[1:] == wanted[:-1]] = NEVER
         self.every = max(FEWEST, round((4 * len(frames) * len(wanted)) ** (1 / 3)))
 
-    def best(self) -> np.ndarray | None:
+    def best(self, on_progress: Callable[[int], None]) -> np.ndarray | None:
         """(T,) the symbol of each frame on the best path, -1 for the blank; None without a path."""
-        count, last = len(self.wanted), len(self.frames) - 1
+        last = len(self.frames) - 1
         copies = []
         with np.errstate(invalid="ignore"):  # of states that nothing reaches yet
             scores = self._started()
             for first in range(0, len(self.frames), self.every):
-                _renormalise(scores)
-                copies.append(scores.part(0, count))
-                for _ in self._run(scores, first, min(first + self.every, last), 0, count):
+                end = min(first + self.every, last)
+                low, high = self._within(first, end)
+                if low >= high:
+                    return None
+                _renormalise(scores.part(low, high))
+                copies.append(scores.copy())
+                for _ in self._run(scores.part(low, high), first, end, low, high):
                     pass
+                on_progress(end + 1)
             at, on_blank = self._end(scores)
             if not np.isfinite(scores.blanks[at] if on_blank else scores.symbols[at]):
                 return None
@@ -121,6 +136,16 @@ class _Trellis:
                 at, on_blank = self._back(copies.pop(), first, end, (at, on_blank), places)
         places[0] = -1 if on_blank else at
         return places
+
+    def _within(self, begin: int, end: int) -> tuple[int, int]:
+        """The symbols from the first to before the last that whole paths are in on some frames.
+
+        A path moves on by a symbol a frame at most, and one with open ends begins and ends one
+        symbol further in. Blanks around these symbols are among the states; the rest is never read.
+        """
+        count, left = len(self.wanted), len(self.frames) - 1 - begin
+        low = max(count - 1 - self.open_ends - left, 0)
+        return low, min(end + 1 + self.open_ends, count)
 
     def _started(self) -> _Scores:
         """The scores on the first frame."""
@@ -181,7 +206,7 @@ class _Trellis:
         at, on_blank = state
         first = max(at - (end - begin) - 1, 0)  # a path moves on by a symbol a frame at most
         after = min(at + 1, len(self.wanted))
-        part = scores.part(first, after)
+        part = scores.part(first, after).copy()
         pointers = list(self._run(part, begin, end, first, after, told=True))
         for t in range(end, begin, -1):
             places[t] = -1 if on_blank else at

@@ -67,6 +67,26 @@ def test_no_path_of_all_that_there_are_is_better(seed, open_ends):
     assert found.score == pytest.approx(float(frames[np.arange(7), best].sum()), abs=1e-5)
 
 
+@pytest.mark.usefixtures("short_blocks")
+@pytest.mark.parametrize("seed", range(40))
+def test_ends_that_are_left_open_are_the_best_of_four_texts(seed):
+    rng = np.random.default_rng(seed)
+    symbols = rng.integers(1, 5, size=rng.integers(3, 20)).tolist()
+    frames = emissions(frames_needed(symbols[1:-1]) + int(rng.integers(0, 12)), 5, seed)
+    texts = [symbols, symbols[1:], symbols[:-1], symbols[1:-1]]
+    closed = [forced_path(frames, text, 0) for text in texts]
+    expected = max(path.score for path in closed if path is not None)
+    found = forced_path(frames, symbols, 0, open_ends=True)
+    assert found.score == pytest.approx(expected, abs=1e-4)
+    assert written(columns(found, symbols)) in texts
+
+
+def test_progress_is_told_up_to_the_last_frame():
+    told: list[int] = []
+    forced_path(emissions(1000, 5, 0), [1, 2, 3] * 50, 0, on_progress=told.append)
+    assert told == sorted(set(told)) and len(told) > 5 and told[-1] == 1000
+
+
 def test_spans_tell_the_frames_of_each_symbol_and_which_are_left_out():
     path = ForcedPath(np.array([-1, 1, 1, -1, 2, -1], np.int32), 0.0)
     assert path.spans(4).tolist() == [[-1, -1], [1, 3], [4, 5], [-1, -1]]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from w2v2cli.commands.flags import takes
-from w2v2cli.commands.reporting import counting, fetching, note, warn
+from w2v2cli.commands.reporting import fetching, note, warn
 from w2v2cli.errors import UsageError, refuse_overwriting
-from w2v2cli.progress import AUDIO
+from w2v2cli.progress import AUDIO, progress
 from w2v2cli.recognition.options import DecodingOptions
 from w2v2cli.recognition.writing.subtitles import SubtitleLimits
 
@@ -87,9 +88,14 @@ def align(
 
     with fetching() as on_fetch:
         settings = resolve(options, note=note, on_fetch=on_fetch)
-    with counting("Aligning", AUDIO) as on_progress:
+    with progress("Hearing", AUDIO) as advance:
         found = align_recording(
-            settings, Path(recording), words, warn=warn, on_progress=on_progress
+            settings,
+            Path(recording),
+            words,
+            warn=warn,
+            on_progress=advance,
+            on_laid=partial(advance, label="Aligning"),
         )
     result = rendered(found, chosen, unit, limits)
     if output is None:

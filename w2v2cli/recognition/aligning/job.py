@@ -55,12 +55,14 @@ def align_recording(
     *,
     warn: Callable[[str], None] = lambda sentence: None,
     on_progress: OnProgress = lambda done, total: None,
+    on_laid: OnProgress = lambda done, total: None,
 ) -> Alignment:
     """Find when each word of `text` is spoken in a recording of any length.
 
     options: the model and its device; there is no search, so nothing else counts.
     warn: called with a sentence about letters that the model does not have.
     on_progress: called with the seconds that the network has heard, and the seconds of all.
+    on_laid: called after that with the seconds that the text is being laid onto, and those of all.
 
     Raises UserError for a recording that cannot be read to its end, a text that the model cannot
     write, and one that has more symbols than the recording has frames.
@@ -76,7 +78,7 @@ def align_recording(
     used = {vocabulary.blank, *symbols}
     heard = hear(model, vocabulary, recording, used, options.batch_seconds, on_progress)
     name = name_of(recording) if isinstance(recording, Path) else str(recording)
-    path = laid(symbols, heard, vocabulary, name)
+    path = laid(symbols, heard, vocabulary, name, on_laid)
     chosen = np.where(path.places < 0, vocabulary.blank, np.array(symbols)[path.places])
     gains = heard.frames[np.arange(len(chosen)), heard.column(chosen)]
     spans = path.spans(len(symbols))
@@ -119,9 +121,16 @@ def hear(
 
 
 def laid(
-    symbols: list[int], heard: SymbolEmissions, vocabulary: Vocabulary, name: str
+    symbols: list[int],
+    heard: SymbolEmissions,
+    vocabulary: Vocabulary,
+    name: str,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> ForcedPath:
-    """The best path that writes `symbols`. name: of the recording. Raises UserError."""
+    """The best path that writes `symbols`. name: of the recording. Raises UserError.
+
+    on_progress: called with the seconds that the first pass has seen, and those of all.
+    """
     bounded = vocabulary.word_boundary is not None
     needed = frames_needed(symbols[1:-1] if bounded else symbols)
     if needed > len(heard.frames):
@@ -131,7 +140,11 @@ def laid(
         )
     columns = heard.column(symbols).tolist()
     [blank] = heard.column([vocabulary.blank]).tolist()
-    path = forced_path(heard.frames, columns, blank, open_ends=bounded)
+
+    def seen(frames: int) -> None:
+        on_progress(int(frames * heard.frame_seconds), int(heard.seconds))
+
+    path = forced_path(heard.frames, columns, blank, open_ends=bounded, on_progress=seen)
     if path is None:
         raise UserError(f"The model gives {name} no way to say the text: all have probability 0.")
     return path

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from calls import called
 
 import w2v2
+from w2v2cli import progress
 from w2v2cli.data.audio import read_audio
 from w2v2cli.data.locations import SHIPPED
 from w2v2cli.data.synthesis.espeak import PROGRAM, speak
@@ -95,6 +97,16 @@ def test_the_command_prints_what_python_finds(tmp_path):
     assert 'Object class = "TextGrid"' in grid.read_text()
     assert found.text == text
     assert found.seconds == pytest.approx(len(read_audio(CLIPS[0])) / 16_000, abs=1e-3)
+
+
+def test_progress_is_told_of_both_parts_of_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "FIRST_LINE", 0.0)
+    (tmp_path / "text.txt").write_text("but the general revival of the old forms")
+    done = called("align", CLIPS[0], tmp_path / "text.txt", "--device", "cpu")
+    lines = [line.split(",")[0] for line in done.stderr.splitlines()]
+    whole = f"0:{int(soundfile.info(CLIPS[0]).duration):02}"
+    assert f"Hearing: {whole} of {whole} of audio" in lines
+    assert lines[-1] == f"Aligning: {whole} of {whole} of audio"
 
 
 @pytest.mark.parametrize(
