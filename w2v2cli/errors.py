@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import select
 import sys
 import traceback
@@ -29,6 +30,12 @@ OUT_OF_MEMORY = (
     "could not create a primitive",
     "failed to map segment",
 )
+# As Python says it where it had no memory left for the error itself.
+NO_ERROR_SET = ("without setting an exception", "without exception set")
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# Errors that only writing meets, whatever was written: a full disk, `ulimit -f`, a mount that is
+# read-only.
+UNWRITABLE = (*FULL, errno.EFBIG, errno.EROFS)
 INTERRUPTED = 130  # exit code after Ctrl-C, as in shells
 
 
@@ -64,9 +71,9 @@ def refuse_overwriting(flag: str, output: Path | None, inputs: Iterable[Path | N
 def exits() -> Iterator[None]:
     """Turn errors that a user can correct into one line on stderr and an exit code.
 
-    Ctrl-C exits with 130 and a closed pipe with 141, both silently, as Unix tools do. A full disk
-    and memory that runs out are sentences wherever they occur, stdout included. Any other exception
-    is a fault of the program and keeps its traceback.
+    Ctrl-C exits with 130 and a closed pipe with 141, both silently, as Unix tools do. What the
+    system lets nobody write (UNWRITABLE) and memory that runs out are sentences wherever they
+    occur, stdout included. Any other exception is a fault of the program and keeps its traceback.
     """
     try:
         yield
@@ -83,11 +90,10 @@ def exits() -> Iterator[None]:
             raise
         _discard_stdout()
         raise SystemExit(141) from None
-    except (OSError, MemoryError, RuntimeError, ImportError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, MemoryError, RuntimeError, ImportError, SystemError) as error:
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
             _discard_stdout()
-            lost = error.filename or "the output"
-            complain(f"Error: The disk is full: {lost} cannot be written.")
+            complain(f"Error: {_unwritten(error)}")
         elif ran_out_of_memory(error):
             complain("Error: Memory ran out: give the program more, or less to do at a time.")
         else:
@@ -101,10 +107,25 @@ def ran_out_of_memory(error: BaseException) -> bool:
     """Whether an error of Python, numpy or torch says that memory was short, a GPU's or any."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
+    if isinstance(error, SystemError):
+        return memory_is_bounded() and any(words in str(error) for words in NO_ERROR_SET)
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError | ImportError)
         and any(words in str(error) for words in OUT_OF_MEMORY)
     )
+
+
+def memory_is_bounded() -> bool:
+    """Whether `ulimit -v` bounds this process, so that an allocation may fail at any place."""
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
+def _unwritten(error: OSError) -> str:
+    """The sentence of an error in UNWRITABLE."""
+    lost = error.filename or "the output"
+    if error.errno in FULL:
+        return f"The disk is full: {lost} cannot be written."
+    return f"{lost} cannot be written: {error.strerror}."
 
 
 def _reader_has_gone() -> bool:

@@ -9,6 +9,7 @@ import pytest
 from w2v2cli.errors import UsageError, UserError
 
 ADVICE = "give the program more, or less to do at a time"
+LOST = "cannot be written"
 FULL = "/dev/full"  # a Linux device on which every write finds the disk full
 
 
@@ -53,6 +54,10 @@ def start(body: str, stdout=subprocess.PIPE) -> subprocess.Popen:
             1,
             "Error: The disk is full: a.txt cannot be written.\n",
         ),
+        *(
+            (f"raise OSError({number}, {why!r}, 'a.txt')", 1, f"Error: a.txt {LOST}: {why}.\n")
+            for number, why in ((27, "File too large"), (30, "Read-only file system"))
+        ),
     ],
 )
 def test_an_end_is_a_code_and_at_most_one_sentence(body, code, stderr):
@@ -61,9 +66,24 @@ def test_an_end_is_a_code_and_at_most_one_sentence(body, code, stderr):
         assert process.returncode == code
 
 
+UNSET = "raise SystemError('<built-in> returned NULL without setting an exception')"
+
+
+def test_an_error_that_python_had_no_memory_for_is_a_sentence_under_a_bound():
+    bound = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 33, 1 << 33)); "
+    with start(bound + UNSET) as process:
+        assert process.communicate(timeout=60)[1] == f"Error: Memory ran out: {ADVICE}.\n"
+        assert process.returncode == 1
+
+
 @pytest.mark.parametrize(
     "body",
-    ["raise ValueError('odd')", "raise OSError(5, 'odd')", "raise BrokenPipeError(32, 'odd')"],
+    [
+        "raise ValueError('odd')",
+        "raise OSError(5, 'odd')",
+        "raise BrokenPipeError(32, 'odd')",
+        UNSET.replace("<built-in>", "odd"),
+    ],
 )
 def test_a_fault_of_the_program_keeps_its_traceback(body):
     with start(body) as process:
