@@ -33,7 +33,7 @@ from w2v2cli.commands.transcribe_options import (
     tell_idle_live,
     tell_unwritten,
 )
-from w2v2cli.console import complain, say
+from w2v2cli.console import complain, printable, say
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.options import LATENCY, DecodingOptions
 from w2v2cli.recognition.writing.formats import Layout, Writing
@@ -114,7 +114,7 @@ def _transcribe_files(settings: RecognitionOptions, inputs: list[str], how: Writ
 
     with hearing("Transcribing") as on_progress:
         done = transcribe_recordings(
-            settings, inputs, how, write=_write, warn=warn, note=say, on_progress=on_progress
+            settings, inputs, how, write=_write_plain, warn=warn, note=say, on_progress=on_progress
         )
     if done is not None:
         _report(done, how)
@@ -142,14 +142,14 @@ def _transcribe_as_found(settings: RecognitionOptions, inputs: list[str], how: W
     if how.names:
         say("Note: --names has no effect with --live, which takes one recording.")
     if sys.stdout.isatty():  # the text itself shows how far it has come
-        transcribe_live(settings, inputs, how.channel, write=_write, warn=warn, note=say)
+        transcribe_live(settings, inputs, how.channel, write=_write_plain, warn=warn, note=say)
         return
     with hearing("Transcribing") as on_progress:
         transcribe_live(
             settings,
             inputs,
             how.channel,
-            write=_write,
+            write=_write_plain,
             warn=warn,
             note=say,
             on_progress=on_progress,
@@ -170,6 +170,11 @@ def _transcribe_live(
     transcribe_stream(
         settings, Path(source), Latency(latency), showing, pcm_rate=pcm_rate, warn=warn
     )
+
+
+def _write_plain(text: str) -> None:
+    """Write what a network heard: symbols of a stranger's model do not rule the terminal."""
+    _write(printable(text))
 
 
 def _write(text: str) -> None:

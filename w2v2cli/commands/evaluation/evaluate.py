@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +34,7 @@ from w2v2cli.console import complain, say
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.progress import UTTERANCES
 from w2v2cli.recognition.options import TESTING, DecodingOptions, without_effect_written
+from w2v2cli.recognition.writing.formats import json_text
 
 if TYPE_CHECKING:
     from lm.text.normalizers import NormalizerName
@@ -169,7 +169,7 @@ def _print(
             report["differences"] = [
                 {"data": one.corpus, **one.difference.to_json()} for one in compared
             ]
-        sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text(report, indent=2))
         return
     print_report(done.evaluations, settings, worst, seed)
     for one in compared:

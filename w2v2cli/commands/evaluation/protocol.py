@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from w2v2cli.commands.reporting import fetching, warn
 from w2v2cli.console import say
 from w2v2cli.progress import progress
 from w2v2cli.recognition.options import DecodingOptions
+from w2v2cli.recognition.writing.formats import json_text
 
 
 def paper_protocol(
@@ -27,6 +27,6 @@ def paper_protocol(
         rows = run_protocol(settings, data, tuning, note=say, warn=warn, on_progress=on_progress)
     if as_json:
         report = protocol_json(rows, tuning.trials, seed)
-        sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text(report, indent=2))
     else:
         print_protocol(rows)

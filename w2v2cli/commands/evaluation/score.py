@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 from w2v2cli.commands.evaluation.evaluate_options import Worst
 from w2v2cli.console import complain, say
 from w2v2cli.errors import UserError, exits
+from w2v2cli.recognition.writing.formats import json_text
 
 if TYPE_CHECKING:
     from w2v2cli.recognition.scoring.results import Evaluation
@@ -84,4 +84,4 @@ def _print_json(reference: Path, results: Sequence[Evaluation], seed: int) -> No
         "results": json_results(results, seed),
         "differences": [difference.to_json() for difference in differences(results, seed)],
     }
-    sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(report, indent=2))

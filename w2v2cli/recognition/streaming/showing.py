@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Protocol
 
+from w2v2cli.console import printable
 from w2v2cli.recognition.streaming.listening import Event
 from w2v2cli.recognition.transcript import TimedWord
+from w2v2cli.recognition.writing.formats import json_text
 
 LINE_SECONDS = 10.0  # a line of text is as long as this at most
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
@@ -42,7 +43,7 @@ class Lines:
 
     def _end(self) -> None:
         if self._words:
-            self._write(f"{_text(self._words)}\n")
+            self._write(f"{printable(_text(self._words))}\n")
         self._words = []
 
 
@@ -66,7 +67,7 @@ class JsonLines:
     def _line(self, words: Sequence[TimedWord], **facts: bool) -> None:
         times = {"start": words[0].start, "end": words[-1].end} if words else {}
         values = facts | times | {"text": _text(words), "words": [asdict(word) for word in words]}
-        self._write(json.dumps(values, ensure_ascii=False) + "\n")
+        self._write(json_text(values))
 
 
 class Growing:
@@ -82,14 +83,15 @@ class Growing:
         """See `Showing`."""
         width = max(self._columns() - 1, 20)
         for word in event.final:
-            if self._line and len(" ".join([*self._line, word.text])) > width:
+            text = printable(word.text)
+            if self._line and len(" ".join([*self._line, text])) > width:
                 self._end()
-            self._line.append(word.text)
+            self._line.append(text)
         if event.sentence_ends:
             self._end()
             return
-        said = " ".join(self._line)
-        rest = f" {_text(event.partial)}" if said and event.partial else _text(event.partial)
+        said, partial = " ".join(self._line), printable(_text(event.partial))
+        rest = f" {partial}" if said and partial else partial
         rest = rest[: max(width - len(said), 0)]
         line = f"{ANEW}{said}{DIM}{rest}{PLAIN}" if rest else f"{ANEW}{said}"
         if line != self._shown:

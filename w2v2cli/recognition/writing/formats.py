@@ -25,7 +25,9 @@ from w2v2cli.recognition.writing.subtitles import (
 Format = Literal["txt", "json", "jsonl", "srt", "vtt", "tsv", "html", "manifest", "lattice"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 Channels = int | Literal["split"] | None
-NOT_UTF8 = re.compile("[\ud800-\udfff]")  # how Python holds such bytes of a file's name
+# What JSON writes by number: bytes of names that are not UTF-8, as Python holds them, and what
+# rules a terminal.
+BY_NUMBER = re.compile("[\ud800-\udfff\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,9 @@ class Stream:
 
 
 def json_text(values: dict[str, Any], indent: int | None = None) -> str:
-    """A JSON object and a line break; bytes of names that are not UTF-8 are escaped (\\udc..)."""
+    """A JSON object and a line break, with the characters of BY_NUMBER escaped (\\udc..)."""
     text = json.dumps(values, indent=indent, ensure_ascii=False)
-    return NOT_UTF8.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
+    return BY_NUMBER.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
 
 def _on_one_line(name: str) -> str:
