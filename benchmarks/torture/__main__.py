@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import sys
 import tempfile
 import time
@@ -92,8 +93,12 @@ def run_alone(kind: Kind, number: int, out: Path) -> None:
     """Run one case in this process and leave its input."""
     place = out / "case"
     place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as inputs:
-        print(kind.open(Path(inputs))(number, place), *sorted(place.iterdir()), sep="\n")
+    # A forked job would remove a TemporaryDirectory at its end.
+    inputs = Path(tempfile.mkdtemp(prefix="torture-"))
+    try:
+        print(kind.open(inputs)(number, place), *sorted(place.iterdir()), sep="\n")
+    finally:
+        shutil.rmtree(inputs)
 
 
 def say(line: str) -> None:

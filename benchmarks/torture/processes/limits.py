@@ -46,6 +46,20 @@ def bounded(kind: int, bound: int) -> None:
     resource.setrlimit(kind, (bound, resource.getrlimit(kind)[1]))
 
 
+def files_bounded(bound: int) -> None:
+    """`ulimit -f`, which stderr is not under, as on a terminal: another process writes it."""
+    reads, writes = os.pipe()
+    if not os.fork():
+        os.dup2(reads, 0)
+        os.dup2(2, 1)
+        os.closerange(3, max(reads, writes) + 1)
+        os.execvp("cat", ["cat"])
+    os.dup2(writes, 2)
+    os.close(reads)
+    os.close(writes)
+    bounded(resource.RLIMIT_FSIZE, bound)
+
+
 def memory(more: int) -> None:
     """Bound the memory to what is taken and so much more."""
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -78,8 +92,9 @@ LIMITS: dict[str, Before] = {
     "all closed": partial(closed, 0, 1, 2),
     "stdout full": partial(full, 1),
     "stderr full": partial(full, 2),
-    "files of 1 kB": partial(bounded, resource.RLIMIT_FSIZE, 1000),
-    "files of 50 kB": partial(bounded, resource.RLIMIT_FSIZE, 50_000),
+    "files of 0 bytes": partial(files_bounded, 0),
+    "files of 1 kB": partial(files_bounded, 1000),
+    "files of 50 kB": partial(files_bounded, 50_000),
     "16 descriptors": partial(bounded, resource.RLIMIT_NOFILE, 16),
     "32 descriptors": partial(bounded, resource.RLIMIT_NOFILE, 32),
     "no processes": partial(bounded, resource.RLIMIT_NPROC, 0),

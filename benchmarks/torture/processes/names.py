@@ -1,8 +1,8 @@
 """Names, ids and texts that would colour a terminal, write elsewhere, or become code in a page.
 
 Each case gives one hostile string to a command as the name of a file or folder, as an id, as a
-speaker or as a text. No control character may reach the terminal, no file may be written beside the
-outputs, no tag may stand in a page, and there may be no traceback.
+speaker, as a text, or as what a network hears. No control character may reach the terminal, no file
+may be written beside the outputs, no tag may stand in a page, and there may be no traceback.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +57,12 @@ STRINGS = (
     "*?[a-z]",
     "x" * 5000,
 )
-PLACES = ("file", "folder", "id", "speaker", "text")
+TAGS = (TAG, "<img src=x")
+HEARD, BIAS = "E", "output.bias"  # a symbol of the small model, and the bias of its output layer
+PLACES = ("file", "folder", "id", "speaker", "text", "heard")
 CASES = [(string, place) for string in STRINGS for place in PLACES]
 random.Random(0).shuffle(CASES)  # a share of them is of all kinds
-CALLS = 2  # of a case
+CALLS = 3  # of a case
 
 
 def open_names(folder: Path) -> Run:
@@ -75,7 +78,7 @@ def open_names(folder: Path) -> Run:
         made = corpus_with(string, where, folder / "noise.wav", inside)
         if made is None:
             return Outcome("well", "no file system has such a name")
-        calls = lines(made, inside, model)
+        calls = lines(made, inside, hearing(string, inside) if where == "heard" else model)
         for line in draw_of("names", number).sample(calls, CALLS):
             outcome = judged(lambda line=line: called(line, inside), ())  # type: ignore[misc]
             if outcome.end not in ("well", "told"):
@@ -88,8 +91,24 @@ def open_names(folder: Path) -> Run:
     return run
 
 
+def hearing(string: str, place: Path) -> Path:
+    """A network that hears one symbol alone, which is the string."""
+    import torch
+
+    from models.checkpoint import load_checkpoint, save_checkpoint
+
+    path = small_model(place / "model.safetensors")
+    known = load_checkpoint(path)
+    labels = tuple(string if label == HEARD else label for label in known.labels or ())
+    weights = known.weights | {BIAS: 100.0 * torch.eye(len(labels))[labels.index(string)]}
+    save_checkpoint(path, replace(known, labels=labels, weights=weights))
+    return path
+
+
 def corpus_with(string: str, where: str, noise: Path, inside: Path) -> Path | None:
     """A corpus in which the string is a name, an id, a speaker or a text; None where none can."""
+    if where == "heard":
+        return corpus_with("one", "file", noise, inside)
     if where in ("file", "folder"):
         folder = inside / string if where == "folder" else inside / "corpus"
         name = f"{string}.wav" if where == "file" else "one.wav"
@@ -118,9 +137,16 @@ def lines(made: Path, inside: Path, model: Path) -> list[list[str]]:
         ["data", "shard", str(made), "-o", str(inside / "shards"), "--jobs", "1"],
         ["features", str(made), "-o", str(inside / "features"), *use],
     ]
+    page = ["--lm", "none", "--worst", "3", "--report", str(inside / "report.html")]
+    found.insert(0, ["eval", "--data", str(made), *page, *use])
     if made.is_dir():
+        page = ["--output-dir", str(inside / "pages"), "--format", "html"]
+        found.insert(0, ["transcribe", str(made), *use, *page])
         out = ["--output-dir", str(inside / "texts"), "--format", "json"]
-        found += [["transcribe", str(made), *use, *more] for more in (["--names"], out)]
+        found += [
+            ["transcribe", str(made), *use, *more]
+            for more in (["--names"], ["--format", "jsonl"], out)
+        ]
         found.append(["transcribe", str(made / "not there"), *use])
     return found
 
@@ -132,8 +158,8 @@ def called(line: list[str], inside: Path) -> Outcome:
         if raw := CONTROL.search(text):
             return Outcome("changed", f"{raw[0]!r} on {name}: {text[:200]!r}")
     for page in inside.rglob("*.html"):
-        if TAG in page.read_text(errors="replace"):
-            return Outcome("changed", f"a tag in {page.name}")
+        if tag := next((tag for tag in TAGS if tag in page.read_text(errors="replace")), None):
+            return Outcome("changed", f"{tag} in {page.name}")
     if code == 0:
         return Outcome("well")
     last = [row for row in err.splitlines() if row.strip()][-1:]

@@ -111,11 +111,21 @@ def many(folder: Path, place: Path, count: int) -> Outcome:
     return watched(line, place, lambda: answers(place / "stdout"), count)
 
 
-def listed(folder: Path, place: Path, count: int) -> Outcome:
-    """List a folder of recordings, in two processes."""
+def mirrored(folder: Path, place: Path, count: int) -> Outcome:
+    """List a folder of recordings, in two processes, and transcribe it into as many files."""
     heard = recordings(place / "heard", count)
     line = ["data", "scan", str(heard), "-o", "scan.jsonl", "--no-hash", "--jobs", "2"]
-    return watched(line, place, lambda: answers(place / "scan.jsonl"), count)
+    listed = watched(line, place, lambda: answers(place / "scan.jsonl"), count)
+    if listed.end != "well" or listed.left:
+        return listed
+    line = ["transcribe", str(heard), "--model", str(folder / "model.safetensors")]
+    line += ["--output-dir", "out", "--format", "json", "--device", "cpu"]
+    return watched(line, place, lambda: written(place / "out"), count)
+
+
+def written(folder: Path) -> int:
+    """Files of a folder that hold a transcript."""
+    return sum("text" in json.loads(path.read_text()) for path in folder.glob("r*.json"))
 
 
 def hour(folder: Path, place: Path, seconds: int) -> Outcome:
@@ -182,7 +192,7 @@ def _soak(name: str, case: Callable[[Path, Path, int], Outcome], amount: int) ->
 
 KINDS = (
     _soak("10 000 recordings in a call", many, CALL),
-    _soak("20 000 files in a folder", listed, FOLDER),
+    _soak("20 000 files in a folder", mirrored, FOLDER),
     _soak("an hour in a recording", hour, HOUR),
     Kind("two calls in one home", TOGETHER, open_together, seconds=SECONDS, room=None),
 )
