@@ -2,7 +2,7 @@
 
     python -m benchmarks.paper --scale tiny --data DATA
 
-`tiny` takes two hours of two cores, `small` is made for half an hour of a GPU; both use recordings
+`tiny` is planned for two hours of two cores, `small` for half an hour of a GPU; both use recordings
 that DATA holds (ljspeech, kathleen, librispeech-train, librispeech-test-other and cmudict).
 `paper` is BASE on LibriSpeech and Libri-light by the paper's recipes: `--dry-run` prints every
 command, and without it they run where DATA holds the corpora.
@@ -25,7 +25,7 @@ from pathlib import Path
 from benchmarks.paper.cells import TABLES, Cell, cells_of, chosen
 from benchmarks.paper.data import check_data
 from benchmarks.paper.jobs import Place, Stopped, shell_lines
-from benchmarks.paper.page import write_page
+from benchmarks.paper.page import publish, write_page
 from benchmarks.paper.planning import plan_lines
 from benchmarks.paper.running import (
     STOPPED,
@@ -72,6 +72,12 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dry-run", action="store_true", help="print the commands, do nothing")
     parser.add_argument("--page", action="store_true", help="write the page, do nothing else")
     parser.add_argument(
+        "--publish",
+        type=Path,
+        metavar="FILE",
+        help="write the Markdown page to FILE, its plots to images/ beside it, do nothing else",
+    )
+    parser.add_argument(
         "--jobs",
         type=int,
         help="processes at once (default: one for each core, 8 on a GPU, 1 for paper); "
@@ -97,12 +103,12 @@ def place_of(args: argparse.Namespace) -> Place:
     data = args.data or Path(os.environ.get("W2V2_DATA", SHARED))
     output = (args.output or Path(f"paper-{args.scale}")).absolute()
     workers = max(usable_cores() // (jobs_of(args, scale) or 1), 1)
-    return Place(output, data.absolute(), scale, args.device, workers, say)
+    return Place(output, data.absolute(), scale, args.device, workers, say, budget=args.budget)
 
 
-def claim(place: Place, budget: float) -> None:
+def claim(place: Place) -> None:
     """Keep what the folder is of. Raises UsageError for another scale or budget than it has."""
-    mine = {"scale": place.scale.name, "budget": budget}
+    mine = {"scale": place.scale.name, "budget": place.budget}
     path = place.output / "experiment.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -133,7 +139,7 @@ def check_corpora(place: Place) -> None:
 def run(args: argparse.Namespace, cells: list[Cell], place: Place) -> int:
     """Do the cells and write the page; returns the exit code."""
     check_corpora(place)
-    claim(place, args.budget)
+    claim(place)
     jobs = jobs_of(args, place.scale)
     try:
         if jobs:
@@ -188,6 +194,11 @@ def main(words: Sequence[str] | None = None) -> int:
     elif args.dry_run:
         for cell in cells:
             print(f"# {cell.name}\n{shell_lines(cell.job.command(place, cell.name))}")
+    elif args.publish is not None:
+        if place.output.is_dir():
+            claim(place)
+        publish(cells_of(place.scale), place, args.publish)
+        print(args.publish)
     elif args.page:
         write_page(cells_of(place.scale), place)
         print(place.output / "page.html")

@@ -36,16 +36,19 @@ class Cell:
 
 
 def cells_of(scale: Scale) -> list[Cell]:
-    """All cells of a scale, each after those that it needs."""
+    """All cells of a scale, each after those that it needs.
+
+    What tells most comes first, so that a run that is stopped early has something to show.
+    """
     found = [
         *([Cell("data", tuple(TABLES), Data())] if scale.own_data else []),
         Cell(MAIN, ("table1", "table3", "codes", "weights", "beams"), Pretrain(scale.pretraining)),
         *_minutes(scale),
-        *_ablations(scale),
         *_phones(scale),
         *_codes(scale),
-        *_weights(scale),
+        *_ablations(scale),
         *_beams(scale),
+        *_weights(scale),
     ]
     if scale.own_data:
         found = [c if c.name == "data" else replace(c, needs=("data", *c.needs)) for c in found]
@@ -118,20 +121,31 @@ def _evaluations(
 
 
 def _minutes(scale: Scale) -> Iterator[Cell]:
-    most = scale.amounts[-1]
-    for amount in scale.amounts:
-        models = [
-            replace(lm, options={**lm.options, **amount.weights.get(lm.name, {})})
-            for lm in scale.models
-        ]
-        for start in STARTS:
-            for seed in scale.seeds:
-                begin = MAIN if start == "pretrained" else None
-                job = Finetune(amount.training, amount.corpus, scale.dev, begin, seed)
-                name, needs = finetuned(start, amount, seed), (begin,) if begin else ()
-                later = ("weights", "beams") if begin and amount is most else ()
-                yield Cell(name, ("table1", *later), job, needs)
-                yield from _evaluations(scale, name, "table1", models)
+    """Every amount with the first seed, then with the next."""
+    for seed in scale.seeds:
+        for amount in _in_turn(scale):
+            for start in STARTS:
+                yield from _from_start(scale, amount, start, seed)
+
+
+def _in_turn(scale: Scale) -> list[Amount]:
+    """The amounts as they are done: that of the ablations, then from the largest down."""
+    first = scale.ablation_amount.name
+    return sorted(scale.amounts, key=lambda amount: (amount.name != first, -amount.minutes))
+
+
+def _from_start(scale: Scale, amount: Amount, start: str, seed: int) -> Iterator[Cell]:
+    """A fine-tuning of table 1 and its evaluations."""
+    begin = MAIN if start == "pretrained" else None
+    job = Finetune(amount.training, amount.corpus, scale.dev, begin, seed)
+    name, needs = finetuned(start, amount, seed), (begin,) if begin else ()
+    later = ("weights", "beams") if begin and amount is scale.amounts[-1] else ()
+    yield Cell(name, ("table1", *later), job, needs)
+    models = [
+        replace(lm, options={**lm.options, **amount.weights.get(lm.name, {})})
+        for lm in scale.models
+    ]
+    yield from _evaluations(scale, name, "table1", models)
 
 
 def _ablations(scale: Scale) -> Iterator[Cell]:

@@ -41,6 +41,8 @@ class Place:
     note: Callable[[str], None] = lambda sentence: None
     signals: list[str] = field(default_factory=list)
     """Those that came while a run was in its last update, so that it was not stopped by them."""
+    budget: float = 1.0
+    """Times as many updates as the scale has by default."""
 
     def corpus(self, name: str) -> str:
         """A corpus as `pretrain` and `finetune` take it."""

@@ -8,7 +8,8 @@ import os
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +20,9 @@ from benchmarks.paper.plots import as_svg
 from benchmarks.paper.results import Results
 from benchmarks.paper.sections import Section, sections
 from storage.whole import write_whole
+from w2v2cli.errors import UserError
 
+LARGEST = 1_000_000  # bytes of the pictures of a page that a repository keeps
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#222}
 table{border-collapse:collapse;font-size:13px}
@@ -37,30 +40,77 @@ def write_page(cells: Sequence[Cell], place: Place) -> None:
     results = Results(place)
     found = sections(results)
     lead = _lead(cells, place, found)
-    drawings = {name: as_svg(p) for part in found for name, p in part.pictures.items()}
-    plots = place.output / "plots"
-    plots.mkdir(parents=True, exist_ok=True)
-    for name, drawing in drawings.items():
-        write_whole(plots / f"{name}.svg", drawing)
-    title = f"The paper in miniature: {place.scale.name}"
-    write_whole(place.output / "page.md", "\n".join(_markdown(title, lead, found)) + "\n")
+    drawings = _drawings(found)
+    _write_pictures(drawings, place.output / "plots", "")
+    title = _title(cells, place)
+    lines = _markdown(title, lead, found, "plots/")
+    write_whole(place.output / "page.md", "\n".join(lines) + "\n")
     write_whole(place.output / "page.html", "\n".join(_html(title, lead, found, drawings)) + "\n")
     every = {cell.name: results.figures(cell.name) for cell in cells}
     write_whole(place.output / "figures.json", json.dumps(every) + "\n")
 
 
+def publish(cells: Sequence[Cell], place: Place, page: Path) -> None:
+    """Write the Markdown page to another place, with its pictures in `images/` beside it.
+
+    A page whose cells are not all done says so in its title. Pictures that an earlier page of the
+    same name had, and this one has not, are deleted. Raises UserError where no cell is done, and
+    where the pictures are too large for a repository.
+    """
+    if not any(_is_done(place, cell) for cell in cells):
+        raise UserError(
+            f"{place.output} has no figures yet: do the cells first, without --publish."
+        )
+    found = sections(Results(place))
+    drawings = _drawings(found)
+    size = sum(len(drawing.encode()) for drawing in drawings.values())
+    if size > LARGEST:
+        raise UserError(
+            f"The pictures take {size / 1e6:.1f} MB, and a published page has at most "
+            f"{LARGEST / 1e6:.0f} MB: nothing was written."
+        )
+    folder, prefix = page.parent / "images", f"{page.stem}-"
+    _write_pictures(drawings, folder, prefix)
+    lines = _markdown(_title(cells, place), _lead(cells, place, found), found, f"images/{prefix}")
+    write_whole(page, "\n".join(lines) + "\n")
+    for picture in folder.glob(f"{prefix}*.svg"):
+        if picture.stem.removeprefix(prefix) not in drawings:
+            picture.unlink()
+
+
+def _drawings(found: Sequence[Section]) -> dict[str, str]:
+    return {name: as_svg(p) for part in found for name, p in part.pictures.items()}
+
+
+def _write_pictures(drawings: Mapping[str, str], folder: Path, prefix: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, drawing in drawings.items():
+        write_whole(folder / f"{prefix}{name}.svg", drawing)
+
+
+def _is_done(place: Place, cell: Cell) -> bool:
+    return figures_file(place.output, cell.name).is_file()
+
+
+def _title(cells: Sequence[Cell], place: Place) -> str:
+    unfinished = "" if all(_is_done(place, cell) for cell in cells) else " (unfinished)"
+    return f"The paper in miniature: {place.scale.name}{unfinished}"
+
+
 def _lead(cells: Sequence[Cell], place: Place, found: Sequence[Section]) -> list[str]:
     """The sentences that the page begins with."""
-    done = [cell.name for cell in cells if figures_file(place.output, cell.name).is_file()]
+    done = [cell.name for cell in cells if _is_done(place, cell)]
     taken = [_taken(place, name) for name in done]
     seconds, used = (sum(column) for column in zip(*taken, strict=True)) if taken else (0.0, 0.0)
     verdicts = Counter(verdict for part in found for verdict in part.verdicts)
     compared = sum(verdicts.values())
     scale = place.scale
+    budget = "" if place.budget == 1 else f" --budget {place.budget:g}"
     lines = [
-        f"`python -m benchmarks.paper --scale {scale.name}`: {len(done)} of {len(cells)} cells are "
-        f"done, in {seconds / 60:.0f} minutes of one process each, {used / 60:.0f} of a core"
-        + ("." if len(done) == len(cells) else "; what is missing is a dash or left out."),
+        f"`python -m benchmarks.paper --scale {scale.name}{budget}`: {len(done)} of {len(cells)} "
+        f"cells are done. They took {seconds / 60:.0f} minutes by the clock, one after another: "
+        f"{used / 60:.0f} of a core."
+        + ("" if len(done) == len(cells) else " What is missing is a dash or left out."),
         f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {_device()}.",
     ]
     if compared:
@@ -85,7 +135,10 @@ def _taken(place: Place, cell: str) -> tuple[float, float]:
     return float(found["seconds"]), float(found.get("processor_seconds", 0.0))
 
 
-def _markdown(title: str, lead: Sequence[str], found: Sequence[Section]) -> Iterator[str]:
+def _markdown(
+    title: str, lead: Sequence[str], found: Sequence[Section], pictures: str
+) -> Iterator[str]:
+    """The lines of the page; pictures: what their files' names begin with."""
     yield f"# {title}"
     for line in lead:
         yield from ("", _wrapped(line))
@@ -100,7 +153,7 @@ def _markdown(title: str, lead: Sequence[str], found: Sequence[Section]) -> Iter
             yield ""
             yield from (_wrapped(f"- {claim}", "  ") for claim in part.claims)
         for name in part.pictures:
-            yield from ("", f"![{name}](plots/{name}.svg)")
+            yield from ("", f"![{name}]({pictures}{name}.svg)")
 
 
 def _wrapped(text: str, indent: str = "") -> str:

@@ -60,6 +60,8 @@ class Difference:
     second: float
     low: float
     high: float
+    partial: bool = False
+    """Whether seeds are missing."""
 
     @property
     def points(self) -> float:
@@ -111,7 +113,8 @@ def difference(first: Errors, second: Errors, same_networks: bool = False) -> Di
             seeds = generator.integers(0, len(some.errors), (RESAMPLES, len(some.errors)))
         means.append(np.take_along_axis(rates, seeds, 1).mean(1))
     low, high = np.percentile(100 * (means[0] - means[1]), INTERVAL)
-    return Difference(first.mean, second.mean, float(low), float(high))
+    partial = any(len(some.errors) < some.wanted for some in (first, second))
+    return Difference(first.mean, second.mean, float(low), float(high), partial)
 
 
 @dataclass(frozen=True)
@@ -140,5 +143,5 @@ class Claim:
         return (
             f"{self.text}: {figures[0]:.1f} against {figures[1]:.1f}%, a difference "
             f"of {found.points:.1f} points (95%: {found.low:.1f} to {found.high:.1f}): "
-            f"**{self.verdict}**."
+            f"**{self.verdict}**" + (" so far: seeds are missing." if found.partial else ".")
         )

@@ -38,8 +38,24 @@ class Section:
 def sections(results: Results) -> list[Section]:
     """All parts of the page."""
     scale = results.place.scale
-    parts = (_minutes, _targets, _masks, _phones, _codes, _weights, _beams)
-    return [part(results, scale) for part in parts]
+    parts = {
+        "table1": _minutes,
+        "table4": _targets,
+        "table5": _masks,
+        "table3": _phones,
+        "codes": _codes,
+        "weights": _weights,
+        "beams": _beams,
+    }
+    found = []
+    for table, part in parts.items():
+        section = part(results, scale)
+        cells = [c for c in names.cells_of(scale) if table in c.tables]
+        done = sum(results.figures(cell.name) is not None for cell in cells)
+        if done < len(cells):
+            section.about += f" **Unfinished: {done} of the {len(cells)} cells of this are done.**"
+        found.append(section)
+    return found
 
 
 def _header(scale: Scale, models: Sequence[LanguageModel]) -> list[str]:

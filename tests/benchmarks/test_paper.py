@@ -42,6 +42,34 @@ def test_cells_come_after_those_they_need(name):
         seen.add(cell.name)
 
 
+def test_tiny_is_planned_for_about_two_hours_of_two_cores(tmp_path):
+    place = Place(tmp_path, tmp_path, SCALES["tiny"]())
+    seconds = estimates(cells_of(place.scale), place)
+    assert sum(seconds.values()) / 2 < 130 * 60
+
+
+def test_what_tells_most_comes_first():
+    names = [cell.name for cell in cells_of(SCALES["tiny"]())]
+    places = [
+        names.index(name)
+        for name in (
+            "pretrain",
+            "finetune-pretrained-10min-seed1",
+            "finetune-random-10min-seed1",
+            "finetune-pretrained-120min-seed1",
+            "finetune-random-1min-seed1",
+            "finetune-pretrained-10min-seed2",
+            "finetune-random-1min-seed3",
+            "finetune-phones-pretrained-seed1",
+            "pretrain-baseline",
+            "pretrain-M-3",
+            "evaluate-beam50-seed1",
+            "tune-seed1",
+        )
+    ]
+    assert places == sorted(places)
+
+
 def test_every_table_is_chosen_with_what_it_needs():
     cells = cells_of(SCALES["tiny"]())
     for table in TABLES:
@@ -103,6 +131,16 @@ def test_the_interval_knows_of_the_seeds():
     same = difference(spread, spread, same_networks=True)
     assert (same.low, same.high) == (0, 0)
     assert spread.text == "50.0 ± 30.0"
+
+
+def test_a_difference_without_all_seeds_says_so():
+    lengths = np.full(50, 10)
+    some = Errors(np.full((2, 50), 5), lengths, 3)
+    every = Errors(np.full((3, 50), 4), lengths, 3)
+    sentence = Claim("It lowers the WER", difference(some, every)).sentence
+    assert sentence.endswith("**shows** so far: seeds are missing.")
+    whole = difference(every, Errors(np.full((3, 50), 3), lengths, 3))
+    assert Claim("It lowers the WER", whole).sentence.endswith("**shows**.")
 
 
 @pytest.mark.parametrize(
@@ -333,3 +371,35 @@ def test_the_smallest_scale_is_stopped_and_goes_on(tmp_path, data, monkeypatch, 
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", html)  # it needs no network
     with pytest.raises(UsageError, match="holds the scale smoke with the budget 1.0: name another"):
         main([*call, "--budget", "3"])
+    page_is_published(call, tmp_path / "docs" / "paper.md", tmp_path / "cells" / "codes.json")
+
+
+def page_is_published(call, page, cell):
+    """A published page has its pictures, and says where a cell is missing."""
+    images = page.parent / "images"
+    images.mkdir(parents=True)
+    (images / "other-codes.svg").write_text("of another page")
+    assert main([*call, "--publish", str(page)]) == 0
+    text = page.read_text()
+    assert text.startswith("# The paper in miniature: smoke\n")
+    assert "nfinished" not in text
+    pictures = re.findall(r"\((images/paper-.*?\.svg)\)", text)
+    assert len(pictures) == 9
+    assert all((page.parent / picture).is_file() for picture in pictures)
+    assert sum(file.stat().st_size for file in images.iterdir()) < 1_000_000
+    cell.unlink()
+    assert main([*call, "--publish", str(page)]) == 0
+    text = page.read_text()
+    assert text.startswith("# The paper in miniature: smoke (unfinished)\n")
+    assert text.count("**Unfinished: ") == 1
+    assert not (images / "paper-codes.svg").exists()
+    assert (images / "other-codes.svg").exists()
+    with pytest.raises(UsageError, match="holds the scale smoke"):
+        main([*call, "--budget", "3", "--publish", str(page)])
+
+
+def test_nothing_is_published_from_nothing(tmp_path):
+    call = ["--scale", "smoke", "-o", str(tmp_path / "none"), "--publish", str(tmp_path / "a.md")]
+    with pytest.raises(UserError, match="has no figures yet"):
+        main(call)
+    assert list(tmp_path.iterdir()) == []
