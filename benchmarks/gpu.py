@@ -4,8 +4,9 @@
 
 Measures updates of pretraining and fine-tuning of BASE and LARGE in bfloat16, with and without
 torch.compile, beside transformers; emissions at several batch sizes, beside transformers; every
-engine of the beam search; and the word Transformer. Prints a table for each, and writes all of them
-to OUTPUT.json and OUTPUT.md, from which docs/benchmarks.md is filled in.
+engine of the beam search, the batched one with Triton's kernels and without them; and the word
+Transformer. Prints a table for each, and writes all of them to OUTPUT.json and OUTPUT.md, from
+which docs/benchmarks.md is filled in.
 
 Each section is a process with a time budget of its own. What it measured before it fails, or is
 ended because its time is over, is kept, and its last line says why it is not whole. Without a GPU

@@ -103,9 +103,9 @@ class Case:
 def measure(args: argparse.Namespace) -> Iterator[Case]:
     """Measure and yield every case."""
     names = list(args.contenders)
-    for reason in filter(None, map(missing, args.contenders)):
+    for reason in filter(None, (missing(name, args.device) for name in args.contenders)):
         print(reason, file=sys.stderr, flush=True)
-    names = [name for name in names if missing(name) is None]
+    names = [name for name in names if missing(name, args.device) is None]
     with tempfile.TemporaryDirectory() as folder:
         lm, lexicon = (args.lm, args.lexicon) if args.lm else novels_4gram()
         base = Task(

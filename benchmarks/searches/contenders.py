@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -79,8 +80,13 @@ class Contender(AbstractContextManager[Search]):
         self._opened.__exit__(*exception)
 
 
-def missing(name: str) -> str | None:
-    """A sentence that tells why a contender cannot take part; None if it can."""
+def missing(name: str, device: str = "cpu") -> str | None:
+    """A sentence that tells why a contender cannot take part; None if it can.
+
+    device: of the batched search.
+    """
+    if name == KERNELS and device == "cpu":
+        return f"{name} is left out: kernels run on CUDA (--device cuda)."
     module = NEEDS.get(name.split("-")[0])
     if module is None or importlib.util.find_spec(module) is not None:
         return None
@@ -263,6 +269,14 @@ def batched(task: Task) -> Iterator[Search]:
     yield run
 
 
+@contextmanager
+def with_kernels(task: Task) -> Iterator[Search]:
+    """Run the batched search with Triton's kernels; the process has no other contender."""
+    os.environ["W2V2_KERNELS"] = "1"
+    with batched(task) as run:
+        yield run
+
+
 def best(found: list[list[Hypothesis]]) -> Decoded:
     """Words and score of the first hypothesis of each utterance."""
     return [(ranked[0].text, ranked[0].score) for ranked in found]
@@ -283,6 +297,7 @@ def skipping(
 
 
 PEER = "flashlight"
+KERNELS = "batched-kernels"
 ALONE = ("pyctcdecode-100", "pyctcdecode-500", "pyctcdecode-100-wide")
 """Contenders that prune in their own way, for which the others' beam and threshold mean nothing."""
 CONTENDERS: dict[str, Callable[[Task], AbstractContextManager[Search]]] = {
@@ -298,6 +313,7 @@ CONTENDERS: dict[str, Callable[[Task], AbstractContextManager[Search]]] = {
     "compiled-skip-0.999": skipping(0.999, compiled_threads),
     "compiled-skip-0.9999": skipping(0.9999, compiled_threads),
     "batched": batched,
+    KERNELS: with_kernels,
     "batched-history": merging("history", batched),
 }
 TITLES = {
@@ -313,5 +329,6 @@ TITLES = {
     "compiled-skip-0.999": "the same, --skip-blank 0.999",
     "compiled-skip-0.9999": "the same, --skip-blank 0.9999",
     "batched": "w2v2 --search batched, {device}",
-    "batched-history": "the same by history, {device}",
+    KERNELS: "the same with Triton's kernels, {device}",
+    "batched-history": "w2v2 --search batched by history, {device}",
 }

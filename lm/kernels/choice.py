@@ -1,6 +1,7 @@
-"""Where the kernels run: on CUDA, where Triton is installed with the C compiler that it calls.
+"""Where the kernels run: on CUDA, where `W2V2_KERNELS=1` stands in the environment.
 
-Elsewhere, and where `W2V2_KERNELS=0` stands in the environment, PyTorch's operations do the same.
+Triton must be installed with the C compiler that it calls. Elsewhere PyTorch's operations do the
+same. No GPU has run the kernels yet, so nobody gets them who did not ask.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def _installed() -> bool:
 
 
 def _usable(device: torch.device) -> bool:
-    wanted = os.environ.get("W2V2_KERNELS") != "0"
+    wanted = os.environ.get("W2V2_KERNELS") == "1"
     return device.type in DEVICES and wanted and _installed()
 
 

@@ -7,6 +7,7 @@ without.
 
 import collections
 import json
+import os
 import random
 import sys
 import tempfile
@@ -110,6 +111,7 @@ def main(cases: int) -> None:
         folder = Path(name)
         plain = operations(folder)
         choice.DEVICES = ("cpu",)
+        os.environ["W2V2_KERNELS"] = "1"
         for module, name in KERNELS:
             Launches(module, name)
         told = {

@@ -89,15 +89,20 @@ def test_on_a_cpu_pytorchs_operations_are_taken():
     assert for_search(cpu) is None and for_ngrams(cpu) is None
 
 
-def test_so_they_are_where_triton_could_not_work_or_is_not_wanted(monkeypatch):
+def test_on_a_gpu_they_run_only_where_they_are_asked_for_and_triton_works(monkeypatch):
     pytest.importorskip("triton", reason="Triton is not installed on this platform.")
     gpu = torch.device("cuda")
     monkeypatch.setenv("CC", "cc")
     choice._installed.cache_clear()
+    for value in ("0", "", None):
+        if value is None:
+            monkeypatch.delenv("W2V2_KERNELS")
+        else:
+            monkeypatch.setenv("W2V2_KERNELS", value)
+        assert for_search(gpu) is None and for_ngrams(gpu) is None
+    monkeypatch.setenv("W2V2_KERNELS", "1")
     assert for_search(gpu) is not None and for_ngrams(gpu) is not None
-    monkeypatch.setenv("W2V2_KERNELS", "0")
-    assert for_search(gpu) is None and for_ngrams(gpu) is None
-    monkeypatch.delenv("W2V2_KERNELS")
+    assert for_search(torch.device("cpu")) is None
     monkeypatch.delenv("CC")
     monkeypatch.setenv("PATH", "")
     choice._installed.cache_clear()
