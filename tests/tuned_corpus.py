@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lm.hypothesis import Hypothesis, Word
+from lm.score_parts import ScoreParts
 from lm.weights.proposals import propose
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.recognition.tuning import trials as tuning
@@ -53,12 +53,11 @@ class Corpus:
     def search(self, utterance, weights):
         self.searched += 1
         hypotheses = [
-            Hypothesis(tuple(Word(w, 0, 1, 1.0) for w in words), (), (), acoustic, lm,
-                       acoustic + weights.lm_weight * lm + weights.word_score * len(words))
+            ScoreParts(" ".join(words), acoustic, lm, len(words))
             for words, acoustic, lm in self.lists[utterance]
-        ]  # fmt: skip
+        ]
         future = Future()
-        future.set_result(sorted(hypotheses, key=lambda h: -h.score)[:4])
+        future.set_result(sorted(hypotheses, key=lambda h: -h.score(weights))[:4])
         return future
 
     def tune(self, folder, options, workers=1, at_once=1):

@@ -13,9 +13,10 @@ import functools
 import math
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,10 +26,11 @@ from lm.language_model import LanguageModel
 from lm.lattice import Lattice
 from lm.native.library import SearchContext, SearchOptions, native, pointer
 from lm.ngram.automaton import CompiledNgramLM, open_automaton
+from lm.score_parts import ScoreParts, parts_of
 from lm.search.context import ALONE, EXITS, Context
 from lm.search.flat_lexicon import FlatLexicon
 from lm.search.greedy import valid_frames
-from lm.search.paths import FoundPath, hypotheses, laid
+from lm.search.paths import FoundPath, FoundPaths, hypotheses, laid, outlined
 from lm.search.phrases import PhraseAutomaton
 from lm.search.setup import SearchError, SearchSetup, prepare
 from lm.search.two_models import TwoFiles, TwoModels
@@ -229,6 +231,52 @@ class CompiledSearch:
         """
         if isinstance(weights, DecodingWeights):
             self.weights = weights
+        each = weights if isinstance(weights, Sequence) else [self.weights] * len(lengths)
+        around = contexts or [ALONE] * len(lengths)
+        with self._searched(emissions, lengths, each, around) as done:
+            return [
+                self._found(done.batch, i, frames, done.searched[i], wanted, (each[i], around[i]))
+                if len(frames)
+                else [NOTHING]
+                for i, (frames, wanted) in enumerate(zip(done.valid, done.wanted, strict=True))
+            ]
+
+    def parts(
+        self, emissions: np.ndarray, lengths: Sequence[int], weights: Sequence[DecodingWeights]
+    ) -> list[list[ScoreParts]]:
+        """The texts and scores of what a call finds, for a fraction of its time.
+
+        Words are not placed in time, which is most of what a list of many hypotheses takes.
+        """
+        if self.options.mbr:
+            found = self(emissions, lengths, weights)
+            return [
+                [parts_of(one, how) for one in each]
+                for each, how in zip(found, weights, strict=True)
+            ]
+        with self._searched(emissions, lengths, weights, [ALONE] * len(lengths)) as done:
+            return [
+                outlined(
+                    frames,
+                    _all_paths(done.batch, i, done.searched[i]),
+                    self.setup,
+                    wanted,
+                    weights[i],
+                )
+                if len(frames)
+                else [parts_of(NOTHING, weights[i])]
+                for i, (frames, wanted) in enumerate(zip(done.valid, done.wanted, strict=True))
+            ]
+
+    @contextmanager
+    def _searched(
+        self,
+        emissions: np.ndarray,
+        lengths: Sequence[int],
+        weights: Sequence[DecodingWeights],
+        contexts: Sequence[Context],
+    ) -> Iterator[_Searched]:
+        """Search; what the library found is there until the end."""
         vocabulary, library = self.setup.vocabulary, native()
         valid = [
             np.ascontiguousarray(valid_frames(emission, length, vocabulary), np.float32)
@@ -238,11 +286,9 @@ class CompiledSearch:
         counts = np.array([len(frames) for frames in searched], np.int32)
         # (T, V) each -> one row of numbers, utterance after utterance
         flat = np.concatenate([np.zeros(0, np.float32), *(frames.ravel() for frames in searched)])
-        each = weights if isinstance(weights, Sequence) else [self.weights] * len(valid)
-        self._weigh(each)
-        options = (SearchOptions * len(valid))(*map(self.search_options, each))
-        nbest, around = self.options.nbest, contexts or [ALONE] * len(valid)
-        surrounding = _Surroundings(around, self._index, nbest)
+        self._weigh(weights)
+        options = (SearchOptions * len(valid))(*map(self.search_options, weights))
+        surrounding = _Surroundings(contexts, self._index, self.options.nbest)
         batch = library.search(
             self.engine,
             ctypes.addressof(options),
@@ -256,14 +302,7 @@ class CompiledSearch:
         if batch is None:
             raise MemoryError("The search ran out of memory: try a smaller beam.")
         try:
-            return [
-                self._found(batch, i, frames, len(searched[i]), wanted, (each[i], around[i]))
-                if len(frames)
-                else [NOTHING]
-                for i, (frames, wanted) in enumerate(
-                    zip(valid, surrounding.wanted(nbest), strict=True)
-                )
-            ]
+            yield _Searched(batch, valid, counts.tolist(), surrounding.wanted(self.options.nbest))
         finally:
             library.free(batch)
 
@@ -422,6 +461,19 @@ class CompiledSearch:
         )
 
 
+class _Searched(NamedTuple):
+    """Utterances that the library has searched."""
+
+    batch: int
+    """What its functions take for them."""
+    valid: list[np.ndarray]
+    """(T, V) log-probabilities of each."""
+    searched: list[int]
+    """Frames of each that were searched: T or a few more."""
+    wanted: list[int]
+    """How many hypotheses each gives."""
+
+
 class _Surroundings:
     """Contexts of utterances in the library's arrays."""
 
@@ -464,3 +516,24 @@ def _paths(batch: int, utterance: int, frames: int) -> Iterator[FoundPath]:
         )
         score, acoustic, lm = scores.tolist()
         yield FoundPath(symbols, words, score, acoustic, lm, entry)
+
+
+def _all_paths(batch: int, utterance: int, frames: int) -> FoundPaths:
+    """What the library found in one utterance of `frames` searched frames, in arrays."""
+    library = native()
+    count = library.found(batch, utterance)
+    symbols, words = np.zeros((count, frames), np.int32), np.zeros((count, frames), np.int32)
+    scores = np.zeros((count, 3))
+    arrays = (scores, symbols, words)
+    bases = [array.ctypes.data for array in arrays]
+    steps = [array.strides[0] for array in arrays]
+    entries = [
+        library.hypothesis(
+            batch,
+            utterance,
+            rank,
+            *(base + rank * step for base, step in zip(bases, steps, strict=True)),
+        )
+        for rank in range(count)
+    ]
+    return FoundPaths(symbols, words, scores, entries)

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis, Word
 from lm.lattice import Lattice, confidences
+from lm.score_parts import ScoreParts
 from lm.search.alignment import aligned
 from lm.search.greedy import Run, spoken_runs, timed_word
 from lm.search.setup import SearchSetup
@@ -55,6 +57,62 @@ def hypotheses(
         if len(found) == count:
             break
     return list(found.values())
+
+
+class FoundPaths(NamedTuple):
+    """All N paths of an utterance, best first: see `FoundPath`."""
+
+    symbols: np.ndarray
+    """(N, T or more)"""
+    words: np.ndarray
+    """(N, T or more)"""
+    scores: np.ndarray
+    """(N, 3) score, acoustic and language model's."""
+    entries: list[int]
+
+
+def outlined(
+    frames: np.ndarray,
+    paths: FoundPaths,
+    setup: SearchSetup,
+    count: int,
+    weights: DecodingWeights,
+) -> list[ScoreParts]:
+    """The parts of what `hypotheses` reads from these paths. weights: those of the search."""
+    found: dict[tuple[int, str], ScoreParts] = {}
+    rows = zip(_texts(frames, paths, setup), paths.scores.tolist(), paths.entries, strict=True)
+    for said, (score, acoustic, lm), entry in rows:
+        text = " ".join(said)
+        if (entry, text) not in found:
+            parts = ScoreParts(text, acoustic, lm, len(said))
+            found[entry, text] = parts.with_silence(score, weights)
+        if len(found) == count:
+            break
+    return list(found.values())
+
+
+def _texts(frames: np.ndarray, paths: FoundPaths, setup: SearchSetup) -> Iterator[list[str]]:
+    """The words of each path, those that have a letter."""
+    vocabulary = setup.vocabulary
+    letters = np.array([symbol in vocabulary.letters for symbol in vocabulary.symbols])
+    letters[vocabulary.blank] = False
+    symbols = paths.symbols[:, : len(frames)]
+    begun = letters[symbols] & (np.diff(symbols, axis=1, prepend=-1) != 0)
+    spelled = np.cumsum(begun, axis=1)  # (N, T) letters so far
+    rows, ends = np.nonzero(paths.words >= 0)
+    reached = spelled[rows, np.minimum(ends, len(frames) - 1)]
+    same = np.diff(rows, prepend=-1) == 0
+    whole = reached > np.where(same, np.roll(reached, 1), 0)
+    words, owners = paths.words[rows, ends][whole], rows[whole]
+    edges = np.searchsorted(owners, np.arange(len(symbols) + 1)).tolist()
+    indices = words.tolist()
+    for row, (first, last) in enumerate(zip(edges, edges[1:], strict=False)):
+        texts = [setup.text(word) for word in indices[first:last]]
+        known = [text for text in texts if text is not None]
+        if len(known) < len(texts):  # an unknown word is what its letters spell
+            found = words_of(frames, paths.symbols[row], paths.words[row], setup)
+            known = [word.text for word in found]
+        yield known
 
 
 def _weighed(

@@ -9,47 +9,12 @@ Och (2003), "Minimum Error Rate Training in Statistical Machine Translation".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import numpy as np
 
 from lm.decoding import DecodingWeights
-from lm.hypothesis import Hypothesis
-
-FINEST = 1e-3  # with a silence score nearer to 0 the frames cannot be computed from the score
-
-
-@dataclass(frozen=True)
-class ScoreParts:
-    """The parts of a hypothesis that weights multiply."""
-
-    text: str
-    acoustic: float
-    lm: float
-    words: int
-    silence: int = 0
-    """Frames of the word boundary; 0 where the search's silence score was 0."""
-
-    def score(self, weights: DecodingWeights) -> float:
-        """The score at these weights."""
-        return (
-            self.acoustic
-            + weights.lm_weight * self.lm
-            + weights.word_score * self.words
-            + weights.sil_score * self.silence
-        )
-
-
-def parts_of(hypothesis: Hypothesis, weights: DecodingWeights) -> ScoreParts:
-    """The parts of a hypothesis that a search with these weights found."""
-    parts = ScoreParts(
-        hypothesis.text, hypothesis.acoustic_score, hypothesis.lm_score, len(hypothesis.words)
-    )
-    if abs(weights.sil_score) < FINEST:
-        return parts
-    silence = round((hypothesis.score - parts.score(weights)) / weights.sil_score)
-    return ScoreParts(parts.text, parts.acoustic, parts.lm, parts.words, max(silence, 0))
+from lm.score_parts import ScoreParts
 
 
 class HypothesisPool:
@@ -57,6 +22,7 @@ class HypothesisPool:
 
     def __init__(self, segments: int) -> None:
         self._found: list[dict[tuple[str, int], ScoreParts]] = [{} for _ in range(segments)]
+        self._sorted: list[list[ScoreParts] | None] = [None] * segments
         self._table: np.ndarray | None = None
 
     def add(self, segment: int, found: Iterable[ScoreParts]) -> None:
@@ -66,40 +32,58 @@ class HypothesisPool:
             key = (parts.text, parts.silence)
             if key not in pool or parts.acoustic > pool[key].acoustic:
                 pool[key] = parts
-                self._table = None
+                self._sorted[segment] = self._table = None
 
     @property
     def size(self) -> int:
         """Number of hypotheses of all segments."""
         return sum(map(len, self._found))
 
+    @property
+    def rows_in_all(self) -> int:
+        """Number of rows: the hypotheses, and one for each segment in which nothing was found."""
+        return len(self._columns()) if self._found else 0
+
     def best(self, weights: DecodingWeights) -> list[str]:
         """The text of each segment's best hypothesis at these weights.
 
         It is empty for a segment in which nothing was found.
         """
+        return [self.text(row) for row in self.rows(weights).tolist()]
+
+    def text(self, row: int) -> str:
+        """The text of a row."""
+        self._columns()
+        return self._texts[row]
+
+    def rows(self, weights: DecodingWeights) -> np.ndarray:
+        """(segments,) each segment's best hypothesis at these weights, as its row among all.
+
+        Rows hold until the next hypothesis is added.
+        """
         if not self._found:
-            return []
+            return np.zeros(0, np.int64)
         table = self._columns()
         scores = table @ np.array([1.0, weights.lm_weight, weights.word_score, weights.sil_score])
         firsts = self._firsts
         highest = np.maximum.reduceat(scores, firsts)
         winning = np.flatnonzero(scores == np.repeat(highest, np.diff([*firsts, len(scores)])))
-        winners = winning[np.searchsorted(winning, firsts)]  # the first of those that tie
-        return [self._texts[winner] for winner in winners]
+        return winning[np.searchsorted(winning, firsts)]  # the first of those that tie
 
     def _columns(self) -> np.ndarray:
-        """(hypotheses, 4) parts, segment after segment, in an order independent of discovery."""
+        """(rows, 4) parts, segment after segment, in an order independent of discovery."""
         if self._table is None:
-            lists = [
-                sorted(pool.values(), key=lambda p: (p.text, p.silence))
-                or [ScoreParts("", 0.0, 0.0, 0)]
-                for pool in self._found
-            ]
+            lists = [self._in_order(segment) for segment in range(len(self._found))]
             self._firsts = np.cumsum([0, *map(len, lists)])[:-1]
             everything = [parts for found in lists for parts in found]
-            self._texts: Sequence[str] = [parts.text for parts in everything]
-            self._table = np.array(
-                [(p.acoustic, p.lm, p.words, p.silence) for p in everything], np.float64
-            )
+            self._texts = [parts.text for parts in everything]
+            self._table = np.array([parts[1:] for parts in everything], np.float64)
         return self._table
+
+    def _in_order(self, segment: int) -> list[ScoreParts]:
+        """The hypotheses of a segment by text, one of nothing where there is none."""
+        known = self._sorted[segment]
+        if known is None:
+            found = sorted(self._found[segment].values(), key=lambda p: (p.text, p.silence))
+            known = self._sorted[segment] = found or [ScoreParts("", 0.0, 0.0, 0)]
+        return known

@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from small_words import SMALL, TRIGRAMS, enumerated, padded, random_emission, sa
 
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.ngram.automaton import CompiledNgramLM, automaton_file
+from lm.score_parts import parts_of
 from lm.search.compiled import CompiledSearch
+from lm.search.paths import FoundPath, FoundPaths, hypotheses, outlined
 from lm.search.setup import SearchError
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import Vocabulary
@@ -114,6 +117,42 @@ def test_phones_make_words_without_a_boundary(tmp_path):
     search = CompiledSearch.open(PHONES, DecodingWeights(0, 0), BeamOptions(100), lexicon)
     [[found]] = search(emission[None], [8])
     assert [(w.text, w.start, w.end) for w in found.words] == [("bob", 0, 4), ("ah", 5, 6)]
+
+
+@pytest.mark.parametrize("recombine", ["state", "history"])
+@pytest.mark.parametrize("unk_score", [-math.inf, -1.0])
+def test_parts_are_those_of_the_hypotheses(searching, tmp_path, recombine, unk_score):
+    path = tmp_path / "lexicon.txt"
+    path.write_text("A\tA |\nAB\tA B |\nAB\tB B |\nBA\tA |\n")
+    lexicon = Lexicon.read(path, SMALL)
+    for seed in range(8):
+        draw = random.Random(seed).uniform
+        sil_score = draw(-0.5, 0.5) if seed % 2 else 0.0
+        weights = DecodingWeights(draw(0, 2), draw(-1, 1), unk_score, sil_score)
+        search = searching(weights, beam=60, nbest=12, lexicon=lexicon)
+        search.options = replace(search.options, recombine=recombine, mbr=seed == 7)
+        batch, lengths = padded([random_emission(n, seed) for n in (9, 5, 7)])
+        found = search(batch, [*lengths[:2], 0])
+        parts = search.parts(batch, [*lengths[:2], 0], [weights] * 3)
+        assert parts == [[parts_of(h, weights) for h in each] for each in found]
+        assert len({one.text for one in parts[0]}) > 5 and parts[2] == [("", 0.0, 0.0, 0, 0)]
+
+
+def test_parts_of_paths_of_any_shape(searching):
+    """Some words end where no letter has begun, which a hypothesis leaves out."""
+    setup, weights = searching(DecodingWeights()).setup, DecodingWeights(sil_score=0.5)
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        symbols = draw.integers(0, 4, (6, 9)).astype(np.int32)
+        words = draw.choice([-1, -1, 0, 1, 2, len(setup.words) - 1], (6, 9)).astype(np.int32)
+        scores, entries = draw.normal(size=(6, 3)), draw.integers(0, 2, 6).tolist()
+        frames = np.log(draw.dirichlet([1.0] * 4, 8)).astype(np.float32)
+        paths = map(FoundPath, symbols, words, *scores.T.tolist(), entries)
+        expected = [parts_of(h, weights) for h in hypotheses(frames, paths, setup, 6)]
+        found = FoundPaths(symbols, words, scores, entries)
+        assert outlined(frames, found, setup, 6, weights) == expected
+        assert outlined(frames, found, setup, 2, weights) == expected[:2]
+    assert sum(one.words for one in expected) < (words >= 0).sum()
 
 
 def test_threads_and_batches_change_nothing(searching):

@@ -5,7 +5,8 @@ import pytest
 
 from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis, Word
-from lm.weights.nbest_pool import HypothesisPool, ScoreParts, parts_of
+from lm.score_parts import ScoreParts, parts_of
+from lm.weights.nbest_pool import HypothesisPool
 
 
 def test_predictions_equal_scoring_one_by_one():

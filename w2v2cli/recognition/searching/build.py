@@ -18,6 +18,7 @@ from lm.language_model import UNK
 from lm.native.library import is_built
 from lm.ngram.carried import read_words
 from lm.ngram.kenlm import check_file, is_arpa, listed_words, lists_words
+from lm.score_parts import ScoreParts, parts_of
 from lm.search.context import Context
 from lm.search.flat_lexicon import FlatLexicon, kept_lexicon
 from lm.search.setup import SearchError, SearchSetup, prepare
@@ -70,6 +71,21 @@ def build_search(spec: SearchSpec, warn: Warn) -> Search:
 
         return build_batched(spec, resolve_device(spec.device), warn)
     return build_compiled(spec, warn) if spec.engine == "compiled" else _flashlight(spec, warn)
+
+
+def searched_parts(
+    search: Search,
+    emissions: np.ndarray,
+    lengths: Sequence[int],
+    weights: Sequence[DecodingWeights],
+) -> list[list[ScoreParts]]:
+    """The texts and scores of what a search finds with (B,) weights, without places in time."""
+    from lm.search.compiled import CompiledSearch
+
+    if isinstance(search, CompiledSearch):
+        return search.parts(emissions, lengths, weights)
+    found = search(emissions, lengths, weights)
+    return [[parts_of(one, how) for one in each] for each, how in zip(found, weights, strict=True)]
 
 
 def build_batched(spec: SearchSpec, device: torch.device, warn: Warn) -> BatchedSearch:

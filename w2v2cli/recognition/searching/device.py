@@ -20,7 +20,13 @@ from lm.search.context import ALONE, Context
 from w2v2cli.recognition.devices import resolve_device
 from w2v2cli.recognition.searching.build import build_batched
 from w2v2cli.recognition.searching.gathering import gather
-from w2v2cli.recognition.searching.processes import STOPPED, Found, SearchFailed
+from w2v2cli.recognition.searching.processes import (
+    STOPPED,
+    Found,
+    Parts,
+    SearchFailed,
+    parts_later,
+)
 from w2v2cli.recognition.searching.spec import SearchSpec
 
 TOGETHER = {"cpu": 8, "cuda": 64}  # utterances searched at once, where memory holds them
@@ -90,9 +96,9 @@ class DeviceSearch:
 
     def submit_each(
         self, emission: np.ndarray, weights: Sequence[DecodingWeights]
-    ) -> list[Future[Found]]:
+    ) -> list[Future[Parts]]:
         """Search an emission with each of several weights: see `Searches.submit_each`."""
-        return [self.submit(emission, each) for each in weights]
+        return [parts_later(self.submit(emission, each), each) for each in weights]
 
     def wait_until_ready(self) -> None:
         """Wait until lexicon and language model are read. Raises SearchFailed if they are not."""

@@ -13,11 +13,13 @@ from concurrent.futures import Future
 from itertools import compress
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lm.decoding import DecodingWeights
 from lm.hypothesis import Hypothesis
+from lm.score_parts import ScoreParts, parts_of
 from lm.search.context import Context
 from lm.search.greedy import greedy_search
 from w2v2cli.errors import UserError
@@ -32,8 +34,19 @@ CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.
 TRIES = 2  # workers that an emission may kill before it is given up
 
 Found = list[Hypothesis]
-# An emission, weights to search it with, its context, and a future for each of the weights.
-_Task = tuple[np.ndarray, list[DecodingWeights], "Context | None", "list[Future[Found]]"]
+Parts = list[ScoreParts]
+
+
+class _Task(NamedTuple):
+    """An emission to search."""
+
+    emission: np.ndarray
+    weights: list[DecodingWeights]
+    context: Context | None
+    futures: list[Future[Any]]
+    """One for each of the weights."""
+    parts: bool = False
+    """Whether they wait for texts and scores alone."""
 
 
 class SearchFailed(UserError):
@@ -154,16 +167,20 @@ class SearchPool:
 
     def submit_each(
         self, emission: np.ndarray, weights: Sequence[DecodingWeights]
-    ) -> list[Future[Found]]:
+    ) -> list[Future[Parts]]:
         """Search an emission with each of several weights: see `Searches.submit_each`."""
-        if self.spec.engine == "greedy":  # it has no weights
-            return [self.submit(emission) for _ in weights]
-        return self._put(emission, weights, None)
+        if self.spec.engine == "greedy":
+            return [parts_later(self.submit(emission), each) for each in weights]
+        return self._put(emission, weights, None, parts=True)
 
     def _put(
-        self, emission: np.ndarray, weights: Sequence[DecodingWeights], context: Context | None
-    ) -> list[Future[Found]]:
-        futures: list[Future[Found]] = [Future() for _ in weights]
+        self,
+        emission: np.ndarray,
+        weights: Sequence[DecodingWeights],
+        context: Context | None,
+        parts: bool = False,
+    ) -> list[Future[Any]]:
+        futures: list[Future[Any]] = [Future() for _ in weights]
         self._room.acquire()
         futures[-1].add_done_callback(lambda _: self._room.release())
         with self._lock:
@@ -171,7 +188,7 @@ class SearchPool:
                 _fail(futures, SearchFailed(STOPPED))
             else:
                 frames = np.ascontiguousarray(emission, np.float32)
-                self._tasks.put((frames, list(weights), context, futures))
+                self._tasks.put(_Task(frames, list(weights), context, futures, parts))
         return futures
 
     def wait_until_ready(self) -> None:
@@ -212,9 +229,9 @@ class SearchPool:
         self._ready.wait()
         worker: _Worker | None = None
         while (task := self._tasks.get()) is not None:
-            emission, weights, context, every = task
-            wanted = [future.set_running_or_notify_cancel() for future in every]
-            weights, futures = list(compress(weights, wanted)), list(compress(every, wanted))
+            wanted = [future.set_running_or_notify_cancel() for future in task.futures]
+            futures = list(compress(task.futures, wanted))
+            task = task._replace(weights=list(compress(task.weights, wanted)))
             if not futures:
                 continue
             try:
@@ -223,7 +240,7 @@ class SearchPool:
                 for _ in range(TRIES):
                     worker = worker or self._fork()
                     try:
-                        found = worker.search(emission, weights, context)
+                        found = worker.search(task)
                         break
                     except (EOFError, ConnectionError):
                         dead, worker = worker, None
@@ -271,22 +288,40 @@ class _Worker:
     def __init__(self, pid: int, connection: Connection) -> None:
         self.pid, self.connection = pid, connection
 
-    def search(
-        self, emission: np.ndarray, weights: Sequence[DecodingWeights], context: Context | None
-    ) -> list[Found]:
+    def search(self, task: _Task) -> list[Any]:
         """Search one utterance with each of the weights.
 
         Raises EOFError or ConnectionError when the process is gone, SearchFailed as it answers.
         """
-        self.connection.send((*emission.shape, weights, context))
-        self.connection.send_bytes(emission.tobytes())
+        self.connection.send((*task.emission.shape, task.weights, task.context, task.parts))
+        self.connection.send_bytes(task.emission.tobytes())
         outcome, found = self.connection.recv()
         if outcome == "failed":
             raise SearchFailed(found)
-        result: list[Found] = found
+        result: list[Any] = found
         return result
 
 
-def _fail(futures: Sequence[Future[Found]], error: BaseException) -> None:
+def parts_later(found: Future[Found], weights: DecodingWeights) -> Future[Parts]:
+    """The parts of what a search finds with these weights, once that is there.
+
+    To cancel it is to cancel the search.
+    """
+    later: Future[Parts] = Future()
+    later.add_done_callback(lambda done: done.cancelled() and found.cancel())
+
+    def pass_on(done: Future[Found]) -> None:
+        if not later.set_running_or_notify_cancel():
+            return
+        if (error := done.exception()) is not None:
+            later.set_exception(error)
+        else:
+            later.set_result([parts_of(one, weights) for one in done.result()])
+
+    found.add_done_callback(pass_on)
+    return later
+
+
+def _fail(futures: Sequence[Future[Any]], error: BaseException) -> None:
     for future in futures:
         future.set_exception(error)

@@ -25,7 +25,7 @@ from lm.search.context import Context
 from w2v2cli.recognition.options import RescoreOver
 from w2v2cli.recognition.searching.build import open_language_model
 from w2v2cli.recognition.searching.gathering import gather
-from w2v2cli.recognition.searching.processes import STOPPED, SearchFailed
+from w2v2cli.recognition.searching.processes import STOPPED, Parts, SearchFailed, parts_later
 from w2v2cli.recognition.searching.spec import SearchSpec
 
 if TYPE_CHECKING:
@@ -136,9 +136,10 @@ class RescoringPool:
 
     def submit_each(
         self, emission: np.ndarray, weights: Sequence[DecodingWeights]
-    ) -> list[Future[list[Hypothesis]]]:
+    ) -> list[Future[Parts]]:
         """Search an emission, score the result once, and weigh it several times."""
-        return self._put(emission, weights, None)
+        ranked = self._put(emission, weights, None)
+        return [parts_later(future, each) for future, each in zip(ranked, weights, strict=True)]
 
     def _put(
         self, emission: np.ndarray, weights: Sequence[DecodingWeights], context: Context | None

@@ -6,8 +6,8 @@ so it is ready while the parent still does.
 Protocol over the control socket: the server sends ("ready", warnings) or ("failed", sentence). For
 each byte it then receives it forks a worker, and sends back the worker's process id with the
 parent's end of the worker's own socket. A worker searches each emission with one or several weights
-and answers ("found", the hypotheses of each) or ("failed", sentence). A process that finds its
-socket closed ends.
+and answers ("found", what each found: hypotheses, or their parts alone) or ("failed", sentence). A
+process that finds its socket closed ends.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from w2v2cli.processes import ignore_notices, killed_with
-from w2v2cli.recognition.searching.build import Search, build_search
+from w2v2cli.recognition.searching.build import Search, build_search, searched_parts
 from w2v2cli.recognition.searching.spec import SearchSpec
 
 
@@ -77,16 +77,22 @@ def work(search: Search, tasks: Connection) -> None:
     """Search emissions until no more come."""
     while True:
         try:
-            frames, symbols, weights, context = tasks.recv()
+            frames, symbols, weights, context, parts = tasks.recv()
             emission = np.frombuffer(tasks.recv_bytes(), np.float32).reshape(1, frames, symbols)
         except (EOFError, ConnectionError):
             return
         answer: tuple[str, object]
         try:
             rows = np.broadcast_to(emission, (len(weights), frames, symbols))
+            lengths = [frames] * len(rows)
             # Only an engine that takes contexts is sent one.
             beside = () if context is None else ([context] * len(rows),)
-            answer = ("found", search(rows, [frames] * len(rows), weights, *beside))
+            answer = (
+                "found",
+                searched_parts(search, rows, lengths, weights)
+                if parts
+                else search(rows, lengths, weights, *beside),
+            )
         except ValueError as error:
             answer = ("failed", str(error))
         except Exception as error:  # a fault in the program: shown in full, and not tried again

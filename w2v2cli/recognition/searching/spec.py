@@ -16,6 +16,7 @@ import numpy as np
 
 from lm.decoding import FLOOR, BeamOptions, DecodingWeights
 from lm.hypothesis import Hypothesis
+from lm.score_parts import ScoreParts
 from lm.search.context import EXITS, Context
 from lm.text.vocabulary import Vocabulary
 from w2v2cli.recognition.devices import Precision
@@ -113,8 +114,11 @@ class Searches(Protocol):
 
     def submit_each(
         self, emission: np.ndarray, weights: Sequence[DecodingWeights]
-    ) -> list[Future[list[Hypothesis]]]:
-        """Search an emission with each of several weights, together; a future for each."""
+    ) -> list[Future[list[ScoreParts]]]:
+        """Search an emission with each of several weights, together.
+
+        Returns a future for each, of texts and scores alone.
+        """
 
     def wait_until_ready(self) -> None:
         """Wait until lexicon and language model are read. Raises SearchFailed if they are not."""

@@ -87,10 +87,16 @@ class References:
         if self.metric == "per":
             if not reference:
                 return len(_phones(text.split()).split())
-            output = jiwer.process_words(reference, _phones(text.split()))
-            return output.substitutions + output.deletions + output.insertions
+            return _differences(reference, _phones(text.split()))
+        if self.metric == "wer" and reference:  # `align` would count characters too
+            return _differences(reference, self._normalize(text))
         alignment = align(reference, text, self._normalize)
         return (alignment.words if self.metric == "wer" else alignment.characters).errors
+
+
+def _differences(reference: str, text: str) -> int:
+    output = jiwer.process_words(reference, text)
+    return output.substitutions + output.deletions + output.insertions
 
 
 def _spelled(utterance: Utterance, metric: Metric, normalize: Normalizer) -> str:

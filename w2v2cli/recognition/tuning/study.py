@@ -17,11 +17,11 @@ import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lm.weights.nbest_pool import ScoreParts
+from lm.score_parts import ScoreParts
 from lm.weights.proposals import Point
 from lm.weights.rounds import End, Lot
 from w2v2cli.errors import UserError
@@ -324,9 +324,7 @@ def _errors(stored: str | None) -> dict[int, int] | None:
 
 
 def _pack(parts: Sequence[ScoreParts]) -> bytes:
-    return zlib.compress(
-        json.dumps([astuple(each) for each in parts], separators=(",", ":")).encode(), 1
-    )
+    return zlib.compress(json.dumps(list(parts), separators=(",", ":")).encode(), 1)
 
 
 def _is_dead(owner: str, beat: float) -> bool:

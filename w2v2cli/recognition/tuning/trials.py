@@ -30,8 +30,8 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 
 from lm.decoding import DecodingWeights
-from lm.hypothesis import Hypothesis
-from lm.weights.nbest_pool import HypothesisPool, ScoreParts, parts_of
+from lm.score_parts import ScoreParts
+from lm.weights.nbest_pool import HypothesisPool
 from lm.weights.proposals import BATCH, FIRST, Point, TuningError, batches, propose
 from lm.weights.racing import Race, spent
 from lm.weights.rounds import Lot, Round
@@ -48,7 +48,7 @@ WAIT = 0.1  # seconds between two looks at the work of other processes
 AHEAD = 2  # utterances in flight for each that is searched at once; a race may search them in vain
 
 # An emission and several weights -> a future for each of the weights.
-Submit = Callable[[np.ndarray, Sequence[DecodingWeights]], "list[Future[list[Hypothesis]]]"]
+Submit = Callable[[np.ndarray, Sequence[DecodingWeights]], "list[Future[list[ScoreParts]]]"]
 
 
 class Speech(Protocol):
@@ -157,6 +157,9 @@ class Tuning:
         self._firsts: list[int] = np.cumsum([0, *map(len, speech.segments)]).tolist()
         self._pool = HypothesisPool(self._firsts[-1])
         self._pooled: set[int] = set()
+        self._whole = all(len(segments) == 1 for segments in speech.segments)
+        self._known = np.full(self._pool.rows_in_all, -1)
+        """Errors of each row of the pool; -1 where they are not counted yet."""
 
     def run(self) -> Outcome:
         """Work until every trial is done, here or in another process."""
@@ -286,8 +289,8 @@ class Tuning:
             with closing(self._searched(claimed())) as searched:
                 for job, found in searched:
                     some, lot = True, lots[job.place]
-                    for trial, weights, lists in zip(lot.trials, job.weights, found, strict=True):
-                        self._note(lot, job, trial, weights, lists)
+                    for trial, lists in zip(lot.trials, found, strict=True):
+                        self._note(lot, job, trial, lists)
                     if lot.is_whole:
                         self.study.finish_lot(batch, number, lot.result, lot.found)
                         round_.add(self.study.lots(batch, number, round_.position))
@@ -302,14 +305,12 @@ class Tuning:
         lot: _ClaimedLot,
         job: _Job,
         trial: int,
-        weights: DecodingWeights,
-        lists: list[list[Hypothesis]],
+        lists: list[list[ScoreParts]],
     ) -> None:
         """Write down what a trial found in an utterance: the errors, and all for predictions."""
         lot.errors[trial][job.place] = self._errors(job.utterance, lists)
         if not self.options.exact:
-            for segment, hypotheses in zip(self._segments([job.utterance]), lists, strict=True):
-                lot.found[trial][segment] = [parts_of(h, weights) for h in hypotheses]
+            lot.found[trial] |= zip(self._segments([job.utterance]), lists, strict=True)
 
     def _race(self, search: Search, order: Sequence[int]) -> Race | None:
         """The race of a search against its rival, over utterances in this order."""
@@ -319,19 +320,19 @@ class Tuning:
         errors = rival.errors or {}
         return Race([errors[utterance] for utterance in order], search.alpha or self.options.alpha)
 
-    def _errors(self, utterance: int, lists: Sequence[Sequence[Hypothesis]]) -> int:
+    def _errors(self, utterance: int, lists: Sequence[Sequence[ScoreParts]]) -> int:
         """Errors of the best hypotheses of an utterance's segments."""
-        text = " ".join(h[0].text for h in lists if h[0].words)
+        text = " ".join(found[0].text for found in lists if found[0].text)
         return self.references.errors(utterance, text)
 
     def _searched(
         self, jobs: Iterator[_Job]
-    ) -> Generator[tuple[_Job, list[list[list[Hypothesis]]]], None, None]:
+    ) -> Generator[tuple[_Job, list[list[list[ScoreParts]]]], None, None]:
         """Each job with the hypotheses of its segments, for each of its weights.
 
         Enough jobs for every worker are in flight; closing the generator cancels them.
         """
-        pending: deque[tuple[_Job, list[list[Future[list[Hypothesis]]]]]] = deque()
+        pending: deque[tuple[_Job, list[list[Future[list[ScoreParts]]]]]] = deque()
         coming = next(jobs, None)
         try:
             while coming is not None or pending:
@@ -378,25 +379,35 @@ class Tuning:
             total = sum(known.values())
             if kind != "exact":
                 predicted = self._predict(point)
-                total += sum(errors for u, errors in enumerate(predicted) if u not in known)
+                predicted[list(known)] = 0
+                total += int(predicted.sum())
             trials.append(Trial(number, point, kind, total / self.references.length, len(known)))
         return trials
 
-    def _predict(self, point: Point) -> list[int]:
-        """Errors of each utterance at a point, predicted from the hypotheses found so far."""
-        texts = self._pool.best(self.options.bounds.weights(point))
-        joined = [
-            " ".join(text for text in texts[first:end] if text)
-            for first, end in zip(self._firsts, self._firsts[1:], strict=False)
-        ]
-        return [self.references.errors(utterance, text) for utterance, text in enumerate(joined)]
+    def _predict(self, point: Point) -> np.ndarray:
+        """(utterances,) errors at a point, predicted from the hypotheses found so far."""
+        rows, firsts = self._pool.rows(self.options.bounds.weights(point)), self._firsts
+        if not self._whole:  # an error count needs the texts of all segments
+            texts = [self._pool.text(row) for row in rows.tolist()]
+            joined = [
+                " ".join(text for text in texts[first:end] if text)
+                for first, end in zip(firsts, firsts[1:], strict=False)
+            ]
+            return np.array([self.references.errors(u, text) for u, text in enumerate(joined)])
+        for utterance in np.flatnonzero(self._known[rows] < 0).tolist():
+            row = int(rows[utterance])
+            self._known[row] = self.references.errors(utterance, self._pool.text(row))
+        return self._known[rows]
 
     def _learn(self, done: dict[int, Search]) -> None:
         """Add the hypotheses of searches that are not in the pool yet."""
-        for trial in sorted(done.keys() - self._pooled):
+        fresh = sorted(done.keys() - self._pooled)
+        for trial in fresh:
             self._pooled.add(trial)
             for segment, parts in self.study.found(trial):
                 self._pool.add(segment, parts)
+        if fresh:
+            self._known = np.full(self._pool.rows_in_all, -1)
 
     def _best(self, searches: Sequence[Search]) -> Search | None:
         """The exact search with the fewest errors, the first of several."""

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from lm.decoding import BeamOptions, DecodingWeights
+from lm.score_parts import parts_of
 from lm.text.vocabulary import CHARACTERS, Vocabulary
 from w2v2cli.recognition.searching.build import searched_words
 from w2v2cli.recognition.searching.processes import (
@@ -109,7 +110,10 @@ def test_an_emission_is_searched_with_several_weights_in_one_task(spec, monkeypa
         alone = [[pool.submit(e, pair).result(timeout=20) for pair in pairs] for e in emissions]
         monkeypatch.setattr(_Worker, "search", counted)
         every = [pool.submit_each(emission, pairs) for emission in emissions]
-        assert [[future.result(timeout=20) for future in each] for each in every] == alone
+        assert [[future.result(timeout=20) for future in each] for each in every] == [
+            [[parts_of(h, p) for h in found] for found, p in zip(each, pairs, strict=True)]
+            for each in alone
+        ]
     assert len(sent) == len(emissions) and len({str(found) for found in alone[1]}) == len(pairs)
 
 

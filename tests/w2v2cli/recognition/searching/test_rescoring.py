@@ -8,6 +8,7 @@ from benchmarks.searches.simulation import Simulation
 from lm.decoding import BeamOptions, DecodingWeights
 from lm.lattice import confidences
 from lm.rescoring import lm_scores, ranked
+from lm.score_parts import parts_of
 from lm.search.compiled import CompiledSearch
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import CHARACTERS, Vocabulary
@@ -116,7 +117,11 @@ def test_kept_lists_are_searched_once_and_ranked_by_any_weights(spec, second, em
         asked = [pool.submit_each(e, each) for e in emissions[:4]]
         found = [[future.result(timeout=60) for future in futures] for futures in asked]
     assert [list(rows) for rows in zip(*found, strict=True)] == [
-        by_hand(spec, second, emissions[:4], weights) for weights in each
+        [
+            [parts_of(h, weights) for h in found]
+            for found in by_hand(spec, second, emissions[:4], weights)
+        ]
+        for weights in each
     ]
     assert searches == [None] * 4
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from lm.weights.nbest_pool import ScoreParts
+from lm.score_parts import ScoreParts
 from lm.weights.rounds import Lot
 from w2v2cli.recognition.tuning.study import Search, Study, StudyError
 
