@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
+from typer.core import TyperCommand
 from typer.models import ArgumentInfo, OptionInfo
 
+from w2v2cli.commands.calls.once import taking_once
 from w2v2cli.commands.calls.settings_file import take_settings
 from w2v2cli.console import complain, telling
 from w2v2cli.errors import UsageError, exits
@@ -57,6 +59,7 @@ class Commands(typer.Typer):
         self, name: str | None = None, **how: Any
     ) -> Callable[[Callable[..., None]], Callable[..., None]]:
         """Register a command; see `typer.Typer.command`."""
+        how["cls"] = taking_once(how.get("cls") or TyperCommand)
         register = super().command(name, **how)
 
         def decorate(command: Callable[..., None]) -> Callable[..., None]:
