@@ -1,7 +1,9 @@
 """n-best lists scored again: the same as by hand, kept for tuning, and every failure heard."""
 
+import itertools
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from benchmarks.searches.simulation import Simulation
@@ -9,6 +11,7 @@ from lm.decoding import BeamOptions, DecodingWeights
 from lm.lattice import confidences
 from lm.rescoring import lm_scores, ranked
 from lm.score_parts import parts_of
+from lm.search.alignment import aligned
 from lm.search.compiled import CompiledSearch
 from lm.text.lexicon import Lexicon
 from lm.text.vocabulary import CHARACTERS, Vocabulary
@@ -25,9 +28,15 @@ FIRST, SECOND = DecodingWeights(1.0, 0.0), DecodingWeights(2.0, 0.7)
 
 
 def arpa(path, scores) -> LmLocation:
-    lines = "\n".join(f"{score}\t{word}" for word, score in zip(WORDS, scores, strict=True))
+    return arpa_of(path, dict(zip(WORDS, scores, strict=True)))
+
+
+def arpa_of(path, scores) -> LmLocation:
+    """log10 p by word; None for those that the model lacks."""
+    known = {word: score for word, score in scores.items() if score is not None}
+    lines = "\n".join(f"{score}\t{word}" for word, score in known.items())
     path.write_text(
-        f"\\data\\\nngram 1={len(WORDS) + 3}\n\n"
+        f"\\data\\\nngram 1={len(known) + 3}\n\n"
         f"\\1-grams:\n-3\t<unk>\n0\t<s>\n-1\t</s>\n{lines}\n\n\\end\\\n"
     )
     return LmLocation(str(path), path, None, "arpa")
@@ -169,6 +178,60 @@ def test_over_lattices_words_have_posteriors_of_the_new_scores(spec, second, emi
         spans = [(w.text, s, e) for w, s, e in zip(one.words, starts, ends, strict=False)]
         expected = confidences(one.lattice, one.lattice.posteriors(0.5), spans)
         assert [word.confidence for word in one.words] == pytest.approx(expected, abs=1e-6)
+
+
+def best_alignment(emission, words):
+    """Log p of the best way to write these words; `test_alignment.py` shows that it is."""
+    spelled = [[list(VOCABULARY.spell(word))] for word in words]
+    path = aligned(emission, spelled, CHARACTERS.index("|"), VOCABULARY.blank, 0.0)
+    if path is None:
+        return -np.inf
+    return float(emission[np.arange(len(emission)), path.symbols].sum(dtype=np.float64))
+
+
+def test_over_lattices_hot_words_have_their_floor(tmp_path, emissions):
+    """Against all sequences of up to three words, scored one by one from the formula."""
+    first = {word: -0.7 - 0.2 * i for i, word in enumerate(WORDS)}
+    second = {word: -0.7 - 0.2 * i for i, word in zip((3, 6, 1, 0, 7, 2, 5, 4), WORDS, strict=True)}
+    first |= {"TOO": None, "FORE": None}
+    second |= {"FOUR": None, "WON": None}
+    files = [arpa_of(tmp_path / f"{i}.arpa", table) for i, table in enumerate((first, second))]
+    hot, floor, first_weight = {"FOUR": 1.5, "FORE": 0.5, "TOO TO": 2.0}, -1.4, 0.6
+    floored = {word for phrase in hot for word in phrase.split()}
+    spec = SearchSpec(
+        CHARACTERS,
+        "compiled",
+        files[0].path,
+        spell_words=True,
+        weights=FIRST,
+        hotwords=hot,
+        hotwords_floor=floor,
+        cache=tmp_path / "cache",
+    )
+
+    def log_prob(table, words):
+        lacking = (floor if word in floored else -3.0 for word in words)
+        known = [table[word] for word in words]
+        return sum(k if k is not None else n for k, n in zip(known, lacking, strict=True)) - 1.0
+
+    def score(words, emission):
+        bonus = sum(hot.get(word, 0.0) for word in words)
+        bonus += sum(hot["TOO TO"] for pair in itertools.pairwise(words) if pair == ("TOO", "TO"))
+        said = SECOND.lm_weight * log_prob(second, words) + SECOND.word_score * len(words)
+        said += first_weight * log_prob(first, words) + bonus
+        return best_alignment(emission, words) + said
+
+    every = [words for n in range(4) for words in itertools.product(WORDS, repeat=n)]
+    some, floors = emissions[:4], 0
+    again = over_lattices(spec, files[1], some, SECOND, 3, first_weight)
+    for emission, found in zip(some, again, strict=True):
+        expected = sorted(((score(words, emission), words) for words in every), reverse=True)[:3]
+        assert [h.text for h in found] == [" ".join(words) for _, words in expected]
+        assert [h.score for h in found] == pytest.approx([s for s, _ in expected], abs=1e-3)
+        for one, (_, words) in zip(found, expected, strict=True):
+            assert one.lm_score == pytest.approx(log_prob(second, words), abs=1e-4)
+            floors += "FOUR" in words
+    assert floors
 
 
 def test_failures_are_heard(spec, second, emissions, tmp_path):
