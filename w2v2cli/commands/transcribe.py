@@ -12,7 +12,6 @@ from w2v2cli.commands.flags import takes
 from w2v2cli.commands.reporting import fetching, hearing, note, warn
 from w2v2cli.commands.transcribe_options import (
     BEAM,
-    AsFound,
     Channel,
     Forms,
     Inputs,
@@ -23,6 +22,7 @@ from w2v2cli.commands.transcribe_options import (
     OutputDir,
     PcmRate,
     SkipExisting,
+    Stream,
     Timestamps,
     Watch,
     channels,
@@ -30,10 +30,10 @@ from w2v2cli.commands.transcribe_options import (
     refuse_unlike_way,
     refuse_wrong,
     tell_idle,
-    tell_idle_live,
+    tell_idle_stream,
     tell_unwritten,
 )
-from w2v2cli.console import complain, printable, say
+from w2v2cli.console import complain, counted, printable, say
 from w2v2cli.errors import UserError
 from w2v2cli.recognition.options import LATENCY, DecodingOptions
 from w2v2cli.recognition.writing.formats import Layout, Writing
@@ -57,11 +57,11 @@ def transcribe(
     timestamps: Timestamps = "segment",
     skip_existing: SkipExisting = False,
     names: Names = False,
-    live: AsFound = False,
+    live: Live = False,
     channel: Channel = None,
     min_confidence: MinConfidence = 0.0,
     watch: Watch = False,
-    stream: Live = False,
+    stream: Stream = False,
     latency: LatencySeconds = LATENCY,
     pcm: PcmRate = None,
 ) -> None:
@@ -98,12 +98,12 @@ def transcribe(
     if not stream:
         tell_unwritten(options, how, settings.engine)
     if stream:
-        tell_idle_live(options, settings.engine, names)
-        _transcribe_live(settings, inputs[0], form, latency, pcm)
+        tell_idle_stream(options, settings.engine, names)
+        _transcribe_stream(settings, inputs[0], form, latency, pcm)
     elif watch:
         _watch(settings, inputs, how)
     elif live:
-        _transcribe_as_found(settings, inputs, how)
+        _transcribe_live(settings, inputs, how)
     else:
         _transcribe_files(settings, inputs, how)
 
@@ -128,14 +128,13 @@ def _watch(settings: RecognitionOptions, folders: list[str], how: Writing) -> No
     try:
         watch_folders(settings, folders, how, done, warn=warn, note=say)
     except KeyboardInterrupt:
-        one = done.transcribed == 1
-        say(f"Stopped: {done.transcribed} recording{' was' if one else 's were'} transcribed.")
+        say(f"Stopped: {counted(done.transcribed, 'recording', 'was', 'were')} transcribed.")
     if done.failed:
-        many = f"{len(done.failed)} recording{'s' if done.failed[1:] else ''}"
-        raise UserError(f"{many} could not be transcribed (see above).")
+        failed = counted(len(done.failed), "recording")
+        raise UserError(f"{failed} could not be transcribed (see above).")
 
 
-def _transcribe_as_found(settings: RecognitionOptions, inputs: list[str], how: Writing) -> None:
+def _transcribe_live(settings: RecognitionOptions, inputs: list[str], how: Writing) -> None:
     """Write the words of one recording as they are found."""
     from w2v2cli.recognition.transcribing import transcribe_live
 
@@ -156,7 +155,7 @@ def _transcribe_as_found(settings: RecognitionOptions, inputs: list[str], how: W
         )
 
 
-def _transcribe_live(
+def _transcribe_stream(
     settings: RecognitionOptions, source: str, form: str, latency: float, pcm_rate: int | None
 ) -> None:
     """Write words while they arrive."""
@@ -185,10 +184,11 @@ def _write(text: str) -> None:
 def _report(done: Transcribed, how: Writing) -> None:
     """Name what could not be transcribed; UserError when something could not."""
     if done.left_out:
-        one = done.left_out == 1
+        few = counted(done.left_out, "segment", "has", "have")
+        left = "is" if done.left_out == 1 else "are"
         say(
-            f"Note: {done.left_out} segment{' has' if one else 's have'} a confidence below "
-            f"{how.layout.min_confidence:g}, and {'is' if one else 'are'} not in the manifest."
+            f"Note: {few} a confidence below {how.layout.min_confidence:g}, and {left} not in the "
+            "manifest."
         )
     if done.failed:
         complain("\n".join(done.failed))

@@ -16,7 +16,7 @@ from w2v2cli.processes import Ranks
 from w2v2cli.recognition.options import (
     LATENCY,
     DecodingOptions,
-    without_effect_live,
+    without_effect_streamed,
     without_effect_written,
 )
 from w2v2cli.recognition.writing.formats import FORMATS, Channels, Format, Writing
@@ -64,7 +64,7 @@ Timestamps = Annotated[
     typer.Option(help="In srt, vtt and tsv: one entry per segment or per word."),
 ]
 
-AsFound = Annotated[
+Live = Annotated[
     bool,
     typer.Option(
         "--live",
@@ -95,14 +95,14 @@ MinConfidence = Annotated[
     ),
 ]
 
-LIVE = "Streaming"  # a heading of --help
-Live = Annotated[
+STREAMING = "Streaming"  # a heading of --help
+Stream = Annotated[
     bool,
     typer.Option(
         "--stream",
         help="Transcribe one input (- is stdin) while it arrives. On a terminal a line grows; "
         "elsewhere txt is a line for each finished stretch, and jsonl an object for each change.",
-        rich_help_panel=LIVE,
+        rich_help_panel=STREAMING,
     ),
 ]
 LatencySeconds = Annotated[
@@ -111,7 +111,7 @@ LatencySeconds = Annotated[
         "--latency",
         help="With --stream: seconds after which a word is final at the latest, beside the time "
         "that the network takes. Less gives more errors.",
-        rich_help_panel=LIVE,
+        rich_help_panel=STREAMING,
     ),
 ]
 PcmRate = Annotated[
@@ -121,7 +121,7 @@ PcmRate = Annotated[
         help="With --stream: the input has no header; it is 16 bit PCM, little endian, one "
         "channel, with this many samples a second.",
         metavar="RATE",
-        rich_help_panel=LIVE,
+        rich_help_panel=STREAMING,
     ),
 ]
 
@@ -220,9 +220,9 @@ def tell_unwritten(options: DecodingOptions, how: Writing, engine: str) -> None:
             note(line)
 
 
-def tell_idle_live(options: DecodingOptions, engine: str, names: bool) -> None:
+def tell_idle_stream(options: DecodingOptions, engine: str, names: bool) -> None:
     """Tell of options that change nothing in a stream. engine: the search that runs."""
-    for line in without_effect_live(options, engine):
+    for line in without_effect_streamed(options, engine):
         note(line)
     if names:
         note("Note: --names has no effect: a stream is one recording.")

@@ -443,7 +443,7 @@ def without_effect_written(options: DecodingOptions, engine: str, what: str) -> 
     )
 
 
-def without_effect_live(options: DecodingOptions, engine: str) -> list[str]:
+def without_effect_streamed(options: DecodingOptions, engine: str) -> list[str]:
     """A sentence for each further option that changes nothing where sound is a stream.
 
     engine: the search that runs, see `RecognitionOptions.engine`.

@@ -20,7 +20,7 @@ from w2v2cli.recognition.options import (
     choices,
     without_effect,
     without_effect_in,
-    without_effect_live,
+    without_effect_streamed,
     without_effect_written,
 )
 from w2v2cli.recognition.resolving import resolve
@@ -304,7 +304,7 @@ def test_a_call_tells_of_the_options_that_its_search_ignores():
     ],
 )
 def test_options_without_effect_on_a_stream_are_told(given, engine, lines):
-    assert without_effect_live(DecodingOptions(lm="4gram", **given), engine) == lines
+    assert without_effect_streamed(DecodingOptions(lm="4gram", **given), engine) == lines
 
 
 def arpa(path, words) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from w2v2cli import __version__
+from w2v2cli.console import counted
 from w2v2cli.recognition.pages.markup import page, shown
 from w2v2cli.recognition.pages.tables import confusion_tables, difference_table, rate_table
 from w2v2cli.recognition.pages.utterances import LEGEND, PICTURE_LEGEND, Told, cards
@@ -66,7 +67,7 @@ def _links(results: Sequence[Evaluation], subject: Subject) -> str:
     if subject.compared:
         items.append(_link("compared", "Two systems"))
     for number, result in enumerate(results, 1):
-        count = _link(f"utterances-{number}", f"{len(result.utterances)} utterances")
+        count = _link(f"utterances-{number}", counted(len(result.utterances), "utterance"))
         items.append(f"{_link(f'corpus-{number}', result.name)} ({count})")
     return f"<nav><ul>{''.join(f'<li>{item}</li>' for item in items)}</ul></nav>"
 
@@ -158,12 +159,12 @@ def _each(number: int, result: Evaluation, subject: Subject) -> str:
         told = subject.told.get((result.name, scored.id), Told())
         pairs.append((scored, replace(told, other=others.get((result.name, scored.id)))))
     kept = (
-        f"the {len(ranked)} with the most errors of " if len(result.utterances) > MOST_TEXTS else ""
+        f"The {len(ranked)} with the most errors of " if len(result.utterances) > MOST_TEXTS else ""
     )
     heard = sum(told.sound is not None for _, told in pairs)
     sentence = (
-        f"Here are {kept}{len(result.utterances)} utterances, those with the most errors first; "
-        f"{heard} of them with their recording."
+        f"{kept}{counted(len(result.utterances), 'utterance')}, those with the most errors first; "
+        f"{heard} with the recording."
     )
     legends = LEGEND + (PICTURE_LEGEND if heard else "")
     return (

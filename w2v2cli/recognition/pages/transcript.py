@@ -10,7 +10,9 @@ from urllib.parse import quote
 import numpy as np
 
 from w2v2cli import __version__
+from w2v2cli.console import counted
 from w2v2cli.data.audio import STDIN, AudioError, Recorded, stream
+from w2v2cli.progress import AUDIO
 from w2v2cli.recognition.pages.markup import page, shown
 from w2v2cli.recognition.pages.sound import sound_uri
 from w2v2cli.recognition.transcript import ENDS_THERE, Segment, TimedWord, Transcript
@@ -68,7 +70,7 @@ def played(recorded: Recorded, seconds: float, folder: Path) -> Played:
 def transcript_page(transcript: Transcript, sound: Played) -> str:
     """The whole page."""
     words = transcript.words
-    facts = [_clock(transcript.seconds), f"{len(words)} words"]
+    facts = [AUDIO.amount(transcript.seconds), counted(len(words), "word")]
     if words:
         mean = sum(word.confidence for word in words) / len(words)
         facts.append(f"mean confidence {mean:.2f}")
@@ -105,7 +107,7 @@ def _line(segment: Segment) -> str:
     start = segment.words[0].start
     words = " ".join(map(_word, segment.words))
     return (
-        f'<p class="line-of-words"><span class="time">{_clock(start)}</span> '
+        f'<p class="line-of-words"><span class="time">{AUDIO.amount(start)}</span> '
         f'<span dir="auto">{words}</span></p>'
     )
 
@@ -119,9 +121,3 @@ def _word(word: TimedWord) -> str:
         f'<span class="spoken{mark}" title="{told}" data-start="{word.start:g}" '
         f'data-end="{word.end:g}">{shown(word.text)}</span>'
     )
-
-
-def _clock(seconds: float) -> str:
-    whole = int(seconds)
-    hours, minutes = whole // 3600, whole // 60 % 60
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -61,9 +61,14 @@ def test_every_word_has_its_times_and_confidence(recording):
     text = "".join(Reading(page).text)
     assert '<i>one</i> "two"' in text and "three␛[31m four" in text
     assert "0:03 · 4 words · mean confidence 0.61" in text
-    assert (
-        page.count("line-of-words") == 2 + 2
-    )  # the style names it twice: empty segments have none
+    lines = page.count("line-of-words") - 2  # the style names it twice
+    assert lines == 2  # empty segments have none
+
+
+def test_one_word_is_one_and_an_hour_is_told():
+    only = Segment(3661.0, 3662.0, (TimedWord("one", 3661.2, 3661.8, 0.5),), 0, 0, 0)
+    text = "".join(Reading(transcript_page(Transcript("a", 7322.9, (only,)), Played(None))).text)
+    assert "2:02:02 · 1 word · mean confidence 0.50" in text and "1:01:01" in text
 
 
 @pytest.mark.parametrize("text", EVIL)
