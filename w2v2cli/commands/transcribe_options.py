@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +19,6 @@ from w2v2cli.recognition.options import (
     without_effect_written,
 )
 from w2v2cli.recognition.writing.formats import FORMATS, Channels, Format, Writing
-from w2v2cli.recognition.writing.subtitles import SubtitleLimits
 
 STDIN = "-"
 BEAM = "Hypotheses kept after each frame: more is slower, with fewer errors. Default: 500."
@@ -186,11 +184,7 @@ def refuse_unlike_watch(inputs: Sequence[str], how: Writing, other: str | None) 
 
 def tell_idle(options: DecodingOptions, how: Writing) -> None:
     """Tell of options that change nothing in these formats."""
-    limits = [
-        f"--{f.name.replace('_', '-')}"
-        for f in fields(SubtitleLimits)
-        if getattr(how.layout.limits, f.name) != f.default
-    ]
+    limits = how.layout.limits.given
     idle: list[tuple[bool, str, tuple[Format, ...], str]] = [
         (
             options.nbest > 1,
@@ -206,10 +200,10 @@ def tell_idle(options: DecodingOptions, how: Writing) -> None:
     for given, flag, served, why in idle:
         if given and not set(served) & set(how.forms):
             listed = " and ".join([", ".join(served[:-1]), served[-1]] if served[1:] else served)
-            has = "have" if "," in flag else "has"
+            has, they_are = ("have", "they are") if "," in flag else ("has", "it is")
             note(
                 f"Note: {flag} {has} no effect in {', '.join(how.forms)}: "
-                f"{why or f'it is for {listed}'}."
+                f"{why or f'{they_are} for {listed}'}."
             )
 
 

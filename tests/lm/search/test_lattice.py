@@ -94,7 +94,6 @@ def test_a_beam_keeps_the_paths_that_reach_it(tmp_path):
         near = {key: score for key, score in expected.items() if score > limit + 1e-4}
         assert near.keys() <= found.keys() <= expected.keys()
         assert found == pytest.approx({key: expected[key] for key in found}, abs=1e-4)
-        assert len(near) == len(found) or min(found.values()) < limit + 1e-4 or len(found) > 1
 
 
 def test_a_narrow_search_has_its_best_path_in_its_lattice(tmp_path):

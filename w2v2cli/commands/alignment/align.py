@@ -81,6 +81,7 @@ def align(
         raise UsageError(f"--output {output} is a folder: name a file.")
     chosen = _format(form, output)
     words = _read(text, recording)
+    _tell_idle(chosen, unit, limits)
     from w2v2cli.recognition.aligning.formats import rendered
     from w2v2cli.recognition.aligning.job import align_recording
     from w2v2cli.recognition.resolving import resolve
@@ -118,6 +119,16 @@ def _format(form: AlignmentFormat | None, output: Path | None) -> AlignmentForma
         f"--output {output} has no suffix of a format: end it in .json, .ctm, .TextGrid, .srt or "
         ".vtt, or give --format."
     )
+
+
+def _tell_idle(form: AlignmentFormat, unit: str, limits: SubtitleLimits) -> None:
+    """Tell of options that change nothing in a format."""
+    if unit == "symbol" and form in ("json", "textgrid"):
+        note(f"Note: --unit has no effect in {form}, which has words and symbols.")
+    if limits.given and form not in ("srt", "vtt"):
+        has, they_are = ("have", "they are") if limits.given[1:] else ("has", "it is")
+        flags = ", ".join(limits.given)
+        note(f"Note: {flags} {has} no effect in {form}: {they_are} for srt and vtt.")
 
 
 def _read(text: str, recording: str) -> str:

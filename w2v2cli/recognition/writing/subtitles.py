@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 from w2v2cli.errors import UsageError
@@ -35,6 +35,15 @@ class SubtitleLimits:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {value}.")
         if not self.max_duration > 0:
             raise UsageError(f"--max-duration must be above 0, got {self.max_duration:g}.")
+
+    @property
+    def given(self) -> list[str]:
+        """The options whose values are not the defaults."""
+        return [
+            f"--{field.name.replace('_', '-')}"
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        ]
 
 
 LIMITS = SubtitleLimits()

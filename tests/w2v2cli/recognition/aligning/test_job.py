@@ -109,6 +109,18 @@ def test_progress_is_told_of_both_parts_of_the_work(tmp_path, monkeypatch):
     assert lines[-1] == f"Aligning: {whole} of {whole} of audio"
 
 
+def test_options_without_effect_are_told(tmp_path):
+    (tmp_path / "text.txt").write_text("but the general revival")
+    call = ("align", CLIPS[0], tmp_path / "text.txt", "--device", "cpu", "--unit", "symbol")
+    done = called(*call, "--format", "json", "--max-lines", "1", "--max-duration", "2")
+    assert done.returncode == 0 and done.stderr.splitlines() == [
+        "Note: --unit has no effect in json, which has words and symbols.",
+        "Note: --max-lines, --max-duration have no effect in json: they are for srt and vtt.",
+    ]
+    done = called(*call, "--format", "srt", "--max-lines", "1")
+    assert done.returncode == 0 and done.stderr == ""
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
