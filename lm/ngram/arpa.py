@@ -84,12 +84,15 @@ def _lines(vocabulary: tuple[str, ...], order: BackoffOrder, highest: bool) -> I
 
 @contextmanager
 def open_arpa(path: Path) -> Iterator[io.TextIOWrapper]:
-    """Open an ARPA file as text. Raises ArpaError where gzip or the encoding is broken."""
+    """Open an ARPA file as text, after a byte order mark as Windows writes it.
+
+    Raises ArpaError where gzip or the encoding is broken.
+    """
     try:
         with (
-            gzip.open(path, "rt", encoding="utf-8", newline="\n")
+            gzip.open(path, "rt", encoding="utf-8-sig", newline="\n")
             if path.suffix == ".gz"
-            else path.open(encoding="utf-8", newline="\n") as file
+            else path.open(encoding="utf-8-sig", newline="\n") as file
         ):
             yield file
     except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:

@@ -7,6 +7,7 @@ float32, and a history that no n-gram continues is replaced by the next shorter 
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gzip
 import os
@@ -227,5 +228,6 @@ def _text(path: Path) -> Iterator[bytes]:
         yield from arpa_text(path)
         return
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        yield file.read(BLOCK).removeprefix(codecs.BOM_UTF8)
         while block := file.read(BLOCK):
             yield block

@@ -110,9 +110,9 @@ def _lines(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
     number = 0
     try:
         with (
-            gzip.open(path, "rt", encoding="utf-8")
+            gzip.open(path, "rt", encoding="utf-8-sig")
             if path.suffix == ".gz"
-            else path.open(encoding="utf-8") as file
+            else path.open(encoding="utf-8-sig") as file
         ):
             for number, line in enumerate(file, 1):
                 word, *symbols = line.split() or ("",)

@@ -90,9 +90,9 @@ def opened_text(path: Path) -> Iterator[TextIO]:
     """A UTF-8 text, gzip by name. Raises TextError where it is none, and while it is read."""
     try:
         with (
-            gzip.open(path, "rt", encoding="utf-8")
+            gzip.open(path, "rt", encoding="utf-8-sig")
             if path.suffix == ".gz"
-            else path.open(encoding="utf-8")
+            else path.open(encoding="utf-8-sig")
         ) as file:
             yield file
     except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:

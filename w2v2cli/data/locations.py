@@ -7,6 +7,7 @@ checked instead.
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import gzip
 import os
@@ -375,7 +376,7 @@ def _lists_words(path: Path) -> bool:
     """True for an ARPA file, False for KenLM's binary; UsageError for anything else."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            start = file.read(4096).lstrip()
+            start = file.read(4096).removeprefix(codecs.BOM_UTF8).lstrip()
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(
             f"{path} cannot be read: {getattr(error, 'strerror', None) or error}."

@@ -82,3 +82,8 @@ def test_a_lexicon_without_a_word_is_refused_by_its_name(tmp_path):
     (tmp_path / "empty.txt").write_text("\n\n")
     with pytest.raises(LexiconError, match=r"empty\.txt holds no word"):
         Lexicon.read(tmp_path / "empty.txt", SMALL)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_word(tmp_path):
+    (tmp_path / "a.txt").write_text("\ufeffAB\tA B |\n")
+    assert Lexicon.read(tmp_path / "a.txt", SMALL).spellings == {"AB": ((2, 3, 1),)}

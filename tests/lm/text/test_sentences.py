@@ -59,3 +59,10 @@ def test_texts_in_folders_are_found_through_links_and_nothing_else(tmp_path):
     os.symlink(tmp_path / "texts", tmp_path / "texts" / "circle")
     found = list(text_files([tmp_path / "texts"]))
     assert found == [tmp_path / "texts" / "a.txt", tmp_path / "texts" / "linked" / "b.txt"]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+def test_a_byte_order_mark_is_no_part_of_a_word(tmp_path, name):
+    content = "\ufeffthe dog\n".encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert list(read_sentences(tmp_path / name)) == [["the", "dog"]]

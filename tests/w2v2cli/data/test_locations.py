@@ -389,6 +389,11 @@ def test_a_language_model_of_symbols_is_told_from_one_of_words(
     assert resolve_lm(str(path), model, lexicon).symbols is False
 
 
+def test_a_language_model_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.arpa").write_bytes(b"\xef\xbb\xbf" + ARPA)
+    assert resolve_lm(str(tmp_path / "a.arpa"), OWN).kind == "arpa"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

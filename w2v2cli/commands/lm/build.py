@@ -170,7 +170,7 @@ def _words(limit: str) -> int | list[str]:
         )
     with user_errors(file, "read"):
         try:
-            words = file.read_text(encoding="utf-8").split()
+            words = file.read_text(encoding="utf-8-sig").split()
         except UnicodeDecodeError as error:
             raise UserError(f"{file} is not a UTF-8 text: {error}.") from None
     if not words:

@@ -82,9 +82,9 @@ def read_text(path: Path) -> str:
     """The content of a UTF-8 text, gzipped if its name ends in .gz. Raises SynthesisError."""
     try:
         with (
-            gzip.open(path, "rt", encoding="utf-8")
+            gzip.open(path, "rt", encoding="utf-8-sig")
             if path.suffix == ".gz"
-            else path.open(encoding="utf-8") as file
+            else path.open(encoding="utf-8-sig") as file
         ):
             return file.read()
     except (UnicodeDecodeError, EOFError, zlib.error) as error:
