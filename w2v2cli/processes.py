@@ -22,7 +22,11 @@ from typing import Any
 from w2v2cli.console import say
 from w2v2cli.errors import UsageError
 
-BFLOAT16 = ("avx512_bf16", "amx_bf16")  # instructions, as Linux names them
+# Instructions that multiply bfloat16, as Linux names them, and who in torch.cpu tells of them.
+BFLOAT16 = {
+    "avx512_bf16": "_is_avx512_bf16_supported",
+    "amx_bf16": "_is_amx_tile_supported",
+}
 NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 # What a scheduler sends, often to every process of a job, before it ends the job.
 NOTICES = (signal.SIGTERM, signal.SIGUSR1)
@@ -97,10 +101,27 @@ def usable_cores() -> int:
 
 
 def bfloat16_instructions() -> tuple[str, ...]:
-    """Return the instructions of this CPU that multiply bfloat16; none where software does it."""
+    """Return the instructions of this CPU that multiply bfloat16; none where software does it.
+
+    torch asks the processor itself, on every system; where a version of it cannot be asked, Linux's
+    list is read. Without oneDNN torch uses none of them.
+    """
+    import torch
+
+    if not torch.backends.mkldnn.is_available():
+        return ()
+    found = []
+    for name, teller in BFLOAT16.items():
+        tells = getattr(torch.cpu, teller, None)
+        if name in _listed_instructions() if tells is None else tells():
+            found.append(name)
+    return tuple(found)
+
+
+def _listed_instructions() -> list[str]:
+    """All that Linux lists of this CPU, instructions among it."""
     info = Path("/proc/cpuinfo")
-    known = info.read_text().split() if info.is_file() else []
-    return tuple(name for name in BFLOAT16 if name in known)
+    return info.read_text().split() if info.is_file() else []
 
 
 def cores_of(ranks: Ranks) -> int:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from w2v2cli import processes
 from w2v2cli.errors import UsageError
@@ -176,10 +177,31 @@ def test_blocks_within_blocks_and_exceptions_restore_what_was():
         (None, ()),
     ],
 )
-def test_instructions_for_bfloat16_are_read_from_the_kernels_list(
+def test_instructions_for_bfloat16_are_read_from_the_kernels_list_where_torch_does_not_tell(
     monkeypatch, tmp_path, flags, found
 ):
+    for teller in processes.BFLOAT16.values():
+        monkeypatch.delattr(torch.cpu, teller, raising=False)
     if flags is not None:
         (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n\n")
     monkeypatch.setattr(processes, "Path", lambda path: tmp_path / Path(path).name)
+    assert bfloat16_instructions() == found
+
+
+@pytest.mark.parametrize(
+    ("avx512", "amx", "mkldnn", "found"),
+    [
+        (True, True, True, ("avx512_bf16", "amx_bf16")),
+        (True, False, True, ("avx512_bf16",)),
+        (False, False, True, ()),
+        (True, True, False, ()),
+    ],
+)
+def test_instructions_for_bfloat16_are_what_torch_tells_and_can_use(
+    monkeypatch, avx512, amx, mkldnn, found
+):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: mkldnn)
+    monkeypatch.setattr(processes, "Path", lambda path: pytest.fail("the list was read"))
     assert bfloat16_instructions() == found
