@@ -53,6 +53,14 @@ def resolve_precision(name: Precision, device: torch.device) -> torch.dtype:
     return dtype_named(chosen_precision(device, training=False) if name == "auto" else name)
 
 
+def precision_taken(name: Precision, device: str) -> Chosen:
+    """The precision that a network transcribes in on a device of this name: never `auto`.
+
+    Raises UsageError for a device that is not there.
+    """
+    return chosen_precision(resolve_device(device), training=False) if name == "auto" else name
+
+
 def resolve_lm_precision(name: Precision, device: torch.device) -> torch.dtype:
     """The type of a Transformer language model: `auto` is bf16 on a GPU that has it, else fp32.
 
@@ -72,7 +80,7 @@ def chosen_precision(device: torch.device, *, training: bool) -> Chosen:
     A GPU takes bf16 where it has it in hardware (torch emulates it, slowly, on those before
     Ampere), else fp16, for which training scales its loss. A CPU trains in bf16 where it has
     instructions for it, else in fp32. It transcribes in fp32: in bf16 words would depend on the
-    processor.
+    processor, and `benchmarks.precision` does not rule out a loss everywhere.
     """
     import torch
 

@@ -239,9 +239,13 @@ def load_acoustic_model(
     from w2v2cli.recognition.acoustic_model import AcousticModel
 
     with user_errors():
-        return AcousticModel.load(
+        model = AcousticModel.load(
             checkpoint or _read(options.model), options.device, options.precision
         )
+    taken = str(model.dtype).removeprefix("torch.")
+    asked = " (--precision auto)" if options.precision == "auto" else ""
+    detail(f"The acoustic model runs in {taken} on {model.device}{asked}.")
+    return model
 
 
 def open_search(

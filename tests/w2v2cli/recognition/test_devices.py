@@ -1,13 +1,19 @@
 """What `auto` becomes on devices that this machine need not have."""
 
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import torch
 
+from models.checkpoint import Checkpoint
+from models.config import tiny
+from models.wav2vec2 import Wav2Vec2ForCTC
+from w2v2cli.data.locations import LmLocation, ModelLocation
 from w2v2cli.errors import UsageError
-from w2v2cli.recognition import devices
-from w2v2cli.recognition.devices import chosen_precision, resolve_precision
+from w2v2cli.recognition import devices, recognizer
+from w2v2cli.recognition.devices import chosen_precision, precision_taken, resolve_precision
+from w2v2cli.recognition.resolving import RecognitionOptions
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -23,6 +29,7 @@ def test_a_cpu_trains_in_bf16_where_it_has_instructions_and_transcribes_in_fp32(
     assert chosen_precision(CPU, training=True) == precision
     assert chosen_precision(CPU, training=False) == "fp32"
     assert resolve_precision("auto", CPU) == torch.float32
+    assert precision_taken("auto", "cpu") == "fp32" and precision_taken("bf16", "cpu") == "bf16"
     assert resolve_precision("bf16", CPU) == torch.bfloat16
     with pytest.raises(UsageError, match="fp16 needs a GPU"):
         resolve_precision("fp16", CPU)
@@ -41,3 +48,20 @@ def test_a_gpu_that_emulates_bf16_takes_fp16(monkeypatch, native, precision, tra
     assert chosen_precision(GPU, training=training) == precision
     assert resolve_precision("auto", GPU) == getattr(torch, devices.DTYPES[precision])
     assert resolve_precision("fp32", GPU) == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("auto", "The acoustic model runs in float32 on cpu (--precision auto)."),
+        ("bf16", "The acoustic model runs in bfloat16 on cpu."),
+    ],
+)
+def test_the_precision_that_was_taken_is_told(monkeypatch, asked, told):
+    said = []
+    monkeypatch.setattr(recognizer, "detail", said.append)
+    nothing = ModelLocation("m", Path("m"), None), LmLocation("none", None, None)
+    options = RecognitionOptions(*nothing, device="cpu", precision=asked)
+    weights = dict(Wav2Vec2ForCTC(tiny(), 3).state_dict())
+    model = recognizer.load_acoustic_model(options, Checkpoint(tiny(), weights, tuple("-AB")))
+    assert said == [told] and model.dtype == next(model.network.parameters()).dtype

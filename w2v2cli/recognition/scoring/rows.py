@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from storage.json_text import parsed
 from w2v2cli.errors import UserError
+from w2v2cli.recognition.devices import precision_taken
 from w2v2cli.recognition.scoring.error_rate import Alignment, ErrorCounts
 from w2v2cli.recognition.scoring.results import (
     Evaluation,
@@ -214,7 +215,11 @@ def _not_ours(path: Path) -> UserError:
 
 
 def settings_line(options: RecognitionOptions, normalizer: NormalizerName | None = None) -> str:
-    """All settings that a hypothesis and its errors depend on, in one line."""
+    """All settings that a hypothesis and its errors depend on, in one line.
+
+    The precision is the one taken, which `auto` leaves to the device. Raises UsageError for a
+    device that is not there.
+    """
     beam, weights = options.beam, options.weights
     parts = [options.model.title, options.engine]
     if options.engine != "greedy":
@@ -246,7 +251,8 @@ def settings_line(options: RecognitionOptions, normalizer: NormalizerName | None
     spelled = [] if normalizer is None else [f"normaliser {normalizer}"]
     if options.lm_precision != "auto":
         parts.append(f"precision of the language model {options.lm_precision}")
-    return ", ".join([*parts, f"precision {options.precision}", *spelled])
+    taken = precision_taken(options.precision, options.device)
+    return ", ".join([*parts, f"precision {taken}", *spelled])
 
 
 def _written(counts: ErrorCounts) -> dict[str, int]:

@@ -17,7 +17,7 @@ from w2v2cli.data.locations import LmLocation, ModelLocation
 from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
 from w2v2cli.processes import Ranks
-from w2v2cli.recognition import resolving
+from w2v2cli.recognition import devices, resolving
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.scoring.report import json_report, print_report
 from w2v2cli.recognition.scoring.results import unwritable
@@ -163,6 +163,18 @@ def test_rows_are_kept_only_for_the_very_same_settings():
         replace(plain, beam=replace(plain.beam, recombine="history")),
     ]
     assert len({settings_line(options) for options in (plain, *others)}) == 1 + len(others)
+
+
+def test_rows_are_kept_for_the_precision_that_was_taken(monkeypatch):
+    auto = replace(OPTIONS, device="cpu", precision="auto")
+    for taken in ("bf16", "fp32"):
+        chosen = {"auto": taken}
+        monkeypatch.setattr(
+            devices, "chosen_precision", lambda device, training, chosen=chosen: chosen["auto"]
+        )
+        line = settings_line(auto)
+        assert line == settings_line(replace(auto, precision=taken))
+        assert f"precision {taken}" in line
 
 
 def test_auto_takes_the_engine_that_is_there(monkeypatch):
