@@ -43,7 +43,7 @@ def test_type_checkers_read_the_hints(package):
 
 @pytest.fixture(scope="module")
 def model():
-    with w2v2.load(device="cpu") as model:
+    with w2v2.load(device="cpu", precision="fp32") as model:
         yield model
 
 
