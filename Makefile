@@ -40,6 +40,7 @@ sanitize: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.emissions
+	$(BIN)/python -m benchmarks.precision --precision fp32 bf16 int8 w8
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.cold_start
