@@ -20,6 +20,14 @@ CACHES = {
     "hashes": "hashes of large files",
     "text": "texts as numbers, of lm train",
 }
+KEPT = {
+    "data": "corpora of data prepare",
+    "lm": "language models, fetched",
+    "models": "models, fetched by an earlier version",
+    "outputs": "what transcripts were made from, for --skip-existing",
+    "studies": "trials of tune-lm",
+    "tuned": "weights that tune-lm found",
+}
 app = Commands(help="List and clear what is kept in $W2V2_HOME.", no_args_is_help=True)
 
 
@@ -29,10 +37,14 @@ def list_folders() -> None:
     with exits():
         folders = sorted(path for path in home().glob("*") if path.is_dir())
         for folder in folders:
-            what = f"cache: {CACHES[folder.name]}" if folder.name in CACHES else ""
-            line = f"{_bytes(folder) / 1e6:>10.1f} MB  {folder.name:<12}  {what}"
+            name = folder.name
+            what = f"cache: {CACHES[name]}" if name in CACHES else KEPT.get(name, "")
+            line = f"{_bytes(folder) / 1e6:>10.1f} MB  {name:<12}  {what}"
             typer.echo(line.rstrip())
-        say(f"In {home()}; models of the Hugging Face hub are in its own cache.")
+        say(
+            f"In {home()}: w2v2 cache clear removes what is called a cache here. Models of the "
+            "Hugging Face hub are in its own."
+        )
 
 
 @app.command()

@@ -18,6 +18,9 @@ def test_folders_are_listed_with_their_sizes(home):
     listed = called("cache", "list")
     rows = [line.split()[:3] for line in listed.stdout.splitlines()]
     assert rows == [["1.5", "MB", name] for name in ("emissions", "search", "tuned")]
+    marked = [line.split()[2] for line in listed.stdout.splitlines() if " cache: " in line]
+    assert marked == ["emissions", "search"] and "weights that tune-lm found" in listed.stdout
+    assert str(home) in listed.stderr and "w2v2 cache clear removes" in listed.stderr
 
 
 def test_only_caches_are_cleared(home):

@@ -249,7 +249,9 @@ def _studied(
             pool.submit_each,
             pool.workers,
             pool.at_once,
-            lambda done, best: on_progress(done, options.trials, f"Tuning {best}".strip(), TRIALS),
+            lambda done, best: on_progress(
+                done, options.trials, f"Tuning, {best}" if best else "Tuning", TRIALS
+            ),
         )
         outcome = tuning.run()
         best, count = outcome.weights, tuning.errors_with
