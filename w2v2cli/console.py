@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -85,8 +85,16 @@ def stderr_console() -> Console:
 
 
 def stdout_console() -> Console:
-    """A rich console on stdout, for tables."""
-    from rich.console import Console
+    """A rich console on stdout, for tables; ids and names neither rule it nor are markup."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class Plain(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            for text, style, control in super().render(renderable, options):
+                yield Segment(text if control else printable(text), style, control)
 
     width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(file=sys.stdout, highlight=False, width=width)
+    return Plain(file=sys.stdout, highlight=False, markup=False, width=width)

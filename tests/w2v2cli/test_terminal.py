@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from rich.table import Table
 
 from benchmarks.torture.cases import CONTROL, command
 from benchmarks.torture.processes.names import hearing
+from w2v2cli.console import stdout_console
 from w2v2cli.recognition.streaming.listening import Event
 from w2v2cli.recognition.streaming.showing import Growing, JsonLines, Lines
 from w2v2cli.recognition.transcript import TimedWord
@@ -49,3 +51,15 @@ def test_words_that_arrive_rule_no_terminal(showing):
     shown.show(Event((word,), (), sentence_ends=True))
     assert "\x1b[2J" not in "".join(written) and "\x9b" not in "".join(written)
     assert r"\x1b[2J" in "".join(written) or r"\u001b[2J" in "".join(written)
+
+
+def test_names_in_tables_rule_no_terminal_and_are_no_markup(capsys):
+    table = Table(title="[/b]")
+    table.add_column(HOSTILE)
+    table.add_row("[bold red]x")
+    console = stdout_console()
+    console.print(table)
+    console.print(f"* {HOSTILE}")
+    out = capsys.readouterr().out
+    assert not CONTROL.search(out) and SHOWN in out and out.count(r"\x1b[2Ja") == 2
+    assert "[/b]" in out and "[bold red]x" in out
