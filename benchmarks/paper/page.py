@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from benchmarks.paper.cells import Cell
-from benchmarks.paper.jobs import Place, figures_file
+from benchmarks.paper.data import FIRST
+from benchmarks.paper.jobs import Place, figures_file, read_figures
 from benchmarks.paper.plots import as_svg
 from benchmarks.paper.results import Results
 from benchmarks.paper.sections import Section, sections
@@ -108,10 +109,12 @@ def _lead(cells: Sequence[Cell], place: Place, found: Sequence[Section]) -> list
     budget = "" if place.budget == 1 else f" --budget {place.budget:g}"
     lines = [
         f"`python -m benchmarks.paper --scale {scale.name}{budget}`: {len(done)} of {len(cells)} "
-        f"cells are done. They took {seconds / 60:.0f} minutes by the clock, one after another: "
-        f"{used / 60:.0f} of a core."
+        f"cells (trainings, evaluations and other steps) are done. They took {seconds / 60:.0f} "
+        f"minutes one after another, in which a core worked for {used / 60:.0f} minutes."
         + ("" if len(done) == len(cells) else " What is missing is a dash or left out."),
-        f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {_device()}.",
+        *_speech(place),
+        f"Made on {platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, "
+        f"{_device()}.",
     ]
     if compared:
         lines.append(
@@ -121,6 +124,22 @@ def _lead(cells: Sequence[Cell], place: Place, found: Sequence[Section]) -> list
             "corrected for their number."
         )
     return lines
+
+
+def _speech(place: Place) -> Iterator[str]:
+    """What the recordings are, where the cell `data` has chosen them."""
+    figures = read_figures(place.output, "data")
+    if figures is None or "manifests" not in figures:
+        return
+    minutes = {name: part["minutes"] for name, part in figures["manifests"].items()}
+    unlabelled = sum(minutes[name] for name in place.scale.unlabelled)
+    yield (
+        f"Speech: {unlabelled:.0f} minutes without transcripts, of readers of LJSpeech, {FIRST} "
+        "and LibriSpeech. Transcripts come from the same recordings, the shorter amounts from "
+        f"{FIRST} alone. `clean` is held-out speech of {FIRST} ({minutes['test-clean']:.1f} "
+        "minutes), `other` is of LibriSpeech's test-other, of readers that were never heard "
+        f"({minutes['test-other']:.1f} minutes)."
+    )
 
 
 def _device() -> str:
@@ -153,7 +172,7 @@ def _markdown(
             yield ""
             yield from (_wrapped(f"- {claim}", "  ") for claim in part.claims)
         for name in part.pictures:
-            yield from ("", f"![{name}]({pictures}{name}.svg)")
+            yield from ("", f"![{part.title}: {name}]({pictures}{name}.svg)")
 
 
 def _wrapped(text: str, indent: str = "") -> str:
@@ -183,7 +202,8 @@ def _html(
         if part.claims:
             yield f"<ul>{''.join(f'<li>{_inline(claim)}</li>' for claim in part.claims)}</ul>"
         for name in part.pictures:
-            yield f'<figure role="img" aria-label="{html.escape(name)}">{drawings[name]}</figure>'
+            label = html.escape(f"{part.title}: {name}")
+            yield f'<figure role="img" aria-label="{label}">{drawings[name]}</figure>'
     yield "</html>"
 
 

@@ -65,18 +65,19 @@ def lines(
 
 
 def bars(rows: Sequence[tuple[str, Errors]], across: str) -> Figure:
-    """A bar for each row, the first on top, and a point for each seed."""
+    """A bar for each row, its mean, the first on top, and a point for each seed."""
     figure, axes = _figure((SIZE[0], 0.9 + 0.42 * len(rows)))
     for place, (_, errors) in enumerate(rows):
         axes.barh(place, errors.mean, color="C0", alpha=0.35)
         axes.plot(errors.rates, [place] * len(errors.rates), "o", color="C0", markersize=4)
     axes.set_yticks(range(len(rows)), [label for label, _ in rows])
     axes.invert_yaxis()
-    axes.set_xlabel(across)
     axes.grid(alpha=0.3, axis="x")
     seen = np.concatenate([errors.rates for _, errors in rows])
     room = max(np.ptp(seen), 1.0)
-    axes.set_xlim(max(seen.min() - room, 0.0), seen.max() + room / 2)
+    start = max(seen.min() - room, 0.0)
+    axes.set_xlim(start, seen.max() + room / 2)
+    axes.set_xlabel(f"{across} (the axis does not begin at 0)" if start else across)
     return figure
 
 

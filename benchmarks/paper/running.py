@@ -175,8 +175,12 @@ def _begin(
     words: list[str],
     events: queue.SimpleQueue[tuple[Cell, int] | None],
 ) -> subprocess.Popen[bytes]:
-    """Start the process of a cell; its end is an event."""
-    threads = str(max(usable_cores() // jobs, 1))
+    """Start the process of a cell; its end is an event.
+
+    Processes share the cores among them, where OMP_NUM_THREADS does not say how many threads each
+    has: on a busy machine a thread that waits for another costs more than it brings.
+    """
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(usable_cores() // jobs, 1))
     log = log_file(place.output, cell.name)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:

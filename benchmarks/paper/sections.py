@@ -75,8 +75,9 @@ def _minutes(results: Results, scale: Scale) -> Section:
     section = Section(
         "Pretraining against random weights (tables 1, 2 and 9)",
         "The same fine-tuning begins with the pretrained network and with random weights; each "
-        "amount of transcribed speech holds the smaller ones. CER and WER in percent, without a "
-        f"language model where none is named. {_seeds(scale)}",
+        "amount of transcribed speech holds the smaller ones. Character and word error rate (CER, "
+        "WER) in percent, without a language model where none is named. Fine-tuning has "
+        f"{_updates(scale)}. {_seeds(scale)}",
         ["transcribed", "start"],
     )
     section.header += _header(scale, scale.models)
@@ -96,6 +97,18 @@ def _minutes(results: Results, scale: Scale) -> Section:
         _minutes_picture(section, results, scale, corpus)
     _curve_picture(section, results)
     return section
+
+
+def _updates(scale: Scale) -> str:
+    """How long fine-tuning is: `1 000 updates of 8 s of speech on 1 and 5 min, ...`."""
+    kinds: dict[tuple[int, float], list[str]] = {}
+    for amount in scale.amounts:
+        training = amount.training
+        kinds.setdefault((training.updates, training.batch_seconds), []).append(amount.name)
+    return ", ".join(
+        f"{updates} updates of {seconds:.0f} s of speech on {' and '.join(amounts)}"
+        for (updates, seconds), amounts in kinds.items()
+    )
 
 
 def _seeds(scale: Scale) -> str:
@@ -152,11 +165,11 @@ def _minutes_picture(section: Section, results: Results, scale: Scale, corpus: s
                 for amount in scale.amounts
                 if (errors := _of(results, start, amount, lm, corpus, characters)) is not None
             ]
-            label = "CER, none" if characters else f"WER, {lm.name}"
+            label = "CER" if characters else "WER" if lm.name == "none" else f"WER, {lm.name}"
             curves.append(Curve(f"{label}, {start}", found, number, start == "random"))
     if any(curve.points for curve in curves):
         section.pictures[f"minutes-{corpus}"] = lines(
-            curves, "minutes of transcribed speech", "percent", corpus, logarithmic=True
+            curves, "minutes of transcribed speech", "error rate, %", corpus, logarithmic=True
         )
 
 
@@ -228,9 +241,10 @@ def _targets(results: Results, scale: Scale) -> Section:
     amount, corpus = scale.ablation_amount, next(iter(scale.tests))
     section = Section(
         "Continuous or quantized inputs and targets (table 4)",
-        f"One pretraining for each row, then fine-tuning on {amount.name} of transcripts. Accuracy "
-        "is how often the true latent is told from 100 others on held-out speech; continuous "
-        f"targets have no codes. {_seeds(scale)}",
+        f"One pretraining of {scale.ablation.updates} updates for each row (that of the section "
+        f"above has {scale.pretraining.updates}), then {amount.training.updates} updates on "
+        f"{amount.name} of transcripts. Accuracy is how often the true latent is told from 100 "
+        f"others on held-out speech; continuous targets have no codes. {_seeds(scale)}",
     )
     rows = (scale.baseline, *scale.targets)
     found = _rows_of(section, results, scale, rows)
@@ -267,7 +281,8 @@ def _masks(results: Results, scale: Scale) -> Section:
     amount, corpus = scale.ablation_amount, next(iter(scale.tests))
     section = Section(
         "Masks (table 5)",
-        "The length M of a masked span in frames, and the probability p that a frame starts one; "
+        "The length M of a masked span in frames of 20 ms, and the probability p that a frame "
+        "starts one; "
         f"the baseline is that of the section above. {_seeds(scale)}",
     )
     # In miniature the masks are others than those of the paper's figure.

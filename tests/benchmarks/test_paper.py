@@ -244,6 +244,20 @@ def test_processes_do_what_they_can(tmp_path):
     assert not report.stopped
 
 
+@pytest.mark.parametrize(("given", "expected"), [("3", "3"), (None, "1"), ("", "1")])
+def test_processes_have_the_threads_that_the_user_names(tmp_path, monkeypatch, given, expected):
+    place = Place(tmp_path, tmp_path, SCALES["smoke"]())
+    monkeypatch.setattr("benchmarks.paper.running.usable_cores", lambda: 2)
+    if given is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    threads = "import os; print('Error:', os.environ['OMP_NUM_THREADS']); raise SystemExit(1)"
+    cells = [Cell("first", (), Fake())]
+    report = run_beside(cells, place, 2, lambda cell: [sys.executable, "-c", threads], print)
+    assert report.failed["first"].startswith(f"{expected} (exit code 1; ")
+
+
 def test_sigterm_is_passed_on_to_processes(tmp_path):
     place = Place(tmp_path, tmp_path, SCALES["smoke"]())
     ready = tmp_path / "ready"
@@ -362,7 +376,7 @@ def test_the_smallest_scale_is_stopped_and_goes_on(tmp_path, data, monkeypatch, 
     assert all(figures.values())
     page = (tmp_path / "page.md").read_text()
     number = len(cells_of(SCALES["smoke"]()))
-    assert f"{number} of {number} cells are done" in page
+    assert f"{number} of {number} cells (trainings, " in page
     for picture in re.findall(r"\(plots/(.*?)\)", page):
         assert (tmp_path / "plots" / picture).read_text().startswith("<svg")
     assert page.count("plots/") == 9
