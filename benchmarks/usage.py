@@ -37,13 +37,16 @@ def proportional_mb(pid: int) -> float:
 
     A page that several processes share counts once (PSS, the proportional set size).
     """
-    kilobytes = 0
-    for member in family(pid):
-        try:
-            lines = Path(f"/proc/{member}/smaps_rollup").read_text().splitlines()
-        except OSError:  # it has ended
-            continue
-        kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return sum(own_proportional_mb(member) for member in family(pid))
+
+
+def own_proportional_mb(pid: int) -> float:
+    """The same of one process; 0 when it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    kilobytes = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return kilobytes * 1024 / 1e6
 
 

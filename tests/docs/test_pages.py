@@ -19,7 +19,7 @@ PAGES = sorted(
     ]
 )
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-CODE_LINE = re.compile(r"^    .*$|^```.*?^```$", re.M | re.S)
+CODE_LINE = re.compile(r"^    [^\n]*$|^```.*?^```$", re.M | re.S)
 IN_LINE = re.compile(r"`(w2v2 [^`]+)`", re.S)
 MODULE = re.compile(r"python -m ((?:benchmarks|scripts)\.[a-z_]+)")
 WRITTEN_BY_A_SCRIPT = ROOT / "docs" / "commands.md"
