@@ -67,7 +67,7 @@ def fit_weights(models: Sequence[NgramTrie], sentences: Iterable[Sequence[str]])
     union = {word for model in models for word in model.vocabulary} - {BOS, UNK}
     kept = [[*sentence, EOS] for sentence in sentences]
     known = np.array([word in union for sentence in kept for word in sentence], bool)
-    if not known.any():
+    if known.sum() == len(kept):  # the ends of the sentences alone
         raise ValueError("No model has a word of the text that weights are to be fitted on.")
     scores = np.stack([text_scores(model, kept)[known] for model in models])
     likely = 10.0**scores

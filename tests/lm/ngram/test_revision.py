@@ -241,6 +241,12 @@ def test_impossible_weights_are_refused(paths, weights):
         mix([read_trie(path) for path in paths], weights)
 
 
+def test_a_text_of_unknown_words_alone_fits_no_weights(paths):
+    """Its sentences end, which every model knows; that tells nothing of their words."""
+    with pytest.raises(ValueError, match="No model has a word of the text"):
+        fit_weights([read_trie(path) for path in paths], [["W0"], ["zyzzyva", "W1"]])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [

@@ -115,7 +115,8 @@ def test_a_text_in_another_case_than_the_models_is_told(tmp_path, models):
     text = tmp_path / "lower.txt"
     text.write_text("a cat sat on\nthe dog zyzzyva\n")
     result = run("lm", "mix", *models, "--on", text, "-o", tmp_path / "mixed.arpa")
-    assert result.exit_code == 0
+    assert result.exit_code == 1 and not (tmp_path / "mixed.arpa").exists()
+    assert "No model has a word of the text that weights are to be fitted on" in result.stderr
     assert (
         f"Warning: 6 of the 7 words of {text} that no model has, a for example, are known in "
         "upper case: --normalizer none --case upper.\n"
