@@ -6,7 +6,7 @@ metadata.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,32 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, half: bool = False) -
         "metadata": checkpoint.metadata,
     }
     save_tensors(path, checkpoint.weights, {HEADER: header}, half=half)
+
+
+def average(checkpoints: Iterable[Checkpoint]) -> Checkpoint:
+    """The checkpoint whose weights are the means of several networks' weights.
+
+    Networks that come from one training, or from one start, lie in one valley, and their mean often
+    generalises better than each (Wortsman et al. 2022, arXiv 2203.05482). Metadata is the first's.
+    Of the checkpoints two are in memory at a time. Raises CheckpointError for none, and for
+    networks of different architecture, labels or weights.
+    """
+    first, sums, count = None, {}, 0
+    for count, checkpoint in enumerate(checkpoints, 1):
+        if first is None:
+            first, sums = checkpoint, {k: v.clone() for k, v in checkpoint.weights.items()}
+            continue
+        if checkpoint.config != first.config:
+            raise CheckpointError(f"Checkpoint {count} has another architecture than the first.")
+        if checkpoint.labels != first.labels:
+            raise CheckpointError(f"Checkpoint {count} has other labels than the first.")
+        if differences := weights_mismatch(checkpoint.weights, first.weights):
+            raise CheckpointError(f"Checkpoint {count} has other weights. {differences}.")
+        for name, tensor in checkpoint.weights.items():
+            sums[name] += tensor
+    if first is None:
+        raise CheckpointError("There is no checkpoint to average.")
+    return replace(first, weights={name: tensor / count for name, tensor in sums.items()})
 
 
 def is_own_format(path: Path) -> bool:

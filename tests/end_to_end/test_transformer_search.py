@@ -116,13 +116,9 @@ def test_the_papers_protocol_tunes_and_then_tests(w2v2):
     assert none["tuned_wer"] is None and ngram["search"]["beam"] == 1500
     assert ngram["results"][0]["wer"] < none["results"][0]["wer"]
     assert "Tuning on dev-other, LM 4gram, beam 500, 3 trials." in result.stderr
-    plain = w2v2("eval", "--split", "dev-other", "--json")  # takes what the protocol found
-    weights = {
-        name: json.loads(plain.stdout)["search"][name]
-        for name in ("lm_weight", "word_score", "beam")
-    }
-    assert weights == {name: ngram["search"][name] for name in weights}
-    assert json.loads(plain.stdout)["results"][0]["wer"] == ngram["results"][1]["wer"]
+    # It tunes for itself: what the miniature finds is never kept for other calls.
+    plain = json.loads(w2v2("eval", "--split", "dev-other", "--json").stdout)["search"]
+    assert (plain["lm_weight"], plain["word_score"]) == (2.0, -1.0)
 
 
 @pytest.mark.parametrize(

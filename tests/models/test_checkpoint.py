@@ -1,18 +1,21 @@
 """Our own checkpoints: written and read back, and every way in which a header can be wrong."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from models.checkpoint import (
     FORMAT_VERSION,
     HEADER,
     Checkpoint,
     CheckpointError,
+    average,
     build_ctc,
     build_network,
     is_own_format,
@@ -23,6 +26,7 @@ from models.config import tiny
 from models.importers.labels import quick_outputs
 from models.wav2vec2 import Wav2Vec2, Wav2Vec2ForCTC
 from storage.tensors import save_tensors
+from w2v2cli.app import app
 
 LABELS = ("<pad>", "|", "a", "ä")
 
@@ -146,3 +150,46 @@ print([name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_the_mean_of_checkpoints_is_of_each_weight(checkpoint):
+    before = {name: weights.clone() for name, weights in checkpoint.weights.items()}
+    others = [
+        replace(checkpoint, weights={k: v + shift for k, v in checkpoint.weights.items()})
+        for shift in (0.5, 1.0)
+    ]
+    mean = average([checkpoint, *others])
+    assert mean.labels == LABELS and mean.metadata == checkpoint.metadata
+    for name, weights in checkpoint.weights.items():
+        assert torch.allclose(mean.weights[name], weights + 0.5, atol=1e-6), name
+    for name, weights in before.items():
+        assert torch.equal(checkpoint.weights[name], weights), name
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": (*LABELS[:-1], "b")}, "Checkpoint 2 has other labels than the first."),
+        ({"config": replace(tiny(), num_layers=1)}, "another architecture"),
+        ({"weights": {}}, "Checkpoint 2 has other weights. "),
+    ],
+)
+def test_what_differs_has_no_mean(checkpoint, change, message):
+    with pytest.raises(CheckpointError, match=re.escape(message)):
+        average([checkpoint, replace(checkpoint, **change)])
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        average([])
+
+
+def test_model_average_writes_what_a_search_can_use(tmp_path, checkpoint):
+    for name, shift in (("a", 0.0), ("b", 1.0)):
+        weights = {k: v + shift for k, v in checkpoint.weights.items()}
+        save_checkpoint(tmp_path / f"{name}.safetensors", replace(checkpoint, weights=weights))
+    output = tmp_path / "new" / "mean.safetensors"
+    files = [str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors")]
+    done = CliRunner().invoke(app, ["model", "average", *files, "-o", str(output)])
+    assert done.exit_code == 0, done.output
+    read = load_checkpoint(output)
+    for name, weights in checkpoint.weights.items():
+        assert torch.allclose(read.weights[name], weights + 0.5, atol=1e-6), name
+    build_ctc(read)

@@ -95,6 +95,11 @@ WRONG = [
     ),
     ("lm build a.txt -o a.arpa --order 0", "--order must be at least 1, got 0."),
     ("model convert demo a.bin", "a.bin should end in .safetensors."),
+    ("model average demo demo -o a.bin", "a.bin should end in .safetensors."),
+    (
+        "model average demo -o a.safetensors",
+        "Name two models or more: the mean of one is that one.",
+    ),
     (
         "model convert demo a --to hugginface",
         "--to takes w2v2 or huggingface, got 'hugginface'. Did you mean huggingface?",
@@ -235,6 +240,7 @@ OPTIONS = {
     "model list": "",
     "model info": "json language",
     "model convert": "to half language lm lexicon",
+    "model average": "output half",
     "model verify": "",
     "lm build": "output order prune lexicon limit-vocab memory tmp normalize normalizer case "
     "language sentences",
