@@ -16,21 +16,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SUFFIX = ".part"
-# What `_beside` makes of a file that is locked; others have eight digits, as all once had.
+# What `_beside` makes. Those of eight digits are of a version that did not lock its files.
 UNFINISHED = re.compile(r"\..*\.[0-9a-f]{10}\.part", re.DOTALL)
 LONGEST_NAME = 255  # bytes of a file name on common file systems
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a failed write does not name its file
 
 
 @contextmanager
-def whole_file(path: Path, locked: bool = True) -> Iterator[Path]:
+def whole_file(path: Path) -> Iterator[Path]:
     """Yield a new, empty file beside `path`; when the block ends normally it becomes `path`.
 
     The content reaches the disk before the rename, so a reader, a crash or a power cut sees either
     the old file or the complete new one. When the block raises, `path` stays as it was and nothing
     is left beside it. A process killed in between leaves a hidden file that ends in `.part`; the
-    next process that writes to the folder removes it, unless `locked` is False: for a block that
-    locks the file itself, which would wait for ever for the lock that is held here.
+    next process that writes to the folder removes it. The block cannot lock the file itself, as its
+    lock is held here: see `locked_file`.
 
     Where `path` is a symbolic link, its target is replaced. A device or a pipe (/dev/stdout) cannot
     be whole or absent and is yielded itself. Permissions follow the umask, as those of a file that
@@ -45,12 +45,45 @@ def whole_file(path: Path, locked: bool = True) -> Iterator[Path]:
         return
     if mode is not None and stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    beside = _beside(target, locked)
+    with _new_file(path, target) as (beside, _):
+        yield beside
+
+
+def locked_file(path: Path, content: bytes = b"") -> int:
+    """Make a file whose lock (flock) this process holds from before it appears under its name.
+
+    path: a file or a name without one, no device. Returns the file's descriptor, open for
+    appending; closing it lets the lock go. Otherwise as `whole_file`. Raises OSError, also where
+    the file system has no locks.
+    """
+    with _errors_name(path):
+        target, _ = _target(path)
+    kept = -1
+    try:
+        with _new_file(path, target, os.O_RDWR | os.O_APPEND) as (_, number):
+            kept = os.dup(number)  # a copy shares the lock, which lasts until both are closed
+            fcntl.flock(kept, fcntl.LOCK_EX)
+            while content:  # one call may write a part of it
+                content = content[os.write(kept, content) :]
+    except BaseException:
+        if kept >= 0:
+            os.close(kept)
+        raise
+    return kept
+
+
+@contextmanager
+def _new_file(path: Path, target: Path, flags: int = os.O_RDONLY) -> Iterator[tuple[Path, int]]:
+    """A file beside `target` that becomes it, and the descriptor by which its lock is held.
+
+    path: what errors name. flags: how the descriptor is opened.
+    """
+    beside = _beside(target)
     with _errors_name(path, beside):
         _sweep_once(target.parent)
-        with _held(beside, lambda: beside.touch(0o666, exist_ok=False), locked):
+        with _held(beside, lambda: beside.touch(0o666, exist_ok=False), flags) as number:
             try:
-                yield beside
+                yield beside, number
                 _flush(beside)
                 os.replace(beside, target)
             finally:
@@ -132,24 +165,23 @@ def _remove_unless_held(left: Path) -> None:
 
 
 @contextmanager
-def _held(beside: Path, make: Callable[[], None], locked: bool = True) -> Iterator[None]:
-    """Make a file or folder, and hold its lock: by it others see that its writer lives."""
-    if not locked:
-        make()
-        yield
-        return
+def _held(beside: Path, make: Callable[[], None], flags: int = os.O_RDONLY) -> Iterator[int]:
+    """Make a file or folder, and hold its lock: by it others see that its writer lives.
+
+    Yields the descriptor that holds it, opened with `flags`.
+    """
     number = -1
     while number < 0:
         make()
         with contextlib.suppress(FileNotFoundError):  # removed before we held it
-            number = os.open(beside, os.O_RDONLY)
+            number = os.open(beside, flags)
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(number, fcntl.LOCK_EX)
             if not os.path.exists(beside):
                 os.close(number)
                 number = -1
     try:
-        yield
+        yield number
     finally:
         os.close(number)
 
@@ -203,8 +235,8 @@ def _errors_name(path: Path, beside: Path | None = None) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def _beside(path: Path, locked: bool = True) -> Path:
+def _beside(path: Path) -> Path:
     """A hidden name in the same folder that no other writer has, however long `path.name` is."""
-    ending = f".{secrets.token_hex(5 if locked else 4)}{SUFFIX}"
+    ending = f".{secrets.token_hex(5)}{SUFFIX}"
     kept = os.fsencode(path.name)[: LONGEST_NAME - len(ending) - 1]
     return path.with_name(f".{kept.decode(errors='ignore')}{ending}")

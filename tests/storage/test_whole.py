@@ -1,6 +1,7 @@
 """Files and folders that are whole or absent: under exceptions, kills, full disks and rivals."""
 
 import errno
+import fcntl
 import os
 import resource
 import shlex
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.whole import remove_unfinished, whole_file, whole_folder, write_whole
+from storage.whole import locked_file, remove_unfinished, whole_file, whole_folder, write_whole
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -85,23 +86,70 @@ def test_a_killed_writer_leaves_the_old_content_and_a_part_to_remove(tmp_path, k
     assert names(tmp_path) == ["kept"]
 
 
-LOCKING = """
-import fcntl, sys
+LOCKED = """
+import sys, time
 from pathlib import Path
-from storage.whole import whole_file
-with whole_file(Path(sys.argv[1]), locked=False) as beside, beside.open("wb") as file:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    file.write(b"new")
+from storage import whole
+if sys.argv[1] == "half":
+    def paused(path):
+        print("half", flush=True)
+        time.sleep(600)
+    whole._flush = paused
+number = whole.locked_file(Path(sys.argv[2]), b"new")
+print("whole", flush=True)
+time.sleep(600)
 """
 
 
-def test_a_block_may_lock_the_file_itself(tmp_path):
-    with python(LOCKING, tmp_path / "a.txt") as writing:
+def is_free(path: Path) -> bool:
+    with path.open() as file:
         try:
-            assert writing.wait(60) == 0
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def test_a_file_keeps_its_lock_until_its_process_ends(tmp_path):
+    with python(LOCKED, "whole", tmp_path / "a.txt") as writing:
+        try:
+            assert writing.stdout.readline() == "whole\n"
+            assert names(tmp_path) == ["a.txt"] and (tmp_path / "a.txt").read_text() == "new"
+            assert not is_free(tmp_path / "a.txt")
         finally:
             writing.kill()
-    assert (tmp_path / "a.txt").read_text() == "new"
+    assert is_free(tmp_path / "a.txt")
+
+
+def test_a_file_with_a_lock_grows_and_lets_it_go(tmp_path):
+    path = tmp_path / "a.txt"
+    number = locked_file(path, b"one")
+    os.write(number, b"two")
+    assert path.read_text() == "onetwo" and not is_free(path)
+    os.close(number)
+    assert is_free(path)
+
+
+def test_a_file_with_a_lock_that_cannot_be_there_leaves_no_descriptor(tmp_path):
+    (tmp_path / "folder").mkdir()
+    before = os.listdir("/dev/fd")
+    with pytest.raises(IsADirectoryError) as raised:
+        locked_file(tmp_path / "folder")
+    assert raised.value.filename == str(tmp_path / "folder")
+    assert len(os.listdir("/dev/fd")) == len(before) and names(tmp_path) == ["folder"]
+
+
+def test_a_writer_killed_before_its_locked_file_appears_is_swept_and_a_living_one_is_not(tmp_path):
+    with python(LOCKED, "half", tmp_path / "living") as living:
+        with python(LOCKED, "half", tmp_path / "killed") as killed:
+            assert (living.stdout.readline(), killed.stdout.readline()) == ("half\n", "half\n")
+            killed.kill()
+            killed.wait(60)
+        os.close(locked_file(tmp_path / "new.txt"))
+        left = set(names(tmp_path)) - {"new.txt"}
+        living.kill()
+        living.wait(60)
+    assert len(left) == 1 and left.pop().startswith(".living.")
 
 
 WRITER = "import sys; from storage.whole import *; write_whole(Path(sys.argv[1]), 'new')"

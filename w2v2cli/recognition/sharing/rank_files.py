@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from storage.whole import whole_file
+from storage.whole import locked_file
 from w2v2cli.errors import UserError
 
 Json = dict[str, Any]
@@ -31,18 +31,10 @@ class RankFile:
     @classmethod
     def begin(cls, path: Path, content: str = "") -> RankFile:
         """Create the file. It is locked before it appears under its name. Raises UserError."""
-        descriptor = None
         try:
-            with whole_file(path, locked=False) as beside:
-                descriptor = os.open(beside, os.O_WRONLY | os.O_APPEND)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                part = cls(path, descriptor)
-                part._append(content.encode())
+            return cls(path, locked_file(path, content.encode()))
         except OSError as error:
-            if descriptor is not None:
-                os.close(descriptor)
             raise UserError(f"{path} cannot be written: {error.strerror}.") from None
-        return part
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Append a line. Raises UserError."""

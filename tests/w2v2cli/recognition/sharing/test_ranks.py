@@ -178,6 +178,25 @@ def test_sigterm_gives_out_what_all_have_written(tmp_path):
     assert parts.shortfall() == "ranks 0, 1 ended early"
 
 
+def killed_while_it_begins(path):
+    """A process: die of SIGKILL in the moment before the file appears under its name."""
+    os.replace = lambda *names: os.kill(os.getpid(), signal.SIGKILL)
+    RankFile.begin(path, "{}")
+
+
+@pytest.mark.parametrize("name", ["plan.json", "old-00000.jsonl"])
+def test_what_a_rank_leaves_that_is_killed_while_it_begins_goes_away_with_the_next(tmp_path, name):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    context = multiprocessing.get_context("fork")
+    killed = context.Process(target=killed_while_it_begins, args=(folder / name,))
+    killed.start()
+    killed.join(20)
+    assert killed.exitcode == -signal.SIGKILL and len(list(folder.iterdir())) == 1
+    assert run(folder, [[0], [1]])[0] == [0, 1]
+    assert not folder.exists()
+
+
 def test_another_rank_ends_at_sigterm_with_its_rows_written(tmp_path):
     ranks = Ranks(1, 2, 1, 2)
     with stopping(ranks) as stop:
