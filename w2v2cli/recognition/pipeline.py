@@ -53,6 +53,8 @@ class Outcome:
     error: str | None = None
     cut_short: str | None = None
     """Why the recording ends early, where the transcript is of what is there."""
+    seconds: float = 0.0
+    """Length of the recording, as far as it could be read."""
 
 
 @dataclass(frozen=True)
@@ -372,15 +374,15 @@ class Pipeline:
         seconds = recording.samples / SAMPLE_RATE
         self.timings.audio += seconds
         if recording.error is not None:
-            return Outcome(recording.source, None, recording.error)
+            return Outcome(recording.source, None, recording.error, seconds=seconds)
         try:
             found = resolved([search.result() for _, search in searches])
         except UserError as error:
-            return Outcome(recording.source, None, str(error))
+            return Outcome(recording.source, None, str(error), seconds=seconds)
         segments = self._segments(searches, found)
         cut_short = recording.cut_short
         transcript = Transcript(str(recording.source), seconds, segments, cut_short)
-        return Outcome(recording.source, transcript, cut_short=cut_short)
+        return Outcome(recording.source, transcript, None, cut_short, seconds)
 
     def _segments(
         self, searches: Sequence[tuple[Segment, Found]], found: Sequence[Sequence[Hypothesis]]

@@ -170,6 +170,28 @@ def test_an_evaluation_goes_on_from_the_rows_it_has(settings, tmp_path):
     assert len(output.read_text().splitlines()) == total
 
 
+def test_an_evaluation_that_goes_on_has_the_lengths_of_one_that_was_not_stopped(settings, tmp_path):
+    """They were differences of a sum that began again: 0.8541249999999998 or 0.8541250000000002."""
+    draw, lengths = np.random.default_rng(0), {}
+    (tmp_path / "corpus").mkdir()
+    for name in "abcdef":
+        samples = 0.1 * draw.standard_normal(draw.integers(4000, 8000))
+        soundfile.write(tmp_path / "corpus" / f"{name}.wav", samples, 16_000)
+        (tmp_path / "corpus" / f"{name}.txt").write_text("THE CAT")
+        lengths[name] = len(samples) / 16_000
+    (splits, output), found = (find_splits(None, tmp_path / "corpus"), tmp_path / "rows"), []
+    for kept in (0, 1):
+        if kept:
+            output.write_text("".join(output.read_text().splitlines(keepends=True)[:kept]))
+        greedy = replace(settings, search="greedy")
+        evaluate_corpora(greedy, splits, output=output, skip_existing=True)
+        found.append([json.loads(line) for line in output.read_text().splitlines()])
+        assert {row["id"]: row["audio_seconds"] for row in found[-1]} == lengths
+    for row in (*found[0], *found[1]):
+        del row["wall_seconds"]
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("search", ["compiled", "batched", "flashlight"])
 def test_an_evaluation_tells_of_reference_words_that_are_not_searched(settings, tmp_path, search):
     if search == "flashlight":

@@ -80,6 +80,8 @@ def test_every_segment_is_searched_once_and_outcomes_keep_the_order(model):
     assert [outcome.source for outcome in found] == sources
     assert [outcome.transcript is None for outcome in found] == [False, True, False]
     assert "missing.flac cannot be opened" in found[1].error
+    lengths = [len(read_audio(CLIPS[1])) / 16_000, 0.0, len(read_audio(CLIPS[0])) / 16_000]
+    assert [outcome.seconds for outcome in found] == lengths
     assert pool.asked == sum(len(outcome.transcript.segments) for outcome in (found[0], found[2]))
     assert pipeline.timings.audio == pytest.approx(
         found[0].transcript.seconds + found[2].transcript.seconds

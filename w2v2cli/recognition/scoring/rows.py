@@ -121,7 +121,7 @@ def scored_rows(
     score = scoring(part, pipeline.pool.spec, normalizer)
     unit: Unit = "phones" if pipeline.pool.spec.writes_phones else "words"
     spelled = normalizer_of(pipeline.pool.spec, normalizer)
-    audio, began = pipeline.timings.audio, time.perf_counter()
+    began = time.perf_counter()
     sources = [part.utterances[number].recorded for number in wanted]
     outcomes = pipeline.transcribe(sources, on_heard)
     for number, outcome in zip(wanted, outcomes, strict=True):
@@ -135,13 +135,13 @@ def scored_rows(
             utterance.id,
             alignment,
             settings,
-            pipeline.timings.audio - audio,
+            outcome.seconds,
             (now - began) / ranks.world,
             unit,
             error if alignment is None else None,
             "" if spelled is None else str(spelled),
         )
-        audio, began = pipeline.timings.audio, now
+        began = now
 
 
 def evaluation_of(part: CorpusSplit, rows: Iterable[tuple[int, ScoredRow]]) -> Evaluation:
