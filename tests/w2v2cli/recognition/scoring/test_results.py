@@ -18,6 +18,7 @@ from w2v2cli.data.utterance import Utterance
 from w2v2cli.errors import UserError
 from w2v2cli.processes import Ranks
 from w2v2cli.recognition import devices, resolving
+from w2v2cli.recognition.pipeline import Outcome
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.scoring.report import json_report, print_report
 from w2v2cli.recognition.scoring.results import unwritable
@@ -31,14 +32,9 @@ SPOKEN = Utterance("a", Path("a.wav"), "SHE", "s1", phones=("h#", "sh", "ix", "q
 
 def pipeline(spec: SearchSpec, *texts: str):
     """A pipeline that finds `texts`."""
-    outcomes = [
-        SimpleNamespace(transcript=SimpleNamespace(text=text), error=None, cut_short=None)
-        for text in texts
-    ]
-    timings = SimpleNamespace(audio=0.0)
+    outcomes = [Outcome(Path("a.wav"), SimpleNamespace(text=text), seconds=1.5) for text in texts]
     return SimpleNamespace(
         pool=SimpleNamespace(spec=spec),
-        timings=timings,
         transcribe=lambda paths, on_heard: iter(outcomes),
     )
 
