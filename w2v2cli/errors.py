@@ -30,6 +30,8 @@ OUT_OF_MEMORY = (
     "could not create a primitive",
     "failed to map segment",
 )
+NO_THREAD = "can't start new thread"
+NO_TEMPORARY = "No usable temporary directory"
 # As Python says it where it had no memory left for the error itself.
 NO_ERROR_SET = ("without setting an exception", "without exception set")
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -95,7 +97,12 @@ def exits() -> Iterator[None]:
             _discard_stdout()
             complain(f"Error: {_unwritten(error)}")
         elif ran_out_of_memory(error):
+            traceback.clear_frames(error.__traceback__)  # what the job held makes room to say so
             complain("Error: Memory ran out: give the program more, or less to do at a time.")
+        elif NO_THREAD in str(error):
+            complain(f"Error: {_threadless()}")
+        elif NO_TEMPORARY in str(error):
+            complain("Error: No folder for temporary files can be written: name one in $TMPDIR.")
         else:
             raise
         raise SystemExit(1) from None
@@ -113,6 +120,13 @@ def ran_out_of_memory(error: BaseException) -> bool:
         isinstance(error, RuntimeError | ImportError)
         and any(words in str(error) for words in OUT_OF_MEMORY)
     )
+
+
+def _threadless() -> str:
+    """Why Python could start no thread; it does not tell itself."""
+    if memory_is_bounded():
+        return "There is no memory for another thread: raise the limit (ulimit -v)."
+    return "No other thread may run: raise the number of processes (ulimit -u)."
 
 
 def memory_is_bounded() -> bool:

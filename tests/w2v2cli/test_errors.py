@@ -58,6 +58,17 @@ def start(body: str, stdout=subprocess.PIPE) -> subprocess.Popen:
             (f"raise OSError({number}, {why!r}, 'a.txt')", 1, f"Error: a.txt {LOST}: {why}.\n")
             for number, why in ((27, "File too large"), (30, "Read-only file system"))
         ),
+        (
+            'raise RuntimeError("can\'t start new thread")',
+            1,
+            "Error: No other thread may run: raise the number of processes (ulimit -u).\n",
+        ),
+        (  # `ulimit -f 0`
+            "import resource, signal, tempfile; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); tempfile.gettempdir()",
+            1,
+            "Error: No folder for temporary files can be written: name one in $TMPDIR.\n",
+        ),
     ],
 )
 def test_an_end_is_a_code_and_at_most_one_sentence(body, code, stderr):
@@ -74,6 +85,27 @@ def test_an_error_that_python_had_no_memory_for_is_a_sentence_under_a_bound():
     with start(bound + UNSET) as process:
         assert process.communicate(timeout=60)[1] == f"Error: Memory ran out: {ADVICE}.\n"
         assert process.returncode == 1
+
+
+def test_what_a_job_held_makes_room_for_the_sentence():
+    """The frames of an error hold the arrays of the job: under a bound none would be left."""
+    body = (
+        "import resource; held = []\n"
+        "    resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29))\n"
+        "    def work(blocks):\n"
+        "        while True: blocks.append(bytes(1 << 10))\n"
+        "    work([])"
+    )
+    with start(body) as process:
+        assert process.communicate(timeout=60)[1] == f"Error: Memory ran out: {ADVICE}.\n"
+        assert process.returncode == 1
+
+
+def test_a_thread_that_has_no_room_is_a_sentence_too():
+    bound = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 33, 1 << 33)); "
+    with start(bound + 'raise RuntimeError("can\'t start new thread")') as process:
+        told = "Error: There is no memory for another thread: raise the limit (ulimit -v).\n"
+        assert process.communicate(timeout=60)[1] == told
 
 
 @pytest.mark.parametrize(

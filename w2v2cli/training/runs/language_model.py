@@ -144,7 +144,7 @@ class _Job:
                 return Dictionary(path.read_text(encoding="utf-8").split("\n"))
             report = ReadReport(self.reading)
             counts = count_words(
-                self.files, home() / "text", self.reading, report=report, on_progress=note
+                self.files, _texts(), self.reading, report=report, on_progress=note
             )
             for line in report.lines():
                 note(line)
@@ -164,8 +164,21 @@ class _Job:
     ) -> TokenShards:
         """The words of texts as numbers on disk, made once on each machine."""
         return ranks.after_first_here(
-            lambda: build_shards(files, dictionary, home() / "text", self.reading, on_progress=note)
+            lambda: build_shards(files, dictionary, _texts(), self.reading, on_progress=note)
         )
+
+
+def _texts() -> Path:
+    """The folder where texts are kept as numbers. Raises UserError where there can be none."""
+    folder = home() / "text"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"Words of texts cannot be kept in {folder} ({error.strerror}): correct that, or name "
+            "another folder in $W2V2_HOME."
+        ) from None
+    return folder
 
 
 def _part(files: Sequence[Path], words: TokenShards) -> Mapping[str, str]:
