@@ -111,14 +111,17 @@ def on_two_ranks(
     *arguments: str, timeout: float, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run Python with these arguments on two ranks of one thread each, which find these modules."""
-    beside = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(Path(__file__).parent)])
+    # The repository first: from the folder of the tests alone, tests/w2v2cli would be `w2v2cli`.
+    tests = Path(__file__).parent
+    paths = (os.environ.get("PYTHONPATH"), str(tests.parent), str(tests))
     return subprocess.run(
         torchrun("--no-python", sys.executable, *arguments),
         capture_output=True,
         text=True,
         timeout=timeout,
         cwd=cwd,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": beside.lstrip(os.pathsep)},
+        env=os.environ
+        | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))},
     )
 
 
