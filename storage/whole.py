@@ -197,13 +197,15 @@ def _target(path: Path) -> tuple[Path, int | None]:
 
 def _replace_folder(new: Path, path: Path) -> None:
     """Rename `new` to `path`, whose old folder goes away; a folder that comes in between stays."""
-    for _ in range(2):
+    for moved in (False, True):
         try:
             os.rename(new, path)
             return
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
+        if moved:
+            return
         old = _beside(path)
         with contextlib.suppress(FileNotFoundError):  # another process has just moved it away
             os.rename(path, old)

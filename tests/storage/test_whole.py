@@ -220,6 +220,25 @@ os.mkdir(folder / "their folder")
         assert modes[0] == modes[1]
 
 
+def test_a_folder_that_comes_in_between_stays(tmp_path, monkeypatch):
+    """Where it came after the old one was moved away, it was moved away too, and nothing stood."""
+    path, renamed, moved = tmp_path / "one", os.rename, []
+    path.mkdir()
+
+    def rename(old, new):
+        renamed(old, new)
+        if old == path and not moved:
+            moved.append(new)
+            path.mkdir()
+            (path / "a").write_text("the rival's")
+
+    with whole_folder(path) as beside:
+        (beside / "a").write_text("ours")
+        (path / "a").write_text("old")
+        monkeypatch.setattr(os, "rename", rename)
+    assert names(tmp_path) == ["one"] and (path / "a").read_text() == "the rival's"
+
+
 RIVAL = """
 import sys
 from pathlib import Path

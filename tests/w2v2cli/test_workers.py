@@ -139,7 +139,8 @@ with Workers(marked, 2) as workers:
     while any(map(running, pids)):
         assert time.monotonic() - began < 30
         time.sleep(0.01)
-    assert not list(tmp_path.iterdir())
+    # A worker that sees the end in time closes its answers, as `marked` notes.
+    assert not [left for left in tmp_path.iterdir() if left.suffix != ".closed"]
 
 
 def running(pid):
