@@ -53,7 +53,11 @@ SkipExisting = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Computed = Annotated[
-    Precision, typer.Option(help="Type of the computation; the files are float32.")
+    Precision,
+    typer.Option(
+        help="Type of the computation; the files are float32. auto is fp32 on a CPU; on a GPU bf16 "
+        "where it has that in hardware, else fp16."
+    ),
 ]
 
 

@@ -22,7 +22,7 @@ from models.wav2vec2 import Wav2Vec2
 from w2v2cli.data.audio import AudioError, Recorded, recordings_by_place, stream
 from w2v2cli.data.decoding.hearing import AudioProgress, Hearing
 from w2v2cli.errors import UsageError, UserError
-from w2v2cli.recognition.devices import Precision, resolve_device, resolve_precision
+from w2v2cli.recognition.devices import Precision, resolve_device, resolve_feature_precision
 from w2v2cli.recognition.reader import CHUNK_SECONDS
 from w2v2cli.recognition.segments import windows
 from w2v2cli.recognition.writing.output import write_file
@@ -60,7 +60,7 @@ class FeatureModel:
             network = build_network(checkpoint)
         except CheckpointError as error:
             raise UserError(str(error)) from error
-        dtype = resolve_precision(precision, place)
+        dtype = resolve_feature_precision(precision, place)
         ready = prepare_for_inference(network, place, dtype)
         return cls(ready, blocks if layer is None else layer, place)
 

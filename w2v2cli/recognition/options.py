@@ -245,8 +245,8 @@ class DecodingOptions:
     precision: Annotated[
         Precision,
         Help(
-            "Numbers of the acoustic model; auto is fp32 on a CPU; on a GPU bf16 "
-            "where it has that in hardware, else fp16.",
+            "Numbers of the acoustic model; auto is bf16 where the device has that in hardware, "
+            "else fp32 on a CPU and fp16 on a GPU.",
             DEVICE,
         ),
     ] = "auto"

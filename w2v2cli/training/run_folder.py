@@ -203,7 +203,7 @@ def settled(
         before = (_kept_settings(folder) or {}).get("precision")
         if before in DTYPES:
             return cast(Precision, before), " (auto; this run began with it)"
-        found = chosen_precision(collectives.device, training=True)
+        found = chosen_precision(collectives.device)
         return found, f" (auto, on {collectives.device})"
 
     precision, reason = config.precision, ""

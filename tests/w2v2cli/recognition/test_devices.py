@@ -12,7 +12,13 @@ from models.wav2vec2 import Wav2Vec2ForCTC
 from w2v2cli.data.locations import LmLocation, ModelLocation
 from w2v2cli.errors import UsageError
 from w2v2cli.recognition import devices, recognizer
-from w2v2cli.recognition.devices import chosen_precision, precision_taken, resolve_precision
+from w2v2cli.recognition.devices import (
+    chosen_precision,
+    precision_taken,
+    resolve_feature_precision,
+    resolve_lm_precision,
+    resolve_precision,
+)
 from w2v2cli.recognition.resolving import RecognitionOptions
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -22,22 +28,22 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
     ("instructions", "precision"),
     [((), "fp32"), (("avx512_bf16",), "bf16"), (("avx512_bf16", "amx_bf16"), "bf16")],
 )
-def test_a_cpu_trains_in_bf16_where_it_has_instructions_and_transcribes_in_fp32(
-    monkeypatch, instructions, precision
-):
+def test_a_cpu_takes_bf16_where_it_has_instructions(monkeypatch, instructions, precision):
     monkeypatch.setattr(devices, "bfloat16_instructions", lambda: instructions)
-    assert chosen_precision(CPU, training=True) == precision
-    assert chosen_precision(CPU, training=False) == "fp32"
-    assert resolve_precision("auto", CPU) == torch.float32
-    assert precision_taken("auto", "cpu") == "fp32" and precision_taken("bf16", "cpu") == "bf16"
+    assert chosen_precision(CPU) == precision
+    assert resolve_precision("auto", CPU) == getattr(torch, devices.DTYPES[precision])
+    assert precision_taken("auto", "cpu") == precision
+    assert precision_taken("fp32", "cpu") == "fp32" and precision_taken("bf16", "cpu") == "bf16"
+    assert resolve_feature_precision("auto", CPU) == torch.float32
+    assert resolve_feature_precision("bf16", CPU) == torch.bfloat16
+    assert resolve_lm_precision("auto", CPU) == torch.float32
     assert resolve_precision("bf16", CPU) == torch.bfloat16
     with pytest.raises(UsageError, match="fp16 needs a GPU"):
         resolve_precision("fp16", CPU)
 
 
 @pytest.mark.parametrize(("native", "precision"), [(True, "bf16"), (False, "fp16")])
-@pytest.mark.parametrize("training", [True, False])
-def test_a_gpu_that_emulates_bf16_takes_fp16(monkeypatch, native, precision, training):
+def test_a_gpu_that_emulates_bf16_takes_fp16(monkeypatch, native, precision):
     monkeypatch.setattr(devices, "bfloat16_instructions", lambda: ("amx_bf16",))
     monkeypatch.setattr(torch.cuda, "device", nullcontext)
     monkeypatch.setattr(
@@ -45,7 +51,7 @@ def test_a_gpu_that_emulates_bf16_takes_fp16(monkeypatch, native, precision, tra
         "is_bf16_supported",
         lambda including_emulation=True: including_emulation or native,
     )
-    assert chosen_precision(GPU, training=training) == precision
+    assert chosen_precision(GPU) == precision
     assert resolve_precision("auto", GPU) == getattr(torch, devices.DTYPES[precision])
     assert resolve_precision("fp32", GPU) == torch.float32
 
@@ -59,6 +65,7 @@ def test_a_gpu_that_emulates_bf16_takes_fp16(monkeypatch, native, precision, tra
 )
 def test_the_precision_that_was_taken_is_told(monkeypatch, asked, told):
     said = []
+    monkeypatch.setattr(devices, "bfloat16_instructions", tuple)
     monkeypatch.setattr(recognizer, "detail", said.append)
     nothing = ModelLocation("m", Path("m"), None), LmLocation("none", None, None)
     options = RecognitionOptions(*nothing, device="cpu", precision=asked)

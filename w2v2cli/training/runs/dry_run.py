@@ -74,7 +74,7 @@ def dry_run(
         raise UsageError(f"--speed must be above 0, got {speed:g}.")
     precision, why = config.precision, ""
     if precision == "auto":
-        precision, why = chosen_precision(device, training=True), f" (auto, on {device})"
+        precision, why = chosen_precision(device), f" (auto, on {device})"
     world = Ranks.from_environment().world
     described = batch_description(config, world, data)
     config = divided(config, data, world)

@@ -166,7 +166,7 @@ def test_rows_are_kept_for_the_precision_that_was_taken(monkeypatch):
     for taken in ("bf16", "fp32"):
         chosen = {"auto": taken}
         monkeypatch.setattr(
-            devices, "chosen_precision", lambda device, training, chosen=chosen: chosen["auto"]
+            devices, "chosen_precision", lambda device, chosen=chosen: chosen["auto"]
         )
         line = settings_line(auto)
         assert line == settings_line(replace(auto, precision=taken))
