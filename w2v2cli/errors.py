@@ -93,21 +93,28 @@ def exits() -> Iterator[None]:
         _discard_stdout()
         raise SystemExit(141) from None
     except (OSError, MemoryError, RuntimeError, ImportError, SystemError) as error:
+        if (sentence := _denied(error)) is None:
+            raise
         if isinstance(error, OSError) and error.errno in UNWRITABLE:
             _discard_stdout()
-            complain(f"Error: {_unwritten(error)}")
-        elif ran_out_of_memory(error):
-            traceback.clear_frames(error.__traceback__)  # what the job held makes room to say so
-            complain("Error: Memory ran out: give the program more, or less to do at a time.")
-        elif NO_THREAD in str(error):
-            complain(f"Error: {_threadless()}")
-        elif NO_TEMPORARY in str(error):
-            complain("Error: No folder for temporary files can be written: name one in $TMPDIR.")
-        else:
-            raise
+        traceback.clear_frames(error.__traceback__)  # what the job held makes room to say so
+        complain(f"Error: {sentence}")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
+
+
+def _denied(error: BaseException) -> str | None:
+    """What the system denied, as a sentence; None for an error that tells of something else."""
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        return _unwritten(error)
+    if ran_out_of_memory(error):
+        return "Memory ran out: give the program more, or less to do at a time."
+    if NO_THREAD in str(error):
+        return _threadless()
+    if NO_TEMPORARY in str(error):
+        return "No folder for temporary files can be written: name one in $TMPDIR."
+    return None
 
 
 def ran_out_of_memory(error: BaseException) -> bool:

@@ -84,3 +84,12 @@ def test_a_text_on_both_sides_is_refused(tmp_path):
 def test_the_recipes_that_the_command_offers_are_those_there_are():
     choices, _ = get_args(Recipe)
     assert get_args(choices) == tuple(LANGUAGE_MODELS)
+
+
+def test_a_home_that_is_a_file_is_a_sentence(call, tmp_path, monkeypatch):
+    (tmp_path / "home").write_text("")
+    monkeypatch.setenv("W2V2_HOME", str(tmp_path / "home"))
+    done = subprocess.run(call(tmp_path / "run"), capture_output=True, text=True, timeout=60)
+    folder = tmp_path / "home" / "text"
+    told = f"Error: Words of texts cannot be kept in {folder} (Not a directory): "
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith(told), done.stderr

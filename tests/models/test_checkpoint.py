@@ -193,3 +193,14 @@ def test_model_average_writes_what_a_search_can_use(tmp_path, checkpoint):
     for name, weights in checkpoint.weights.items():
         assert torch.allclose(read.weights[name], weights + 0.5, atol=1e-6), name
     build_ctc(read)
+
+
+def test_a_mean_does_not_take_the_place_of_what_it_is_of(tmp_path, checkpoint):
+    best = tmp_path / "best.safetensors"  # of a run, which is named by its folder
+    save_checkpoint(best, checkpoint)
+    (tmp_path / "run.json").write_text("{}")
+    before = best.read_bytes()
+    for source in (best, tmp_path):
+        done = CliRunner().invoke(app, ["model", "average", str(source), "demo", "-o", str(best)])
+        assert done.exit_code == 2 and f"--output {best} would overwrite {best}" in done.stderr
+    assert best.read_bytes() == before

@@ -81,6 +81,7 @@ LONGEST_SYMBOL = 3  # characters of a symbol that is not a word piece
 TRANSFORMERS = (".safetensors", ".pt")  # our own files, and fairseq's
 SMALL_FILES = ("config.json", "preprocessor_config.json", "vocab.json")  # beside the weights
 PRETRAINED = frozenset({"base", "large", "large-lv60k"})  # only these may lack a vocab.json
+BEST = "best.safetensors"  # in a run's folder, the best checkpoint by validation
 PATH_SUFFIXES = (".pt", ".bin", ".safetensors", ".arpa", ".gz", ".binary", ".klm")
 ARPA_START, KENLM_START = b"\\data\\", b"mmap lm http://kheafield.com/code"
 
@@ -178,7 +179,9 @@ def located_model(name: str, language: str | None = None) -> ModelLocation | Rep
     if name not in PUBLISHED and path.exists():
         if language is not None and path.is_dir():
             refuse_unknown_language(path, language)
-        return ModelLocation(name, path, None, language=language)
+        best = path / BEST  # a run's folder stands for its best checkpoint
+        of_run = best.is_file() and not (path / "config.json").is_file()
+        return ModelLocation(name, best if of_run else path, None, language=language)
     repository = named_repository(name)
     if repository is None:
         raise UsageError(_unknown("model", name, model_names(), "a repository of the hub, "))

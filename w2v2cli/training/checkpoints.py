@@ -25,7 +25,6 @@ from storage.hashing import file_hash
 from storage.whole import remove_unfinished, whole_file
 from w2v2cli.errors import UserError
 
-BEST = "best.safetensors"  # in a run's folder, the best checkpoint by validation
 NAME = re.compile(r"state-\d+-[0-9a-f]{16}\.pt")
 UNNAMED = re.compile(r"state-\d+\.pt")  # whole, but killed before its hash came into the name
 DIGITS = 16  # of the SHA-256 in a name

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from models.masking import sent
+from w2v2cli.data.locations import BEST
 from w2v2cli.errors import UserError, ran_out_of_memory
 from w2v2cli.recognition.devices import dtype_named
-from w2v2cli.training.checkpoints import BEST, Position, StateFolder, StateWriter
+from w2v2cli.training.checkpoints import Position, StateFolder, StateWriter
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import AudioRunConfig, RunConfig
 from w2v2cli.training.metrics import MetricLog, Progress

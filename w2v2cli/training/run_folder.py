@@ -23,9 +23,10 @@ from torch import nn
 from models.context_network import ContextNetwork
 from storage.json_text import parsed
 from storage.whole import write_whole
+from w2v2cli.data.locations import BEST
 from w2v2cli.errors import UsageError, UserError
 from w2v2cli.recognition.devices import DTYPES, Precision, chosen_precision
-from w2v2cli.training.checkpoints import BEST, StateFolder
+from w2v2cli.training.checkpoints import StateFolder
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import Config, RunConfig, flattened
 from w2v2cli.training.loop import Loop, Outcome

@@ -421,3 +421,11 @@ def test_what_is_no_language_model_is_refused(tmp_path, name, content, message):
 def test_an_unknown_language_model(name, message):
     with pytest.raises(UsageError, match=message):
         resolve_lm(name, DEMO)
+
+
+def test_a_runs_folder_stands_for_its_best_checkpoint(tmp_path):
+    best = tmp_path / "best.safetensors"
+    best.write_bytes(b"weights")
+    assert located_model(str(tmp_path)) == ModelLocation(str(tmp_path), best, None)
+    (tmp_path / "config.json").write_text("{}")  # a folder of transformers is itself the model
+    assert located_model(str(tmp_path)) == ModelLocation(str(tmp_path), tmp_path, None)

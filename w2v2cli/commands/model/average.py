@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from w2v2cli.commands.model.inputs import load
 from w2v2cli.errors import UsageError, UserError, exits, refuse_overwriting
+
+if TYPE_CHECKING:
+    from models.checkpoint import Checkpoint
 
 
 def average(
@@ -46,8 +49,7 @@ def average(
         if output.suffix != ".safetensors":
             raise UsageError(f"{output} should end in .safetensors.")
         try:
-            refuse_overwriting("--output", output, [Path(source) for source in sources])
-            mean = checkpoint.average(load(source, None)[1] for source in sources)
+            mean = checkpoint.average(_read(source, output) for source in sources)
             output.parent.mkdir(parents=True, exist_ok=True)
             checkpoint.save_checkpoint(output, mean, half=half)
         except checkpoint.CheckpointError as error:
@@ -55,3 +57,10 @@ def average(
         except OSError as error:
             raise UserError(f"{output} cannot be written: {error.strerror}.") from None
         typer.echo(f"{output} written, the mean of {len(sources)} models.", err=True)
+
+
+def _read(source: str, output: Path) -> Checkpoint:
+    """A model's weights. Raises UsageError where their file, a run's best too, is the output."""
+    location, checkpoint = load(source, None)
+    refuse_overwriting("--output", output, [location.path])
+    return checkpoint

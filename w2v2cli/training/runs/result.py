@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 
-from w2v2cli.training.checkpoints import BEST
+from w2v2cli.data.locations import BEST
 from w2v2cli.training.loop import Outcome
 from w2v2cli.training.metrics import read_log
 

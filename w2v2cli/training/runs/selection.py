@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from storage.whole import whole_file
-from w2v2cli.training.checkpoints import BEST
+from w2v2cli.data.locations import BEST
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.config import FinetuneConfig
 from w2v2cli.training.run_folder import Callbacks

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from w2v2cli.commands.reporting import report_end
+from w2v2cli.data.locations import BEST
 from w2v2cli.processes import Ranks
-from w2v2cli.training.checkpoints import BEST
 from w2v2cli.training.collectives import Collectives
 from w2v2cli.training.recipes import FINETUNING
 from w2v2cli.training.run_folder import Callbacks
