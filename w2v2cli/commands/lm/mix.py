@@ -119,6 +119,7 @@ def _fitted(
         said = "word that no model has is" if found.unknown == 1 else "words that no model has are"
         say(f"{found.unknown} {said} left out of the perplexities.")
     for lm, weight, perplexity in zip(lms, found.values, found.perplexities, strict=True):
-        say(f"{lm}: weight {weight:.4f}, perplexity of {text} {perplexity:.2f}.")
+        lacking = " alone, as it lacks some of the words" if perplexity == float("inf") else ""
+        say(f"{lm}: weight {weight:.4f}, perplexity of {text} {perplexity:.2f}{lacking}.")
     say(f"Weighted sum: perplexity {found.perplexity:.2f}.")
     return list(found.values)

@@ -107,6 +107,11 @@ def test_mix(tmp_path, models):
     words = [set(read_unigrams(path)) for path in (*models, mixed)]
     assert words[2] == words[0] | words[1]
     assert "another" not in result.stderr and "case" not in result.stderr
+    lacking = [f"{path}: " for path in models if not {"DOG", "CAT"} <= set(read_unigrams(path))]
+    for line in result.stderr.splitlines():
+        if line.startswith(tuple(map(str, models))):
+            assert line.endswith("alone, as it lacks some of the words.") == ("inf" in line)
+            assert ("inf" in line) == line.startswith(tuple(lacking)), (line, lacking)
     again = run("lm", "mix", "--weights", 1, 0, "-o", mixed, "--", *models)
     assert again.exit_code == 0 and read_counts(mixed) == read_counts(models[0])
 
