@@ -29,8 +29,8 @@ from w2v2cli.commands.transcribe_options import (
     formats,
     refuse_unlike_way,
     refuse_wrong,
-    tell_idle,
     tell_idle_stream,
+    tell_notes,
     tell_unwritten,
 )
 from w2v2cli.console import complain, counted, printable, say
@@ -94,7 +94,7 @@ def transcribe(
 
     with fetching() as on_fetch:
         settings = resolve(options, note=note, on_fetch=on_fetch)
-    tell_idle(options, how)
+    tell_notes(options, how)
     if not stream:
         tell_unwritten(options, how, settings.engine)
     if stream:

@@ -21,6 +21,10 @@ from w2v2cli.recognition.options import (
 from w2v2cli.recognition.writing.formats import FORMATS, Channels, Format, Writing
 
 STDIN = "-"
+DEMO = (
+    "Note: --model demo is small, and learned from three hours of speech: of a stranger's words it "
+    "mishears half or more. For your recordings take a published model, such as --model base-960h."
+)
 BEAM = "Hypotheses kept after each frame: more is slower, with fewer errors. Default: 500."
 Inputs = Annotated[
     list[str],
@@ -182,8 +186,10 @@ def refuse_unlike_watch(inputs: Sequence[str], how: Writing, other: str | None) 
         raise UsageError("--watch is one process: run it without torchrun.")
 
 
-def tell_idle(options: DecodingOptions, how: Writing) -> None:
-    """Tell of options that change nothing in these formats."""
+def tell_notes(options: DecodingOptions, how: Writing) -> None:
+    """Tell what the demo model is good for, and of options that change nothing in these formats."""
+    if options.model == DecodingOptions.model:
+        note(DEMO)
     limits = how.layout.limits.given
     idle: list[tuple[bool, str, tuple[Format, ...], str]] = [
         (
