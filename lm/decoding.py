@@ -76,6 +76,10 @@ class BeamOptions:
     recombine: Recombine = "state"
     """Which hypotheses count as one, of which the better is kept: `state`, those that the language
     model cannot tell apart from now on; `history`, those of the same words, as flashlight does."""
+    lm_context: int | None = None
+    """Where the engine asks a language model whose states are histories: hypotheses count as one
+    whose last so many words are the same, and the better one keeps its whole history. Lists of
+    several hypotheses keep all histories apart. None merges by `recombine`."""
     confidences: bool = False
     """Whether the words' confidences are posteriors over the lattice, where the engine has one."""
     lattice: bool = False
@@ -103,6 +107,7 @@ class BeamOptions:
             ("--beam", self.width),
             ("--nbest", self.nbest),
             ("--beam-tokens", self.tokens),
+            ("--lm-context", self.lm_context),
         ):
             if value is not None and value < 1:
                 raise ValueError(f"{flag} must be at least 1, got {value}.")
@@ -110,6 +115,11 @@ class BeamOptions:
             raise ValueError(
                 f"--recombine must be one of {', '.join(get_args(Recombine))}; "
                 f"got {self.recombine!r}."
+            )
+        if self.lm_context is not None and self.recombine == "history":
+            raise ValueError(
+                "--recombine history merges hypotheses by all of their words, and --lm-context "
+                f"by the last {self.lm_context}: leave out one of them."
             )
         if not self.threshold > 0:
             raise ValueError(f"--beam-threshold must be above 0, got {self.threshold:g}.")

@@ -21,7 +21,7 @@ SearchName = Literal["auto", "greedy", "compiled", "flashlight", "batched"]
 SEARCH, DEVICE = "Search", "Device"  # headings of --help
 # Options that mean nothing where the best path is taken.
 BEAM_SEARCH = (
-    *("beam", "beam_threshold", "beam_tokens", "recombine", "nbest"),
+    *("beam", "beam_threshold", "beam_tokens", "recombine", "lm_context", "nbest"),
     *("skip_blank", "lattice_beam", "posterior_scale", "mbr", "mbr_scale"),
 )
 
@@ -106,6 +106,15 @@ class DecodingOptions:
             "Hypotheses that count as one, of which the better is kept: `state`, those that the "
             "language model cannot tell apart from now on; `history`, those of the same words, as "
             "flashlight does. Default: state, with --search flashlight history.",
+            SEARCH,
+        ),
+    ] = None
+    lm_context: Annotated[
+        int | None,
+        Help(
+            "With a Transformer in the search, count hypotheses as one whose last N words are the "
+            "same: the better one goes on, with its whole history. A beam then holds more "
+            "different ones. Default: all words tell them apart.",
             SEARCH,
         ),
     ] = None
@@ -376,6 +385,7 @@ class DecodingOptions:
                 self.beam_threshold,
                 self.nbest,
                 self.recombine or "state",
+                self.lm_context,
                 lattice_beam=self.lattice_beam,
                 posterior_scale=self.posterior_scale,
                 mbr=self.mbr,
@@ -399,6 +409,9 @@ def without_effect(options: DecodingOptions) -> list[str]:
         "without --lm there is no language model": (
             ("lm_weight",) if searchable and options.lm == "none" else ()
         ),
+        "a list of several hypotheses keeps all histories apart": (
+            ("lm_context",) if searchable and lists(options) else ()
+        ),
         "there are no --hotwords": () if options.hotwords is not None else ("hotwords_floor",),
         "it is for --mbr": () if options.mbr else ("mbr_scale",),
         "without --rescore there is no second pass": (
@@ -413,6 +426,11 @@ def without_effect(options: DecodingOptions) -> list[str]:
     return _told(options, idle)
 
 
+def lists(options: DecodingOptions) -> bool:
+    """Whether the search finds several hypotheses, for the result or for a second pass."""
+    return options.nbest > 1 or (options.rescore is not None and options.rescore_over == "nbest")
+
+
 def without_effect_in(options: DecodingOptions, engine: str, transformer: bool) -> list[str]:
     """A sentence for each further option that changes nothing in the search that runs.
 
@@ -425,6 +443,9 @@ def without_effect_in(options: DecodingOptions, engine: str, transformer: bool) 
         ),
         "no language model is a Transformer": (
             () if transformer else ("lm_precision", "lm_cache_gb")
+        ),
+        "it is for a Transformer in the search": (
+            ("lm_context",) if engine in ("compiled", "flashlight") and not lists(options) else ()
         ),
     }
     return _told(options, idle)

@@ -27,6 +27,7 @@ from w2v2cli.recognition.options import (
     Beams,
     DecodingOptions,
     SearchName,
+    lists,
     without_effect,
     without_effect_in,
 )
@@ -255,7 +256,7 @@ def resolve(
     transformer = any(one is not None and one.kind == "transformer" for one in used)
     for line in without_effect_in(options, resolved.engine, transformer):
         note(line)
-    return _as_flashlight(resolved, options) if resolved.engine == "flashlight" else resolved
+    return _as_it_merges(resolved, options)
 
 
 def _refuse_unweighted(options: DecodingOptions) -> None:
@@ -300,8 +301,12 @@ def _refuse_elsewhere(resolved: RecognitionOptions) -> None:
             )
 
 
-def _as_flashlight(resolved: RecognitionOptions, asked: DecodingOptions) -> RecognitionOptions:
-    """The options with the only way of merging that flashlight has."""
+def _as_it_merges(resolved: RecognitionOptions, asked: DecodingOptions) -> RecognitionOptions:
+    """The options with the way of merging that the engine has."""
+    if resolved.engine != "batched" or lists(asked):  # told by `without_effect_in`
+        resolved = replace(resolved, beam=replace(resolved.beam, lm_context=None))
+    if resolved.engine != "flashlight":
+        return resolved
     if asked.recombine == "state":
         raise UsageError(
             "--recombine state was asked for, and this language model needs --search flashlight, "

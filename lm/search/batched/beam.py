@@ -15,7 +15,8 @@ from torch import Tensor
 MIX = (-0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15)
 GOLDEN = -0x61C8864680B583EB
 
-# The integer fields of a candidate, in order; a hypothesis has those from `LAST` on.
+# The integer fields of a candidate, in order; a hypothesis has those from `LAST` on. Merged by its
+# last N words it has N fields from `HISTORY` on: hashes of its last N words, N - 1 words, ..., one.
 PARENT, WORD, LAST, NODE, STATE, HISTORY = range(6)
 
 
@@ -29,8 +30,8 @@ class Beam(NamedTuple):
     fields: Tensor
     """(Q, B, K) int64: symbol of the last frame, doubled, and 1 for a blank; node of the trie;
     state of the language model and the phrases (`lm.search.batched.states`); by history also a hash
-    of all words said so far. That keeps other words apart even where the language model cannot tell
-    them apart, as in flashlight."""
+    of all words said so far, or hashes of the last ones. That keeps other words apart even where
+    the language model cannot tell them apart, as in flashlight."""
 
     def field(self, name: int) -> Tensor:
         """(B, K) one of the integer fields, from `LAST` on."""

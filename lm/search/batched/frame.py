@@ -36,7 +36,7 @@ from lm.search.batched.beam import (
     said_hashes,
 )
 from lm.search.batched.spread import spread
-from lm.search.batched.states import WordStates
+from lm.search.batched.states import BITS, WordStates
 from lm.search.batched.trie import ROOT, Ends, Trie
 
 INSIDE = 3  # candidates inside words that have room, for each hypothesis
@@ -182,12 +182,17 @@ class FrameStep:
         silence: int,
         threshold: float,
         by_state: bool,
+        context: int | None,
         room: Room,
         most: int,
     ) -> None:
-        """most: hypotheses to keep, at least the room's."""
+        """context: words by which histories are told apart, unless `by_state`; None: all.
+        most: hypotheses to keep, at least the room's.
+        """
         self.trie, self.ends, self.states = trie, ends, states
         self._silence, self._threshold, self._by_state = silence, threshold, by_state
+        self._context = context
+        self._histories = range(HISTORY, HISTORY + (0 if by_state else context or 1))
         self._room, self._most = room, most
         self._symbols = len(trie.column)  # V
         self._nodes = trie.nodes
@@ -205,7 +210,7 @@ class FrameStep:
         def numbers(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=device)
 
-        fields = HISTORY - LAST + (not self._by_state)
+        fields = HISTORY - LAST + len(self._histories)
         return Work(
             numbers(frames, utterances, columns),
             numbers(utterances, 1, dtype=torch.int64),
@@ -269,8 +274,7 @@ class FrameStep:
         """(Q, B, C) fields of candidates that end no word, which grew from these hypotheses."""
         fields = [parent, torch.full_like(parent, -1), last, node]
         fields.append(beam.field(STATE).gather(1, parent))
-        if not self._by_state:
-            fields.append(beam.field(HISTORY).gather(1, parent))
+        fields += [beam.field(name).gather(1, parent) for name in self._histories]
         return torch.stack(fields)
 
     def _in_kernels(self, kernels: ModuleType, trie: Trie, work: Work, frame: Tensor) -> _Grown:
@@ -389,10 +393,18 @@ class FrameStep:
         if heard.bonus is not None:
             score = score + heard.bonus
         fields = [parent, word, symbol * 2, torch.zeros_like(word), heard.after]
-        if not self._by_state:
-            fields.append(extended(beam.field(HISTORY).gather(1, parent), self._hashes[word]))
+        fields += self._said(beam, parent, self._hashes[word])
         score = score + weights.language * heard.language
         return _WordEnds(_Candidates(score, torch.stack(fields)), heard.language, over)
+
+    def _said(self, beam: Beam, parent: Tensor, hashes: Tensor) -> list[Tensor]:
+        """The fields of histories with one more word, (B, E) each. hashes: (B, E) of the word."""
+        if self._context is None:
+            before = [beam.field(name).gather(1, parent) for name in self._histories]
+        else:  # the last N words are those that were the last N - 1, and this one
+            before = [beam.field(name).gather(1, parent) for name in self._histories[1:]]
+            before.append(torch.zeros_like(hashes))
+        return [extended(history, hashes) for history in before]
 
     def _lasts_at_root(self, beam: Beam, first: Tensor) -> Tensor:
         """(B, K · Y) whether a symbol would say a word of one symbol anew on each frame."""
@@ -403,7 +415,7 @@ class FrameStep:
     def _keys(self, fields: Tensor) -> Tensor:
         """(B, M) int64, equal for candidates that the future cannot tell apart.
 
-        A number below 2^63 by state, a hash by history and with phrases. Inside a word the node
+        A number below 2^63 by state, a hash by words and with phrases. Inside a word the node
         implies the last symbol; at the root it does not, so root and symbol count as a node.
         """
         last, node = fields[LAST], fields[NODE]
@@ -412,6 +424,8 @@ class FrameStep:
             return (fields[STATE] << 32) | place
         if self._by_state:
             return fields[STATE] * MIX[0] + place * MIX[1]
+        if self._context is not None and self.states.has_phrases:  # all words would imply theirs
+            place = place + (fields[STATE] >> BITS) * MIX[1]
         return extended(place, fields[HISTORY])
 
     def _losses(

@@ -79,7 +79,9 @@ class BatchedSearch:
         """
         self.setup, self.weights, self.options = setup, weights, options
         # The ways that lose are forgotten here: lists of the n best need the histories apart.
-        self._by_state = options.recombine == "state" and options.nbest == 1
+        alone = options.nbest == 1
+        self._context = options.lm_context if alone else None
+        self._by_state = options.recombine == "state" and alone and self._context is None
         self.device = torch.device(device)
         self._model = lm
         self._lm = _on_device(lm, setup.words, self.device)
@@ -218,6 +220,7 @@ class BatchedSearch:
             silence=self.setup.silence,
             threshold=self.options.threshold,
             by_state=self._by_state,
+            context=self._context,
             room=room,
             most=self.options.width,
         )

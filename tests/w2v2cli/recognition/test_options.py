@@ -93,6 +93,29 @@ def test_what_only_the_compiled_search_can_do_is_refused_elsewhere(option):
         resolve(replace(ASKED, search="flashlight", **option))
 
 
+def test_the_last_words_merge_where_a_transformer_is_asked(monkeypatch, tmp_path):
+    monkeypatch.setenv("W2V2_HOME", str(tmp_path))
+    asked = DecodingOptions(lm="transformer", lm_context=2)
+    assert resolve(asked).beam.lm_context == 2
+    for other, reason in (
+        (replace(asked, lm="4gram"), "it is for a Transformer in the search."),
+        (replace(asked, nbest=3), "a list of several hypotheses keeps all histories apart."),
+        (
+            replace(asked, rescore="4gram"),
+            "a list of several hypotheses keeps all histories apart.",
+        ),
+        (replace(asked, lm="none"), "without --lm or --lexicon there is no beam search."),
+    ):
+        notes: list[str] = []
+        assert resolve(other, note=notes.append).beam.lm_context is None
+        assert f"Note: --lm-context has no effect: {reason}" in notes
+    assert resolve(replace(asked, lm="4gram", search="batched")).beam.lm_context == 2
+    with pytest.raises(UsageError, match="--lm-context must be at least 1, got 0"):
+        resolve(replace(asked, lm_context=0))
+    with pytest.raises(UsageError, match="by all of their words, and --lm-context by the last 2"):
+        resolve(replace(asked, recombine="history"))
+
+
 def test_without_tuning_the_papers_weights_count(tmp_path, monkeypatch):
     monkeypatch.setenv("W2V2_HOME", str(tmp_path))
     notes = []

@@ -34,6 +34,7 @@ def json_report(
             "beam": options.beam.width,
             "beam_threshold": options.beam.threshold,
             "recombine": options.beam.recombine,
+            "lm_context": options.beam.lm_context,
             "skip_blank": options.beam.skip_blank,
             "mbr": options.beam.mbr_scale if options.beam.mbr else None,
             "lm_weight": options.weights.lm_weight,

@@ -233,6 +233,7 @@ def settings_line(options: RecognitionOptions, normalizer: NormalizerName | None
             f"symbols {beam.tokens or 'all'}",
             f"merged by {beam.recombine}",
         ]
+        parts += [] if beam.lm_context is None else [f"and by their last {beam.lm_context} words"]
         parts += [] if beam.skip_blank is None else [f"blank from {beam.skip_blank:g}"]
         parts += [f"fewest errors at {beam.mbr_scale:g}"] if beam.mbr else []
         parts += [f"LM weight {weights.lm_weight:g}", f"word score {weights.word_score:g}"]

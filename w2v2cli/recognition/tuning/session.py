@@ -318,6 +318,7 @@ def _identity(
         **({} if settings.lm_precision == "auto" else {"LM's precision": settings.lm_precision}),
         # Studies of before there was a choice were by history, and are still found by it.
         **({} if beam.recombine == "history" else {"hypotheses merged by": beam.recombine}),
+        **({} if beam.lm_context is None else {"words of history": beam.lm_context}),
         **({} if beam.skip_blank is None else {"blank from": beam.skip_blank}),
         **({"fewest errors at": beam.mbr_scale} if beam.mbr else {}),
         **({} if settings.rescore is None else _second_pass(settings.rescore, settings.weights)),
