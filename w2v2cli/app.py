@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import io
+import json
 import os
 import re
 import sys
@@ -39,6 +41,7 @@ CallError = next(
     if issubclass(base, Exception) and base.__name__ == "ClickException"
 )
 
+NUMBERED = "numbered"  # how stdout writes letters that its encoding lacks
 EMPTY_OPTION = re.compile("--[a-z0-9-]+=")
 NO_OPTION = re.compile(r"No such option:? '?(?P<name>-[^\s'.]+)'?")
 NOT_A_NUMBER = re.compile(r"\bvalid (?P<kind>integer|number|float)\b")
@@ -113,6 +116,12 @@ class _Closed(io.TextIOBase):
         raise UserError("stdout is closed: there is no place for the result.")
 
 
+def _numbered(error: UnicodeError) -> tuple[str, int]:
+    """What stands for letters that an encoding lacks: as JSON writes them, `\\u0141`."""
+    assert isinstance(error, UnicodeEncodeError)
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
 def _open_streams() -> None:
     """Make streams usable that were closed, or that cannot encode every name and letter.
 
@@ -130,7 +139,8 @@ def _open_streams() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
         # Names that are not UTF-8 are written as they are; what has no code is told by number.
-        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
+        codecs.register_error(NUMBERED, _numbered)
+        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else NUMBERED)
 
 
 def _refuse_empty(args: list[str]) -> None:

@@ -57,6 +57,14 @@ def test_names_that_are_not_utf8_come_back_from_json(tmp_path):
         assert json.loads(path.read_text("utf-8"))["recording"] == str(tmp_path / LATIN)
 
 
+@pytest.mark.parametrize("name", ["Łódź", "日本", "\N{GRINNING FACE}"])
+def test_json_stays_json_where_the_terminal_lacks_letters(tmp_path, name):
+    shutil.copy(CLIP, tmp_path / f"{name}.flac")
+    said = shell(f"transcribe {tmp_path} --format jsonl", PYTHONIOENCODING="cp1252")
+    assert said.returncode == 0
+    assert json.loads(said.stdout.decode("cp1252"))["recording"] == f"{tmp_path}/{name}.flac"
+
+
 def test_outputs_that_are_inputs_are_refused_and_stay(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text, rows = Path("t.txt"), Path("m.jsonl")
