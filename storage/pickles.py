@@ -19,6 +19,8 @@ from typing import Any
 
 import torch
 
+from storage.pointers import NOT_FETCHED, is_pointer
+
 STAND_INS = (
     "omegaconf.dictconfig.DictConfig",
     "omegaconf.listconfig.ListConfig",
@@ -81,6 +83,8 @@ def load_pickle(path: Path) -> Any:
     ]
     builtin = [argparse.Namespace, OrderedDict, defaultdict, dict, list, set, int]
     allowed: list[Any] = [*builtin, (Any, "typing.Any"), *stand_ins]
+    if is_pointer(path):
+        raise PickleError(f"{path} {NOT_FETCHED}.")
     try:
         path.open("rb").close()
     except OSError as error:

@@ -22,6 +22,7 @@ import numpy as np
 
 from lm.language_model import UNK, LanguageModelError
 from lm.ngram.kneser_ney import BOS, EOS, BackoffModel, BackoffOrder
+from storage.pointers import NOT_FETCHED, is_pointer
 from storage.whole import whole_file
 
 SPECIALS = frozenset(["<s>", "</s>", UNK, UNK.upper()])  # entries of a model that are no words
@@ -113,6 +114,8 @@ def check_end(path: Path) -> None:
             file.seek(max(path.stat().st_size - TAIL, 0))
         while block := file.read(UNPACKED):
             tail = (tail + block)[-TAIL:]
+    if is_pointer(path):
+        raise ArpaError(f"{path} {NOT_FETCHED}.")
     if not tail.rstrip().endswith(b"\\end\\"):
         raise ArpaError(f"{path} does not end with \\end\\: it is cut short.")
 

@@ -18,6 +18,7 @@ from lm.language_model import LanguageModelError
 from lm.transformer.config import TransformerLMConfig
 from lm.transformer.dictionary import Dictionary
 from lm.transformer.network import TransformerNetwork
+from storage.pointers import NOT_FETCHED, is_pointer
 from storage.tensors import TensorFileError, load_tensors, save_tensors, weights_mismatch
 
 FORMAT_VERSION = 1
@@ -67,6 +68,8 @@ def load_transformer(path: Path) -> TransformerCheckpoint:
 
     Raises LanguageModelError for a file that is damaged, of another kind, or of a newer format.
     """
+    if is_pointer(path):
+        raise LanguageModelError(f"{path} {NOT_FETCHED}.")
     try:
         header, tensors = load_tensors(path, HEADER)
     except (TensorFileError, OSError) as error:

@@ -44,6 +44,8 @@ def why_unreadable(settings: dict[str, Any], model: object) -> str | None:
             f"{model} holds a {kind!r} model, which is not the network of wav2vec 2.0: "
             f"{RELATIVES[kind]}."
         )
+    if kind is None:
+        return f"{model} is no model that can be read: its config.json names no model_type."
     if not isinstance(kind, str) or kind not in FAMILIES:
         return f"{model} holds a {kind!r} model, not wav2vec2."
     names = settings.get("architectures")

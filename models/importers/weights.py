@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models.checkpoint import HEADER, CheckpointError
 from storage.pickles import PickleError, load_pickle
+from storage.pointers import NOT_FETCHED, is_pointer
 from storage.tensors import TensorFileError, load_tensors
 
 
@@ -20,6 +21,8 @@ def load_content(path: Path) -> Any:
     """
     try:
         if path.suffix == ".safetensors":
+            if is_pointer(path):
+                raise CheckpointError(f"{path} {NOT_FETCHED}.")
             return load_tensors(path, HEADER)[1]
         return load_pickle(path)
     except TensorFileError as error:

@@ -26,6 +26,7 @@ from lm.text.pieces import MARK
 from lm.text.vocabulary import ENGLISH, Vocabulary
 from models.importers.labels import quick_outputs
 from storage.home import home
+from storage.pointers import BEGINNING, NOT_FETCHED
 from w2v2cli.data.downloads import Wanted, fetch, offline
 from w2v2cli.data.hub import (
     LANGUAGE_MODEL,
@@ -384,6 +385,8 @@ def _lists_words(path: Path) -> bool:
         raise UsageError(
             f"{path} cannot be read: {getattr(error, 'strerror', None) or error}."
         ) from None
+    if start.startswith(BEGINNING):
+        raise UsageError(f"{path} {NOT_FETCHED}.")
     if not start.startswith((ARPA_START, KENLM_START)):
         raise UsageError(f"{path} is neither an ARPA file nor a KenLM binary.")
     return start.startswith(ARPA_START)

@@ -9,6 +9,7 @@ from typing import IO
 
 import soundfile
 
+from storage.pointers import BEGINNING, NOT_FETCHED
 from w2v2cli.data.decoding.container import ContainerDecoder, ContainerError
 from w2v2cli.data.decoding.decoder import Decoder, check_header
 from w2v2cli.data.decoding.sound_file import SoundFileDecoder, reason_of
@@ -64,6 +65,8 @@ def _refusal(stream: IO[bytes], name: str, error: soundfile.LibsndfileError) -> 
     if header.startswith(b"NIST_1A") and b"shorten" in header:
         command = f"sph2pipe -f rif {Path(name).name} {Path(name).name}.wav"
         return f"{sentence}; it is compressed with shorten, convert it first: {command}"
+    if header.startswith(BEGINNING):
+        return f"{NOT_FETCHED}."
     return f"{sentence}."
 
 
