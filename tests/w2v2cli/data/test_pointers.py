@@ -33,6 +33,7 @@ def test_a_pointer_of_git_lfs_is_told(tmp_path, monkeypatch, call):
     folder = tmp_path / "pointer"
     folder.mkdir()
     (folder / "model.safetensors").write_text(POINTER)
+    (tmp_path / "dict.txt").write_text("A 1\n")
     (folder / "config.json").write_text(json.dumps({"model_type": "wav2vec2", "vocab_size": 32}))
     (folder / "vocab.json").write_text(
         json.dumps({letter: i for i, letter in enumerate(["<pad>", "|", *"ABCDEFGHIJKLMNOP"])})
