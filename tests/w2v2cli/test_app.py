@@ -189,7 +189,7 @@ def test_a_users_own_package_of_the_name_models_is_not_taken_for_ours(tmp_path):
     clip = root / "w2v2cli" / "shipped" / "recordings" / "LJ002-0050.flac"
     path = os.pathsep.join([".", str(root)])
     result = w2v2(
-        *("transcribe", str(clip), "--lm", "4gram", "--beam", "20"),
+        *("transcribe", "-q", str(clip), "--lm", "4gram", "--beam", "20"),
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": path},
     )
@@ -201,24 +201,24 @@ OPTIONS = {
     "transcribe": "model language lm lexicon format output-dir output timestamps skip-existing "
     "names channel min-confidence max-line-length max-lines max-duration live watch stream "
     "latency pcm "
-    "search beam beam-threshold beam-tokens recombine skip-blank lattice-beam posterior-scale mbr "
-    "mbr-scale lm-weight word-score unk-score sil-score hotwords hotwords-floor "
-    "rescore rescore-over "
+    "search beam beam-threshold beam-tokens recombine lm-context skip-blank lattice-beam "
+    "posterior-scale mbr mbr-scale lm-weight word-score unk-score sil-score hotwords "
+    "hotwords-floor rescore rescore-over "
     "rescore-nbest rescore-lm-weight rescore-word-score rescore-first-weight nbest device "
     "precision batch-seconds workers lm-precision lm-cache-gb",
     "align": "format output unit max-line-length max-lines max-duration model language device "
     "precision batch-seconds",
     "eval": "split data model language lm lexicon json output skip-existing normalizer worst "
     "seed report report-audio compare protocol trials search beam beam-threshold beam-tokens "
-    "recombine skip-blank lattice-beam mbr mbr-scale lm-weight word-score unk-score sil-score "
-    "hotwords hotwords-floor rescore rescore-over rescore-nbest rescore-lm-weight "
+    "recombine lm-context skip-blank lattice-beam mbr mbr-scale lm-weight word-score unk-score "
+    "sil-score hotwords hotwords-floor rescore rescore-over rescore-nbest rescore-lm-weight "
     "rescore-word-score "
     "rescore-first-weight device precision batch-seconds workers lm-precision "
     "lm-cache-gb",
     "tune-lm": (
         "trials split data model language lm lexicon metric exact seed study json forget "
         "lm-weight word-score "
-        "sil-score search beam beam-threshold beam-tokens recombine skip-blank rescore "
+        "sil-score search beam beam-threshold beam-tokens recombine lm-context skip-blank rescore "
         "rescore-nbest rescore-first-weight device precision batch-seconds workers "
         "lm-precision lm-cache-gb"
     ),

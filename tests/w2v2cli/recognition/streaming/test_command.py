@@ -34,9 +34,8 @@ def wav(tmp_path_factory) -> Path:
 def started(*options, **how) -> Iterator[subprocess.Popen]:
     """The command, with pipes on both sides, which are closed in the end."""
     pipe = subprocess.PIPE
-    live = subprocess.Popen(
-        [*COMMAND, *options], stdin=pipe, stdout=pipe, stderr=pipe, env=ENVIRONMENT, **how
-    )
+    command = [*COMMAND, "--quiet", *options]
+    live = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=ENVIRONMENT, **how)
     try:
         yield live
     finally:
