@@ -90,5 +90,5 @@ def test_what_was_heard_of_a_recording_that_cannot_be_read_on_stays(model, long,
 )
 def test_what_cannot_come_as_it_is_found_is_refused(args, refusal, tmp_path):
     args = args.format(out=tmp_path / "out", other=CLIPS[1])
-    done = called("transcribe", "--live", CLIPS[0], *args.split())
+    done = called("transcribe", "-q", "--live", CLIPS[0], *args.split())
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"Error: {refusal}.\n")
