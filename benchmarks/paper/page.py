@@ -172,7 +172,8 @@ def _markdown(
             yield ""
             yield from (_wrapped(f"- {claim}", "  ") for claim in part.claims)
         for name in part.pictures:
-            yield from ("", f"![{part.title}: {name}]({pictures}{name}.svg)")
+            what = part.title.partition(" (")[0]
+            yield from ("", f"![{what}: {name}]({pictures}{name}.svg)")
 
 
 def _wrapped(text: str, indent: str = "") -> str:

@@ -399,6 +399,7 @@ def page_is_published(call, page, cell):
     assert "nfinished" not in text
     pictures = re.findall(r"\((images/paper-.*?\.svg)\)", text)
     assert len(pictures) == 9
+    assert not [line for line in text.splitlines() if len(line) > 100 and line[0] != "|"]
     assert all((page.parent / picture).is_file() for picture in pictures)
     assert sum(file.stat().st_size for file in images.iterdir()) < 1_000_000
     cell.unlink()
