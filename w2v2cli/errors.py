@@ -38,6 +38,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 # Errors that only writing meets, whatever was written: a full disk, `ulimit -f`, a mount that is
 # read-only.
 UNWRITABLE = (*FULL, errno.EFBIG, errno.EROFS)
+STATM = Path("/proc/self/statm")  # pages that this process has mapped, on Linux
+ROOM = 128 << 20  # bytes that the smallest network runs in, with its threads
 INTERRUPTED = 130  # exit code after Ctrl-C, as in shells
 
 
@@ -139,6 +141,17 @@ def _threadless() -> str:
 def memory_is_bounded() -> bool:
     """Whether `ulimit -v` bounds this process, so that an allocation may fail at any place."""
     return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
+def refuse_without_memory() -> None:
+    """Raise MemoryError where `ulimit -v` leaves too little to run a network with.
+
+    The libraries under it end the process, or read what was never written, when they find none.
+    """
+    if memory_is_bounded() and STATM.is_file():
+        taken = int(STATM.read_text().split()[0]) * resource.getpagesize()
+        if resource.getrlimit(resource.RLIMIT_AS)[0] - taken < ROOM:
+            raise MemoryError
 
 
 def _unwritten(error: OSError) -> str:

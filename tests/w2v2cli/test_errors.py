@@ -101,6 +101,21 @@ def test_what_a_job_held_makes_room_for_the_sentence():
         assert process.returncode == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted on Linux alone")
+@pytest.mark.parametrize(
+    ("left", "refused"), [(50, True), (100, True), (400, False), (None, False)]
+)
+def test_a_network_is_not_begun_where_no_memory_is_left(left, refused):
+    """A library under torch would end the process, with a signal and no sentence."""
+    bound = "from w2v2cli.errors import STATM, refuse_without_memory; import resource; "
+    bound += "taken = int(STATM.read_text().split()[0]) * resource.getpagesize(); "
+    if left is not None:
+        bound += f"resource.setrlimit(resource.RLIMIT_AS, (taken + ({left} << 20),) * 2); "
+    with start(bound + "refuse_without_memory(); print('goes on')") as process:
+        out, errors = process.communicate(timeout=60)
+    assert ("Error: Memory ran out" in errors, out == "goes on\n") == (refused, not refused)
+
+
 def test_a_thread_that_has_no_room_is_a_sentence_too():
     bound = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 33, 1 << 33)); "
     with start(bound + 'raise RuntimeError("can\'t start new thread")') as process:

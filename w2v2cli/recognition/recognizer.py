@@ -17,7 +17,7 @@ from models.importers.labels import quick_outputs
 from w2v2cli.console import detail
 from w2v2cli.data.audio import Recorded, Waveform
 from w2v2cli.data.locations import ModelLocation
-from w2v2cli.errors import UsageError, UserError
+from w2v2cli.errors import UsageError, UserError, refuse_without_memory
 from w2v2cli.recognition.resolving import RecognitionOptions
 from w2v2cli.recognition.searching.processes import SearchPool
 from w2v2cli.recognition.searching.spec import Searches
@@ -238,6 +238,7 @@ def load_acoustic_model(
     """The acoustic model of the options on its device. Raises UserError."""
     from w2v2cli.recognition.acoustic_model import AcousticModel
 
+    refuse_without_memory()
     with user_errors():
         model = AcousticModel.load(
             checkpoint or _read(options.model), options.device, options.precision
