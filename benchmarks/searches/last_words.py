@@ -25,7 +25,6 @@ from rich.table import Table
 
 from benchmarks.calibration import corpora
 from benchmarks.searches.lodr import Spoken, emitted
-from lm.decoding import BeamOptions
 from lm.search.batched.search import BatchedSearch
 from lm.search.setup import SearchSetup
 from storage.home import home
@@ -87,8 +86,8 @@ def rows(
     )
     for beam in beams:
         for context in (None, *contexts):
-            beams_options: BeamOptions = replace(options.beam, width=beam, lm_context=context)
-            yield measure(replace(options, beam=beams_options), setup, model, spoken)
+            wide = replace(options.beam, width=beam, lm_context=context)
+            yield measure(replace(options, beam=wide), setup, model, spoken)
 
 
 def main() -> None:

@@ -409,9 +409,6 @@ def without_effect(options: DecodingOptions) -> list[str]:
         "without --lm there is no language model": (
             ("lm_weight",) if searchable and options.lm == "none" else ()
         ),
-        "a list of several hypotheses keeps all histories apart": (
-            ("lm_context",) if searchable and lists(options) else ()
-        ),
         "there are no --hotwords": () if options.hotwords is not None else ("hotwords_floor",),
         "it is for --mbr": () if options.mbr else ("mbr_scale",),
         "without --rescore there is no second pass": (
@@ -445,7 +442,10 @@ def without_effect_in(options: DecodingOptions, engine: str, transformer: bool) 
             () if transformer else ("lm_precision", "lm_cache_gb")
         ),
         "it is for a Transformer in the search": (
-            ("lm_context",) if engine in ("compiled", "flashlight") and not lists(options) else ()
+            ("lm_context",) if engine in ("compiled", "flashlight") else ()
+        ),
+        "a list of several hypotheses keeps all histories apart": (
+            ("lm_context",) if engine == "batched" and lists(options) else ()
         ),
     }
     return _told(options, idle)
